@@ -1,0 +1,1 @@
+//! The wire: generated types and their conversion into the types of the path.

@@ -1,0 +1,1 @@
+//! Digests, and files that are written once, durably, under their digest.

@@ -1,0 +1,1 @@
+//! The job bundle: pack, read, limits.

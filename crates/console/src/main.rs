@@ -1,0 +1,3 @@
+//! The room that faces stewards and witnesses.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What every room is as a process: configuration, log lines, peer check, orderly stop.

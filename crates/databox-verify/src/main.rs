@@ -1,0 +1,3 @@
+//! The auditor's verifier: offline, without the box's code.
+
+fn main() {}

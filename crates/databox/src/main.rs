@@ -1,0 +1,3 @@
+//! The command of researchers, stewards and operators.
+
+fn main() {}

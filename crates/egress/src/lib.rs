@@ -1,0 +1,1 @@
+//! Canonical forms of outputs and the judge: pure, without decoder, network or clock.

@@ -1,0 +1,3 @@
+//! The room that holds the data.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The room that faces researchers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The states of a job: one table of transitions, their owners, the answer to a repeat.

@@ -1,0 +1,1 @@
+//! Sealed review packets and encrypted key files.

@@ -1,0 +1,1 @@
+//! Statements, roles, account arithmetic, the log and the release file: builds and verifies them.

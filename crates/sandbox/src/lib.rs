@@ -1,0 +1,1 @@
+//! Launches one untrusted program behind a wall.

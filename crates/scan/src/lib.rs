@@ -1,0 +1,1 @@
+//! Views of canonical bytes and the search for copies in private data.

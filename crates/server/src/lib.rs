@@ -1,0 +1,1 @@
+//! The listening side: TLS, principals, limits, health, errors.

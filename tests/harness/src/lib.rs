@@ -1,0 +1,1 @@
+//! Starts a whole throw-away box for tests.
