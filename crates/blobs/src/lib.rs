@@ -1,1 +1,7 @@
 //! Digests, and files that are written once, durably, under their digest.
+
+mod digest;
+mod store;
+
+pub use digest::{Digest, DigestError, Hasher};
+pub use store::{BlobStore, StoreError, sync_directory, write_new_file_durably};

@@ -1,1 +1,10 @@
 //! Statements, roles, account arithmetic, the log and the release file: builds and verifies them.
+//!
+//! Nothing here holds a private key longer than one call, opens a socket or looks at a clock: who calls passes
+//! the time. `docs/formats/` specifies every signed byte.
+
+pub mod json;
+pub mod report;
+pub mod rule;
+pub mod statement;
+pub mod value;

@@ -1,0 +1,251 @@
+//! What the enclave's children report: messages of one fixed size each, made of small integers only.
+//!
+//! A child may have been taken over by what it read. If the enclave parsed text from it, a flaw in that parser would
+//! run where the data and the verdict key are. So a message has no lengths, no strings and no nesting: each byte is
+//! at a fixed place and is checked against a closed list. Detail for people travels beside it, as bytes that the
+//! enclave seals into the review packet without looking.
+
+use crate::rule::Rule;
+use crate::statement::RuleResult;
+
+/// Most outputs that one job may declare.
+pub const OUTPUT_LIMIT: usize = 32;
+
+/// Most places that a scan report names; further ones are only counted.
+pub const PLACE_LIMIT: usize = 16;
+
+/// Most bytes of detail that one child may add to a review packet.
+pub const DETAIL_LIMIT: usize = 16 * 1024;
+
+const RULES: usize = Rule::ALL.len();
+/// Every message begins with these 8 bytes; the last is the version.
+const MAGIC: &[u8; 7] = b"databox";
+
+/// A message that is not of the fixed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a child of the enclave sent a message that is not of the fixed form")]
+pub struct ReportError;
+
+/// What the canonicaliser reports, and the judge: what came of each rule, and the bits of each output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputReport {
+    /// What came of each rule, by [`Rule::index`]. A rule that another child runs reads `NotChecked` here.
+    pub rules: [RuleResult; RULES],
+    /// Upper bound in bits of each declared output, in the order of the request; 0 past the last one.
+    pub bits: [u64; OUTPUT_LIMIT],
+}
+
+/// What the scanner reports: whether a copy was found, how much of the data is exempt, and where copies stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanReport {
+    /// What came of each rule; a rule that the scanner does not run reads `NotChecked`.
+    pub rules: [RuleResult; RULES],
+    /// Share of the data in windows of a period of at most 4, in millionths.
+    pub exempt_millionths: u32,
+    /// Bytes of private data that were searched through.
+    pub data_bytes: u64,
+    /// How many runs were found.
+    pub runs: u64,
+    /// The first of them.
+    pub places: Vec<Place>,
+}
+
+/// A run of private bytes in a view of an output. Numbers only: the bytes themselves are not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The output, in the order of the request.
+    pub output: u16,
+    /// The view, in the order of [`VIEWS`].
+    pub view: u16,
+    /// Where the run begins in the view, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// Names of the views, in the order of their numbers.
+pub const VIEWS: [&str; 11] = [
+    "raw",
+    "tensor-f32",
+    "tensor-f16",
+    "tensor-bf16",
+    "tensor-i8",
+    "tensor-i16",
+    "tensor-i32",
+    "tensor-i64",
+    "tensor-value",
+    "tensor-value-255",
+    "text-numbers",
+];
+
+impl OutputReport {
+    /// Size of the message in bytes.
+    pub const BYTES: usize = 8 + RULES + 8 * OUTPUT_LIMIT;
+
+    /// A report in which nothing was checked.
+    pub fn unchecked() -> Self {
+        Self { rules: [RuleResult::NotChecked; RULES], bits: [0; OUTPUT_LIMIT] }
+    }
+
+    /// The message.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = header(1);
+        bytes.extend(self.rules.map(result_to_byte));
+        self.bits.iter().for_each(|bits| bytes.extend(bits.to_be_bytes()));
+        bytes
+    }
+
+    /// Reads the message.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReportError> {
+        let mut reader = Reader::new(bytes, Self::BYTES, 1)?;
+        let rules = reader.rules()?;
+        let mut bits = [0; OUTPUT_LIMIT];
+        for slot in &mut bits {
+            *slot = reader.u64()?;
+        }
+        Ok(Self { rules, bits })
+    }
+}
+
+impl ScanReport {
+    /// Size of the message in bytes.
+    pub const BYTES: usize = 8 + RULES + 4 + 8 + 8 + PLACE_LIMIT * 20;
+
+    /// The message.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = header(2);
+        bytes.extend(self.rules.map(result_to_byte));
+        bytes.extend(self.exempt_millionths.to_be_bytes());
+        bytes.extend(self.data_bytes.to_be_bytes());
+        bytes.extend(self.runs.to_be_bytes());
+        for index in 0..PLACE_LIMIT {
+            let place = self.places.get(index).copied().unwrap_or_default();
+            bytes.extend(place.output.to_be_bytes());
+            bytes.extend(place.view.to_be_bytes());
+            bytes.extend(place.offset.to_be_bytes());
+            bytes.extend(place.length.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Reads the message. A place of length 0 is an empty slot.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReportError> {
+        let mut reader = Reader::new(bytes, Self::BYTES, 2)?;
+        let rules = reader.rules()?;
+        let exempt_millionths = u32::from_be_bytes(reader.take()?);
+        let data_bytes = reader.u64()?;
+        let runs = reader.u64()?;
+        let mut places = Vec::new();
+        for _ in 0..PLACE_LIMIT {
+            let place = Place {
+                output: u16::from_be_bytes(reader.take()?),
+                view: u16::from_be_bytes(reader.take()?),
+                offset: reader.u64()?,
+                length: reader.u64()?,
+            };
+            if usize::from(place.output) >= OUTPUT_LIMIT || usize::from(place.view) >= VIEWS.len() {
+                return Err(ReportError);
+            }
+            places.extend((place.length > 0).then_some(place));
+        }
+        let counted = places.len() as u64 <= runs && exempt_millionths <= 1_000_000;
+        if counted {
+            Ok(Self { rules, exempt_millionths, data_bytes, runs, places })
+        } else {
+            Err(ReportError)
+        }
+    }
+}
+
+fn header(kind: u8) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.push(kind);
+    bytes
+}
+
+fn result_to_byte(result: RuleResult) -> u8 {
+    match result {
+        RuleResult::Passed => 1,
+        RuleResult::Noted => 2,
+        RuleResult::Blocked => 3,
+        RuleResult::NotChecked => 4,
+        RuleResult::NotApplicable => 5,
+    }
+}
+
+fn result_from_byte(byte: u8) -> Result<RuleResult, ReportError> {
+    Ok(match byte {
+        1 => RuleResult::Passed,
+        2 => RuleResult::Noted,
+        3 => RuleResult::Blocked,
+        4 => RuleResult::NotChecked,
+        5 => RuleResult::NotApplicable,
+        _ => return Err(ReportError),
+    })
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8], size: usize, kind: u8) -> Result<Self, ReportError> {
+        match bytes.strip_prefix(MAGIC) {
+            Some(rest) if bytes.len() == size && rest[0] == kind => Ok(Self(&rest[1..])),
+            _ => Err(ReportError),
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], ReportError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(ReportError)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u64(&mut self) -> Result<u64, ReportError> {
+        Ok(u64::from_be_bytes(self.take()?))
+    }
+
+    fn rules(&mut self) -> Result<[RuleResult; RULES], ReportError> {
+        let mut rules = [RuleResult::NotChecked; RULES];
+        for (slot, byte) in rules.iter_mut().zip(self.take::<RULES>()?) {
+            *slot = result_from_byte(byte)?;
+        }
+        Ok(rules)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan_report() -> ScanReport {
+        let mut rules = [RuleResult::NotChecked; RULES];
+        rules[Rule::CopyExact.index()] = RuleResult::Blocked;
+        let place = Place { output: 1, view: 3, offset: 70_000, length: 31 };
+        ScanReport { rules, exempt_millionths: 12, data_bytes: 1 << 33, runs: 20, places: vec![place] }
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let scan = scan_report();
+        assert_eq!(scan.to_bytes().len(), ScanReport::BYTES);
+        assert_eq!(ScanReport::from_bytes(&scan.to_bytes()), Ok(scan));
+        let mut output = OutputReport::unchecked();
+        output.bits[2] = 640;
+        assert_eq!(output.to_bytes().len(), OutputReport::BYTES);
+        assert_eq!(OutputReport::from_bytes(&output.to_bytes()), Ok(output));
+    }
+
+    #[test]
+    fn a_message_of_another_size_kind_or_word_is_refused() {
+        let bytes = scan_report().to_bytes();
+        assert_eq!(ScanReport::from_bytes(&bytes[1..]), Err(ReportError));
+        assert_eq!(OutputReport::from_bytes(&bytes), Err(ReportError));
+        assert_eq!(ScanReport::from_bytes(&[&bytes[..], b"x"].concat()), Err(ReportError));
+        let mut unknown = bytes.clone();
+        unknown[8] = 9;
+        assert_eq!(ScanReport::from_bytes(&unknown), Err(ReportError));
+        let mut outside = bytes;
+        outside[8 + RULES + 20] = 255;
+        assert_eq!(ScanReport::from_bytes(&outside), Err(ReportError));
+    }
+}

@@ -1,0 +1,164 @@
+//! The outputs that a job declares before it runs. What is declared is fixed by the signed request and so carries
+//! nothing out; what a job may still choose is values.
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::{Count, Name, ValueError};
+
+/// One declared output, written by the job to `/out/<path>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum DeclaredOutput {
+    /// Tensors in a safetensors file.
+    Weights {
+        /// File name under `/out`.
+        path: Name,
+        /// Every tensor, in the order in which it will be released.
+        tensors: Vec<DeclaredTensor>,
+    },
+    /// A flat JSON object of scalars.
+    Metrics {
+        /// File name under `/out`.
+        path: Name,
+        /// Every name, in the order in which it will be released.
+        names: Vec<Name>,
+    },
+    /// A CSV table with a header.
+    Table {
+        /// File name under `/out`.
+        path: Name,
+        /// Every column, in order.
+        columns: Vec<DeclaredColumn>,
+        /// The column that says how many *units* (people, say; not rows) stand behind each row.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count_column: Option<Name>,
+        /// The column that says which share the largest unit has in each row's values.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        largest_column: Option<Name>,
+    },
+    /// A Vega-Lite chart with inline values.
+    Figure {
+        /// File name under `/out`.
+        path: Name,
+        /// The fields of the inline values, as a table's columns.
+        columns: Vec<DeclaredColumn>,
+        /// As for a table.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count_column: Option<Name>,
+    },
+}
+
+/// The kinds of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OutputKind {
+    /// Tensors.
+    Weights,
+    /// Scalars.
+    Metrics,
+    /// A table.
+    Table,
+    /// A chart.
+    Figure,
+}
+
+impl DeclaredOutput {
+    /// File name under `/out`.
+    pub fn path(&self) -> &Name {
+        match self {
+            Self::Weights { path, .. } | Self::Metrics { path, .. } => path,
+            Self::Table { path, .. } | Self::Figure { path, .. } => path,
+        }
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> OutputKind {
+        match self {
+            Self::Weights { .. } => OutputKind::Weights,
+            Self::Metrics { .. } => OutputKind::Metrics,
+            Self::Table { .. } => OutputKind::Table,
+            Self::Figure { .. } => OutputKind::Figure,
+        }
+    }
+}
+
+/// A tensor's name and shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredTensor {
+    /// Its name in the file.
+    pub name: Name,
+    /// Length of each dimension, outermost first; empty for a scalar.
+    pub shape: Vec<Count>,
+}
+
+/// A column's name and type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredColumn {
+    /// Its name in the header.
+    pub name: Name,
+    /// What its cells may hold.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+}
+
+/// What a cell may hold. Text forms: `integer`, `decimal:3`, `category:hie.plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum ColumnType {
+    /// A whole number.
+    Integer,
+    /// A decimal number with this many digits after the point (0 to 9); surplus digits are rounded.
+    Decimal(u8),
+    /// One of the values that the signed catalogue lists for this category of this dataset.
+    Category {
+        /// The dataset.
+        dataset: Name,
+        /// The category, a column of the dataset.
+        category: Name,
+    },
+}
+
+impl std::fmt::Display for ColumnType {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Integer => formatter.write_str("integer"),
+            Self::Decimal(digits) => write!(formatter, "decimal:{digits}"),
+            Self::Category { dataset, category } => write!(formatter, "category:{dataset}.{category}"),
+        }
+    }
+}
+
+impl From<ColumnType> for String {
+    fn from(column: ColumnType) -> String {
+        column.to_string()
+    }
+}
+
+impl std::str::FromStr for ColumnType {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let parsed = match text.split_once(':') {
+            None if text == "integer" => Self::Integer,
+            Some(("decimal", digits)) => {
+                Self::Decimal(digits.parse().ok().filter(|digits| *digits <= 9).ok_or(ValueError::Name)?)
+            }
+            Some(("category", name)) => {
+                let (dataset, category) = name.split_once('.').ok_or(ValueError::Name)?;
+                Self::Category { dataset: dataset.parse()?, category: category.parse()? }
+            }
+            _ => return Err(ValueError::Name),
+        };
+        if parsed.to_string() == text { Ok(parsed) } else { Err(ValueError::Name) }
+    }
+}
+
+impl TryFrom<String> for ColumnType {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}

@@ -1,0 +1,251 @@
+//! What the enclave signs: what it found about a job's outputs.
+
+use blobs::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DatasetSnapshot, Evidence, GrantId, Kind, OutputKind, Predicate, Requester, RuntimeId, Subject, WallName,
+};
+use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
+
+/// What the box found about the outputs of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Verdict {
+    /// The site's name.
+    pub site: Name,
+    /// Payload digest of the request.
+    pub request: DigestSet,
+    /// Which run of the request this was, from 1.
+    pub run: Count,
+    /// The grant under which it ran.
+    pub grant: GrantId,
+    /// Who asked.
+    pub requester: Requester,
+    /// The datasets that the run saw.
+    pub datasets: Vec<DatasetSnapshot>,
+    /// The runtime that it ran in.
+    pub runtime: RuntimeId,
+    /// The wall that it ran in.
+    pub wall: Wall,
+    /// The policy that it was judged by.
+    pub policy: PolicyId,
+    /// The roles in force.
+    pub roles: RolesId,
+    /// The box's programs.
+    pub build: BoxBuild,
+    /// PASS or BLOCKED.
+    pub result: VerdictResult,
+    /// Canonical files, sorted by name: what would leave.
+    pub files: Vec<VerdictFile>,
+    /// Every rule of the policy and what came of it, those not run included; sorted by id.
+    pub rules: Vec<RuleOutcome>,
+    /// What was searched for and how thoroughly.
+    pub guarantee: Guarantee,
+    /// Upper bound of what the files carry, in bits.
+    pub released_bits: Count,
+    /// Bits charged for what the enclave could choose in this statement itself.
+    pub verdict_bits: Count,
+    /// What was charged to each dataset's account.
+    pub charges: Vec<DatasetCharge>,
+    /// The set of outputs that this one was compared with for differencing.
+    pub differenced_against: Evidence,
+    /// Head of the account after the charge.
+    pub account_head: Evidence,
+    /// Review of the code before the run.
+    pub code_review: Evidence,
+    /// Evidence of the hardware and programs that ran it.
+    pub attestation: Evidence,
+    /// What a reader must know before trusting it.
+    pub warnings: Vec<Warning>,
+    /// The stewards whom the review packet is sealed to.
+    pub reviewers: Vec<ReviewRecipient>,
+    /// The sealed review packet.
+    pub packet: DigestSet,
+    /// 32 random bytes; approvals repeat them.
+    pub challenge: Bytes<32>,
+    /// When it was made, on the policy's time grid.
+    pub issued_at: Timestamp,
+    /// After this moment it can be approved no more, and its reservation is freed.
+    pub expires: Timestamp,
+}
+
+/// PASS or BLOCKED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum VerdictResult {
+    /// The policy allows it; stewards decide.
+    Pass,
+    /// The policy forbids it.
+    Blocked,
+}
+
+/// A wall and its layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wall {
+    /// Which wall.
+    pub name: WallName,
+    /// True if the launcher ran as root, so that each job had a user of its own.
+    pub privileged: bool,
+    /// Its layers, each on, off or absent.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer of a wall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Layer {
+    /// Its name, such as `seccomp`.
+    pub name: Name,
+    /// Whether it was there.
+    pub state: LayerState,
+}
+
+/// Whether a layer was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerState {
+    /// It was in force.
+    On,
+    /// It could have been, and was not.
+    Off,
+    /// This version or machine does not have it.
+    Absent,
+}
+
+/// A policy and one of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicyId {
+    /// Its name.
+    pub name: Name,
+    /// The version.
+    pub version: Count,
+    /// The TOML file, byte for byte.
+    pub file: DigestSet,
+}
+
+/// A version of the roles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolesId {
+    /// The version.
+    pub version: Count,
+    /// Digest of its payload.
+    pub payload: DigestSet,
+}
+
+/// The box's programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BoxBuild {
+    /// The version.
+    pub version: String,
+    /// The program that made the canonical forms and judged them.
+    pub checker: DigestSet,
+}
+
+/// One canonical file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerdictFile {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: OutputKind,
+    /// Its size in bytes.
+    pub bytes: Count,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Upper bound of what it carries, in bits.
+    pub released_bits: Count,
+    /// True if counts in it are the job's word: declared, not counted by the box.
+    pub declared_counts: bool,
+}
+
+/// What came of one rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleOutcome {
+    /// The rule's id.
+    pub id: Name,
+    /// What came of it.
+    pub result: RuleResult,
+}
+
+/// What came of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleResult {
+    /// It ran and found nothing.
+    Passed,
+    /// It ran and changed or noted something that the policy allows.
+    Noted,
+    /// It ran and forbids the release.
+    Blocked,
+    /// It did not run, since this version of the box does not have it. Verifiers print it.
+    NotChecked,
+    /// It did not run, since no output is of a kind that it looks at.
+    NotApplicable,
+}
+
+/// What the search for copies promises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Guarantee {
+    /// Every run of at least so many bytes that stands in the data and in a listed view was found.
+    pub copied_run_bytes: Count,
+    /// The same for data whose 16-byte windows have fewer than 5 distinct bytes.
+    pub plain_run_bytes: Count,
+    /// The views searched, sorted.
+    pub views: Vec<Name>,
+    /// Share of the data that is exempt (windows with a period of at most 4), in millionths.
+    pub exempt_millionths: Count,
+}
+
+/// What one dataset's account was charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatasetCharge {
+    /// The dataset.
+    pub dataset: Name,
+    /// Bits spent on answers, before the run.
+    pub answer_bits: Count,
+    /// Bits reserved for the release: the files' and the verdict's. Zero when blocked.
+    pub release_bits: Count,
+}
+
+/// What a reader must know before trusting a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warning {
+    /// The time grid is finer than the standard policy's, so that answers come sooner and tell more.
+    FineTimeGrid,
+    /// The policy accepts a witness on the box's own machine.
+    WitnessOnBoxMachine,
+    /// The job ran on the shared kernel.
+    SharedKernel,
+    /// People's keys were made by the box, as only a demonstration does.
+    DemonstrationKeys,
+}
+
+/// A steward whom a packet is sealed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReviewRecipient {
+    /// Who.
+    pub steward: Name,
+    /// The X25519 key.
+    pub review_key: Bytes<32>,
+}
+
+impl Predicate for Verdict {
+    const KIND: Kind = Kind::Verdict;
+
+    fn subject(&self) -> Vec<Subject> {
+        let request = Subject::new("request", self.request.sha256);
+        let files = self.files.iter().map(|file| Subject::new(format!("out/{}", file.name), file.sha256));
+        std::iter::once(request).chain(files).collect()
+    }
+}
