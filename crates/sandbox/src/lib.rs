@@ -1,1 +1,24 @@
 //! Launches one untrusted program behind a wall.
+//!
+//! A caller describes what one program may see and use ([`Specification`]) and runs it with a [`Launcher`]. The
+//! launcher starts `databox-launch`, a small single-threaded helper binary, hands it the specification over a socket
+//! and waits; it returns only when the last process of the program is dead. [`probe`] tells whether this machine can
+//! build the wall, and what to do when it cannot. [`host_python`] makes a runtime tree from the host's interpreter.
+//!
+//! What the wall is made of, and in which order, is told in `docs/decisions/native-wall.md`.
+#![forbid(unsafe_code)]
+
+mod evidence;
+mod launcher;
+mod probe;
+mod runtime;
+mod specification;
+#[doc(hidden)]
+pub mod wire;
+
+pub use evidence::{Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
+pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
+pub use probe::{ProbeError, probe};
+pub use runtime::{RuntimeError, RuntimeTree, host_python};
+pub use specification::{Access, Calls, Limits, Mount, Specification, SpecificationError};
+pub use wire::{Refusal, Step};

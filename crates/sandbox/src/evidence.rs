@@ -1,0 +1,174 @@
+//! What a run ended as, and which layers of the wall stood while it ran.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A run that is over: no process of the program is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The exit code, if the program ended by itself. For programs of ours only: a job chooses its own, so it must not
+    /// reach anyone outside the box.
+    pub code: Option<u8>,
+    /// What the program wrote to standard output, never more than the limit.
+    pub stdout: Vec<u8>,
+    /// The layers of the wall around the run.
+    pub evidence: Evidence,
+    /// From the call until the last process was dead.
+    pub wall: Duration,
+}
+
+/// How a run ended. A job can bring about most of these at will: two runs tell apart at most as many answers as there
+/// are cases, which is why there is no more detail here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The program ended with exit code 0.
+    Succeeded,
+    /// The program ended with another exit code or by a signal.
+    Failed,
+    /// The program does not exist inside, or cannot be executed.
+    NotExecutable,
+    /// The wall-clock limit passed.
+    TimeLimit,
+    /// The program used its processor time.
+    CpuLimit,
+    /// Best effort: the program failed with most of its memory in use, or the kernel killed it.
+    MemoryLimit,
+    /// The program was killed for writing a file beyond the limit. (One that ignores the signal sees an error instead.)
+    FileLimit,
+    /// Standard output was longer than the limit.
+    OutputLimit,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// Which layers stood around a run. Each was looked at by the helper during that run; none is taken for granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The kind of wall.
+    pub wall: Wall,
+    /// Whether the launcher was root, so that the program ran as a host user of its own.
+    pub privileged: bool,
+    /// Every layer that this version knows, each once, in a fixed order.
+    pub layers: Vec<Layer>,
+}
+
+/// The kind of wall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wall {
+    /// Namespaces and a system-call filter on the host's own kernel.
+    Native,
+}
+
+/// One layer of the wall and whether it stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Which layer.
+    pub name: LayerName,
+    /// Whether it stood.
+    pub state: State,
+}
+
+/// Whether a layer stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It stood.
+    On,
+    /// This machine or user could not have it.
+    Off,
+    /// This version does not build it.
+    Absent,
+}
+
+macro_rules! layers {
+    ($($(#[doc = $doc:literal])* $name:ident = $word:literal,)*) => {
+        /// The layers, in the order of the evidence.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum LayerName { $($(#[doc = $doc])* #[serde(rename = $word)] $name,)* }
+
+        impl LayerName {
+            /// Every layer.
+            pub const ALL: &'static [LayerName] = &[$(LayerName::$name),*];
+
+            /// The layer's name in signed statements.
+            pub fn as_str(self) -> &'static str {
+                match self { $(LayerName::$name => $word),* }
+            }
+        }
+    };
+}
+
+layers! {
+    /// Its root is nobody on the host.
+    UserNamespace = "user-namespace",
+    /// It has a table of mounts of its own.
+    MountNamespace = "mount-namespace",
+    /// It sees and signals its own processes only.
+    PidNamespace = "pid-namespace",
+    /// It has no network interface.
+    NetworkNamespace = "network-namespace",
+    /// It shares no System V object or message queue.
+    IpcNamespace = "ipc-namespace",
+    /// It has a fixed host name.
+    UtsNamespace = "uts-namespace",
+    /// It does not see where it stands in the host's control groups.
+    CgroupNamespace = "cgroup-namespace",
+    /// Its file tree starts empty and holds the mounts of its specification only.
+    EmptyRoot = "empty-root",
+    /// The root of its file tree cannot be written.
+    ReadOnlyRoot = "read-only-root",
+    /// Its host user is not the caller's (root alone can give it another).
+    OwnHostUser = "own-host-user",
+    /// It has none of the caller's supplementary groups.
+    GroupsDropped = "groups-dropped",
+    /// It can make no user namespace even where the system-call filter fails.
+    NoNestedNamespaces = "no-nested-namespaces",
+    /// It has no capability and can gain none.
+    CapabilitiesDropped = "capabilities-dropped",
+    /// No program that it starts gains privileges.
+    NoNewPrivileges = "no-new-privileges",
+    /// The kernel refuses each system call outside the reviewed list.
+    Seccomp = "seccomp",
+    /// Limits for each process.
+    ResourceLimits = "resource-limits",
+    /// A second file and socket filter.
+    Landlock = "landlock",
+    /// Limits for the whole job.
+    Cgroup = "cgroup",
+    /// A boot clock of its own.
+    TimeNamespace = "time-namespace",
+}
+
+impl Evidence {
+    /// The state of one layer; [`State::Absent`] if this evidence does not name it.
+    pub fn state(&self, name: LayerName) -> State {
+        self.layers.iter().find(|layer| layer.name == name).map_or(State::Absent, |layer| layer.state)
+    }
+}
+
+impl State {
+    /// The state's name in signed statements.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::On => "on",
+            State::Off => "off",
+            State::Absent => "absent",
+        }
+    }
+}
+
+impl Wall {
+    /// The wall's name in signed statements.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wall::Native => "native",
+        }
+    }
+}

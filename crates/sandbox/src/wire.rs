@@ -1,0 +1,99 @@
+//! The messages between [`Launcher`](crate::Launcher) and the helper: one specification in, then one [`Message`] when
+//! the program's first process exists, then one when the last is dead. Each is JSON behind a length.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Evidence, Outcome};
+use crate::specification::SpecificationError;
+
+/// More than any honest message; a longer one is refused before memory is set aside for it.
+const MOST_BYTES: u32 = 4 << 20;
+
+/// What the helper says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub enum Message {
+    /// The first process exists; its pidfd comes with the message's first byte.
+    Started,
+    /// The last process is dead.
+    Ended { outcome: Outcome, code: Option<u8>, evidence: Evidence },
+    /// The wall could not be built, and nothing of the program ran.
+    Refused(Refusal),
+}
+
+/// Why the helper did not start the program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub enum Refusal {
+    #[error("the specification is refused")]
+    Specification(SpecificationError),
+    #[error("the specification cannot be read")]
+    SpecificationUnreadable,
+    #[error("the mount source {0:?} is, or leads through, a symbolic link")]
+    SourceIsLink(PathBuf),
+    #[error("the mount source {path:?} cannot be opened: {}", io::Error::from_raw_os_error(*.errno))]
+    SourceNotOpened { path: PathBuf, errno: i32 },
+    #[error("the mount source {0:?} is neither a directory nor a regular file (nor the device it should be)")]
+    SourceOfWrongKind(PathBuf),
+    #[error("the mount source {0:?} was replaced while the wall was built")]
+    SourceReplaced(PathBuf),
+    #[error("the wall could not be built at step {step:?}: {}", io::Error::from_raw_os_error(*.errno))]
+    Step { step: Step, errno: i32 },
+}
+
+/// The steps of building the wall, for errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Step {
+    Descriptors,
+    SystemCallList,
+    Namespaces,
+    NamespacesShared,
+    UserMap,
+    User,
+    ParentLost,
+    HostName,
+    PrivateMounts,
+    Root,
+    Mounts,
+    Devices,
+    Processes,
+    Pivot,
+    ReadOnlyRoot,
+    WorkingDirectory,
+    Capabilities,
+    NoNewPrivileges,
+    Limits,
+    Fork,
+    Seccomp,
+}
+
+/// Writes one message.
+pub fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MOST_BYTES);
+    let length = length.ok_or(io::ErrorKind::FileTooLarge)?;
+    let mut framed = length.to_le_bytes().to_vec();
+    framed.extend_from_slice(&bytes);
+    to.write_all(&framed)
+}
+
+/// Reads one message.
+pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > MOST_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = vec![0; length as usize];
+    from.read_exact(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
