@@ -2,6 +2,8 @@
 
 mod digest;
 mod store;
+mod tree;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use store::{BlobStore, StoreError, sync_directory, write_new_file_durably};
+pub use tree::{TreeError, tree_digest};
