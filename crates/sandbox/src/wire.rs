@@ -73,6 +73,7 @@ pub enum Step {
     Limits,
     Fork,
     Seccomp,
+    FirstProcessLost,
 }
 
 /// Writes one message.

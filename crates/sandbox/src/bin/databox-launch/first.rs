@@ -1,0 +1,295 @@
+//! The program's first process, number 1 of its namespace: builds the wall from inside, starts the program, buries
+//! whatever dies, and ends when the program does. Its end makes the kernel kill all that is left.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Access as Allowed, CWD, Mode, OFlags, StatVfsMountFlags, access, openat, statvfs};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getgroups, getrlimit,
+    set_dumpable_behavior, set_parent_process_death_signal, setrlimit, setsid, umask,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr};
+use rustix::system::{setdomainname, sethostname};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, no_new_privs,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+use sandbox::{Calls, Limits, Outcome, Refusal, Specification, Step, wire};
+use seccompiler::BpfProgram;
+use serde::{Deserialize, Serialize};
+
+use crate::sources::Source;
+use crate::system::{self, Forked, Program, Reaped};
+use crate::{INSIDE, at, tree};
+
+/// The descriptor through which a reader's program is started, once. No later call can open this number again: it is
+/// not below the limit for open files.
+const PROGRAM_DESCRIPTOR: i32 = 1000;
+
+/// What the first process tells the helper.
+#[derive(Serialize, Deserialize)]
+pub enum Report {
+    /// The wall stands and looks like this from inside.
+    Observed(Observed),
+    /// The wall could not be built.
+    Refused(Refusal),
+    /// The program cannot be executed.
+    NotExecutable,
+    /// The program ended.
+    Ended { outcome: Outcome, code: Option<u8> },
+}
+
+/// The layers that not every machine and user can have. Without any of the others the program does not start.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Observed {
+    pub groups_dropped: bool,
+    pub no_nested_namespaces: bool,
+}
+
+/// All that the first process was given.
+pub struct First {
+    pub specification: Specification,
+    pub sources: Vec<Source>,
+    pub filter: BpfProgram,
+    pub privileged: bool,
+    /// The program's standard input and output.
+    pub input: OwnedFd,
+    pub output: OwnedFd,
+    /// A byte comes when the identity map is written; an end means that the helper is dead.
+    pub go: PipeReader,
+    pub report: PipeWriter,
+}
+
+impl First {
+    /// Never returns: the process ends with the program.
+    pub fn run(self) -> ! {
+        let mut report = match self.report.try_clone() {
+            Ok(report) => report,
+            Err(_) => system::exit(1),
+        };
+        let Err(refusal) = self.build();
+        let _ = wire::send(&mut report, &Report::Refused(refusal));
+        system::exit(1)
+    }
+
+    fn build(mut self) -> Result<Infallible, Refusal> {
+        // The control socket: the program must not be able to speak for the helper.
+        at(Step::Descriptors, dup2_stdin(stderr()))?;
+        at(Step::ParentLost, self.go.read_exact(&mut [0]))?;
+        let groups_dropped = at(Step::User, self.take_user())?;
+        self.die_with_helper()?;
+        at(Step::User, setsid())?;
+        at(Step::User, set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
+        // Read through the host's /proc, this file is still that of the *current* user namespace. Where /proc/sys is
+        // read-only the filter alone forbids nesting, and the evidence says so.
+        let no_nested_namespaces = fs::write("/proc/sys/user/max_user_namespaces", "0").is_ok();
+        at(Step::HostName, sethostname(b"box"))?;
+        at(Step::HostName, setdomainname(b"(none)"))?;
+        umask(Mode::from_raw_mode(0o022));
+        let sources = std::mem::take(&mut self.sources);
+        tree::enter(&self.specification, sources)?;
+        at(Step::Capabilities, drop_capabilities())?;
+        at(Step::NoNewPrivileges, set_no_new_privs(true))?;
+        look_again()?;
+        let observed = Observed { groups_dropped, no_nested_namespaces };
+        at(Step::ParentLost, wire::send(&mut self.report, &Report::Observed(observed)))?;
+        match at(Step::Fork, system::fork())? {
+            Forked::Child => self.become_program(),
+            Forked::Parent(program) => self.bury(program),
+        }
+    }
+
+    /// Becomes the job's user. Under the one-entry map there is no root inside to become again.
+    fn take_user(&self) -> Result<bool, Errno> {
+        if self.privileged {
+            set_thread_groups(&[])?;
+        }
+        let (user, group) = (Uid::from_raw(INSIDE), Gid::from_raw(INSIDE));
+        set_thread_res_gid(group, group, group)?;
+        set_thread_res_uid(user, user, user)?;
+        Ok(getgroups()?.is_empty())
+    }
+
+    /// After the change of user, which clears this setting. If the helper died before it, the pipe has no writer.
+    fn die_with_helper(&self) -> Result<(), Refusal> {
+        at(Step::ParentLost, set_parent_process_death_signal(Some(Signal::KILL)))?;
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut go = [PollFd::new(&self.go, PollFlags::IN)];
+        match at(Step::ParentLost, poll(&mut go, Some(&now)))? {
+            0 => Ok(()),
+            _ => at(Step::ParentLost, Err(Errno::PIPE)),
+        }
+    }
+
+    fn bury(mut self, program: Pid) -> ! {
+        // The program's ends of the pipes must be its own, or its reader would never see their end.
+        drop((self.go, self.input, self.output));
+        loop {
+            match system::reap() {
+                Ok(dead) if dead.pid == program => {
+                    let (outcome, code) = judge(&dead, &self.specification.limits);
+                    let _ = wire::send(&mut self.report, &Report::Ended { outcome, code });
+                    system::exit(0)
+                }
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => system::exit(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn become_program(mut self) -> Result<Infallible, Refusal> {
+        at(Step::User, setsid())?;
+        at(Step::WorkingDirectory, chdir(self.specification.working_directory.as_str()))?;
+        system::reset_signals();
+        at(Step::Descriptors, self.take_streams())?;
+        let program = self.program();
+        let opened = match self.specification.calls {
+            Calls::Job => None,
+            Calls::Reader => {
+                match openat(CWD, &program.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+                    Ok(opened) => Some(at(Step::Limits, system::duplicate_to(opened, PROGRAM_DESCRIPTOR))?),
+                    Err(_) => self.not_executable(),
+                }
+            }
+        };
+        at(Step::Descriptors, system::close_on_exec_from(3))?;
+        at(Step::Limits, set_limits(&self.specification.limits))?;
+        seccompiler::apply_filter(&self.filter).map_err(|error| {
+            let errno = match error {
+                seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.raw_os_error(),
+                _ => None,
+            };
+            Refusal::Step { step: Step::Seccomp, errno: errno.unwrap_or(libc::EINVAL) }
+        })?;
+        let _ = program.execute(opened.as_ref());
+        self.not_executable()
+    }
+
+    /// What a program writes to standard error is for nobody: it goes to the device inside, which was looked at.
+    fn take_streams(&self) -> Result<(), Errno> {
+        let nothing = openat(CWD, "/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        dup2_stdin(&self.input)?;
+        dup2_stdout(&self.output)?;
+        dup2_stderr(&nothing)
+    }
+
+    fn not_executable(&mut self) -> ! {
+        let _ = wire::send(&mut self.report, &Report::NotExecutable);
+        system::exit(127)
+    }
+
+    fn program(&self) -> Program {
+        let specification = &self.specification;
+        let path = find(&specification.program);
+        // `Specification::check` refused zero bytes.
+        let string = |text: &[u8]| CString::new(text).unwrap_or_default();
+        let arguments = std::iter::once(&specification.program).chain(&specification.arguments);
+        let variables = specification.environment.iter();
+        Program {
+            path: string(path.as_os_str().as_bytes()),
+            arguments: arguments.map(|argument| string(argument.as_bytes())).collect(),
+            environment: variables
+                .map(|(name, value)| string(format!("{name}={value}").as_bytes()))
+                .collect(),
+        }
+    }
+}
+
+/// How the program ended, from its wait status and what it used.
+fn judge(dead: &Reaped, limits: &Limits) -> (Outcome, Option<u8>) {
+    let much = dead.peak_bytes >= limits.memory_bytes / 10 * 9;
+    let status = dead.status;
+    if libc::WIFEXITED(status) {
+        let outcome = match libc::WEXITSTATUS(status) {
+            0 => Outcome::Succeeded,
+            _ if much => Outcome::MemoryLimit,
+            _ => Outcome::Failed,
+        };
+        return (outcome, u8::try_from(libc::WEXITSTATUS(status)).ok());
+    }
+    let outcome = match libc::WTERMSIG(status) {
+        libc::SIGXCPU => Outcome::CpuLimit,
+        libc::SIGKILL if dead.cpu_seconds >= limits.cpu_seconds => Outcome::CpuLimit,
+        libc::SIGXFSZ => Outcome::FileLimit,
+        libc::SIGKILL => Outcome::MemoryLimit,
+        _ if much => Outcome::MemoryLimit,
+        _ => Outcome::Failed,
+    };
+    (outcome, None)
+}
+
+/// Where a bare name lies inside.
+fn find(program: &str) -> PathBuf {
+    if program.starts_with('/') {
+        return program.into();
+    }
+    let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(program));
+    let [_, usual, _] = &places;
+    let usual = usual.clone();
+    places.into_iter().find(|path| access(path, Allowed::EXEC_OK).is_ok()).unwrap_or(usual)
+}
+
+/// Asks the kernel for what was just set, so that the evidence rests on its word.
+fn look_again() -> Result<(), Refusal> {
+    let root = at(Step::ReadOnlyRoot, statvfs("/"))?;
+    let held = at(Step::Capabilities, capabilities(None))?;
+    let facts = [
+        (Step::ReadOnlyRoot, root.f_flag.contains(StatVfsMountFlags::RDONLY)),
+        (Step::Capabilities, (held.effective | held.permitted | held.inheritable).is_empty()),
+        (Step::NoNewPrivileges, at(Step::NoNewPrivileges, no_new_privs())?),
+    ];
+    match facts.into_iter().find(|(_, holds)| !holds) {
+        Some((step, _)) => at(step, Err(Errno::NOTRECOVERABLE)),
+        None => Ok(()),
+    }
+}
+
+fn drop_capabilities() -> Result<(), Errno> {
+    clear_ambient_capability_set()?;
+    // Up to the first that this kernel does not know, so that a new one is not forgotten.
+    for number in 0..64 {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Err(Errno::INVAL) if number > 0 => break,
+            removed => removed?,
+        }
+    }
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+}
+
+fn set_limits(limits: &Limits) -> Result<(), Errno> {
+    const STACK: u64 = 8 << 20;
+    let fixed = [
+        (Resource::As, limits.memory_bytes, limits.memory_bytes),
+        (Resource::Data, limits.memory_bytes, limits.memory_bytes),
+        // The first process counts as one.
+        (Resource::Nproc, limits.processes + 1, limits.processes + 1),
+        (Resource::Nofile, limits.open_files, limits.open_files),
+        (Resource::Fsize, limits.file_bytes, limits.file_bytes),
+        // A second later than the signal comes death, for a program that ignores the signal.
+        (Resource::Cpu, limits.cpu_seconds, limits.cpu_seconds + 1),
+        (Resource::Stack, STACK, 8 * STACK),
+        // A core file would be written by the host, outside the wall.
+        (Resource::Core, 0, 0),
+        (Resource::Memlock, 0, 0),
+        (Resource::Msgqueue, 0, 0),
+        (Resource::Sigpending, 1024, 1024),
+        (Resource::Nice, 0, 0),
+        (Resource::Rtprio, 0, 0),
+    ];
+    for (resource, soft, hard) in fixed {
+        // The helper's own limit may be lower, and cannot be raised.
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        setrlimit(resource, Rlimit { current: Some(soft.min(most)), maximum: Some(hard.min(most)) })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Every file of the host that the program will see, held as a descriptor before the program's first process exists,
+//! so that nobody who can write to the host's paths can exchange one for another.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use sandbox::{Access, Refusal, Specification};
+
+use crate::system;
+
+const NOSUID_NODEV: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+pub const NO_EXECUTE: MountAttrFlags = NOSUID_NODEV.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+pub const READ_ONLY: MountAttrFlags = NO_EXECUTE.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+
+/// The device files of the job's `/dev`, with their numbers: a host's `/dev/null` that is something else is refused
+/// (CVE-2025-31133).
+const DEVICES: [(&str, u32, u32); 5] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+
+/// One file or directory of the host on its way into the job's file tree.
+pub struct Source {
+    path: PathBuf,
+    pub target: String,
+    pub is_directory: bool,
+    attributes: MountAttrFlags,
+    opened: OwnedFd,
+    /// Made by root before any namespace exists. A normal user may make it only in namespaces of its own, see `tree`.
+    detached: Option<OwnedFd>,
+}
+
+/// Opens the mounts of a specification and the devices.
+pub fn open_all(specification: &Specification, privileged: bool) -> Result<Vec<Source>, Refusal> {
+    let mut sources = Vec::new();
+    for mount in &specification.mounts {
+        let attributes = match mount.access {
+            Access::ReadOnly => READ_ONLY,
+            Access::ReadOnlyExecutable => NOSUID_NODEV.union(MountAttrFlags::MOUNT_ATTR_RDONLY),
+            Access::Writable => NO_EXECUTE,
+        };
+        sources.push(Source::open(&mount.source, &mount.target, attributes, None, privileged)?);
+    }
+    for (name, major, minor) in DEVICES {
+        let path = Path::new("/dev").join(name);
+        // A read-only mount does not hinder writing to a device. `nodev` would.
+        let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_NODEV);
+        let device = Some(makedev(major, minor));
+        sources.push(Source::open(&path, &format!("/dev/{name}"), attributes, device, privileged)?);
+    }
+    Ok(sources)
+}
+
+impl Source {
+    fn open(
+        path: &Path,
+        target: &str,
+        attributes: MountAttrFlags,
+        device: Option<u64>,
+        privileged: bool,
+    ) -> Result<Source, Refusal> {
+        let opened = open(path)?;
+        let found = fstat(&opened).map_err(|errno| not_opened(path, errno.into()))?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let fits = match device {
+            Some(device) => kind == FileType::CharacterDevice && found.st_rdev == device,
+            None => matches!(kind, FileType::Directory | FileType::RegularFile),
+        };
+        if !fits {
+            return Err(Refusal::SourceOfWrongKind(path.to_owned()));
+        }
+        let detached = if privileged { Some(detach(&opened, path, attributes)?) } else { None };
+        Ok(Source {
+            path: path.to_owned(),
+            target: target.to_owned(),
+            is_directory: kind == FileType::Directory,
+            attributes,
+            opened,
+            detached,
+        })
+    }
+
+    /// The mount, not yet attached anywhere. Call it inside the new mount namespace.
+    ///
+    /// A descriptor from outside cannot be cloned by a normal user, so its path is opened once more in the copy of the
+    /// mount table, under the same rules, and must lead to the very same file.
+    pub fn tree(self) -> Result<OwnedFd, Refusal> {
+        if let Some(detached) = self.detached {
+            return Ok(detached);
+        }
+        let again = open(&self.path)?;
+        let same = fstat(&again)
+            .and_then(|found| fstat(&self.opened).map(|held| (found, held)))
+            .is_ok_and(|(found, held)| (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino));
+        if !same {
+            return Err(Refusal::SourceReplaced(self.path));
+        }
+        detach(&again, &self.path, self.attributes)
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Refusal> {
+    let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), rules).map_err(|errno| match errno {
+        Errno::LOOP => Refusal::SourceIsLink(path.to_owned()),
+        errno => not_opened(path, errno.into()),
+    })
+}
+
+/// Not recursive: what is mounted below a source was not asked for.
+fn detach(opened: &OwnedFd, path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd, Refusal> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(opened, "", flags).map_err(|errno| not_opened(path, errno.into()))?;
+    system::restrict_mount(&tree, attributes).map_err(|error| not_opened(path, error))?;
+    Ok(tree)
+}
+
+fn not_opened(path: &Path, error: io::Error) -> Refusal {
+    Refusal::SourceNotOpened { path: path.to_owned(), errno: error.raw_os_error().unwrap_or_default() }
+}
