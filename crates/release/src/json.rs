@@ -5,9 +5,11 @@
 //! again. That one rule refuses duplicate and unknown keys, arrays in place of objects, defaulted fields, other
 //! escapes, white space, a byte order mark and trailing bytes, whatever the parser below would have forgiven.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 /// Deepest nesting of arrays and objects.
 pub const DEPTH_LIMIT: usize = 16;
@@ -39,8 +41,10 @@ pub enum JsonError {
 ///
 /// Panics only for types that have no JSON form, which none of the statements is.
 pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    // serde_json's map is ordered by key, and for ASCII keys that order is the one of RFC 8785.
-    let value = serde_json::to_value(value).expect("statements have a JSON form");
+    let mut value = serde_json::to_value(value).expect("statements have a JSON form");
+    // For ASCII keys the order of bytes is that of RFC 8785. It is asked for here, since any crate of a program can
+    // switch on serde_json's `preserve_order` for all of it.
+    value.sort_all_objects();
     serde_json::to_vec(&value).expect("a JSON value has a text")
 }
 
@@ -55,6 +59,69 @@ pub fn from_bytes<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -
     }
     let typed: T = serde_json::from_value(value).map_err(JsonError::Shape)?;
     if to_bytes(&typed) == bytes { Ok(typed) } else { Err(JsonError::NotCanonical) }
+}
+
+/// Reads a value of at most `limit` bytes whose white space and order of fields are free, as in files that other
+/// tools write. Everything else is as strict: each key once, none unknown, no number, no null, nothing after the end.
+pub fn from_any_form<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonError> {
+    if bytes.len() > limit {
+        return Err(JsonError::TooLarge { limit });
+    }
+    let Once(value) = serde_json::from_slice(bytes).map_err(JsonError::Syntax)?;
+    if !is_restricted(&value, DEPTH_LIMIT) {
+        return Err(JsonError::Restricted);
+    }
+    let typed: T = serde_json::from_value(value.clone()).map_err(JsonError::Shape)?;
+    // A list would pass for an object otherwise: serde fills a struct's fields from either.
+    match serde_json::to_value(&typed) {
+        Ok(written) if written == value => Ok(typed),
+        _ => Err(JsonError::NotCanonical),
+    }
+}
+
+/// A JSON value in which no object has a key twice; `serde_json::Value` itself keeps the last.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Once;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON without numbers and null")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Once, E> {
+        Ok(Once(Value::Bool(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Once, E> {
+        Ok(Once(Value::String(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Once, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Once(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Once(Value::Array(array)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Once, A::Error> {
+        let mut object = Map::new();
+        while let Some((key, Once(item))) = fields.next_entry::<String, Once>()? {
+            if object.insert(key, item).is_some() {
+                return Err(A::Error::custom("a key stands twice"));
+            }
+        }
+        Ok(Once(Value::Object(object)))
+    }
 }
 
 fn is_restricted(value: &Value, depth: usize) -> bool {

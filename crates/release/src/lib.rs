@@ -3,7 +3,11 @@
 //! Nothing here holds a private key longer than one call, opens a socket or looks at a clock: who calls passes
 //! the time. `docs/formats/` specifies every signed byte.
 
+pub mod envelope;
 pub mod json;
+pub mod key;
+pub mod log;
+pub mod refusal;
 pub mod report;
 pub mod rule;
 pub mod statement;

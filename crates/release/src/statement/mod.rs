@@ -202,6 +202,12 @@ pub fn kind_of(bytes: &[u8]) -> Result<String, PayloadError> {
     Ok(statement.predicate_type)
 }
 
+/// The kind that a payload claims, if this version knows it.
+pub fn kind(bytes: &[u8]) -> Result<Kind, PayloadError> {
+    let found = kind_of(bytes)?;
+    Kind::ALL.into_iter().find(|kind| kind.predicate_type() == found).ok_or(PayloadError::Kind { found })
+}
+
 /// The result of a check that may come in a later version: a digest of its evidence, or `not-checked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
