@@ -1,0 +1,173 @@
+use release::report::OUTPUT_LIMIT;
+use release::value::Name;
+
+use super::convert;
+
+/// What is wrong with a manifest, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file is not UTF-8.
+    #[error("databox.toml is not UTF-8 text; save it as UTF-8")]
+    NotText,
+    /// Not TOML, a key is missing, or a key is not known. The cause names line and key.
+    #[error("databox.toml has not the form of a manifest; `databox job new` writes one that has")]
+    Form(#[source] Box<toml::de::Error>),
+    /// A value is not a name.
+    #[error(
+        "databox.toml: {key} = {value:?} is no name; use 1 to 128 of A-Z a-z 0-9 . _ -, the first not a dot"
+    )]
+    NotAName {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// The command is empty, too long, or has an item that no program can receive.
+    #[error(
+        "databox.toml: job.command must have 1 to {items} items of at most {bytes} bytes, none empty or with a \
+         zero byte",
+        items = convert::COMMAND_ITEMS,
+        bytes = convert::COMMAND_ITEM_BYTES
+    )]
+    Command,
+    /// The purpose is empty or too long.
+    #[error(
+        "databox.toml: job.purpose must be 1 to {bytes} bytes of text without control characters; stewards read it",
+        bytes = convert::PURPOSE_BYTES
+    )]
+    Purpose,
+    /// No dataset, or too many.
+    #[error("databox.toml: name 1 to {limit} datasets, each as [data.NAME]", limit = convert::DATASETS)]
+    Datasets,
+    /// A snapshot is neither `latest` nor a digest.
+    #[error("databox.toml: data.{dataset}.snapshot = {value:?}; use \"latest\" or 64 hexadecimal digits")]
+    Snapshot {
+        /// The dataset.
+        dataset: Name,
+        /// The value.
+        value: String,
+    },
+    /// The newest snapshot of a dataset was asked for and is not known.
+    #[error("the catalogue has no snapshot of {dataset}; `databox data ls` lists the datasets")]
+    SnapshotUnknown {
+        /// The dataset.
+        dataset: Name,
+    },
+    /// Not a number of processors.
+    #[error("databox.toml: limits.cpus must be 1 to {limit}", limit = convert::CPUS)]
+    Cpus,
+    /// Not a size.
+    #[error("databox.toml: limits.memory = {value:?}; use a whole number and MiB or GiB, 16MiB to 4096GiB")]
+    Memory {
+        /// The value.
+        value: String,
+    },
+    /// Not a duration.
+    #[error("databox.toml: limits.time = {value:?}; use a whole number and s, min or h, 1s to 720h")]
+    Time {
+        /// The value.
+        value: String,
+    },
+    /// No output, or too many.
+    #[error("databox.toml: declare 1 to {OUTPUT_LIMIT} outputs, each as [[output]]")]
+    Outputs,
+    /// Two outputs have one path, or paths that differ in case only.
+    #[error("databox.toml: the output {path} is declared twice; upper and lower case count as the same")]
+    OutputTwice {
+        /// The path.
+        path: Name,
+    },
+    /// The kind is not known.
+    #[error("databox.toml: output {path}: kind = {kind:?}; use weights, metrics, table or figure")]
+    OutputKind {
+        /// The path.
+        path: Name,
+        /// The kind.
+        kind: String,
+    },
+    /// A key that this kind needs is missing.
+    #[error("databox.toml: output {path}: a {kind} output needs {key}")]
+    OutputKeyMissing {
+        /// The path.
+        path: Name,
+        /// The kind.
+        kind: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key that this kind does not have.
+    #[error("databox.toml: output {path}: a {kind} output has no {key}; remove it")]
+    OutputKeyForeign {
+        /// The path.
+        path: Name,
+        /// The kind.
+        kind: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A list of tensors, names or columns is empty or too long.
+    #[error("databox.toml: output {path}: {key} must have 1 to {limit} items")]
+    OutputItems {
+        /// The path.
+        path: Name,
+        /// The key.
+        key: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// A tensor, metric or column is declared twice.
+    #[error("databox.toml: output {path}: {name} is declared twice")]
+    OutputItemTwice {
+        /// The path.
+        path: Name,
+        /// The item.
+        name: Name,
+    },
+    /// A shape has too many dimensions, a dimension of zero, or too many values.
+    #[error(
+        "databox.toml: output {path}: the shape of {tensor} must have at most {dimensions} dimensions, none of 0, \
+         and fewer than 2^40 values",
+        dimensions = convert::DIMENSIONS
+    )]
+    Shape {
+        /// The path.
+        path: Name,
+        /// The tensor.
+        tensor: Name,
+    },
+    /// A column's type is not known.
+    #[error(
+        "databox.toml: output {path}: column {column} has type {value:?}; use integer, decimal:DIGITS (0 to 9) or \
+         category:DATASET.COLUMN"
+    )]
+    ColumnType {
+        /// The path.
+        path: Name,
+        /// The column.
+        column: Name,
+        /// The type.
+        value: String,
+    },
+    /// A category of a dataset that the job does not read.
+    #[error("databox.toml: output {path}: column {column} is a category of {dataset}; add [data.{dataset}]")]
+    CategoryWithoutData {
+        /// The path.
+        path: Name,
+        /// The column.
+        column: Name,
+        /// The dataset.
+        dataset: Name,
+    },
+    /// `count_column` or `largest_column` names no column of the right type.
+    #[error("databox.toml: output {path}: {key} = {column:?} must name one of its columns, of type {wanted}")]
+    RoleColumn {
+        /// The path.
+        path: Name,
+        /// The key.
+        key: &'static str,
+        /// The column.
+        column: String,
+        /// The type that it must have.
+        wanted: &'static str,
+    },
+}

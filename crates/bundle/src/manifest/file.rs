@@ -1,0 +1,75 @@
+//! The file as TOML has it. Unknown keys are refused: a misspelt limit must not become no limit.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::ManifestError;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ManifestFile {
+    pub job: Job,
+    pub data: BTreeMap<String, Data>,
+    pub limits: Limits,
+    pub output: Vec<Output>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Job {
+    pub name: String,
+    pub project: String,
+    pub runtime: String,
+    pub command: Vec<String>,
+    pub purpose: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Data {
+    pub snapshot: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub cpus: u64,
+    pub memory: String,
+    pub time: String,
+}
+
+/// The keys of all kinds together; which of them a kind takes is checked afterwards, so that the error can name
+/// kind and key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Output {
+    pub path: String,
+    pub kind: String,
+    pub tensors: Option<Vec<Tensor>>,
+    pub names: Option<Vec<String>>,
+    pub columns: Option<Vec<Column>>,
+    pub count_column: Option<String>,
+    pub largest_column: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tensor {
+    pub name: String,
+    pub shape: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Column {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub column_type: String,
+}
+
+impl ManifestFile {
+    pub(super) fn parse(text: &str) -> Result<Self, ManifestError> {
+        toml::from_str(text).map_err(|error| ManifestError::Form(Box::new(error)))
+    }
+}
