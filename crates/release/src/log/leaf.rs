@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
 
 use super::{merkle, parse_base64};
+use crate::envelope::Envelope;
+use crate::statement::Kind;
 
 /// Largest leaf in bytes: an entry bundle gives its length as 16 bits.
 pub const LEAF_LIMIT: usize = 65_535;
@@ -59,6 +61,20 @@ impl Event {
         }
     }
 
+    /// The event that a statement of this kind is, if its kind is one that the log holds.
+    pub fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Roles => Some(Self::Roles),
+            Kind::Policy => Some(Self::Policy),
+            Kind::Grant => Some(Self::Grant),
+            Kind::Catalogue => Some(Self::Catalogue),
+            Kind::Revocation => Some(Self::Revocation),
+            Kind::Manifest => Some(Self::Release),
+            Kind::Denial => Some(Self::Denial),
+            Kind::Request | Kind::Cancel | Kind::Verdict | Kind::Approval => None,
+        }
+    }
+
     fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|event| event.word() == word)
     }
@@ -88,6 +104,12 @@ pub enum LeafError {
     /// Not the text of a leaf.
     #[error("not the text of a leaf")]
     Text,
+    /// A statement of a kind that the log does not hold.
+    #[error("a statement of a kind that the log does not hold")]
+    Kind,
+    /// A signature without the name of its key: another tool's ids do not stand in the log.
+    #[error("a signature whose key id is not the SHA-256 of its public key")]
+    KeyName,
     /// An event that this version does not know.
     #[error("a leaf with an event that is not known")]
     Event,
@@ -118,6 +140,16 @@ impl Leaf {
         }
         let leaf = Self { event, payload, signatures };
         if leaf.to_text().len() > LEAF_LIMIT { Err(LeafError::TooLarge) } else { Ok(leaf) }
+    }
+
+    /// The leaf of a statement. It says nothing about who signed it: check that before.
+    pub fn of(envelope: &Envelope) -> Result<Self, LeafError> {
+        let event = Event::of(envelope.kind()).ok_or(LeafError::Kind)?;
+        let signatures = envelope.signatures().iter().map(|one| {
+            let key_id = one.key_id.parse().map_err(|_| LeafError::KeyName)?;
+            Ok(LeafSignature { key_id, signature: one.signature })
+        });
+        Self::new(event, envelope.payload_digest(), signatures.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Reads an entry of the log. Its text is accepted only in its one form.

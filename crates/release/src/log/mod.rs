@@ -9,6 +9,7 @@
 //! - [`note`]: C2SP signed notes and their keys.
 //! - [`checkpoint`]: the tree's head, signed by the log (0x01) and cosigned by witnesses (0x04).
 //! - [`proof`]: `c2sp.org/tlog-proof@v1`, one leaf's evidence in one text.
+//! - [`socket`]: the messages between console and signer.
 //! - [`tiles`]: `c2sp.org/tlog-tiles`, the tree as plain immutable files.
 //! - [`witness`]: `c2sp.org/tlog-witness`, what a witness answers.
 
@@ -17,6 +18,7 @@ pub mod leaf;
 pub mod merkle;
 pub mod note;
 pub mod proof;
+pub mod socket;
 pub mod tiles;
 pub mod witness;
 
