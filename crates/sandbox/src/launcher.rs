@@ -153,7 +153,11 @@ struct Input {
 impl Input {
     fn open(stdin: Stdin) -> Result<Input, LaunchError> {
         let source: Box<dyn Read + Send> = match stdin {
-            Stdin::Empty => return Ok(Input { program_end: Stdio::null(), feed: None }),
+            Stdin::Empty => {
+                // `Stdio::null` would open it for writing here, where the child's standard error is meant to be.
+                let nothing = File::open("/dev/null").map_err(LaunchError::NoResources)?;
+                return Ok(Input { program_end: nothing.into(), feed: None });
+            }
             Stdin::Bytes(bytes) => Box::new(io::Cursor::new(bytes)),
             Stdin::File(file) => {
                 // Reading anything else could block for ever, and the run with it.
