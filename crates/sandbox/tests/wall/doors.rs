@@ -63,10 +63,11 @@ refused = dict(mount=165, umount2=166, unshare=272, setns=308, ptrace=101, pivot
     ioperm=173, seccomp=317, swapon=167, acct=163, reboot=169, settimeofday=164, syslog=103, modify_ldt=154,
     mknod=133, quotactl=179, cachestat=451, mincore=27, mlock=149, setpriority=141, sched_setaffinity=203,
     shmget=29, msgget=68, mq_open=240, inotify_init1=294, fanotify_init=300, setxattr=188, sysinfo=99,
-    setuid=105, setgid=106, chown=92, landlock_create_ruleset=444)
+    setuid=105, setgid=106, chown=92, landlock_create_ruleset=444, sendfile=40,
+    copy_file_range=326, setrlimit=160)
 for name, number in refused.items():
     assert call(number, 0, 0, 0, 0, 0, 0) == 'EPERM', (name, call(number, 0, 0, 0, 0, 0, 0))
-for name, number in dict(clone3=435, newer=467, newest=600).items():
+for name, number in dict(clone3=435, openat2=437, newer=467, newest=600).items():
     assert call(number, 0, 0, 0, 0) == 'ENOSYS', (name, call(number, 0, 0))
 for flag in (0x10000000, 0x20000, 0x20000000, 0x40000000, 0x8000000, 0x4000000, 0x2000000):
     assert call(56, flag | 17, 0, 0, 0, 0) == 'EPERM', hex(flag)
@@ -77,7 +78,7 @@ assert call(41, 1 << 32 | 2, 1, 0) == 'EPERM' and call(157, 4, 1) == 'EPERM' and
 print(len(refused))
 "#,
     );
-    assert_eq!(said, "60\n");
+    assert_eq!(said, "63\n");
 }
 
 /// Machine code that makes one call by its number in `eax`, by `syscall` or `int 0x80`, and returns.
@@ -145,6 +146,45 @@ fn set_user_id_bits_have_no_effect() {
         access: sandbox::Access::ReadOnlyExecutable,
     });
     assert_eq!(stand.holds_with(&specification).trim(), "(1000, 1000, 1000) (1000, 1000, 1000)");
+}
+
+#[test]
+fn no_file_in_the_output_acts_as_its_owner_on_the_host() {
+    let stand = Stand::new();
+    stand.holds(
+        r#"
+import os
+def refused(what):
+    try: what()
+    except PermissionError: return
+    raise AssertionError(what)
+open('/out/file', 'w').close()
+for bits in (0o4755, 0o2755, 0o6755):
+    refused(lambda: os.chmod('/out/file', bits))
+    refused(lambda: os.open('/out/new', os.O_CREAT | os.O_WRONLY, bits))
+    refused(lambda: os.open('/out', os.O_TMPFILE | os.O_WRONLY, bits))
+    held = os.open('/out/file', os.O_RDWR); refused(lambda: os.fchmod(held, bits))
+    refused(lambda: os.chmod('file', bits, dir_fd=os.open('/out', os.O_RDONLY)))
+refused(lambda: os.setxattr('/out/file', 'user.x', b'y'))
+os.chmod('/out/file', 0o755)
+"#,
+    );
+    let mode =
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(stand.out().join("file")).expect("a file"));
+    assert_eq!(mode & 0o7777, 0o755);
+}
+
+#[test]
+fn no_crash_handler_of_the_host_reads_a_jobs_memory() {
+    // With 1 the kernel writes no core file and runs no handler; a job must not be able to make it 0.
+    Stand::new().holds(
+        r#"
+import resource
+assert resource.getrlimit(resource.RLIMIT_CORE) == (1, 1)
+try: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); raise SystemExit(3)
+except (ValueError, OSError): pass
+"#,
+    );
 }
 
 #[test]

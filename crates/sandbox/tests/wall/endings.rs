@@ -143,7 +143,7 @@ fn a_caller() {
 }
 
 fn start_caller(stand: &Stand) -> std::process::Child {
-    let mut caller = again("endings::a_caller");
+    let mut caller = again(stand, "endings::a_caller");
     caller.env("WALL_TEST_OUT", stand.out()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Some(uid) = stand.host_uid {
         caller.env("WALL_TEST_UID", uid.to_string());

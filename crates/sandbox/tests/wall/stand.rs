@@ -4,8 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sandbox::{
@@ -29,11 +29,14 @@ pub struct Stand {
     /// As whom the program runs, if this is root.
     pub host_uid: Option<u32>,
     _directory: tempfile::TempDir,
+    _shared: Arc<Shared>,
 }
 
+/// Made by the first test that needs it and gone with the last that uses it.
 struct Shared {
     helper: PathBuf,
     runtime: PathBuf,
+    _directory: Option<tempfile::TempDir>,
 }
 
 fn open_directory() -> tempfile::TempDir {
@@ -42,23 +45,28 @@ fn open_directory() -> tempfile::TempDir {
     directory
 }
 
-fn shared() -> &'static Shared {
-    static SHARED: OnceLock<Shared> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        if let (Some(helper), Some(runtime)) = (std::env::var_os(HELPER), std::env::var_os(RUNTIME)) {
-            return Shared { helper: helper.into(), runtime: runtime.into() };
-        }
-        // Kept until the machine's temporary files are cleared: statics are not dropped.
-        let python = Path::new("/usr/bin/python3");
-        assert!(python.exists(), "these tests need {python:?}: apt install python3");
-        let directory = std::env::temp_dir().join(format!("wall-tests-{}", std::process::id()));
-        fs::create_dir(&directory).expect("a directory");
-        fs::set_permissions(&directory, Permissions::from_mode(0o755)).expect("its mode");
-        let (helper, runtime) = (directory.join("databox-launch"), directory.join("runtime"));
-        fs::copy(env!("CARGO_BIN_EXE_databox-launch"), &helper).expect("a copy of the helper");
-        host_python(python, &runtime).expect("a runtime");
-        Shared { helper, runtime }
-    })
+fn shared() -> Arc<Shared> {
+    static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(shared) = shared.upgrade() {
+        return shared;
+    }
+    let made = Arc::new(make_shared());
+    *shared = Arc::downgrade(&made);
+    made
+}
+
+fn make_shared() -> Shared {
+    if let (Some(helper), Some(runtime)) = (std::env::var_os(HELPER), std::env::var_os(RUNTIME)) {
+        return Shared { helper: helper.into(), runtime: runtime.into(), _directory: None };
+    }
+    let python = Path::new("/usr/bin/python3");
+    assert!(python.exists(), "these tests need {python:?}: apt install python3");
+    let directory = open_directory();
+    let (helper, runtime) = (directory.path().join("databox-launch"), directory.path().join("runtime"));
+    fs::copy(env!("CARGO_BIN_EXE_databox-launch"), &helper).expect("a copy of the helper");
+    host_python(python, &runtime).expect("a runtime");
+    Shared { helper, runtime, _directory: Some(directory) }
 }
 
 impl Stand {
@@ -67,12 +75,14 @@ impl Stand {
         let directory = open_directory();
         // Each run needs an id that no other run has at the same time.
         let uid = 40_000 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let shared = shared();
         let stand = Stand {
             directory: directory.path().to_owned(),
-            helper: shared().helper.clone(),
-            runtime: shared().runtime.clone(),
+            helper: shared.helper.clone(),
+            runtime: shared.runtime.clone(),
             host_uid: is_root().then_some(uid),
             _directory: directory,
+            _shared: shared,
         };
         for name in ["data", "out"] {
             fs::create_dir(stand.directory.join(name)).expect("a directory");
@@ -150,11 +160,12 @@ impl Stand {
     }
 }
 
-/// The test program once more, running one ignored test in it.
-pub fn again(test: &str) -> Command {
-    let shared = shared();
+/// The test program once more, running one ignored test on the same helper and runtime.
+pub fn again(stand: &Stand, test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", test, "--ignored", "--nocapture"]);
-    command.env(HELPER, &shared.helper).env(RUNTIME, &shared.runtime);
+    // What it leaves when it is killed goes with this test.
+    command.env("TMPDIR", &stand.directory);
+    command.env(HELPER, &stand.helper).env(RUNTIME, &stand.runtime);
     command
 }

@@ -40,7 +40,8 @@ struct Allow {
     when: Vec<When>,
 }
 
-/// A condition on the lower 32 bits of an argument. The kernel looks at no more of those that the lists compare.
+/// A condition on an argument: its lower 32 bits, where the kernel looks at no more (a job can set the upper ones to
+/// anything), or all 64 for a pointer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct When {
@@ -48,6 +49,28 @@ struct When {
     is: u32,
     #[serde(default)]
     mask: Option<u32>,
+    #[serde(default)]
+    bits: Bits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(try_from = "u8")]
+enum Bits {
+    #[default]
+    ThirtyTwo,
+    SixtyFour,
+}
+
+impl TryFrom<u8> for Bits {
+    type Error = &'static str;
+
+    fn try_from(bits: u8) -> Result<Bits, &'static str> {
+        match bits {
+            32 => Ok(Bits::ThirtyTwo),
+            64 => Ok(Bits::SixtyFour),
+            _ => Err("an argument has 32 or 64 bits"),
+        }
+    }
 }
 
 /// Compiles the filter for a kind of program.
@@ -85,13 +108,17 @@ impl When {
             None => json!("eq"),
             Some(mask) => json!({ "masked_eq": mask }),
         };
-        json!({ "index": self.argument, "type": "dword", "op": operator, "val": self.is })
+        let width = match self.bits {
+            Bits::ThirtyTwo => "dword",
+            Bits::SixtyFour => "qword",
+        };
+        json!({ "index": self.argument, "type": width, "op": operator, "val": self.is })
     }
 }
 
 /// What comes before the list. A call of another ABI (`int 0x80`, x32) has other numbers, so it could do what the list
-/// refuses under the number of something allowed: that program is killed. clone3 keeps its flags in memory, where no
-/// filter can see them, so it does not exist, and C libraries fall back to clone.
+/// refuses under the number of something allowed: that program is killed. clone3 and openat2
+/// keep their flags in memory, where no filter can see them, so they do not exist, and libraries fall back.
 fn prelude() -> BpfProgram {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -109,8 +136,9 @@ fn prelude() -> BpfProgram {
         step(LOAD, NUMBER_OFFSET, 0, 0),
         step(ANY_BIT, X32_BIT, 0, 1),
         step(RETURN, KILL, 0, 0),
-        step(GREATER, LAST_REVIEWED, 1, 0),
-        step(EQUAL, libc::SYS_clone3 as u32, 0, 1),
+        step(GREATER, LAST_REVIEWED, 2, 0),
+        step(EQUAL, libc::SYS_clone3 as u32, 1, 0),
+        step(EQUAL, libc::SYS_openat2 as u32, 0, 1),
         step(RETURN, NO_SUCH_CALL, 0, 0),
     ]
 }
@@ -127,6 +155,7 @@ mod tests {
         "cachestat",
         "chroot",
         "clone3",
+        "copy_file_range",
         "delete_module",
         "fanotify_init",
         "finit_module",
@@ -158,6 +187,7 @@ mod tests {
         "name_to_handle_at",
         "open_by_handle_at",
         "open_tree",
+        "openat2",
         "perf_event_open",
         "pidfd_getfd",
         "pivot_root",
@@ -170,7 +200,9 @@ mod tests {
         "reboot",
         "request_key",
         "seccomp",
+        "sendfile",
         "setns",
+        "setrlimit",
         "splice",
         "swapoff",
         "swapon",
@@ -224,7 +256,18 @@ mod tests {
     #[test]
     fn sockets_and_new_processes_are_conditional_or_absent() {
         for allow in list(JOB).allow {
-            for call in ["socket", "socketpair", "clone", "ioctl", "prctl", "personality", "prlimit64"] {
+            for call in [
+                "socket",
+                "socketpair",
+                "clone",
+                "ioctl",
+                "prctl",
+                "personality",
+                "prlimit64",
+                "open",
+                "openat",
+                "chmod",
+            ] {
                 assert!(!allow.calls.iter().any(|name| name == call) || !allow.when.is_empty(), "{call}");
             }
         }

@@ -278,8 +278,9 @@ fn set_limits(limits: &Limits) -> Result<(), Errno> {
         // A second later than the signal comes death, for a program that ignores the signal.
         (Resource::Cpu, limits.cpu_seconds, limits.cpu_seconds + 1),
         (Resource::Stack, STACK, 8 * STACK),
-        // A core file would be written by the host, outside the wall.
-        (Resource::Core, 0, 0),
+        // The host writes core files, outside the wall. Not 0: a host's crash handler (`|` in core_pattern) is run for 0
+        // and not for 1, which the kernel reserves for "the crash handler crashed" (fs/coredump.c).
+        (Resource::Core, 1, 1),
         (Resource::Memlock, 0, 0),
         (Resource::Msgqueue, 0, 0),
         (Resource::Sigpending, 1024, 1024),
