@@ -3,6 +3,7 @@
 //! Nothing here holds a private key longer than one call, opens a socket or looks at a clock: who calls passes
 //! the time. `docs/formats/` specifies every signed byte.
 
+pub mod account;
 pub mod envelope;
 pub mod json;
 pub mod key;
@@ -10,5 +11,6 @@ pub mod log;
 pub mod refusal;
 pub mod report;
 pub mod rule;
+pub mod site;
 pub mod statement;
 pub mod value;
