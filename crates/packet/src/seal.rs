@@ -1,0 +1,204 @@
+//! Sealing to stewards and opening by one of them.
+//!
+//! One random content key encrypts the content; HPKE (RFC 9180, base mode) wraps that key for each steward.
+//! ChaCha20-Poly1305 does not commit to its key: a taken-over enclave could craft one ciphertext that opens to two
+//! contents under two keys, and show each steward another one. So the header commits to the content key.
+
+use std::collections::BTreeSet;
+
+use blobs::Digest;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, Nonce};
+use hpke::aead::ChaCha20Poly1305 as HpkeAead;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256;
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use release::value::Name;
+use zeroize::Zeroizing;
+
+use crate::key::ReviewSecret;
+use crate::wire::{Reader, put_count, put_name};
+use crate::{Content, PacketError};
+
+/// Most stewards that a packet is sealed to.
+pub const RECIPIENT_LIMIT: usize = 16;
+
+/// What a packet adds to its canonical files, in bytes: exactly 64 KiB.
+const ADDED: u64 = 64 * 1024;
+
+const MAGIC: &[u8; 8] = b"dboxpkt\x01";
+const WRAP_INFO: &[u8] = b"databox review packet 1 content key\n";
+const COMMIT: &[u8] = b"databox review packet 1 commitment\n";
+const TAG: usize = 16;
+const ENCAPSULATED: usize = 32;
+const WRAPPED: usize = 32 + TAG;
+
+/// A steward to seal to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Who.
+    pub steward: Name,
+    /// Their X25519 review key, from the roles.
+    pub key: [u8; 32],
+}
+
+/// Size in bytes of a packet with this many bytes of canonical files. Sealed packets have exactly this size, so the
+/// size tells nothing that the verdict does not, and whoever stores packets can refuse any other.
+pub fn sealed_size(canonical_bytes: u64) -> u64 {
+    canonical_bytes.saturating_add(ADDED)
+}
+
+/// Seals a content to the stewards, bound to the payload digest of the request.
+pub fn seal(recipients: &[Recipient], content: &Content, binding: &Digest) -> Result<Vec<u8>, PacketError> {
+    check_recipients(recipients)?;
+    let mut content_key = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *content_key).map_err(|_| PacketError::Random)?;
+    let commitment = commitment(&content_key);
+    let mut packet = MAGIC.to_vec();
+    packet.extend(binding.as_bytes());
+    packet.extend(commitment.as_bytes());
+    put_count(&mut packet, recipients.len());
+    for recipient in recipients {
+        put_name(&mut packet, &recipient.steward);
+        packet.extend(wrap(recipient, &content_key, binding, &commitment)?);
+    }
+    let size = usize::try_from(sealed_size(content.canonical_bytes())).ok();
+    let room = size.and_then(|size| size.checked_sub(packet.len() + TAG));
+    let plain = content.to_padded(room.ok_or(PacketError::ContentTooLarge { part: "packet" })?)?;
+    let sealed = ChaCha20Poly1305::new(&(*content_key).into())
+        .encrypt(&NONCE.into(), Payload { msg: &plain, aad: &packet })
+        .map_err(|_| PacketError::ContentTooLarge { part: "packet" })?;
+    packet.extend(sealed);
+    Ok(packet)
+}
+
+/// The content key encrypts one message only, so its nonce is fixed.
+const NONCE: [u8; 12] = [0; 12];
+
+/// Opens a packet as one of its stewards. `binding` is the payload digest of the request under review.
+pub fn open(
+    packet: &[u8],
+    steward: &Name,
+    secret: &ReviewSecret,
+    binding: &Digest,
+) -> Result<Content, PacketError> {
+    let header = Header::read(packet)?;
+    if header.binding != *binding {
+        return Err(PacketError::OtherRequest);
+    }
+    let wrapped = header.recipients.iter().find(|wrapped| wrapped.steward == *steward);
+    let wrapped = wrapped.ok_or_else(|| PacketError::NotForSteward { steward: steward.clone() })?;
+    let content_key = unwrap(wrapped, secret, &header)?;
+    if commitment(&content_key) != header.commitment {
+        return Err(PacketError::KeyNotCommitted);
+    }
+    let (aad, sealed) = packet.split_at(header.bytes);
+    let plain = ChaCha20Poly1305::new(&(*content_key).into())
+        .decrypt(&Nonce::from(NONCE), Payload { msg: sealed, aad })
+        .map_err(|_| PacketError::ContentChanged)?;
+    let content = Content::from_padded(&Zeroizing::new(plain))?;
+    if packet.len() as u64 != sealed_size(content.canonical_bytes()) {
+        return Err(PacketError::Form { part: "size" });
+    }
+    Ok(content)
+}
+
+/// The stewards that a packet says it is sealed to, without opening it; to compare with the verdict's.
+pub fn recipients(packet: &[u8]) -> Result<Vec<Name>, PacketError> {
+    Ok(Header::read(packet)?.recipients.into_iter().map(|wrapped| wrapped.steward).collect())
+}
+
+fn check_recipients(recipients: &[Recipient]) -> Result<(), PacketError> {
+    if !(1..=RECIPIENT_LIMIT).contains(&recipients.len()) {
+        return Err(PacketError::Recipients { limit: RECIPIENT_LIMIT });
+    }
+    let mut seen = BTreeSet::new();
+    match recipients.iter().find(|recipient| !seen.insert(&recipient.steward)) {
+        Some(twice) => Err(PacketError::RecipientTwice { steward: twice.steward.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn commitment(content_key: &[u8; 32]) -> Digest {
+    Digest::of(&Zeroizing::new([COMMIT, content_key].concat()))
+}
+
+/// Binds the wrapping to request and steward, so that none can be moved to another packet or name.
+fn wrap_info(binding: &Digest, steward: &Name) -> Vec<u8> {
+    [WRAP_INFO, binding.as_bytes(), steward.as_str().as_bytes()].concat()
+}
+
+fn wrap(
+    recipient: &Recipient,
+    content_key: &[u8; 32],
+    binding: &Digest,
+    commitment: &Digest,
+) -> Result<Vec<u8>, PacketError> {
+    let refused = || PacketError::ReviewKey { steward: recipient.steward.clone() };
+    let key = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&recipient.key).map_err(|_| refused())?;
+    let (encapsulated, wrapped) = hpke::single_shot_seal::<HpkeAead, HkdfSha256, X25519HkdfSha256>(
+        &OpModeS::Base,
+        &key,
+        &wrap_info(binding, &recipient.steward),
+        content_key,
+        commitment.as_bytes(),
+    )
+    .map_err(|_| refused())?;
+    Ok([&encapsulated.to_bytes()[..], &wrapped].concat())
+}
+
+fn unwrap(
+    wrapped: &Wrapped<'_>,
+    secret: &ReviewSecret,
+    header: &Header<'_>,
+) -> Result<Zeroizing<[u8; 32]>, PacketError> {
+    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(wrapped.encapsulated)
+        .map_err(|_| PacketError::WrongKey)?;
+    let content_key = hpke::single_shot_open::<HpkeAead, HkdfSha256, X25519HkdfSha256>(
+        &OpModeR::Base,
+        &secret.hpke_key(),
+        &encapsulated,
+        &wrap_info(&header.binding, &wrapped.steward),
+        wrapped.wrapped,
+        header.commitment.as_bytes(),
+    );
+    let content_key = Zeroizing::new(content_key.map_err(|_| PacketError::WrongKey)?);
+    let array: [u8; 32] = content_key[..].try_into().map_err(|_| PacketError::WrongKey)?;
+    Ok(Zeroizing::new(array))
+}
+
+/// What stands before the sealed content, in clear.
+struct Header<'a> {
+    binding: Digest,
+    commitment: Digest,
+    recipients: Vec<Wrapped<'a>>,
+    bytes: usize,
+}
+
+struct Wrapped<'a> {
+    steward: Name,
+    encapsulated: &'a [u8],
+    wrapped: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    fn read(packet: &'a [u8]) -> Result<Self, PacketError> {
+        let mut reader = Reader::new(packet.strip_prefix(MAGIC).ok_or(PacketError::NotAPacket)?);
+        let binding = Digest::from_bytes(reader.array("request")?);
+        let commitment = Digest::from_bytes(reader.array("commitment")?);
+        let mut recipients: Vec<Wrapped<'_>> = Vec::new();
+        for _ in 0..reader.count(RECIPIENT_LIMIT, "recipients")? {
+            let steward = reader.name("steward")?;
+            if recipients.iter().any(|earlier| earlier.steward == steward) {
+                return Err(PacketError::RecipientTwice { steward });
+            }
+            let encapsulated = reader.bytes(ENCAPSULATED, "encapsulated key")?;
+            let wrapped = reader.bytes(WRAPPED, "wrapped key")?;
+            recipients.push(Wrapped { steward, encapsulated, wrapped });
+        }
+        if recipients.is_empty() {
+            return Err(PacketError::Form { part: "recipients" });
+        }
+        Ok(Self { binding, commitment, recipients, bytes: packet.len() - reader.rest().len() })
+    }
+}
