@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod json;
 pub mod key;
 pub mod log;
+pub mod path;
 pub mod refusal;
 pub mod report;
 pub mod rule;

@@ -239,12 +239,15 @@ impl Site {
         self.grants.values()
     }
 
-    /// The grant that a statement names, if it is the newest version, not revoked and in force.
-    pub fn grant_in_force(&self, id: &GrantId, now: Timestamp) -> Result<&Verified<Grant>, Refusal> {
+    /// The grant that a statement names, if it is the newest version and not revoked.
+    pub fn grant_unrevoked(&self, id: &GrantId) -> Result<&Verified<Grant>, Refusal> {
         let grant = self.grant(&id.id).filter(|grant| grant_id(grant) == *id).ok_or(Refusal::RequestGrant)?;
-        if self.revocation().grants.contains(&id.id) {
-            return Err(Refusal::Revoked);
-        }
+        if self.revocation().grants.contains(&id.id) { Err(Refusal::Revoked) } else { Ok(grant) }
+    }
+
+    /// The same, if it is in force.
+    pub fn grant_in_force(&self, id: &GrantId, now: Timestamp) -> Result<&Verified<Grant>, Refusal> {
+        let grant = self.grant_unrevoked(id)?;
         in_force(grant.statement().issued_at, grant.statement().expires, now)?;
         Ok(grant)
     }

@@ -1,0 +1,140 @@
+//! What the signer signs, built from evidence alone, and how a verifier compares it with that evidence.
+
+use std::collections::BTreeMap;
+
+use super::{Approved, Denied, JudgedVerdict};
+use crate::account;
+use crate::envelope::Envelope;
+use crate::key::Sign;
+use crate::refusal::Refusal;
+use crate::site::{Site, grant_id};
+use crate::statement::{ApprovalDigest, Evidence, GrantAccount, Manifest, ReleasedFile};
+use crate::value::{Count, Name, Timestamp};
+
+/// A release manifest that follows from its evidence. Signing it is all that is left.
+#[derive(Debug, Clone)]
+pub struct ManifestDraft {
+    manifest: Manifest,
+}
+
+impl ManifestDraft {
+    /// Builds the manifest.
+    ///
+    /// `released_before` says how many bits releases under this grant have spent of each dataset; the signer sums
+    /// them from its own log. A dataset that is not named has spent none. Refuses an overrun, and a verdict that a
+    /// steward denied in the site directory; denials in the log are for the signer to look up.
+    pub fn from_evidence(
+        verdict: &JudgedVerdict,
+        approved: &Approved,
+        site: &Site,
+        released_before: &BTreeMap<Name, u64>,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        if approved.verdict() != verdict.payload_digest() {
+            return Err(Refusal::ApprovalBinding);
+        }
+        site.fresh(now)?;
+        verdict.check_time(now)?;
+        if Denied::in_site(verdict, site).is_some() {
+            return Err(Refusal::Denied);
+        }
+        let accounts = accounts(verdict, released_before);
+        let manifest = build(verdict, approved, site, accounts, now)?;
+        check_accounts(&manifest, verdict)?;
+        Ok(Self { manifest })
+    }
+
+    /// What will be signed.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Signs it. Another key than the one that roles name for the signer is refused.
+    pub fn sign(self, key: &dyn Sign, site: &Site) -> Result<Envelope, Refusal> {
+        if key.public() != site.roles().box_keys.signer {
+            return Err(Refusal::ManifestSignature);
+        }
+        Envelope::sign(&self.manifest, &[key]).map_err(|error| error.refusal())
+    }
+}
+
+/// The manifest that this evidence gives.
+fn build(
+    verdict: &JudgedVerdict,
+    approved: &Approved,
+    site: &Site,
+    accounts: Vec<GrantAccount>,
+    issued_at: Timestamp,
+) -> Result<Manifest, Refusal> {
+    let judged = verdict.verdict();
+    let approvals = approved.approvals().iter().map(|approval| ApprovalDigest {
+        steward: approval.statement().steward.clone(),
+        payload: approval.payload_digest().into(),
+    });
+    let files = judged.files.iter().map(|file| ReleasedFile {
+        name: file.name.clone(),
+        bytes: file.bytes,
+        sha256: file.sha256,
+    });
+    Ok(Manifest {
+        site: site.name().clone(),
+        request: judged.request,
+        verdict: verdict.payload_digest().into(),
+        approvals: approvals.collect(),
+        grant: grant_id(verdict.request().grant()),
+        policy: judged.policy.clone(),
+        roles: site.roles_id(),
+        revocation: site.verified_revocation().payload_digest().into(),
+        recipient: judged.requester.id.clone(),
+        files: files.collect(),
+        released_bits: Count(account::release_bits(judged.released_bits.0)?),
+        accounts,
+        // Comparing tables with each other comes later; until then nobody may read this as done.
+        differenced_against: Evidence::NotChecked,
+        issued_at,
+    })
+}
+
+fn accounts(verdict: &JudgedVerdict, released_before: &BTreeMap<Name, u64>) -> Vec<GrantAccount> {
+    let granted = &verdict.request().grant().statement().datasets;
+    let mut accounts: Vec<_> = verdict
+        .verdict()
+        .datasets
+        .iter()
+        .filter_map(|dataset| {
+            let limit = granted.get(&dataset.name)?.release_bits;
+            let before = Count(released_before.get(&dataset.name).copied().unwrap_or(0));
+            Some(GrantAccount { dataset: dataset.name.clone(), released_before: before, limit })
+        })
+        .collect();
+    accounts.sort_by(|left, right| left.dataset.cmp(&right.dataset));
+    accounts
+}
+
+/// Checks that the accounts are those of the verdict's datasets, with the grant's limits, and have room.
+pub(crate) fn check_accounts(manifest: &Manifest, verdict: &JudgedVerdict) -> Result<(), Refusal> {
+    let before = manifest.accounts.iter().map(|account| (account.dataset.clone(), account.released_before.0));
+    if manifest.accounts != accounts(verdict, &before.collect()) {
+        return Err(Refusal::ManifestAccount);
+    }
+    if manifest.accounts.len() != verdict.verdict().datasets.len() {
+        return Err(Refusal::ManifestAccount);
+    }
+    let has_room = manifest.accounts.iter().all(|account| {
+        let after = account.released_before.0.checked_add(manifest.released_bits.0);
+        after.is_some_and(|after| after <= account.limit.0)
+    });
+    if has_room { Ok(()) } else { Err(Refusal::ManifestAccount) }
+}
+
+/// Checks that a manifest is the one that its evidence gives. What the evidence cannot tell, its time and what was
+/// released before, is taken from the manifest and checked elsewhere.
+pub(crate) fn check_names_evidence(
+    manifest: &Manifest,
+    verdict: &JudgedVerdict,
+    approved: &Approved,
+    site: &Site,
+) -> Result<(), Refusal> {
+    let rebuilt = build(verdict, approved, site, manifest.accounts.clone(), manifest.issued_at)?;
+    if rebuilt == *manifest { Ok(()) } else { Err(Refusal::ManifestEvidence) }
+}
