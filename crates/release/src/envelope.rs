@@ -47,7 +47,7 @@ pub struct EnvelopeSignature {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
+pub(crate) struct Wire {
     payload: String,
     payload_type: String,
     signatures: Vec<WireSignature>,

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod envelope;
+pub mod file;
 pub mod json;
 pub mod key;
 pub mod log;

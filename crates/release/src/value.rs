@@ -84,10 +84,12 @@ impl fmt::Display for Name {
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The last moment that can be written, 9999-12-31T23:59:59Z.
+    pub const LAST: Self = Self(253_402_300_799);
+
     /// The moment this many seconds after 1970-01-01T00:00:00Z. Years outside 1970 to 9999 are refused.
     pub fn from_seconds(seconds: i64) -> Result<Self, ValueError> {
-        // 253402300799 is 9999-12-31T23:59:59Z, the last moment with a four-digit year.
-        if (0..=253_402_300_799).contains(&seconds) { Ok(Self(seconds)) } else { Err(ValueError::Timestamp) }
+        if (0..=Self::LAST.0).contains(&seconds) { Ok(Self(seconds)) } else { Err(ValueError::Timestamp) }
     }
 
     /// Seconds since 1970-01-01T00:00:00Z.
@@ -97,7 +99,7 @@ impl Timestamp {
 
     /// This moment plus so many seconds, or the last one that can be written.
     pub fn plus(self, seconds: i64) -> Self {
-        Self(self.0.saturating_add(seconds).clamp(0, 253_402_300_799))
+        Self(self.0.saturating_add(seconds).clamp(0, Self::LAST.0))
     }
 }
 

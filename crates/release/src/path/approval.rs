@@ -177,23 +177,31 @@ fn enough(people: &BTreeSet<Name>, verdict: &JudgedVerdict, roles: &Roles) -> Re
 
 /// The refusal of one verdict by someone who may review it. It counts once it is a leaf of the log.
 #[derive(Debug, Clone)]
-pub struct Denied(Verified<Denial>);
+pub struct Denied {
+    denial: Verified<Denial>,
+    key: PublicKey,
+}
 
 impl Denied {
     /// Checks a denial. It needs nobody else and does not expire.
     pub fn check(envelope: &Envelope, verdict: &JudgedVerdict, site: &Site) -> Result<Self, Refusal> {
         let denial = site.check_denial(envelope)?;
         let said = denial.statement();
-        reviewer_signed(envelope, &said.steward, verdict.request(), site)?;
+        let key = *reviewer_signed(envelope, &said.steward, verdict.request(), site)?;
         let bound = said.verdict.sha256 == verdict.payload_digest()
             && said.challenge == verdict.verdict().challenge
             && site.roles_version(&said.roles).is_some();
-        if bound { Ok(Self(denial)) } else { Err(Refusal::ApprovalBinding) }
+        if bound { Ok(Self { denial, key }) } else { Err(Refusal::ApprovalBinding) }
     }
 
     /// The denial.
     pub fn denial(&self) -> &Verified<Denial> {
-        &self.0
+        &self.denial
+    }
+
+    /// The key that signed it.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
     }
 
     /// A denial of this verdict that a steward laid into the site directory.

@@ -13,7 +13,7 @@ use crate::statement::{
     CatalogueEntry, CodeReview, ColumnType, DeclaredColumn, DeclaredOutput, Grant, Request, ValueType,
     WallName,
 };
-use crate::value::{Name, Timestamp};
+use crate::value::{Count, Name, Timestamp};
 
 /// Longest time between a request's making and its expiry: 24 hours. The box keeps nonces at least that long.
 pub const REQUEST_SECONDS_LIMIT: i64 = 24 * 3600;
@@ -178,18 +178,29 @@ fn check_content(request: &Request, site: &Site) -> Result<(), Refusal> {
     let paths: BTreeSet<_> =
         outputs.iter().map(|output| output.path().as_str().to_ascii_lowercase()).collect();
     let counted = (1..=OUTPUT_LIMIT).contains(&outputs.len()) && paths.len() == outputs.len();
-    let declared = || outputs.iter().all(|output| is_declared(output, request, site));
+    let declared = || outputs.iter().all(|output| is_declared(output, request, site)) && bits_fit(outputs);
     if runnable && limited && counted && declared() { Ok(()) } else { Err(Refusal::RequestContent) }
+}
+
+/// Bits are counted as values times at most 64; a product or sum that wraps would cost nothing.
+fn bits_fit(outputs: &[DeclaredOutput]) -> bool {
+    let tensors = outputs.iter().flat_map(|output| match output {
+        DeclaredOutput::Weights { tensors, .. } => &tensors[..],
+        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } | DeclaredOutput::Figure { .. } => &[],
+    });
+    let bits = |shape: &[Count]| shape.iter().try_fold(64u64, |bits, size| bits.checked_mul(size.0));
+    let mut total = Some(0u64);
+    for tensor in tensors {
+        total = total.and_then(|total| total.checked_add(bits(&tensor.shape)?));
+    }
+    total.is_some()
 }
 
 fn is_declared(output: &DeclaredOutput, request: &Request, site: &Site) -> bool {
     match output {
         DeclaredOutput::Weights { tensors, .. } => {
             let sized = tensors.iter().all(|tensor| {
-                let dimensions = tensor.shape.iter().map(|dimension| dimension.0);
-                // Bits are counted as values times at most 64; a product that wraps would cost nothing.
-                let values = dimensions.fold(Some(64u64), |values, dimension| values?.checked_mul(dimension));
-                tensor.shape.len() <= DIMENSION_LIMIT && values.is_some_and(|values| values > 0)
+                tensor.shape.len() <= DIMENSION_LIMIT && tensor.shape.iter().all(|size| size.0 > 0)
             });
             sized && are_different(tensors.iter().map(|tensor| &tensor.name))
         }

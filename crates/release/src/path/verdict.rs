@@ -11,7 +11,7 @@ use crate::key::key_id;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified, grant_id};
-use crate::statement::{Roles, RuleResult, Verdict, VerdictResult};
+use crate::statement::{CodeReview, Evidence, Roles, RuleResult, Verdict, VerdictResult};
 use crate::value::{Name, Timestamp};
 
 use super::may_review;
@@ -56,6 +56,7 @@ impl JudgedVerdict {
             return Err(Refusal::VerdictWall);
         }
         check_reviewers(&verdict, request, roles)?;
+        check_code_review(&verdict, request)?;
         Ok(Self { verdict: Verified::new(verdict, envelope.clone()), request: request.clone() })
     }
 
@@ -173,4 +174,11 @@ fn check_reviewers(verdict: &Verdict, request: &SignedRequest, roles: &Roles) ->
     });
     let sound = !names.is_empty() && names.len() == verdict.reviewers.len() && entitled;
     if sound { Ok(()) } else { Err(Refusal::VerdictReviewers) }
+}
+
+fn check_code_review(verdict: &Verdict, request: &SignedRequest) -> Result<(), Refusal> {
+    match (request.grant().statement().code_review, verdict.code_review) {
+        (CodeReview::BeforeRun, Evidence::NotChecked) => Err(Refusal::CodeReviewMissing),
+        (CodeReview::BeforeRun, Evidence::Digest(_)) | (CodeReview::None, _) => Ok(()),
+    }
 }

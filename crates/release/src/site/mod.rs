@@ -27,7 +27,9 @@ use std::path::{Path, PathBuf};
 use blobs::Digest;
 
 pub use directory::file_name;
+pub(crate) use roles::next as next_roles;
 pub use seen::{RevokedThings, SeenStatement, SeenVersions};
+pub(crate) use statements::check_revocation;
 
 use crate::envelope::Envelope;
 use crate::refusal::Refusal;
