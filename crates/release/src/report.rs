@@ -64,7 +64,7 @@ pub struct Place {
 }
 
 /// Names of the views, in the order of their numbers.
-pub const VIEWS: [&str; 11] = [
+pub const VIEWS: [&str; 17] = [
     "raw",
     "tensor-f32",
     "tensor-f16",
@@ -76,6 +76,12 @@ pub const VIEWS: [&str; 11] = [
     "tensor-value",
     "tensor-value-255",
     "text-numbers",
+    "tensor-value-128",
+    "tensor-value-256",
+    "tensor-value-centred",
+    "tensor-big-endian",
+    "tensor-low-bytes",
+    "upper-halves",
 ];
 
 impl OutputReport {

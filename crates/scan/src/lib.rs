@@ -1,1 +1,241 @@
 //! Views of canonical bytes and the search for copies in private data.
+//!
+//! Nothing here decodes or parses what it searches: views are made by another process ([`views`]), and the search
+//! compares bytes.
+//!
+//! # The promise
+//!
+//! A *run* is a stretch of a private file that stands, byte for byte, in a view of an output. A *window* is 16 bytes of
+//! a private file that begin at a multiple of 16. It is *plain* if it holds fewer than 5 distinct bytes.
+//!
+//! 1. Every run of [`RUN`] = 31 bytes or more that holds a whole window which is not plain is found.
+//! 2. Every run of [`PLAIN_RUN`] = 127 bytes or more is found, unless all the *blocks* (64 bytes that begin at a
+//!    multiple of 64 of the file) that it holds as a whole are *exempt*: of a period of at most 4.
+//!
+//! Both hold at any size of data, views and run, wherever a run is aligned in either, and whatever surrounds it. Nothing
+//! is sampled, and no false answer of a hash or filter can hide a run: they only ever say "look closer" too often.
+//!
+//! What follows for a run without regard to how it is aligned in its file:
+//!
+//! - From 31 bytes, if each 16 bytes in a row hold 5 distinct bytes. 31 bytes hold a window wherever they begin
+//!   (15 + 16), and it is not plain.
+//! - From 127 bytes, if no 64 bytes in a row have a period of at most 4. 127 bytes hold a block wherever they begin
+//!   (63 + 64). Either one of the block's four windows is not plain, and 1 finds the run; or the block is looked for as
+//!   a whole.
+//! - A mixture, some windows plain and some not, is found from 31 bytes if the windows that it holds whole are not all
+//!   plain. Of a run of 31 bytes that is one window, of one of 46 or more it is two. A run whose rich bytes lie at its
+//!   ends, outside its whole windows, counts as plain.
+//! - A run within exempt blocks (zeros, one repeated `f32`) is never found, nor is one that goes from one exempt block
+//!   into another. [`ScanReport::exempt_millionths`](release::report::ScanReport) is the share of the data in them.
+//!
+//! Runs that do not meet 1 or 2 are not reported: none is shorter than 31 bytes, and none of plain windows alone is
+//! shorter than 127.
+//!
+//! # What is public
+//!
+//! A byte of a view is public if it lies in 16 bytes that stand in a string of the [`Background`]. A run counts if a
+//! stretch of it, of at most [`REACH`] = 4096 bytes, holds 31 bytes that are *not* public (127 for promise 2). So a
+//! public name is no copy, with what little stands around it, nor are a few of them in a row; rows of data between
+//! public names are one, for the bytes between the names add up. An excused run carries no more private bytes than a
+//! run of 30 bytes, which is never found, and the choice and order of at most some thirty names.
+//!
+//! No window needs to be looked for that is public as a whole: of 31 bytes that are not public, at most 15 can lie
+//! before the first whole window and 15 behind the last, so one lies in a whole window.
+//!
+//! # Where runs are
+//!
+//! A place is a stretch of a view whose bytes all belong to runs that were found; runs that overlap or touch are one
+//! place, and count as one. A run is followed to [`REACH`] bytes from the window that gave it away, and then from the
+//! next; so the place of a run that ends in more than 4096 plain bytes may end before it does.
+//!
+//! # How
+//!
+//! The views are put into a filter at every offset, as many as fit into one pass, and the data streams by, one window
+//! at a time. What the filter lets through is looked up in a table of all runs of 31 (127) bytes of the views and
+//! compared. Memory depends on the size of a pass alone: see [`Limits`]. The time is linear, also for outputs made to
+//! be slow: equal windows are not compared pair by pair, a position of a view that was found is taken out of the table,
+//! and the hash has a secret key. The exception is text that is mostly public: it is compared pair by pair.
+
+mod background;
+mod bits;
+mod data;
+mod filter;
+mod hash;
+mod number;
+mod pass;
+mod positions;
+mod search;
+mod tally;
+mod text_numbers;
+pub mod views;
+mod window;
+
+use std::io::{self, Read};
+
+use release::report::ScanReport;
+use release::rule::Rule;
+use release::statement::RuleResult;
+
+pub use background::Background;
+pub use data::Source;
+pub use views::View;
+
+use data::Reading;
+use hash::{HashKey, Kind};
+use pass::{Pass, Passes};
+use search::{Measure, Search};
+use tally::Tally;
+
+/// Length in bytes from which a run is found that holds a whole window of 5 or more distinct bytes.
+pub const RUN: usize = Kind::Narrow.run();
+
+/// Length in bytes from which a run is found whose whole windows are all plain.
+pub const PLAIN_RUN: usize = Kind::Wide.run();
+
+/// Length in bytes of the stretch in which the bytes of a run that are not public are counted together.
+pub const REACH: usize = 4096;
+
+/// A view to be searched.
+pub struct SearchedView<'a> {
+    /// The output, in the order of the request.
+    pub output: u16,
+    /// Which view it is. [`View::UpperHalves`] takes the canonical file, as [`View::Raw`] does.
+    pub view: View,
+    /// Its bytes. They are read once, from beginning to end.
+    pub bytes: Box<dyn Read + 'a>,
+}
+
+/// What bounds the memory of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of views searched for in one pass over the data. A pass takes 4 times as much memory, 10 times once an
+    /// output shares 31 bytes or so with the data, and 16 times if it shares plain stretches too.
+    pub pass_bytes: usize,
+    /// Bytes of data read at a time.
+    pub chunk_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 32 MiB of views a pass, 1 MiB of data at a time.
+    fn default() -> Self {
+        Self { pass_bytes: 32 << 20, chunk_bytes: 1 << 20 }
+    }
+}
+
+/// Why a search came to no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// There was no data to search; "no copy found" would say nothing.
+    #[error("there is no private data to search")]
+    NoData,
+    /// A view could not be read.
+    #[error("the view {} of output {output} could not be read", .view.name())]
+    ReadView {
+        /// The output.
+        output: u16,
+        /// The view.
+        view: View,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A private file could not be read.
+    #[error("private file {file} could not be read")]
+    ReadData {
+        /// Which of the files, counted from 0.
+        file: usize,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The data was not the same in each pass.
+    #[error("the private data changed during the search")]
+    DataChanged,
+    /// The system gave no random key.
+    #[error("the system gave no random bytes")]
+    NoRandomness(#[source] getrandom::Error),
+}
+
+/// Searches the data for runs that stand in the views, as the crate's description promises.
+///
+/// The report's [`Rule::CopyExact`] is blocked if a run was found, passed if none was, and not checked if there is no
+/// view; no other rule is run. Files are searched one by one: a run does not go on from one file to the next.
+pub fn search<S: Source>(
+    views: Vec<SearchedView<'_>>,
+    data: &[S],
+    background: &Background,
+    limits: Limits,
+) -> Result<ScanReport, ScanError> {
+    let key = HashKey::random().map_err(ScanError::NoRandomness)?;
+    let scan = Scan { key: &key, background: background.keyed(&key), data, limits };
+    scan.run(views)
+}
+
+struct Scan<'a, S> {
+    key: &'a HashKey,
+    background: background::KeyedBackground<'a>,
+    data: &'a [S],
+    limits: Limits,
+}
+
+impl<S: Source> Scan<'_, S> {
+    fn run(&self, mut views: Vec<SearchedView<'_>>) -> Result<ScanReport, ScanError> {
+        let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
+        let checked = !views.is_empty();
+        views.sort_by_key(|view| (view.output, view.view));
+        let (halves, whole) = views.into_iter().partition(|view| view.view == View::UpperHalves);
+        let mut tally = Tally::default();
+        let measure = self.run_reading(whole, &[Reading::Whole], &mut tally)?;
+        let measure = match measure {
+            Some(measure) => measure,
+            None => self.search(Pass::of_nothing(self.key, &self.background), &[Reading::Whole])?.1,
+        };
+        if measure.bytes == 0 {
+            return Err(ScanError::NoData);
+        }
+        self.run_reading(halves, &Reading::ALL_UPPER_HALVES, &mut tally)?;
+        let (runs, places) = tally.finish();
+        if checked {
+            rules[Rule::CopyExact.index()] = if runs > 0 { RuleResult::Blocked } else { RuleResult::Passed };
+        }
+        let exempt_millionths = millionths(measure);
+        Ok(ScanReport { rules, exempt_millionths, data_bytes: measure.bytes, runs, places })
+    }
+
+    /// Searches views, in as many passes as they need. `None` if there was no view.
+    fn run_reading(
+        &self,
+        views: Vec<SearchedView<'_>>,
+        readings: &[Reading],
+        tally: &mut Tally,
+    ) -> Result<Option<Measure>, ScanError> {
+        let mut passes = Passes::new(views, self.limits.pass_bytes);
+        let mut measured = None;
+        while let Some(pass) = passes.advance(self.key, &self.background)? {
+            let (pass, measure) = self.search(pass, readings)?;
+            if measured.is_some_and(|before| before != measure) {
+                return Err(ScanError::DataChanged);
+            }
+            measured = Some(measure);
+            passes.finish(pass, tally);
+        }
+        Ok(measured)
+    }
+
+    fn search(&self, pass: Pass, readings: &[Reading]) -> Result<(Pass, Measure), ScanError> {
+        let mut search = Search::new(self.key, &self.background, pass);
+        for (file, source) in self.data.iter().enumerate() {
+            for reading in readings {
+                let opened =
+                    source.open().and_then(|bytes| search.search(reading.of(bytes), self.limits.chunk_bytes));
+                opened.map_err(|source| ScanError::ReadData { file, source })?;
+            }
+        }
+        let measure = search.measure;
+        Ok((search.into_pass(), measure))
+    }
+}
+
+/// The share of the data that is exempt, rounded up so that no exempt block reads as none.
+fn millionths(measure: Measure) -> u32 {
+    let millionths = (u128::from(measure.exempt) * 1_000_000).div_ceil(u128::from(measure.bytes));
+    u32::try_from(millionths).expect("no more is exempt than there is")
+}

@@ -1,0 +1,192 @@
+//! The views that one pass over the data is searched for.
+
+use std::io::Read;
+use std::ops::Range;
+
+use crate::background::{KeyedBackground, PUBLIC_WINDOW};
+use crate::bits::Bits;
+use crate::data::MARGIN;
+use crate::filter::Filter;
+use crate::hash::{HashKey, Kind, array_at};
+use crate::tally::Tally;
+use crate::views::View;
+use crate::window::{is_all_plain, is_exempt, is_plain};
+use crate::{ScanError, SearchedView};
+
+/// Bytes of a view that stand at the end of one pass and at the beginning of the next, so that what a run is counted by
+/// lies in one of the two as a whole.
+const OVERLAP: usize = MARGIN;
+
+/// A stretch of a view, within the bytes of a pass.
+pub(crate) struct Piece {
+    output: u16,
+    view: View,
+    /// Where it stands in the view.
+    offset: u64,
+    /// Where it stands in the pass.
+    pub(crate) range: Range<usize>,
+    /// Whether the view ends with it.
+    last: bool,
+}
+
+impl Piece {
+    /// Where the part begins that the next pass takes up again.
+    fn overlap_start(&self) -> usize {
+        if self.last { self.range.end } else { self.range.end.saturating_sub(OVERLAP).max(self.range.start) }
+    }
+}
+
+/// A view that did not fit into one pass, with what the next one takes up again.
+struct Unfinished<'a> {
+    view: SearchedView<'a>,
+    offset: u64,
+    bytes: Vec<u8>,
+    found: Vec<Range<usize>>,
+}
+
+/// Cuts views into passes.
+pub(crate) struct Passes<'a> {
+    views: std::vec::IntoIter<SearchedView<'a>>,
+    unfinished: Option<Unfinished<'a>>,
+    pass_bytes: usize,
+}
+
+impl<'a> Passes<'a> {
+    pub(crate) fn new(views: Vec<SearchedView<'a>>, pass_bytes: usize) -> Self {
+        Self { views: views.into_iter(), unfinished: None, pass_bytes: pass_bytes.max(2 * OVERLAP) }
+    }
+
+    /// The next pass, or `None` once every view was searched to its end.
+    pub(crate) fn advance(
+        &mut self,
+        key: &HashKey,
+        background: &KeyedBackground<'_>,
+    ) -> Result<Option<Pass>, ScanError> {
+        let mut bytes = Vec::new();
+        let mut pieces = Vec::new();
+        let mut found = Vec::new();
+        while bytes.len() < self.pass_bytes {
+            let Some(mut unfinished) = self.unfinished.take().or_else(|| self.views.next().map(begin)) else {
+                break;
+            };
+            let start = bytes.len();
+            bytes.append(&mut unfinished.bytes);
+            found.extend(unfinished.found.drain(..).map(|range| start + range.start..start + range.end));
+            let SearchedView { output, view, .. } = unfinished.view;
+            let room = (self.pass_bytes - bytes.len()) as u64;
+            let read = unfinished.view.bytes.by_ref().take(room).read_to_end(&mut bytes);
+            read.map_err(|source| ScanError::ReadView { output, view, source })?;
+            let last = bytes.len() < self.pass_bytes;
+            pieces.push(Piece { output, view, offset: unfinished.offset, range: start..bytes.len(), last });
+            self.unfinished = (!last).then_some(unfinished);
+        }
+        Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, key, background)))
+    }
+
+    /// Takes up what a pass found.
+    pub(crate) fn finish(&mut self, pass: Pass, tally: &mut Tally) {
+        for piece in &pass.pieces {
+            let done = piece.range.start..piece.overlap_start();
+            for stretch in pass.found.stretches(done) {
+                let offset = piece.offset + (stretch.start - piece.range.start) as u64;
+                tally.add(piece.output, piece.view, offset..offset + stretch.len() as u64);
+            }
+        }
+        if let (Some(unfinished), Some(piece)) = (&mut self.unfinished, pass.pieces.last()) {
+            let start = piece.overlap_start();
+            let again = start..piece.range.end;
+            unfinished.offset = piece.offset + (start - piece.range.start) as u64;
+            let found = pass.found.stretches(again.clone());
+            unfinished.found = found.map(|range| range.start - start..range.end - start).collect();
+            unfinished.bytes = pass.bytes[again].to_vec();
+        }
+    }
+}
+
+fn begin(view: SearchedView<'_>) -> Unfinished<'_> {
+    Unfinished { view, offset: 0, bytes: Vec::new(), found: Vec::new() }
+}
+
+/// The bytes of views that one pass over the data is searched for.
+pub(crate) struct Pass {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) pieces: Vec<Piece>,
+    /// Every window of the views that is looked for in the data: those of 16 bytes that are not plain, and those of
+    /// 64 bytes that are plain throughout and not exempt.
+    pub(crate) filter: Filter,
+    /// The bytes that are public. `None` if there is no background.
+    pub(crate) public: Option<Bits>,
+    /// The bytes of the runs found.
+    pub(crate) found: Bits,
+}
+
+impl Pass {
+    /// A pass over no view, which measures the data alone.
+    pub(crate) fn of_nothing(key: &HashKey, background: &KeyedBackground<'_>) -> Self {
+        Self::new(Vec::new(), Vec::new(), Vec::new(), key, background)
+    }
+
+    fn new(
+        bytes: Vec<u8>,
+        pieces: Vec<Piece>,
+        found_before: Vec<Range<usize>>,
+        key: &HashKey,
+        background: &KeyedBackground<'_>,
+    ) -> Self {
+        let mut found = Bits::zeros(bytes.len());
+        found_before.into_iter().for_each(|range| found.set(range));
+        let mut filter = Filter::for_keys(bytes.len());
+        pieces.iter().for_each(|piece| insert_windows(&bytes[piece.range.clone()], key, &mut filter));
+        let public = (!background.is_empty()).then(|| public_bytes(&bytes, &pieces, key, background));
+        Self { bytes, pieces, filter, public, found }
+    }
+
+    /// The bounds of the piece that `position` lies in.
+    pub(crate) fn bounds(&self, position: usize) -> Range<usize> {
+        let index = self.pieces.partition_point(|piece| piece.range.end <= position);
+        self.pieces[index].range.clone()
+    }
+
+    /// How many bytes of a stretch are not public, counted up to `enough`.
+    pub(crate) fn count_private(&self, stretch: Range<usize>, enough: usize) -> usize {
+        match &self.public {
+            Some(public) => public.count_zeros(stretch, enough),
+            None => stretch.len(),
+        }
+    }
+}
+
+fn insert_windows(piece: &[u8], key: &HashKey, filter: &mut Filter) {
+    for (at, narrow) in piece.array_windows().enumerate() {
+        if !is_plain(narrow) {
+            filter.insert(key.narrow(narrow));
+        } else if let Some(wide) = piece[at..].first_chunk()
+            && is_all_plain(wide)
+            && !is_exempt(wide)
+        {
+            filter.insert(key.window(Kind::Wide, piece, at));
+        }
+    }
+}
+
+fn public_bytes(bytes: &[u8], pieces: &[Piece], key: &HashKey, background: &KeyedBackground<'_>) -> Bits {
+    let mut public = Bits::zeros(bytes.len());
+    for piece in pieces {
+        let Range { start, end } = piece.range;
+        for at in start..(end + 1).saturating_sub(PUBLIC_WINDOW).max(start) {
+            let window = array_at(bytes, at);
+            if background.holds(key.narrow(window), window) {
+                public.set(at..at + PUBLIC_WINDOW);
+            }
+        }
+        // Where a view is cut, a public string may be cut too. The passes overlap, so no run is excused for this.
+        let edge = PUBLIC_WINDOW - 1;
+        if piece.offset > 0 {
+            public.set(start..(start + edge).min(end));
+        }
+        if !piece.last {
+            public.set(end.saturating_sub(edge).max(start)..end);
+        }
+    }
+    public
+}

@@ -1,0 +1,77 @@
+//! Where each run of fixed length stands in the views of a pass.
+
+/// No position.
+const NONE: u32 = u32::MAX;
+
+/// A table from hashes to positions. Chains hold every position of a hash, so nothing is forgotten when many are equal.
+pub(crate) struct Positions {
+    heads: Vec<u32>,
+    next: Vec<u32>,
+    shift: u32,
+}
+
+/// Whether a position stays in the table after it was looked at.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Then {
+    Keep,
+    Remove,
+}
+
+impl Positions {
+    /// A table for positions below `count`, which is below 2^32 - 1.
+    pub(crate) fn below(count: usize) -> Self {
+        assert!(count < NONE as usize, "a pass is smaller than 4 GiB");
+        let heads = (count / 2).next_power_of_two().max(2);
+        Self { heads: vec![NONE; heads], next: vec![NONE; count], shift: 64 - heads.trailing_zeros() }
+    }
+
+    /// Adds a position that was not added before.
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64, position: usize) {
+        let head = &mut self.heads[(hash >> self.shift) as usize];
+        self.next[position] = *head;
+        *head = position as u32;
+    }
+
+    /// Shows every position of this hash, and some of others.
+    pub(crate) fn visit(&mut self, hash: u64, mut look: impl FnMut(usize) -> Then) {
+        let head = (hash >> self.shift) as usize;
+        let mut before = NONE;
+        let mut position = self.heads[head];
+        while position != NONE {
+            let after = self.next[position as usize];
+            match look(position as usize) {
+                Then::Keep => before = position,
+                Then::Remove if before == NONE => self.heads[head] = after,
+                Then::Remove => self.next[before as usize] = after,
+            }
+            position = after;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visited(positions: &mut Positions, hash: u64) -> Vec<usize> {
+        let mut all = Vec::new();
+        positions.visit(hash, |position| {
+            all.push(position);
+            Then::Keep
+        });
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn every_position_of_a_hash_is_shown_until_it_is_removed() {
+        let mut positions = Positions::below(10);
+        (0..10).for_each(|position| positions.insert(u64::MAX, position));
+        assert_eq!(visited(&mut positions, u64::MAX), Vec::from_iter(0..10));
+        let removed = |position| if position % 3 == 0 { Then::Remove } else { Then::Keep };
+        positions.visit(u64::MAX, removed);
+        assert_eq!(visited(&mut positions, u64::MAX), [1, 2, 4, 5, 7, 8]);
+        assert!(visited(&mut positions, 0).is_empty());
+    }
+}

@@ -1,0 +1,171 @@
+//! One pass: private data streams by, and what it shares with the views is marked.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use crate::REACH;
+use crate::background::KeyedBackground;
+use crate::data::Stream;
+use crate::hash::{HashKey, Kind, array_at};
+use crate::pass::Pass;
+use crate::positions::{Positions, Then};
+use crate::window::{is_all_plain, is_exempt, is_plain};
+
+/// How much data was read, and how much of it is exempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Measure {
+    pub(crate) bytes: u64,
+    pub(crate) exempt: u64,
+}
+
+/// Searches data for the views of one pass.
+pub(crate) struct Search<'a> {
+    key: &'a HashKey,
+    background: &'a KeyedBackground<'a>,
+    pass: Pass,
+    /// Where runs of 31 bytes and of 127 stand. Made when first asked, as most searches never do.
+    narrow_runs: Option<Positions>,
+    wide_runs: Option<Positions>,
+    pub(crate) measure: Measure,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(key: &'a HashKey, background: &'a KeyedBackground<'a>, pass: Pass) -> Self {
+        Self { key, background, pass, narrow_runs: None, wide_runs: None, measure: Measure::default() }
+    }
+
+    /// The pass, with what was found marked in it.
+    pub(crate) fn into_pass(self) -> Pass {
+        self.pass
+    }
+
+    /// Searches one private file, with `chunk_bytes` of it at a time.
+    pub(crate) fn search(&mut self, file: impl Read, chunk_bytes: usize) -> io::Result<()> {
+        let mut stream = Stream::new(file, chunk_bytes);
+        while let Some((data, range)) = stream.advance()? {
+            self.measure.bytes += range.len() as u64;
+            self.search_chunk(data, range);
+        }
+        Ok(())
+    }
+
+    fn search_chunk(&mut self, data: &[u8], range: Range<usize>) {
+        let (blocks, rest) = data[range.clone()].as_chunks::<64>();
+        for (index, block) in blocks.iter().enumerate() {
+            let at = range.start + 64 * index;
+            let (windows, _) = block.as_chunks::<16>();
+            let hashes = [0, 1, 2, 3].map(|part| self.key.narrow(&windows[part]));
+            for (part, hash) in hashes.into_iter().enumerate() {
+                if self.pass.filter.may_hold(hash) {
+                    self.examine(Kind::Narrow, data, at + 16 * part);
+                }
+            }
+            if is_plain(&windows[0]) && is_all_plain(block) {
+                if is_exempt(block) {
+                    self.measure.exempt += 64;
+                } else if self.pass.filter.may_hold(self.key.wide(hashes)) {
+                    self.examine(Kind::Wide, data, at);
+                }
+            }
+        }
+        let (windows, _) = rest.as_chunks::<16>();
+        for (part, window) in windows.iter().enumerate() {
+            if self.pass.filter.may_hold(self.key.narrow(window)) {
+                self.examine(Kind::Narrow, data, range.end - rest.len() + 16 * part);
+            }
+        }
+    }
+
+    /// Looks up each run that holds the window at `at`, of which the filter says that it may stand in a view.
+    #[cold]
+    fn examine(&mut self, kind: Kind, data: &[u8], at: usize) {
+        let window = kind.window();
+        // A run that counts has a byte that is not public in one of its whole windows: see the crate's description.
+        if kind == Kind::Narrow {
+            let narrow = array_at(data, at);
+            if self.background.holds(self.key.narrow(narrow), narrow) {
+                return;
+            }
+        }
+        // A run that begins half a window or more before this window holds the window half before it; every other run
+        // holds the one that begins half a window, less one, after it. So most wrong answers of the filter end here.
+        let half = window / 2;
+        if at >= half && self.may_stand(kind, data, at - half) {
+            self.look_up(kind, data, at.saturating_sub(window - 1)..at - half + 1);
+        }
+        if self.may_stand(kind, data, at + half - 1) {
+            self.look_up(kind, data, (at + 1).saturating_sub(half)..at + 1);
+        }
+    }
+
+    /// Whether the window at `at`, if there is one, may stand in a view.
+    fn may_stand(&self, kind: Kind, data: &[u8], at: usize) -> bool {
+        let Some(window) = data.get(at..at + kind.window()) else {
+            return false;
+        };
+        let is_looked_for = match kind {
+            Kind::Narrow => !is_plain(array_at(window, 0)),
+            Kind::Wide => is_all_plain(array_at(window, 0)) && !is_exempt(array_at(window, 0)),
+        };
+        !is_looked_for || self.pass.filter.may_hold(self.key.window(kind, window, 0))
+    }
+
+    /// Marks what the runs of the data that begin in `starts` share with the views.
+    fn look_up(&mut self, kind: Kind, data: &[u8], starts: Range<usize>) {
+        let (pass, key) = (&mut self.pass, self.key);
+        let runs = match kind {
+            Kind::Narrow => &mut self.narrow_runs,
+            Kind::Wide => &mut self.wide_runs,
+        };
+        let runs = runs.get_or_insert_with(|| positions_of_runs(kind, pass, key));
+        for start in starts {
+            let Some(run) = data.get(start..start + kind.run()) else {
+                return;
+            };
+            runs.visit(key.run(kind, run, 0), |position| {
+                if pass.bytes[position..position + run.len()] == *run {
+                    mark(pass, data, start, position, run.len())
+                } else {
+                    Then::Keep
+                }
+            });
+        }
+    }
+}
+
+/// Where each run of the kind's length stands in the views.
+fn positions_of_runs(kind: Kind, pass: &Pass, key: &HashKey) -> Positions {
+    let mut positions = Positions::below(pass.bytes.len());
+    for piece in &pass.pieces {
+        let Range { start, end } = piece.range;
+        for at in start..(end + 1).saturating_sub(kind.run()) {
+            positions.insert(key.run(kind, &pass.bytes, at), at);
+        }
+    }
+    positions
+}
+
+/// Marks the run that the data shares with a view, of which `length` bytes at `start` and at `position` are known to be
+/// equal, if at least so many of its bytes are not public. A position that can add nothing more is removed.
+fn mark(pass: &mut Pass, data: &[u8], start: usize, position: usize, length: usize) -> Then {
+    if pass.found.count_zeros(position..position + length, 1) == 0 {
+        return Then::Remove;
+    }
+    let bounds = pass.bounds(position);
+    let before = common_suffix(&data[..start], &pass.bytes[bounds.start..position]);
+    let after = common_prefix(&data[start + length..], &pass.bytes[position + length..bounds.end]);
+    let run = position - before..position + length + after;
+    if pass.count_private(run.clone(), length) < length {
+        return Then::Keep;
+    }
+    pass.found.set(run);
+    Then::Remove
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take(REACH).take_while(|(a, b)| a == b).count()
+}
+
+fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().rev().zip(b.iter().rev()).take(REACH).take_while(|(a, b)| a == b).count()
+}

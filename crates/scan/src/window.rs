@@ -1,0 +1,60 @@
+//! Which windows are plain, and which are exempt.
+
+/// Distinct bytes from which a window of 16 bytes is not plain.
+const DISTINCT: u32 = 5;
+
+/// Whether 16 bytes hold fewer than 5 distinct ones. Such windows are so common (zeros, flags, one-hot rows, bases of
+/// a genome) that 31 bytes around them prove no copy.
+#[inline]
+pub(crate) fn is_plain(window: &[u8; 16]) -> bool {
+    // Bytes that are distinct modulo 64 are distinct.
+    let modulo = window.iter().fold(0_u64, |set, byte| set | 1 << (byte & 63));
+    modulo.count_ones() < DISTINCT && has_few_distinct(window)
+}
+
+fn has_few_distinct(window: &[u8; 16]) -> bool {
+    let mut set = [0_u64; 4];
+    window.iter().for_each(|byte| set[usize::from(byte >> 6)] |= 1 << (byte & 63));
+    set.iter().map(|part| part.count_ones()).sum::<u32>() < DISTINCT
+}
+
+/// Whether each of the four parts of 64 bytes is plain.
+#[inline]
+pub(crate) fn is_all_plain(window: &[u8; 64]) -> bool {
+    let (parts, _) = window.as_chunks();
+    parts.iter().all(is_plain)
+}
+
+/// Whether 64 bytes have a period of 1 to 4. Periods 1 and 2 are periods 4 too.
+#[inline]
+pub(crate) fn is_exempt(window: &[u8; 64]) -> bool {
+    window[4..] == window[..60] || window[3..] == window[..61]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_plain_below_five_distinct_bytes() {
+        assert!(is_plain(b"0000000000000000"));
+        assert!(is_plain(b"ACGTACGGTCATTACG"));
+        assert!(!is_plain(b"ACGTACGGTCATTACN"));
+        assert!(is_plain(&[0, 64, 128, 192, 0, 64, 128, 192, 0, 0, 0, 0, 0, 0, 0, 0]));
+        assert!(!is_plain(&[0, 64, 128, 192, 1, 64, 128, 192, 0, 0, 0, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_window_is_exempt_up_to_a_period_of_four() {
+        let with_period = |period: usize| -> [u8; 64] { std::array::from_fn(|index| (index % period) as u8) };
+        for period in 1..=4 {
+            assert!(is_exempt(&with_period(period)), "{period}");
+        }
+        for period in 5..=9 {
+            assert!(!is_exempt(&with_period(period)), "{period}");
+        }
+        let mut broken = [0; 64];
+        broken[63] = 1;
+        assert!(!is_exempt(&broken));
+    }
+}
