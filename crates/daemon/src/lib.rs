@@ -4,11 +4,13 @@
 mod configuration;
 mod journal;
 mod peer;
+mod site;
 mod stop;
 
 pub use configuration::{ConfigurationError, load, user_id};
 pub use journal::{Event, Journal, Level};
 pub use peer::{PeerError, check_peer, listen};
+pub use site::{Look, NotAccepted, SiteWatch};
 pub use stop::{StopFlag, die_with_parent, stop_on_signals};
 
 use std::time::{SystemTime, UNIX_EPOCH};
