@@ -1,3 +1,7 @@
-//! The auditor's verifier: offline, without the box's code.
+//! `databox-verify`: see `databox-verify --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    databox_verify::command::run(std::env::args_os().skip(1), &mut std::io::stdout(), &mut std::io::stderr())
+}

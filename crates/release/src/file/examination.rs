@@ -57,6 +57,12 @@ impl Examination {
         let result = examine(bytes, pinned, now, files, &mut rows);
         Self { rows: rows.0, result }
     }
+
+    /// An examination that ended before the release file was read.
+    pub fn refused(check: &str, refusal: Refusal, detail: String) -> Self {
+        let row = Row { check: check.to_owned(), outcome: Outcome::Refused(refusal), detail };
+        Self { rows: vec![row], result: Err(refusal) }
+    }
 }
 
 fn examine(

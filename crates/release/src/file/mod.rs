@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 pub use denial::LoggedDenial;
 pub use examination::{Examination, Outcome, Row};
 pub use log_check::{Witnessed, leaf};
-pub use verify::{GivenFiles, Judge, JudgeAgain, LoggedRelease, Pinned, SEEN_GRACE_SECONDS, SeenState};
+pub use verify::{
+    GivenFiles, Judge, JudgeAgain, LoggedRelease, Pinned, SEEN_GRACE_SECONDS, SeenHead, SeenRevocation,
+    SeenRoles, SeenState,
+};
 
 use crate::envelope::{Envelope, Wire};
 use crate::json::{self, JsonError};

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
+use serde::{Deserialize, Serialize};
 
 use super::ReleaseFile;
 use super::examination::{Outcome, Rows};
@@ -45,27 +46,79 @@ impl Pinned {
 }
 
 /// What a verifier saw before.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeenState {
-    /// The newest roles, and when they were first seen.
-    pub roles: Option<(RolesId, Timestamp)>,
-    /// The newest revocation's version, and when it was first seen.
-    pub revocation: Option<(Count, Timestamp)>,
-    /// A head of the log: number of leaves and root.
-    pub head: Option<(u64, Digest)>,
+    /// The newest roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<SeenRoles>,
+    /// The newest revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<SeenRevocation>,
+    /// The largest head of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<SeenHead>,
     /// Payload digests of manifests that a revocation recalled.
     pub recalled: BTreeSet<Digest>,
+}
+
+/// Roles that were seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeenRoles {
+    /// Version and payload digest.
+    pub roles: RolesId,
+    /// When they were first seen.
+    pub since: Timestamp,
+}
+
+/// A revocation that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeenRevocation {
+    /// Its version.
+    pub version: Count,
+    /// When it was first seen.
+    pub since: Timestamp,
+}
+
+/// A head of the log that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeenHead {
+    /// Number of leaves.
+    pub size: Count,
+    /// Root of the tree.
+    pub root: Digest,
 }
 
 impl SeenState {
     /// What a room knows from its own site, seen at this moment.
     pub fn of_site(site: &Site, seen_at: Timestamp) -> Self {
-        Self {
-            roles: Some((site.roles_id(), seen_at)),
-            revocation: Some((site.revocation().version, seen_at)),
-            head: None,
-            recalled: site.revocation().releases.iter().copied().collect(),
+        let mut seen = Self::default();
+        seen.add_site(site, seen_at);
+        seen
+    }
+
+    /// Adds what a verified release shows.
+    pub fn add(&mut self, release: &LoggedRelease, seen_at: Timestamp) {
+        self.add_site(&release.site, seen_at);
+        let head = &release.witnessed.head;
+        if self.head.is_none_or(|seen| seen.size.0 < head.size) {
+            self.head = Some(SeenHead { size: Count(head.size), root: head.root });
         }
+    }
+
+    fn add_site(&mut self, site: &Site, since: Timestamp) {
+        let roles = site.roles_id();
+        if self.roles.as_ref().is_none_or(|seen| seen.roles.version < roles.version) {
+            self.roles = Some(SeenRoles { roles, since });
+        }
+        let version = site.revocation().version;
+        if self.revocation.as_ref().is_none_or(|seen| seen.version < version) {
+            self.revocation = Some(SeenRevocation { version, since });
+        }
+        self.recalled.extend(site.revocation().releases.iter().copied());
     }
 }
 
@@ -112,6 +165,7 @@ pub struct LoggedRelease {
     manifest: Verified<Manifest>,
     verdict: JudgedVerdict,
     witnessed: Witnessed,
+    site: Site,
 }
 
 impl LoggedRelease {
@@ -206,7 +260,7 @@ pub(super) fn verify(
     check_seen(&site, &manifest, &witnessed, pinned, rows)?;
     judge_again(file, &request, &verdict, files, rows)?;
     say_what_is_not_checked(&verdict, &approved, &manifest, &site, pinned, rows);
-    Ok(LoggedRelease { manifest, verdict, witnessed })
+    Ok(LoggedRelease { manifest, verdict, witnessed, site })
 }
 
 fn chain(envelopes: &[Envelope], pinned: &Pinned) -> Result<Vec<Verified<Roles>>, Refusal> {
@@ -370,17 +424,18 @@ fn compare_seen(
         return Err(Refusal::Revoked);
     }
     let too_late = |seen_at: Timestamp| witnessed.time > seen_at.plus(SEEN_GRACE_SECONDS);
-    let roles = seen.roles.as_ref().is_none_or(|(id, seen_at)| match site.roles().version < id.version {
+    let roles = seen.roles.as_ref().is_none_or(|seen| match site.roles().version < seen.roles.version {
         // An old release carries the roles of its time; a new one under old roles would be a way around new ones.
-        true => !too_late(*seen_at),
-        false => site.roles_version(id).is_some(),
+        true => !too_late(seen.since),
+        false => site.roles_version(&seen.roles).is_some(),
     });
     let revocation = seen
         .revocation
         .as_ref()
-        .is_none_or(|(version, seen_at)| site.revocation().version >= *version || !too_late(*seen_at));
-    let head =
-        seen.head.is_none_or(|(size, root)| witnessed.head.size != size || witnessed.head.root == root);
+        .is_none_or(|seen| site.revocation().version >= seen.version || !too_late(seen.since));
+    // Two roots of one size are two pasts. Heads of other sizes need a consistency proof, which a log's mirror has.
+    let found = &witnessed.head;
+    let head = seen.head.is_none_or(|seen| found.size != seen.size.0 || found.root == seen.root);
     if roles && revocation && head { Ok(()) } else { Err(Refusal::Rollback) }
 }
 
