@@ -1,0 +1,437 @@
+//! `databox witness`: watches logs and cosigns that they only grow (<https://c2sp.org/tlog-witness>, v1.0.0).
+//!
+//! It belongs on a machine that the box's operator does not control; on the box's own it proves little, and roles and
+//! verifiers say so. It keeps one file a log: the last checkpoint that it cosigned, cosignature included. Whoever can
+//! put an older file there can have it cosign a second history; whoever takes its key can do so at once.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use blobs::Digest;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use release::key::{SecretKey, Sign};
+use release::log::checkpoint::{cosign, cosignatures};
+use release::log::witness::{AddCheckpoint, Head, REQUEST_LIMIT, WitnessRefusal};
+use release::log::{Checkpoint, KeyType, Note, VerifierKey};
+use release::value::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::failure::{Failure, file_failure, whole};
+
+/// Most connections at the same time, and how long each may last.
+const CONNECTIONS: usize = 64;
+const CONNECTION_TIME: Duration = Duration::from_secs(60);
+
+/// What a witness needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WitnessArguments {
+    /// The name of its key, such as witness.example/databox.
+    #[arg(long)]
+    pub name: String,
+    /// Its own directory: key, public key, and the last head of each log. Made at the first start.
+    #[arg(long)]
+    pub state: PathBuf,
+    /// Where it listens. Plain HTTP: heads and cosignatures are public and signed.
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// A box's public keys (box.public.json). Give it once for each log to be watched.
+    #[arg(long = "log", required = true)]
+    pub logs: Vec<PathBuf>,
+    /// End with the process that started it.
+    #[arg(long)]
+    pub die_with_parent: bool,
+}
+
+/// Runs a witness until it is told to stop (SIGTERM or SIGINT).
+pub async fn serve(arguments: &WitnessArguments) -> Result<(), Failure> {
+    if arguments.die_with_parent {
+        daemon::die_with_parent().map_err(|error| Failure::new("PARENT", whole(&error)))?;
+    }
+    let logs = arguments.logs.iter().map(|path| log_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let witness = Witness::open(&arguments.state, &arguments.name, logs)?;
+    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+        Failure::new("ADDRESS_IN_USE", format!("{}: {}", arguments.listen, whole(&error)))
+    })?;
+    // Its appearance says that the witness listens.
+    witness.write_public_key()?;
+    eprintln!("witness {} listens on {}", witness.key, arguments.listen);
+    run(listener, Arc::new(Mutex::new(witness))).await
+}
+
+async fn run(listener: TcpListener, witness: Arc<Mutex<Witness>>) -> Result<(), Failure> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let stop = stopped();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            _ = &mut stop => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        // A connection that came in and broke, or no descriptor left: neither is a reason to end.
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
+        let witness = witness.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request| answer(witness.clone(), request));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10))
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+async fn answer(witness: Arc<Mutex<Witness>>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let path = request.uri().path().to_owned();
+    if request.method() == Method::POST && path == "/add-checkpoint" {
+        let Ok(body) = Limited::new(request.into_body(), REQUEST_LIMIT).collect().await else {
+            return Ok(refused(WitnessRefusal::Malformed));
+        };
+        let body = body.to_bytes();
+        return Ok(in_thread(move || add_checkpoint(&witness, &body)).await);
+    }
+    if request.method() == Method::GET
+        && let Some(origin) = path.strip_prefix('/').and_then(|path| path.strip_suffix("/checkpoint"))
+        && let Ok(origin) = origin.parse::<Digest>()
+    {
+        return Ok(in_thread(move || latest(&witness, origin)).await);
+    }
+    Ok(plain(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found\n"))
+}
+
+/// Signing and writing happen outside the async threads, one request at a time.
+async fn in_thread(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+    let failed =
+        || plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", "the witness failed\n");
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| failed())
+}
+
+fn add_checkpoint(witness: &Mutex<Witness>, body: &[u8]) -> Answer {
+    let text_type = "text/plain; charset=utf-8";
+    // A thread that panicked between looking and remembering leaves a head that may be stale: refuse from then on.
+    let Ok(mut witness) = witness.lock() else {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, text_type, "the witness failed\n");
+    };
+    match witness.add_checkpoint(body, daemon::now_seconds()) {
+        Ok(line) => plain(StatusCode::OK, text_type, &line),
+        Err(AddError::Refused(refusal)) => refused(refusal),
+        Err(AddError::Failed(error)) => {
+            eprintln!("witness: the head could not be made durable: {error}");
+            // What is on the disk is not known, and a failed sync must not be tried again: the next start reads it.
+            std::process::exit(1);
+        }
+    }
+}
+
+fn latest(witness: &Mutex<Witness>, origin: Digest) -> Answer {
+    let found = witness.lock().ok().and_then(|witness| witness.latest(&origin));
+    match found {
+        Some(note) => plain(StatusCode::OK, "text/plain; charset=utf-8", &note),
+        None => plain(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found\n"),
+    }
+}
+
+fn refused(refusal: WitnessRefusal) -> Answer {
+    let (body, content_type) = refusal.body();
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    plain(status, content_type, &body)
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: &str) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
+
+fn log_key(path: &Path) -> Result<VerifierKey, Failure> {
+    let public = crate::init::public_keys(path)?;
+    VerifierKey::of_log(&public.log).map_err(file_failure(path))
+}
+
+#[derive(Debug)]
+enum AddError {
+    Refused(WitnessRefusal),
+    Failed(io::Error),
+}
+
+/// A witness's key, the logs that it watches and the last checkpoint of each.
+struct Witness {
+    directory: PathBuf,
+    key: VerifierKey,
+    secret: SecretKey,
+    logs: BTreeMap<Digest, Watched>,
+}
+
+struct Watched {
+    key: VerifierKey,
+    head: Head,
+    note: Option<Note>,
+}
+
+impl Witness {
+    fn open(directory: &Path, name: &str, logs: Vec<VerifierKey>) -> Result<Self, Failure> {
+        let heads = directory.join("heads");
+        let key_file = directory.join("witness.pem");
+        fs::create_dir_all(directory).map_err(file_failure(directory))?;
+        let secret = if key_file.exists() {
+            // A key without its heads could be shown every history anew.
+            if !heads.is_dir() {
+                return Err(Failure::new("WITNESS_STATE_LOST", format!("{} is missing", heads.display()))
+                    .hint(
+                        "restore it from its newest copy, or begin with a new directory and so a new key",
+                    ));
+            }
+            let pem = fs::read_to_string(&key_file).map_err(file_failure(&key_file))?;
+            SecretKey::from_pkcs8_pem(&pem).map_err(file_failure(&key_file))?
+        } else {
+            fs::create_dir_all(&heads).map_err(file_failure(&heads))?;
+            blobs::sync_directory(directory).map_err(file_failure(directory))?;
+            let secret = SecretKey::generate().map_err(file_failure(&key_file))?;
+            blobs::write_new_file_durably(&key_file, secret.to_pkcs8_pem().as_bytes(), 0o600)
+                .map_err(file_failure(&key_file))?;
+            secret
+        };
+        let key = VerifierKey::new(name, KeyType::Witness, secret.public().public.0)
+            .map_err(|error| Failure::new("WITNESS_NAME", whole(&error)))?;
+        let mut witness = Self { directory: directory.to_owned(), key, secret, logs: BTreeMap::new() };
+        for log in logs {
+            let watched = witness.read_head(log)?;
+            witness.logs.insert(Digest::of(watched.key.name().as_bytes()), watched);
+        }
+        Ok(witness)
+    }
+
+    fn head_file(&self, origin: &str) -> PathBuf {
+        self.directory.join("heads").join(format!("{}.checkpoint", Digest::of(origin.as_bytes())))
+    }
+
+    fn read_head(&self, log: VerifierKey) -> Result<Watched, Failure> {
+        let path = self.head_file(log.name());
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Watched { key: log, head: Head::empty(), note: None });
+            }
+            Err(error) => return Err(file_failure(&path)(error)),
+        };
+        let note = Note::parse(&bytes).map_err(file_failure(&path))?;
+        let checkpoint = Checkpoint::open(&note, &log).map_err(file_failure(&path))?;
+        // Its own cosignature makes sure that the file is one that this witness wrote.
+        let own = cosignatures(&note, std::slice::from_ref(&self.key)).map_err(file_failure(&path))?;
+        if own.is_empty() {
+            return Err(Failure::new(
+                "WITNESS_STATE",
+                format!("{} is not a head of this witness", path.display()),
+            ));
+        }
+        let head = Head { size: checkpoint.size, root: checkpoint.root };
+        Ok(Watched { key: log, head, note: Some(note) })
+    }
+
+    fn write_public_key(&self) -> Result<(), Failure> {
+        let path = self.directory.join("witness.public.json");
+        let public = serde_json::json!({
+            "name": self.key.name(),
+            "public": String::from(release::value::Bytes(*self.key.public())),
+            "verifierKey": self.key.to_string(),
+        });
+        replace_durably(&path, format!("{public}\n").as_bytes()).map_err(file_failure(&path))
+    }
+
+    /// Decides, remembers, answers: in this order. A crash after the head is durable loses an answer, and the log
+    /// asks again and is told the new size; a crash before it changes nothing.
+    fn add_checkpoint(&mut self, body: &[u8], seconds: i64) -> Result<String, AddError> {
+        let request = AddCheckpoint::parse(body).map_err(AddError::Refused)?;
+        let origin = request.origin().map_err(AddError::Refused)?;
+        let watched = self.logs.get(&Digest::of(origin.as_bytes()));
+        let watched = watched.ok_or(AddError::Refused(WitnessRefusal::UnknownLog))?;
+        let head = request.decide(Some(&watched.key), &watched.head).map_err(AddError::Refused)?;
+        let clock = || AddError::Failed(io::Error::other("the clock shows no time"));
+        let time = Timestamp::from_seconds(seconds).map_err(|_| clock())?;
+        let line = cosign(request.checkpoint.text(), &self.key, time, |message| self.secret.sign(message));
+        let line = line.map_err(|_| clock())?;
+        // Other keys' lines are nobody's business here, and would let a log fill this disk.
+        let mut note = request.checkpoint.only(&[&watched.key]);
+        note.push(line.clone());
+        replace_durably(&self.head_file(&origin), note.to_string().as_bytes()).map_err(AddError::Failed)?;
+        let watched = Watched { key: watched.key.clone(), head, note: Some(note) };
+        self.logs.insert(Digest::of(origin.as_bytes()), watched);
+        Ok(line.to_string())
+    }
+
+    fn latest(&self, origin: &Digest) -> Option<String> {
+        self.logs.get(origin)?.note.as_ref().map(Note::to_string)
+    }
+}
+
+/// Replaces a file so that after a crash it holds either all of the old or all of the new bytes.
+fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let writing = path.with_extension("writing");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&writing)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&writing, path)?;
+    blobs::sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use release::log::{Event, Leaf, NoteSignature};
+    use release::log::{LeafSignature, Tree};
+
+    use super::*;
+
+    struct Log {
+        key: VerifierKey,
+        secret: SecretKey,
+    }
+
+    impl Log {
+        fn new(origin: &str) -> Self {
+            let secret = SecretKey::from_seed([1; 32]);
+            let key = VerifierKey::new(origin, KeyType::Log, secret.public().public.0).unwrap();
+            Self { key, secret }
+        }
+
+        fn request(&self, old: u64, new: u64) -> String {
+            let mut tree = Tree::new();
+            (0..new).for_each(|number| {
+                let signature = LeafSignature { key_id: Digest::of(b"key"), signature: [7; 64] };
+                let payload = Digest::of(&number.to_be_bytes());
+                tree.append(Leaf::new(Event::Release, payload, [signature]).unwrap().hash());
+            });
+            let head = Checkpoint { origin: self.key.name().to_owned(), size: new, root: tree.root() };
+            let checkpoint = head.sign(&self.key, |message| self.secret.sign(message)).unwrap();
+            let proof = tree.consistency_proof(old, new).unwrap();
+            AddCheckpoint { old, proof, checkpoint }.to_string()
+        }
+    }
+
+    fn open(directory: &Path) -> Witness {
+        Witness::open(directory, "witness.example/w", vec![Log::new("site.example/log").key]).unwrap()
+    }
+
+    #[test]
+    fn a_witness_remembers_across_a_restart_and_a_repeat_conflicts() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Log::new("site.example/log");
+        let mut witness = open(directory.path());
+        assert!(witness.add_checkpoint(log.request(0, 3).as_bytes(), 1000).is_ok());
+        let mut again = open(directory.path());
+        assert_eq!(again.key, witness.key);
+        let conflict = again.add_checkpoint(log.request(0, 3).as_bytes(), 1000);
+        assert!(matches!(conflict, Err(AddError::Refused(WitnessRefusal::Conflict { size: 3 }))));
+        let line = again.add_checkpoint(log.request(3, 3).as_bytes(), 2000).unwrap();
+        let mut note = Note::parse(log.request(3, 3).split_once("\n\n").unwrap().1.as_bytes()).unwrap();
+        NoteSignature::parse_lines(&line).unwrap().into_iter().for_each(|line| note.push(line));
+        assert_eq!(cosignatures(&note, &[again.key.clone()]).unwrap()[0].time.seconds(), 2000);
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_made_durable_is_not_cosigned() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut witness = open(directory.path());
+        fs::remove_dir(directory.path().join("heads")).unwrap();
+        let failed = witness.add_checkpoint(Log::new("site.example/log").request(0, 3).as_bytes(), 1000);
+        assert!(matches!(failed, Err(AddError::Failed(_))));
+        assert_eq!(witness.latest(&Digest::of(b"site.example/log")), None);
+    }
+
+    #[test]
+    fn a_key_without_its_heads_and_a_foreign_head_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Log::new("site.example/log");
+        let mut witness = open(directory.path());
+        witness.add_checkpoint(log.request(0, 3).as_bytes(), 1000).unwrap();
+        let head = witness.head_file(log.key.name());
+        let own = fs::read_to_string(&head).unwrap();
+        fs::write(&head, own.rsplit_once("\u{2014}").unwrap().0).unwrap();
+        let refused = Witness::open(directory.path(), "witness.example/w", vec![log.key.clone()]);
+        assert_eq!(refused.err().unwrap().reason, "WITNESS_STATE");
+        fs::remove_dir_all(directory.path().join("heads")).unwrap();
+        let refused = Witness::open(directory.path(), "witness.example/w", vec![log.key]);
+        assert_eq!(refused.err().unwrap().reason, "WITNESS_STATE_LOST");
+    }
+
+    fn http(address: SocketAddr, request: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn post(address: SocketAddr, body: &str) -> String {
+        let length = body.len();
+        http(
+            address,
+            &format!(
+                "POST /add-checkpoint HTTP/1.1\r\nhost: w\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            ),
+        )
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn over_http_each_answer_has_its_status() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(run(listener, Arc::new(Mutex::new(open(directory.path())))));
+        let checks = tokio::task::spawn_blocking(move || {
+            let (log, other) = (Log::new("site.example/log"), Log::new("other.example/log"));
+            let forged = log.request(0, 3).replace("site.example/log ", "sote.example/log ");
+            assert!(post(address, &other.request(0, 3)).starts_with("HTTP/1.1 404"));
+            assert!(post(address, &forged).starts_with("HTTP/1.1 403"));
+            assert!(post(address, "old 0\n").starts_with("HTTP/1.1 400"));
+            assert!(post(address, &"a".repeat(REQUEST_LIMIT + 1)).starts_with("HTTP/1.1 400"));
+            let accepted = post(address, &log.request(0, 3));
+            assert!(accepted.starts_with("HTTP/1.1 200"), "{accepted}");
+            assert!(accepted.contains("\r\n\r\n\u{2014} witness.example/w "), "{accepted}");
+            let conflict = post(address, &log.request(2, 5));
+            assert!(conflict.starts_with("HTTP/1.1 409") && conflict.ends_with("\r\n\r\n3\n"), "{conflict}");
+            assert!(conflict.contains("content-type: text/x.tlog.size\r\n"), "{conflict}");
+            let inconsistent =
+                log.request(3, 5).replacen("=\n", "=\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", 1);
+            assert!(post(address, &inconsistent).starts_with("HTTP/1.1 422"));
+            let origin = Digest::of(b"site.example/log");
+            let get = format!("GET /{origin}/checkpoint HTTP/1.1\r\nhost: w\r\nconnection: close\r\n\r\n");
+            assert!(http(address, &get).contains("\r\n\r\nsite.example/log\n3\n"));
+            assert!(http(address, &get.replace("GET", "PUT")).starts_with("HTTP/1.1 404"));
+        });
+        checks.await.unwrap();
+    }
+}
