@@ -202,3 +202,54 @@ impl<'a> Header<'a> {
         Ok(Self { binding, commitment, recipients, bytes: packet.len() - reader.rest().len() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn content(file: &[u8]) -> Content {
+        Content {
+            purpose: "p".into(),
+            salt: [0; 32],
+            bundle: Digest::of(b""),
+            canonical: vec![(name("file"), file.to_vec())],
+            details: vec![],
+            places: vec![],
+        }
+    }
+
+    /// A packet as a taken-over enclave would craft it: each steward's wrapping holds a content key of their own.
+    fn two_keys_in_one_packet(keys: [[u8; 32]; 2], stewards: [Recipient; 2], binding: &Digest) -> Vec<u8> {
+        let commitment = commitment(&keys[0]);
+        let mut packet = [&MAGIC[..], binding.as_bytes(), commitment.as_bytes(), &[2]].concat();
+        for (recipient, key) in stewards.iter().zip(&keys) {
+            put_name(&mut packet, &recipient.steward);
+            packet.extend(wrap(recipient, key, binding, &commitment).unwrap());
+        }
+        let plain = content(b"file").to_padded(sealed_size(4) as usize - packet.len() - TAG).unwrap();
+        let sealed = ChaCha20Poly1305::new(&keys[0].into())
+            .encrypt(&NONCE.into(), Payload { msg: &plain, aad: &packet })
+            .unwrap();
+        packet.extend(sealed);
+        packet
+    }
+
+    #[test]
+    fn two_stewards_cannot_be_shown_two_contents() {
+        let binding = Digest::of(b"request");
+        let secrets = [ReviewSecret::from_bytes([1; 32]), ReviewSecret::from_bytes([2; 32])];
+        let stewards = || {
+            [("ada", &secrets[0]), ("eve", &secrets[1])]
+                .map(|(steward, secret)| Recipient { steward: name(steward), key: secret.public() })
+        };
+        let packet = two_keys_in_one_packet([[3; 32], [4; 32]], stewards(), &binding);
+        assert_eq!(open(&packet, &name("ada"), &secrets[0], &binding), Ok(content(b"file")));
+        assert_eq!(open(&packet, &name("eve"), &secrets[1], &binding), Err(PacketError::KeyNotCommitted));
+        let innocent = two_keys_in_one_packet([[3; 32]; 2], stewards(), &binding);
+        assert_eq!(open(&innocent, &name("eve"), &secrets[1], &binding), Ok(content(b"file")));
+    }
+}

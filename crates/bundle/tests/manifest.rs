@@ -1,0 +1,246 @@
+//! Manifests: what is accepted, what each mistake is called, and what the client then signs.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+
+use blobs::Digest;
+use bundle::{Manifest, ManifestError, RequestContext, SnapshotChoice};
+use release::statement::{ColumnType, DeclaredOutput, GrantId, Requester, SaltedPurpose};
+use release::value::{Count, Name, Timestamp};
+
+const MANIFEST: &str = r#"
+[job]
+name = "any-visit"
+project = "hie"
+runtime = "host-python"
+command = ["python3", "train.py"]
+purpose = "Logistic model of any visit on nine attributes"
+
+[data.hie]
+snapshot = "latest"
+
+[limits]
+cpus = 1
+memory = "2GiB"
+time = "20min"
+
+[[output]]
+path = "model.safetensors"
+kind = "weights"
+tensors = [{ name = "w", shape = [10] }]
+
+[[output]]
+path = "metrics.json"
+kind = "metrics"
+names = ["log_loss", "baseline_log_loss"]
+
+[[output]]
+path = "by_plan.csv"
+kind = "table"
+count_column = "n"
+largest_column = "max_share"
+columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "integer" }, { name = "mean_visits", type = "decimal:3" }, { name = "max_share", type = "decimal:3" }]
+"#;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// Parses the manifest with one piece of its text replaced.
+fn changed(from: &str, to: &str) -> Result<Manifest, ManifestError> {
+    assert!(MANIFEST.contains(from), "{from} is not in the manifest");
+    Manifest::parse(&MANIFEST.replacen(from, to, 1))
+}
+
+fn context(latest: &[(&str, Digest)]) -> RequestContext {
+    RequestContext {
+        site: name("hospital"),
+        grant: GrantId { id: name("g1"), version: Count(1), payload: Digest::of(b"grant").into() },
+        requester: Requester { id: name("r1"), key_id: Digest::of(b"key") },
+        bundle: Digest::of(b"bundle"),
+        runtime: Digest::of(b"runtime"),
+        latest: latest.iter().map(|(dataset, tree)| (name(dataset), *tree)).collect(),
+        salt: [1; 32],
+        nonce: [2; 32],
+        issued_at: Timestamp::from_seconds(0).unwrap(),
+        expires: Timestamp::from_seconds(60).unwrap(),
+    }
+}
+
+#[test]
+fn a_manifest_says_what_its_text_says() {
+    let manifest = Manifest::parse(MANIFEST).unwrap();
+    assert_eq!(manifest.command, ["python3", "train.py"]);
+    assert_eq!(manifest.limits.memory_bytes, Count(2 << 30));
+    assert_eq!(manifest.limits.seconds, Count(1200));
+    assert_eq!(manifest.data, BTreeMap::from([(name("hie"), SnapshotChoice::Latest)]));
+    let DeclaredOutput::Table { columns, count_column, largest_column, .. } = &manifest.outputs[2] else {
+        panic!("the third output is a table");
+    };
+    assert_eq!((count_column, largest_column), (&Some(name("n")), &Some(name("max_share"))));
+    let plan = ColumnType::Category { dataset: name("hie"), category: name("plan") };
+    assert_eq!((&columns[0].column_type, &columns[2].column_type), (&plan, &ColumnType::Decimal(3)));
+}
+
+#[test]
+fn a_request_says_what_the_manifest_says() {
+    let manifest = Manifest::parse(MANIFEST).unwrap();
+    let tree = Digest::of(b"tree");
+    let request = manifest.request(context(&[("hie", tree), ("other", Digest::of(b"no"))])).unwrap();
+    assert_eq!((request.job, request.project), (manifest.job, manifest.project));
+    assert_eq!((request.limits, request.outputs), (manifest.limits, manifest.outputs));
+    assert_eq!(
+        (request.runtime.name, request.runtime.tree),
+        (manifest.runtime, Digest::of(b"runtime").into())
+    );
+    assert_eq!(request.datasets.len(), 1);
+    assert_eq!((&request.datasets[0].name, request.datasets[0].tree), (&name("hie"), tree.into()));
+    assert_eq!(request.purpose, SaltedPurpose::of(&[1; 32], &manifest.purpose));
+}
+
+#[test]
+fn a_snapshot_is_the_newest_or_one_by_its_digest() {
+    let tree = Digest::of(b"an older one");
+    let manifest = changed("latest", &tree.to_string()).unwrap();
+    let request = manifest.request(context(&[])).unwrap();
+    assert_eq!(request.datasets[0].tree, tree.into());
+    let unknown = Manifest::parse(MANIFEST).unwrap().request(context(&[("other", tree)]));
+    assert!(matches!(unknown, Err(ManifestError::SnapshotUnknown { dataset }) if dataset == name("hie")));
+    assert!(matches!(changed("latest", "newest"), Err(ManifestError::Snapshot { .. })));
+}
+
+#[test]
+fn an_unknown_or_missing_key_is_named_with_its_line() {
+    for (from, to, key) in [
+        ("cpus = 1", "cpus = 1\ncpu_time = 3", "cpu_time"),
+        ("snapshot", "snapshotted", "snapshotted"),
+        ("cpus = 1\n", "", "cpus"),
+        ("shape = [10]", "shape = [10], dtype = \"f64\"", "dtype"),
+        ("[limits]", "[limit]", "limit"),
+        ("count_column", "count-column", "count-column"),
+        ("type = \"integer\"", "type = \"integer\", note = \"x\"", "note"),
+    ] {
+        let error = changed(from, to).unwrap_err();
+        assert!(matches!(error, ManifestError::Form(_)), "{to}: {error:?}");
+        assert!(error.source().unwrap().to_string().contains(key), "{to}");
+    }
+    assert!(matches!(Manifest::parse_bytes(b"\xff"), Err(ManifestError::NotText)));
+    assert!(matches!(Manifest::parse("[job"), Err(ManifestError::Form(_))));
+    assert!(matches!(changed("cpus = 1", "cpus = -1"), Err(ManifestError::Form(_))));
+    assert!(matches!(changed("[job]", "[job]\nname = \"twice\""), Err(ManifestError::Form(_))));
+}
+
+#[test]
+fn names_commands_and_purposes_have_their_form() {
+    use ManifestError as E;
+    let not_a_name =
+        |wanted: &'static str| move |error: &E| matches!(error, E::NotAName { key, .. } if key == wanted);
+    type Check = Box<dyn Fn(&E) -> bool>;
+    let cases: Vec<(&str, &str, Check)> = vec![
+        ("\"any-visit\"", "\"any visit\"", Box::new(not_a_name("job.name"))),
+        ("\"hie\"", "\"../hie\"", Box::new(not_a_name("job.project"))),
+        ("\"host-python\"", "\"\"", Box::new(not_a_name("job.runtime"))),
+        ("[data.hie]", "[data.\"h/e\"]", Box::new(not_a_name("data"))),
+        ("\"metrics.json\"", "\"a/metrics.json\"", Box::new(not_a_name("output.path"))),
+        ("\"log_loss\"", "\"log loss\"", Box::new(not_a_name("output.names"))),
+        ("[\"python3\", \"train.py\"]", "[]", Box::new(|error| matches!(error, E::Command))),
+        ("\"python3\"", "\"\"", Box::new(|error| matches!(error, E::Command))),
+        ("train.py", "train.py\\u0000", Box::new(|error| matches!(error, E::Command))),
+        ("Logistic", "\\u001b[2JLogistic", Box::new(|error| matches!(error, E::Purpose))),
+    ];
+    for (from, to, expected) in cases {
+        let error = changed(from, to).unwrap_err();
+        assert!(expected(&error), "{to}: {error:?}");
+    }
+    let purpose = |text: &str| changed("Logistic model of any visit on nine attributes", text);
+    assert!(matches!(purpose(""), Err(E::Purpose)));
+    assert!(matches!(purpose("  "), Err(E::Purpose)));
+    assert!(matches!(purpose(&"p".repeat(2001)), Err(E::Purpose)));
+    assert!(purpose(&"p".repeat(2000)).is_ok());
+    assert!(changed("train.py", "train.py\", \"--länge=3 4").is_ok());
+}
+
+#[test]
+fn limits_have_units_and_bounds() {
+    use ManifestError as E;
+    for memory in
+        ["2", "2GB", "2 GiB", "GiB", "-2GiB", "2.5GiB", "15MiB", "4097GiB", "99999999999999999999GiB"]
+    {
+        assert!(matches!(changed("2GiB", memory), Err(E::Memory { value }) if value == memory), "{memory}");
+    }
+    for time in ["20", "20m", "20 min", "0s", "721h", "min", "1h30min"] {
+        assert!(matches!(changed("20min", time), Err(E::Time { value }) if value == time), "{time}");
+    }
+    assert!(matches!(changed("cpus = 1", "cpus = 0"), Err(E::Cpus)));
+    assert!(matches!(changed("cpus = 1", "cpus = 1025"), Err(E::Cpus)));
+    assert_eq!(changed("20min", "720h").unwrap().limits.seconds, Count(720 * 3600));
+    assert_eq!(changed("2GiB", "512MiB").unwrap().limits.memory_bytes, Count(512 << 20));
+}
+
+#[test]
+fn outputs_declare_what_their_kind_has_and_nothing_else() {
+    use ManifestError as E;
+    let table = "kind = \"table\"";
+    assert!(
+        matches!(changed("\"weights\"", "\"pickle\""), Err(E::OutputKind { kind, .. }) if kind == "pickle")
+    );
+    assert!(matches!(
+        changed("\"weights\"", "\"metrics\""),
+        Err(E::OutputKeyForeign { key: "tensors", kind: "metrics", .. })
+    ));
+    assert!(matches!(
+        changed("names = [\"log_loss\", \"baseline_log_loss\"]", ""),
+        Err(E::OutputKeyMissing { key: "names", .. })
+    ));
+    assert!(matches!(
+        changed(table, "kind = \"figure\""),
+        Err(E::OutputKeyForeign { key: "largest_column", .. })
+    ));
+    assert!(matches!(
+        changed("[\"log_loss\", \"baseline_log_loss\"]", "[]"),
+        Err(E::OutputItems { key: "names", .. })
+    ));
+    assert!(matches!(changed("\"baseline_log_loss\"", "\"log_loss\""), Err(E::OutputItemTwice { .. })));
+    assert!(matches!(changed("by_plan.csv", "Metrics.JSON"), Err(E::OutputTwice { .. })));
+    let without_outputs = MANIFEST.split("[[output]]").next().unwrap();
+    assert!(matches!(Manifest::parse(&format!("output = []\n{without_outputs}")), Err(E::Outputs)));
+    assert!(matches!(changed("largest_column = \"max_share\"\n", ""), Ok(_)));
+}
+
+#[test]
+fn shapes_and_columns_make_sense() {
+    use ManifestError as E;
+    for shape in
+        ["[0]", "[10, 0]", "[1, 1, 1, 1, 1, 1, 1, 1, 1]", "[1048576, 1048576]", "[4294967296, 4294967296]"]
+    {
+        assert!(matches!(changed("[10]", shape), Err(E::Shape { .. })), "{shape}");
+    }
+    assert!(changed("[10]", "[]").is_ok());
+    assert!(changed("[10]", "[1048576, 1048575]").is_ok());
+    for column_type in
+        ["text", "decimal", "decimal:10", "decimal:03", "category:plan", "category:hie.plan.x", ""]
+    {
+        // A category may itself have a dot in its name, but `plan.x` is then one name, so only the rest is refused.
+        let result = changed("\"category:hie.plan\"", &format!("\"{column_type}\""));
+        let one_name = column_type == "category:hie.plan.x";
+        assert!(one_name == result.is_ok(), "{column_type}: {result:?}");
+    }
+    assert!(matches!(
+        changed("category:hie.plan", "category:census.plan"),
+        Err(E::CategoryWithoutData { dataset, .. }) if dataset == name("census")
+    ));
+    assert!(matches!(
+        changed("count_column = \"n\"", "count_column = \"mean_visits\""),
+        Err(E::RoleColumn { key: "count_column", wanted: "integer", .. })
+    ));
+    assert!(matches!(
+        changed("largest_column = \"max_share\"", "largest_column = \"n\""),
+        Err(E::RoleColumn { key: "largest_column", wanted: "decimal", .. })
+    ));
+    assert!(matches!(changed("count_column = \"n\"", "count_column = \"rows\""), Err(E::RoleColumn { .. })));
+}
+
+#[test]
+fn no_dataset_is_refused() {
+    assert!(matches!(changed("[data.hie]\nsnapshot = \"latest\"", "[data]"), Err(ManifestError::Datasets)));
+}
