@@ -2,6 +2,7 @@
 //! network. `docs/formats/release-file.md` has a whole example.
 
 mod denial;
+mod denial_file;
 mod examination;
 mod log_check;
 mod verify;
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 pub use denial::LoggedDenial;
+pub use denial_file::{DENIAL_MEDIA_TYPE, DenialFile};
 pub use examination::{Examination, Outcome, Row};
 pub use log_check::{Witnessed, leaf};
 pub use verify::{

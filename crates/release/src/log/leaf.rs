@@ -107,9 +107,6 @@ pub enum LeafError {
     /// A statement of a kind that the log does not hold.
     #[error("a statement of a kind that the log does not hold")]
     Kind,
-    /// A signature without the name of its key: another tool's ids do not stand in the log.
-    #[error("a signature whose key id is not the SHA-256 of its public key")]
-    KeyName,
     /// An event that this version does not know.
     #[error("a leaf with an event that is not known")]
     Event,
@@ -142,14 +139,17 @@ impl Leaf {
         if leaf.to_text().len() > LEAF_LIMIT { Err(LeafError::TooLarge) } else { Ok(leaf) }
     }
 
-    /// The leaf of a statement. It says nothing about who signed it: check that before.
+    /// The leaf of a statement of the site, which several people sign. It says nothing about who signed it: check
+    /// that before. A signature whose key id is not the SHA-256 of a public key is another tool's, or rubbish laid
+    /// beside the others so that the statement could not be logged; it is left out. What one key signs has its leaf
+    /// from [`crate::file::leaf`], which takes no hint.
     pub fn of(envelope: &Envelope) -> Result<Self, LeafError> {
         let event = Event::of(envelope.kind()).ok_or(LeafError::Kind)?;
-        let signatures = envelope.signatures().iter().map(|one| {
-            let key_id = one.key_id.parse().map_err(|_| LeafError::KeyName)?;
-            Ok(LeafSignature { key_id, signature: one.signature })
+        let signatures = envelope.signatures().iter().filter_map(|one| {
+            let key_id = one.key_id.parse().ok()?;
+            Some(LeafSignature { key_id, signature: one.signature })
         });
-        Self::new(event, envelope.payload_digest(), signatures.collect::<Result<Vec<_>, _>>()?)
+        Self::new(event, envelope.payload_digest(), signatures)
     }
 
     /// Reads an entry of the log. Its text is accepted only in its one form.
