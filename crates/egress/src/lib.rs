@@ -1,1 +1,30 @@
 //! Canonical forms of outputs and the judge: pure, without decoder, network or clock.
+//!
+//! [`canonicalise`] reads what a job wrote and writes each declared output anew from parsed values; [`judge`] reads
+//! such bytes, believes nobody that they are canonical, and says which rules of the [`Policy`] hold and how many bits
+//! each file can carry. Both read and write through [`Source`] and [`Sink`], so that this crate opens no file itself.
+//! Stewards and auditors run the same judge again. The forms are specified in `docs/formats/canonical.md`.
+
+mod bits;
+mod canonicalise;
+mod declaration;
+mod files;
+mod finding;
+mod json;
+mod judge;
+mod metrics;
+mod policy;
+pub mod rules;
+mod survey;
+mod table;
+mod task;
+pub mod weights;
+
+pub use bits::{declared_fixed_bytes, floor_bits};
+pub use canonicalise::canonicalise;
+pub use declaration::{DeclarationError, check_declarations};
+pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
+pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
+pub use judge::judge;
+pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, WeightsPolicy};
+pub use task::{EgressError, Task};

@@ -1,0 +1,38 @@
+//! How many bits a canonical file can carry: an upper bound that anyone can compute from the signed request and the
+//! file's length.
+//!
+//! Whatever the request fixes carries nothing: a weights file's header, a table's first line, the names and punctuation
+//! of metrics. Each byte after that is charged with 8 bits. `docs/formats/canonical.md` shows why no more canonical
+//! forms can be reached than the charge allows.
+
+use release::statement::DeclaredOutput;
+
+use crate::policy::Policy;
+use crate::{metrics, table, weights};
+
+/// Bytes of the canonical file that the signed request fixes.
+pub fn declared_fixed_bytes(policy: &Policy, output: &DeclaredOutput) -> u64 {
+    match output {
+        DeclaredOutput::Weights { tensors, .. } => {
+            weights::header(policy.weights.precision, tensors).len() as u64
+        }
+        DeclaredOutput::Metrics { names, .. } => metrics::fixed_bytes(names),
+        DeclaredOutput::Table { columns, .. } => table::header(columns).len() as u64,
+        // A chart has no canonical form yet, so that nothing of it is known to be fixed.
+        DeclaredOutput::Figure { .. } => 0,
+    }
+}
+
+/// The bits that a canonical file of so many bytes is charged with at least, from its length and the declared shapes
+/// only. It is what the judge charges too: nothing in the file's content lowers a charge. It rounds up, and what
+/// overflows is charged with [`u64::MAX`].
+pub fn floor_bits(policy: &Policy, output: &DeclaredOutput, bytes: u64) -> u64 {
+    let free = bytes.saturating_sub(declared_fixed_bytes(policy, output));
+    let by_length = free.saturating_mul(8);
+    match output {
+        DeclaredOutput::Weights { tensors, .. } => {
+            by_length.max(weights::capacity_bits(policy.weights.precision, tensors))
+        }
+        _ => by_length,
+    }
+}

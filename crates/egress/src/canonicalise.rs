@@ -1,0 +1,171 @@
+//! From what a job wrote to canonical forms.
+
+use std::io::{self, Read};
+
+use release::rule::Rule;
+use release::statement::{DeclaredOutput, OutputKind};
+
+use crate::files::{ReadSeek, Sink, Source};
+use crate::finding::{Judgement, Notes, Record, Recorded, conclude};
+use crate::metrics;
+use crate::policy::Policy;
+use crate::survey::{applies, size_limit, survey};
+use crate::table;
+use crate::task::{EgressError, Task};
+use crate::weights::{self, FormError};
+
+/// Writes the canonical form of each declared output under its declared name, and says what was changed or refused.
+/// An output without a canonical form is not written. The bits are the judge's to say and read 0 here.
+///
+/// # Errors
+/// Only if the task is not accepted or a file cannot be read or written: whatever a job wrote ends in a judgement.
+pub fn canonicalise(
+    task: &Task,
+    source: &mut dyn Source,
+    sink: &mut dyn Sink,
+) -> Result<Judgement, EgressError> {
+    let policy = task.checked_policy()?;
+    let entries = source.entries()?;
+    let survey = survey(&task.outputs, &entries, |output| size_limit(&policy, output.kind()));
+    let mut files = Vec::new();
+    for (output, (mut record, size)) in task.outputs.iter().zip(survey.declared) {
+        let name = output.path();
+        let mut bytes = 0;
+        if size.is_some() {
+            let (mut reader, size) = source.open(name)?;
+            let written = write_form(task, &policy, output, &mut *reader, size, sink, &mut record)?;
+            match written {
+                Some(length) => bytes = length,
+                None => sink.discard(name)?,
+            }
+        }
+        files.push(Recorded { record, name: name.to_string(), kind: Some(output.kind()), bytes, bits: 0 });
+    }
+    files.extend(survey.undeclared);
+    Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
+}
+
+/// Writes one output, and says how many bytes; none if it has no canonical form.
+fn write_form(
+    task: &Task,
+    policy: &Policy,
+    output: &DeclaredOutput,
+    reader: &mut dyn ReadSeek,
+    size: u64,
+    sink: &mut dyn Sink,
+    record: &mut Record,
+) -> Result<Option<u64>, EgressError> {
+    let formed = match output {
+        DeclaredOutput::Weights { path, tensors } => {
+            record.ran(Rule::WeightsForm);
+            let declared = (!task.as_written || !tensors.is_empty()).then_some(&tensors[..]);
+            let mut writer = Counted { inner: sink.create(path)?, bytes: 0 };
+            let formed = weights::canonicalise(&policy.weights, declared, reader, size, &mut writer);
+            writer.inner.flush()?;
+            return match formed {
+                Ok(notes) => {
+                    record.note_all(notes);
+                    Ok(Some(writer.bytes))
+                }
+                Err(FormError::Sink(error)) => Err(error.into()),
+                Err(error) => refuse(record, Rule::WeightsForm, &error),
+            };
+        }
+        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } => {
+            let mut written = Vec::new();
+            reader.take(size).read_to_end(&mut written)?;
+            form_text(task, policy, output, &written, record)
+        }
+        DeclaredOutput::Figure { .. } => {
+            record.block(Rule::FigureForm, "not built yet: no chart can be released");
+            None
+        }
+    };
+    let Some((bytes, notes)) = formed else { return Ok(None) };
+    record.note_all(notes);
+    sink.create(output.path())?.write_all(&bytes)?;
+    Ok(Some(bytes.len() as u64))
+}
+
+fn refuse(
+    record: &mut Record,
+    rule: Rule,
+    error: &dyn std::error::Error,
+) -> Result<Option<u64>, EgressError> {
+    record.block(rule, error.to_string());
+    Ok(None)
+}
+
+/// The canonical form of metrics or a table, and what was changed. What the rules say of it is recorded; the smallest
+/// count is looked at before rounding, which would hide it.
+pub(crate) fn form_text(
+    task: &Task,
+    policy: &Policy,
+    output: &DeclaredOutput,
+    written: &[u8],
+    record: &mut Record,
+) -> Option<(Vec<u8>, Notes)> {
+    let (bytes, notes) = match output {
+        DeclaredOutput::Metrics { names, .. } => {
+            record.ran(Rule::MetricsForm);
+            let declared = (!task.as_written || !names.is_empty()).then_some(&names[..]);
+            let formed = metrics::form(&policy.metrics, declared, written);
+            formed.map_err(|error| record.block(Rule::MetricsForm, error.to_string())).ok()?
+        }
+        DeclaredOutput::Table { columns, count_column, .. } => {
+            record.ran(Rule::TableForm);
+            record.ran(Rule::TableRounding);
+            record.ran(Rule::TableCells);
+            record.ran(Rule::TableSmallestCount);
+            let columns = match task.as_written && columns.is_empty() {
+                true => {
+                    table::as_written(written, count_column.as_ref(), policy.table.max_integer_digits as u32)
+                }
+                false => table::planned(columns, count_column.as_ref(), &task.catalogue, task.as_written),
+            };
+            let formed = columns.and_then(|columns| table::form(&policy.table, &columns, written));
+            let form = formed.map_err(|error| record.block(Rule::TableForm, error.to_string())).ok()?;
+            table::check(&policy.table, count_column.as_ref(), &form, record);
+            // What was not read to the end has no form.
+            (form.cells <= policy.table.max_cells).then_some((form.bytes, form.notes))?
+        }
+        DeclaredOutput::Weights { .. } | DeclaredOutput::Figure { .. } => return None,
+    };
+    let limit = size_limit(policy, output.kind());
+    if bytes.len() as u64 > limit {
+        record.block(
+            form_rule(output.kind()),
+            format!("its canonical form has {} bytes; the policy allows {limit}", bytes.len()),
+        );
+        return None;
+    }
+    Some((bytes, notes))
+}
+
+/// The rule about the canonical form of a kind.
+pub(crate) fn form_rule(kind: OutputKind) -> Rule {
+    match kind {
+        OutputKind::Weights => Rule::WeightsForm,
+        OutputKind::Metrics => Rule::MetricsForm,
+        OutputKind::Table => Rule::TableForm,
+        OutputKind::Figure => Rule::FigureForm,
+    }
+}
+
+/// A writer that counts.
+struct Counted<'a> {
+    inner: Box<dyn io::Write + 'a>,
+    bytes: u64,
+}
+
+impl io::Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether what a job declares can be judged at all. The box asks this before it runs a job.
+
+use std::collections::BTreeSet;
+
+use release::report::OUTPUT_LIMIT;
+use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor};
+use release::value::{Count, Name};
+
+use crate::policy::{Policy, Precision};
+
+/// Declared outputs that are refused before a job runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DeclarationError {
+    #[error("more than {OUTPUT_LIMIT} outputs")]
+    TooManyOutputs,
+    #[error("the output {path} is declared twice")]
+    PathTwice { path: Name },
+    #[error("the output {path} names {name} twice")]
+    NameTwice { path: Name, name: Name },
+    #[error("the output {path} uses the name {name}, which the format reserves")]
+    NameReserved { path: Name, name: Name },
+    #[error("the tensor {name} of {path} has a dimension of length 0, or too many dimensions or parameters")]
+    Shape { path: Name, name: Name },
+    #[error("the output {path} declares more than {limit} tensors")]
+    TooManyTensors { path: Name, limit: u64 },
+    #[error("the output {path} has no column {name}, which it names for its counts or shares")]
+    NoSuchColumn { path: Name, name: Name },
+    #[error("the column {name} of {path} holds counts and must be of type integer")]
+    CountNotInteger { path: Name, name: Name },
+}
+
+/// Checks that each declared output can be judged: names once, shapes that can be multiplied, columns that exist.
+/// Limits that are rules of the policy are left to the judge.
+pub fn check_declarations(policy: &Policy, outputs: &[DeclaredOutput]) -> Result<(), DeclarationError> {
+    use DeclarationError as E;
+    if outputs.len() > OUTPUT_LIMIT {
+        return Err(E::TooManyOutputs);
+    }
+    let mut paths = BTreeSet::new();
+    for output in outputs {
+        let path = output.path();
+        if !paths.insert(path.as_str().to_ascii_lowercase()) {
+            return Err(E::PathTwice { path: path.clone() });
+        }
+        match output {
+            DeclaredOutput::Weights { tensors, .. } => check_tensors(policy, path, tensors)?,
+            DeclaredOutput::Metrics { names, .. } => check_names(path, names)?,
+            DeclaredOutput::Table { columns, count_column, largest_column, .. } => {
+                check_columns(path, columns, count_column, largest_column)?;
+            }
+            DeclaredOutput::Figure { columns, count_column, .. } => {
+                check_columns(path, columns, count_column, &None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_names<'a>(path: &Name, names: impl IntoIterator<Item = &'a Name>) -> Result<(), DeclarationError> {
+    let mut seen = BTreeSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(DeclarationError::NameTwice { path: path.clone(), name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_tensors(policy: &Policy, path: &Name, tensors: &[DeclaredTensor]) -> Result<(), DeclarationError> {
+    use DeclarationError as E;
+    let limit = policy.weights.max_tensors;
+    if tensors.len() as u64 > limit {
+        return Err(E::TooManyTensors { path: path.clone(), limit });
+    }
+    check_names(path, tensors.iter().map(|tensor| &tensor.name))?;
+    let names: BTreeSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut sum = 0u64;
+    for tensor in tensors {
+        let (path, name) = (path.clone(), tensor.name.clone());
+        let scale = format!("{name}.scale");
+        let taken = policy.weights.precision == Precision::Int8 && names.contains(scale.as_str());
+        if name.as_str() == "__metadata__" || taken {
+            return Err(E::NameReserved { path, name });
+        }
+        let parameters = parameters(&tensor.shape);
+        let many = tensor.shape.len() as u64 > policy.weights.max_dimensions;
+        // 2^48 parameters of 8 bytes are far from the end of a 64-bit number, and far above any limit of bits.
+        match parameters.and_then(|parameters| sum.checked_add(parameters)).filter(|sum| *sum <= 1 << 48) {
+            Some(total) if !many => sum = total,
+            _ => return Err(E::Shape { path, name }),
+        }
+    }
+    Ok(())
+}
+
+/// How many parameters a shape has; none if a dimension is 0 or they cannot be counted.
+pub(crate) fn parameters(shape: &[Count]) -> Option<u64> {
+    shape
+        .iter()
+        .try_fold(1u64, |product, length| product.checked_mul(length.0))
+        .filter(|product| *product > 0)
+}
+
+fn check_columns(
+    path: &Name,
+    columns: &[DeclaredColumn],
+    count: &Option<Name>,
+    largest: &Option<Name>,
+) -> Result<(), DeclarationError> {
+    use DeclarationError as E;
+    check_names(path, columns.iter().map(|column| &column.name))?;
+    let find = |name: &Name| {
+        let column = columns.iter().find(|column| column.name == *name);
+        column.ok_or_else(|| E::NoSuchColumn { path: path.clone(), name: name.clone() })
+    };
+    largest.as_ref().map(find).transpose()?;
+    match count.as_ref().map(find).transpose()? {
+        Some(column) if column.column_type != ColumnType::Integer => {
+            Err(E::CountNotInteger { path: path.clone(), name: column.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Which rules hold for canonical bytes, and how many bits they can carry.
+//!
+//! The judge believes nobody that the bytes are canonical: whoever wrote them read what a job wrote. It makes the form
+//! anew and compares, so that a change which the canonicaliser would have noted is a reason to block here.
+
+use std::io::Read;
+
+use release::rule::Rule;
+use release::statement::{DeclaredOutput, OutputKind};
+
+use crate::bits::floor_bits;
+use crate::canonicalise::{form_rule, form_text};
+use crate::files::{ReadSeek, Source};
+use crate::finding::{Judgement, Record, Recorded, conclude};
+use crate::policy::Policy;
+use crate::survey::{applies, size_limit, survey};
+use crate::task::{EgressError, Task};
+use crate::weights;
+
+/// Judges canonical files.
+///
+/// # Errors
+/// Only if the task is not accepted or a file cannot be read.
+pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressError> {
+    let policy = task.checked_policy()?;
+    let entries = source.entries()?;
+    // Weights must be as long as their declaration makes them, whatever the limit for what a job writes.
+    let limit = |output: &DeclaredOutput| match output.kind() {
+        OutputKind::Weights => u64::MAX,
+        kind => size_limit(&policy, kind),
+    };
+    let survey = survey(&task.outputs, &entries, limit);
+    let mut files = Vec::new();
+    for (output, (mut record, size)) in task.outputs.iter().zip(survey.declared) {
+        let (mut bytes, mut bits) = (0, 0);
+        if size.is_some() {
+            let (mut reader, size) = source.open(output.path())?;
+            (bytes, bits) = (size, charge(task, &policy, output, size));
+            judge_form(task, &policy, output, &mut *reader, size, &mut record)?;
+            judge_size(&policy, output, bits, &mut record);
+        }
+        let kind = Some(output.kind());
+        files.push(Recorded { record, name: output.path().to_string(), kind, bytes, bits });
+    }
+    judge_sum(&policy, &mut files);
+    files.extend(survey.undeclared);
+    Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
+}
+
+/// What a canonical file is charged. What was not declared is not fixed by any request, so that all of it is charged.
+fn charge(task: &Task, policy: &Policy, output: &DeclaredOutput, bytes: u64) -> u64 {
+    let declared = match output {
+        DeclaredOutput::Weights { tensors, .. } => !tensors.is_empty(),
+        DeclaredOutput::Metrics { names, .. } => !names.is_empty(),
+        DeclaredOutput::Table { columns, .. } | DeclaredOutput::Figure { columns, .. } => !columns.is_empty(),
+    };
+    match task.as_written && !declared {
+        true => bytes.saturating_mul(8),
+        false => floor_bits(policy, output, bytes),
+    }
+}
+
+fn judge_form(
+    task: &Task,
+    policy: &Policy,
+    output: &DeclaredOutput,
+    reader: &mut dyn ReadSeek,
+    size: u64,
+    record: &mut Record,
+) -> Result<(), EgressError> {
+    let rule = form_rule(output.kind());
+    match output {
+        DeclaredOutput::Weights { tensors, .. } => {
+            record.ran(rule);
+            let declared = (!task.as_written || !tensors.is_empty()).then_some(&tensors[..]);
+            if let Err(error) = weights::check(&policy.weights, declared, reader, size) {
+                record.block(rule, error.to_string());
+            }
+        }
+        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } => {
+            let mut written = Vec::new();
+            reader.take(size).read_to_end(&mut written)?;
+            let formed = form_text(task, policy, output, &written, record);
+            if let Some((bytes, notes)) = formed {
+                if bytes != written {
+                    record.block(rule, "these bytes are not in their canonical form");
+                }
+                record.block_all(notes);
+            }
+        }
+        DeclaredOutput::Figure { .. } => record.block(rule, "not built yet: no chart can be released"),
+    }
+    Ok(())
+}
+
+fn judge_size(policy: &Policy, output: &DeclaredOutput, bits: u64, record: &mut Record) {
+    match output {
+        DeclaredOutput::Weights { .. } => {
+            record.ran(Rule::WeightsCapacity);
+            let limit = policy.weights.max_bits;
+            if bits > limit {
+                record.block(
+                    Rule::WeightsCapacity,
+                    format!("it can carry {bits} bits; the policy allows {limit}"),
+                );
+            }
+        }
+        DeclaredOutput::Metrics { names, .. } => {
+            record.ran(Rule::MetricsCount);
+            let (count, limit) = (names.len() as u64, policy.metrics.max_count);
+            if count > limit {
+                record.block(
+                    Rule::MetricsCount,
+                    format!("it declares {count} metrics; the policy allows {limit}"),
+                );
+            }
+        }
+        // The cells of a table were counted with its form.
+        DeclaredOutput::Table { .. } | DeclaredOutput::Figure { .. } => {}
+    }
+}
+
+/// The sum of bits. A file that carries too much is named at the largest.
+fn judge_sum(policy: &Policy, files: &mut [Recorded]) {
+    let sum = files.iter().map(|file| file.bits).fold(0, u64::saturating_add);
+    let Some(largest) = files.iter_mut().max_by_key(|file| file.bits) else { return };
+    largest.record.ran(Rule::ReleaseBits);
+    if sum > policy.release_bits {
+        let limit = policy.release_bits;
+        let detail = format!("all files together can carry {sum} bits; the policy allows {limit}");
+        largest.record.block(Rule::ReleaseBits, detail);
+    }
+}

@@ -1,0 +1,11 @@
+//! Weights: tensors of declared names and shapes, in the policy's precision.
+
+mod form;
+mod header;
+mod layout;
+mod number;
+
+pub use header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
+
+pub(crate) use form::{FormError, canonicalise, check};
+pub(crate) use layout::{capacity_bits, header};
