@@ -1,1 +1,26 @@
-//! The listening side: TLS, principals, limits, health, errors.
+//! The listening side of the rooms that people or other rooms call over gRPC: TLS, principals, limits, health, errors.
+//!
+//! ```text
+//! TCP accept ─▶ limits ─▶ TLS 1.3 with a client certificate ─▶ Principal ─▶ HTTP/2 ─▶ gate ─▶ service
+//! ```
+//!
+//! A handler finds out who calls with [`principal`], and says no with [`Refused`], the one place where an error of a
+//! room becomes a word of the wire.
+
+mod calls;
+mod connection;
+mod error;
+mod held;
+mod limits;
+mod listener;
+mod principal;
+mod serve;
+mod tls;
+pub mod unix;
+
+pub use error::Refused;
+pub use limits::Limits;
+pub use listener::{BindError, Listener};
+pub use principal::{Principal, PrincipalError, Role, principal};
+pub use serve::{Gate, ServeError, serve, stopped};
+pub use tls::{Tls, TlsError};

@@ -1,0 +1,161 @@
+//! What happens around each call: a request id, the gate, the limits.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tower::{Layer, Service};
+
+use crate::{Gate, Limits, Principal, Refused};
+
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// The id of the call being answered, if one is.
+pub(crate) fn request_id() -> Option<String> {
+    REQUEST_ID.try_with(Clone::clone).ok()
+}
+
+/// The header that carries a call's id back; the room chooses it, so that a caller cannot write into a journal.
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// How much earlier than the caller's own deadline a call is answered, so that the answer still arrives.
+const MARGIN: Duration = Duration::from_millis(5);
+
+#[derive(Clone)]
+pub(crate) struct Calls {
+    gate: Gate,
+    limits: Limits,
+    places: Arc<Semaphore>,
+}
+
+impl Calls {
+    pub(crate) fn new(gate: Gate, limits: Limits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.calls));
+        Self { gate, limits, places }
+    }
+}
+
+impl<S> Layer<S> for Calls {
+    type Service = CallService<S>;
+
+    fn layer(&self, inner: S) -> CallService<S> {
+        CallService { inner, calls: self.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct CallService<S> {
+    inner: S,
+    calls: Calls,
+}
+
+impl<S> Service<Request<Body>> for CallService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The clone has not been polled ready; the one that has must be called (tower's documentation of Service).
+        let ready = std::mem::replace(&mut self.inner, self.inner.clone());
+        let mut this = Self { inner: ready, calls: self.calls.clone() };
+        Box::pin(REQUEST_ID.scope(new_id(), async move {
+            let mut response = match this.answer(request).await {
+                Ok(response) => response,
+                Err(refused) => Status::from(refused).into_http(),
+            };
+            if let Some(id) = request_id().and_then(|id| HeaderValue::try_from(id).ok()) {
+                response.headers_mut().insert(REQUEST_ID_HEADER, id);
+            }
+            Ok(response)
+        }))
+    }
+}
+
+impl<S> CallService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    async fn answer(&mut self, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let principal = request.extensions().get::<Principal>().ok_or(Refused::Certificate)?;
+        (self.calls.gate)(principal)?;
+        let _place = self.calls.places.try_acquire().map_err(|_| Refused::Overloaded)?;
+        let limits = &self.calls.limits;
+        let ours =
+            if limits.long_calls.contains(&request.uri().path()) { limits.long_call } else { limits.call };
+        let theirs = deadline(request.headers()).map(|deadline| deadline.saturating_sub(MARGIN));
+        let patience = theirs.map_or(ours, |theirs| theirs.min(ours));
+        match tokio::time::timeout(patience, self.inner.call(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(never)) => match never {},
+            Err(_) => Err(Refused::Time),
+        }
+    }
+}
+
+/// The caller's deadline: at most eight digits and a unit (gRPC over HTTP/2, `grpc-timeout`). tonic ends such a call
+/// with CANCELLED, which other clients do not take for a deadline, so it is kept here first.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+fn new_id() -> String {
+    let mut bytes = [0; 8];
+    // An id is for finding a line in a journal; without randomness all are zero, and calls go on.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_deadline_is_read_and_junk_is_none() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
+            deadline(&headers)
+        };
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for junk in ["", "S", "1", "-1S", "1s", "123456789S", "1.5S", "é"] {
+            let parsed = HeaderValue::from_bytes(junk.as_bytes()).map(|value| {
+                let mut headers = HeaderMap::new();
+                headers.insert("grpc-timeout", value);
+                deadline(&headers)
+            });
+            assert_eq!(parsed.unwrap(), None, "{junk}");
+        }
+    }
+}
