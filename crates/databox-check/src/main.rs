@@ -1,3 +1,116 @@
 //! Canonicalise, judge, views and scan, each meant to run behind a wall.
+//!
+//! One subcommand, one process: it reads a task from standard input, works on the directories that the wall shows it,
+//! and writes a report of fixed size to standard output, for `canonicalise` and `judge` followed by detail for people.
+//!
+//! | subcommand     | reads                           | writes       |
+//! |----------------|---------------------------------|--------------|
+//! | `canonicalise` | `/out`                          | `/canonical` |
+//! | `judge`        | `/canonical`                    |              |
+//! | `views`        | `/canonical`                    | `/views`     |
+//! | `scan`         | `/canonical`, `/views`, `/data` |              |
+//!
+//! Exit code 0 means that a report was written, also one that blocks; any other that there is none. `scan` alone sees
+//! data, and compares bytes only.
 
-fn main() {}
+mod arguments;
+mod directory;
+mod scan_data;
+mod views;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use egress::{EgressError, Judgement, ScanTask, Task};
+use release::report::OutputReport;
+use scan::ScanError;
+
+use arguments::{Arguments, Subcommand};
+use directory::Directory;
+
+/// Largest task in bytes: a request and the catalogues of its datasets, each at most 1 MiB.
+const TASK_LIMIT: u64 = 64 << 20;
+
+/// Why there is no report. Each prints one line to standard error, which nobody reads in the box.
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    #[error(
+        "usage: databox-check canonicalise|judge|views|scan [--out DIR] [--canonical DIR] [--views DIR] [--data DIR]"
+    )]
+    Usage,
+    #[error("the task cannot be read")]
+    Task(#[source] io::Error),
+    #[error("there is no judgement")]
+    Egress(#[from] EgressError),
+    #[error("the directory {path:?} cannot be opened")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("the views cannot be written")]
+    Views(#[source] io::Error),
+    #[error("a view or canonical file that must be there cannot be read")]
+    Searched(#[source] io::Error),
+    #[error("the private data holds something that is neither a file nor a directory, or cannot be read")]
+    Data(#[source] io::Error),
+    #[error("there is no answer to the search")]
+    Scan(#[from] ScanError),
+    #[error("the report cannot be written")]
+    Report(#[source] io::Error),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("databox-check: {}", whole(&error));
+            ExitCode::from(if matches!(error, CheckError::Usage) { 2 } else { 1 })
+        }
+    }
+}
+
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn run() -> Result<(), CheckError> {
+    let arguments = Arguments::parse(std::env::args_os().skip(1)).ok_or(CheckError::Usage)?;
+    let mut task = Vec::new();
+    io::stdin().take(TASK_LIMIT).read_to_end(&mut task).map_err(CheckError::Task)?;
+    let report = match arguments.subcommand {
+        Subcommand::Canonicalise => {
+            let task = Task::from_json(&task)?;
+            let mut out = open(&arguments.out)?.with_one_name_only();
+            let mut canonical = open(&arguments.canonical)?;
+            with_detail(&egress::canonicalise(&task, &mut out, &mut canonical)?)
+        }
+        Subcommand::Judge => {
+            let task = Task::from_json(&task)?;
+            with_detail(&egress::judge(&task, &mut open(&arguments.canonical)?)?)
+        }
+        Subcommand::Views => {
+            let task = Task::from_json(&task)?;
+            views::write(&task.outputs, &open(&arguments.canonical)?, &open(&arguments.views)?)
+                .map_err(CheckError::Views)?;
+            OutputReport::unchecked().to_bytes()
+        }
+        Subcommand::Scan => {
+            let task = ScanTask::from_json(&task)?;
+            let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
+            scan_data::scan(&task, &canonical, &views, &arguments.data)?.to_bytes()
+        }
+    };
+    io::stdout().write_all(&report).and_then(|()| io::stdout().flush()).map_err(CheckError::Report)
+}
+
+fn open(path: &std::path::Path) -> Result<Directory, CheckError> {
+    Directory::open(path).map_err(|source| CheckError::Directory { path: path.to_owned(), source })
+}
+
+fn with_detail(judgement: &Judgement) -> Vec<u8> {
+    [judgement.report.to_bytes(), judgement.detail()].concat()
+}

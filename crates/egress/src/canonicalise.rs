@@ -125,7 +125,7 @@ pub(crate) fn form_text(
             };
             let formed = columns.and_then(|columns| table::form(&policy.table, &columns, written));
             let form = formed.map_err(|error| record.block(Rule::TableForm, error.to_string())).ok()?;
-            table::check(&policy.table, count_column.as_ref(), &form, record);
+            table::check(&policy.table, &form, record);
             // What was not read to the end has no form.
             (form.cells <= policy.table.max_cells).then_some((form.bytes, form.notes))?
         }

@@ -27,4 +27,4 @@ pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source}
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
 pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, WeightsPolicy};
-pub use task::{EgressError, Task};
+pub use task::{EgressError, ScanTask, ScannedFile, Task};

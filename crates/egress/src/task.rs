@@ -1,6 +1,7 @@
 //! What a child is told to do.
 
-use release::statement::{Catalogue, DeclaredOutput};
+use release::statement::{Catalogue, CatalogueEntry, DeclaredOutput, OutputKind};
+use release::value::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::declaration::DeclarationError;
@@ -58,5 +59,60 @@ impl Task {
         let policy = Policy::parse(&self.policy)?;
         crate::check_declarations(&policy, &self.outputs)?;
         Ok(policy)
+    }
+}
+
+/// What the scanner is told. Nothing in it comes from the job: the scanner is the one child that holds the data and
+/// what the job shaped at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScanTask {
+    /// The canonical files, in the order of the request.
+    pub files: Vec<ScannedFile>,
+    /// Strings that the site published itself, and that are no copy.
+    pub background: Vec<String>,
+}
+
+/// A canonical file that is searched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScannedFile {
+    /// Its name.
+    pub name: Name,
+    /// Its kind, which says what views of it there are.
+    pub kind: OutputKind,
+}
+
+impl ScanTask {
+    /// The search of these outputs. Public are the names of the signed catalogue's columns, each header line as a
+    /// whole, and the categories; nothing that a researcher wrote.
+    pub fn new(outputs: &[DeclaredOutput], catalogue: &[Catalogue]) -> Self {
+        let files =
+            outputs.iter().map(|output| ScannedFile { name: output.path().clone(), kind: output.kind() });
+        let mut background = Vec::new();
+        for entry in catalogue {
+            let CatalogueEntry::Dataset { tables, .. } = &entry.entry else { continue };
+            for table in tables {
+                let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+                background.push(names.join(","));
+                background.extend(names.into_iter().map(str::to_owned));
+                background.extend(table.columns.iter().flat_map(|column| column.categories.iter().cloned()));
+            }
+        }
+        background.sort();
+        background.dedup();
+        Self { files: files.collect(), background }
+    }
+
+    /// Reads a task.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EgressError> {
+        serde_json::from_slice(bytes).map_err(EgressError::Task)
+    }
+
+    /// The text of a task.
+    ///
+    /// Panics never: each part has a JSON form.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a task has a JSON form")
     }
 }

@@ -104,7 +104,9 @@ pub(crate) fn as_written(
     while reader.read_record(&mut record).map_err(not_csv)? {
         cells.iter_mut().zip(&record).for_each(|(cell, text)| widen(cell, text, integer_digits));
     }
-    let count = count.and_then(|count| names.iter().position(|name| name == count));
+    // Counts that are not whole are no counts, and the table then has none.
+    let whole = |index: &usize| matches!(cells[*index], Cell::Number { digits: None });
+    let count = count.and_then(|count| names.iter().position(|name| name == count)).filter(whole);
     Ok(Columns { list: names.into_iter().zip(cells).collect(), count })
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Form {
     pub(crate) notes: Notes,
     /// Cells, the header not counted.
     pub(crate) cells: u64,
+    /// Whether a column counts units.
+    pub(crate) counted: bool,
     /// The smallest count of units as it was written, before rounding; none without rows or a column of counts.
     pub(crate) smallest: Option<i128>,
 }
@@ -99,18 +101,19 @@ pub(crate) fn form(policy: &TablePolicy, columns: &Columns, written: &[u8]) -> R
     }
     sort(columns, &mut rows)?;
     let cells = rows.len() as u64 * width;
-    Ok(Form { bytes: write(columns, &rows), notes: changes.notes(policy), cells, smallest })
+    let counted = columns.count.is_some();
+    Ok(Form { bytes: write(columns, &rows), notes: changes.notes(policy), cells, counted, smallest })
 }
 
 /// What the rules say of a table besides its form.
-pub(crate) fn check(policy: &TablePolicy, count_column: Option<&Name>, form: &Form, record: &mut Record) {
+pub(crate) fn check(policy: &TablePolicy, form: &Form, record: &mut Record) {
     if form.cells > policy.max_cells {
         let limit = policy.max_cells;
         record.block(Rule::TableCells, format!("it has more than the {limit} cells that the policy allows"));
     }
     let least = policy.smallest_count;
     match form.smallest {
-        _ if count_column.is_none() => {
+        _ if !form.counted => {
             record.block(
                 Rule::TableSmallestCount,
                 "no column is declared that counts the units behind each row",
