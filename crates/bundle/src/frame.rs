@@ -72,6 +72,7 @@ impl<R: Read> Unpacked<'_, R> {
 
 /// Reads the frame header, refuses what it may not ask for, and returns the bytes read.
 fn read_frame_header(reader: &mut impl Read) -> Result<Vec<u8>, BundleError> {
+    // Magic, descriptor, and the window or the first byte of the content's size.
     let mut head = Vec::new();
     reader.take(6).read_to_end(&mut head).map_err(BundleError::io(""))?;
     let (Some(&MAGIC), Some(&descriptor), Some(&window)) = (head.first_chunk(), head.get(4), head.get(5))
@@ -86,7 +87,7 @@ fn read_frame_header(reader: &mut impl Read) -> Result<Vec<u8>, BundleError> {
         base + base / 8 * u64::from(window & 7)
     } else {
         // A frame of a single segment has its whole content as the window.
-        single_segment_bytes(descriptor, window, reader, &mut head)?
+        single_segment_bytes(descriptor, reader, &mut head)?
     };
     if bytes > WINDOW_LIMIT {
         return Err(BundleError::WindowTooLarge { bytes, limit: WINDOW_LIMIT });
@@ -96,21 +97,15 @@ fn read_frame_header(reader: &mut impl Read) -> Result<Vec<u8>, BundleError> {
 
 fn single_segment_bytes(
     descriptor: u8,
-    first: u8,
     reader: &mut impl Read,
     head: &mut Vec<u8>,
 ) -> Result<u64, BundleError> {
     let size = 1usize << (descriptor >> 6);
     reader.take(size as u64 - 1).read_to_end(head).map_err(BundleError::io(""))?;
-    let mut little_endian = [0; 8];
-    little_endian
-        .get_mut(..size)
-        .zip(head.get(5..5 + size))
-        .ok_or(BundleError::NotZstd)
-        .map(|(field, bytes)| field.copy_from_slice(bytes))?;
-    debug_assert_eq!(little_endian[0], first);
+    let field = head.get(5..5 + size).ok_or(BundleError::NotZstd)?;
+    let number = field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
     // RFC 8878, 3.1.1.1.4: a field of two bytes is 256 less than the size.
-    Ok(u64::from_le_bytes(little_endian) + if size == 2 { 256 } else { 0 })
+    Ok(number + if size == 2 { 256 } else { 0 })
 }
 
 /// Counts what the decoder takes, not what is buffered for it, so that the ratio cannot be played down.

@@ -213,6 +213,18 @@ fn a_wrong_checksum_is_refused() {
 }
 
 #[test]
+fn no_bit_of_a_header_can_change_unnoticed() {
+    let archive = Archive::with_manifest().add(&file("x")).whole();
+    // The last two bytes of the checksum end its digits; writers differ in them, and they say nothing.
+    for bit in (0..154 * 8).chain(156 * 8..512 * 8) {
+        let mut changed = archive.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(bundle::read(&compressed(&changed)[..], &Limits::default()).is_err(), "bit {bit}");
+    }
+    assert!(read(&compressed(&archive)).is_ok());
+}
+
+#[test]
 fn bytes_hidden_behind_a_file_are_refused() {
     let mut hostile = file("x");
     let last = hostile.len() - 1;
