@@ -23,7 +23,7 @@
 //!   (63 + 64). Either one of the block's four windows is not plain, and 1 finds the run; or the block is looked for as
 //!   a whole.
 //! - A mixture, some windows plain and some not, is found from 31 bytes if the windows that it holds whole are not all
-//!   plain. Of a run of 31 bytes that is one window, of one of 46 or more it is two. A run whose rich bytes lie at its
+//!   plain. Of a run of 31 bytes that is one window, of one of 47 or more it is two or more. A run whose rich bytes lie at its
 //!   ends, outside its whole windows, counts as plain.
 //! - A run within exempt blocks (zeros, one repeated `f32`) is never found, nor is one that goes from one exempt block
 //!   into another. [`ScanReport::exempt_millionths`](release::report::ScanReport) is the share of the data in them.
@@ -33,14 +33,16 @@
 //!
 //! # What is public
 //!
-//! A byte of a view is public if it lies in 16 bytes that stand in a string of the [`Background`]. A run counts if a
-//! stretch of it, of at most [`REACH`] = 4096 bytes, holds 31 bytes that are *not* public (127 for promise 2). So a
-//! public name is no copy, with what little stands around it, nor are a few of them in a row; rows of data between
-//! public names are one, for the bytes between the names add up. An excused run carries no more private bytes than a
-//! run of 30 bytes, which is never found, and the choice and order of at most some thirty names.
+//! A byte of a view is public if it lies in 16 bytes that stand in a string of the [`Background`]; so is a window that
+//! stands in one. A run counts if a stretch of it, of at most [`REACH`] = 4096 bytes, holds 31 bytes that are *not*
+//! public and a whole window that is neither plain nor public (promise 1), or 127 that are not public and a whole block
+//! as in promise 2. So a public name is no copy, with what little stands around it, nor are a few of them in a row;
+//! rows of data between public names are one, for the bytes between the names add up.
 //!
-//! No window needs to be looked for that is public as a whole: of 31 bytes that are not public, at most 15 can lie
-//! before the first whole window and 15 behind the last, so one lies in a whole window.
+//! What is excused carries no more private bytes than a run of 30 bytes, which is never found, and the choice and order
+//! of at most some thirty names. For of 31 bytes that are not public, at most 15 can stand before the first whole window
+//! and 15 behind the last: one stands in a whole window, which is then not public. Only if each such window is plain
+//! does promise 2 alone hold, as it does for plain runs elsewhere.
 //!
 //! # Where runs are
 //!
@@ -238,4 +240,16 @@ impl<S: Source> Scan<'_, S> {
 fn millionths(measure: Measure) -> u32 {
     let millionths = (u128::from(measure.exempt) * 1_000_000).div_ceil(u128::from(measure.bytes));
     u32::try_from(millionths).expect("no more is exempt than there is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_exempt_block_in_a_great_deal_of_data_does_not_read_as_none() {
+        assert_eq!(millionths(Measure { bytes: 1 << 40, exempt: 64 }), 1);
+        assert_eq!(millionths(Measure { bytes: 1 << 40, exempt: 0 }), 0);
+        assert_eq!(millionths(Measure { bytes: u64::MAX, exempt: u64::MAX }), 1_000_000);
+    }
 }

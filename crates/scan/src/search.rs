@@ -80,10 +80,11 @@ impl<'a> Search<'a> {
     #[cold]
     fn examine(&mut self, kind: Kind, data: &[u8], at: usize) {
         let window = kind.window();
-        // A run that counts has a byte that is not public in one of its whole windows: see the crate's description.
+        // A wrong answer of the filter must not make a run of a plain window one that is found from 31 bytes. A public
+        // window makes no run count: see the crate's description.
         if kind == Kind::Narrow {
             let narrow = array_at(data, at);
-            if self.background.holds(self.key.narrow(narrow), narrow) {
+            if is_plain(narrow) || self.background.holds(self.key.narrow(narrow), narrow) {
                 return;
             }
         }
@@ -112,24 +113,29 @@ impl<'a> Search<'a> {
 
     /// Marks what the runs of the data that begin in `starts` share with the views.
     fn look_up(&mut self, kind: Kind, data: &[u8], starts: Range<usize>) {
+        for start in starts {
+            // The windows at both ends of the run.
+            if self.may_stand(kind, data, start) && self.may_stand(kind, data, start + kind.window() - 1) {
+                self.mark_run(kind, data, start);
+            }
+        }
+    }
+
+    fn mark_run(&mut self, kind: Kind, data: &[u8], start: usize) {
         let (pass, key) = (&mut self.pass, self.key);
         let runs = match kind {
             Kind::Narrow => &mut self.narrow_runs,
             Kind::Wide => &mut self.wide_runs,
         };
         let runs = runs.get_or_insert_with(|| positions_of_runs(kind, pass, key));
-        for start in starts {
-            let Some(run) = data.get(start..start + kind.run()) else {
-                return;
-            };
-            runs.visit(key.run(kind, run, 0), |position| {
-                if pass.bytes[position..position + run.len()] == *run {
-                    mark(pass, data, start, position, run.len())
-                } else {
-                    Then::Keep
-                }
-            });
-        }
+        let run = &data[start..start + kind.run()];
+        runs.visit(key.run(kind, run, 0), |position| {
+            if pass.bytes[position..position + run.len()] == *run {
+                mark(pass, data, start, position, run.len())
+            } else {
+                Then::Keep
+            }
+        });
     }
 }
 
