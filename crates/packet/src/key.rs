@@ -182,7 +182,10 @@ impl PersonKeys {
             }
         }
         write_signing(&signing, &self.signing, passphrase)?;
-        write_review(&review, &self.review, passphrase)
+        write_review(&review, &self.review, passphrase).inspect_err(|_| {
+            // Half a pair would block the next attempt; this one is ours and nobody has seen its public key.
+            let _ = std::fs::remove_file(&signing);
+        })
     }
 
     /// Reads both files of a directory.
