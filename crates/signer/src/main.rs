@@ -1,3 +1,117 @@
-//! The room that holds the release key and the log.
+//! The room that holds the release key and the log. It has no network, no data and one socket, the console's.
+//!
+//! It believes nobody: before each signature it loads the site directory afresh and checks request, verdict and
+//! approvals itself. It signs one manifest for each verdict, ever.
 
-fn main() {}
+mod append;
+mod configuration;
+mod disk;
+mod history;
+mod intake;
+mod places;
+mod room;
+mod serve;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use daemon::Journal;
+use release::value::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::append::Log;
+use crate::configuration::{Configuration, read_key};
+use crate::disk::FileSystem;
+use crate::places::Places;
+use crate::room::{Settings, Signer, Stopped};
+
+const JOURNAL: Journal = Journal::new("signer");
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => {
+            JOURNAL.info("stopped").write();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            JOURNAL.error("ended").own_error(&whole(&*error)).write();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let configuration: Configuration = daemon::load(&configuration_path()?)?;
+    if configuration.die_with_parent {
+        daemon::die_with_parent()?;
+    }
+    let stop = daemon::stop_on_signals()?;
+    let console_user = daemon::user_id(&configuration.console_user)?;
+    let places = Places::new(
+        &configuration.state_directory,
+        &configuration.public_directory,
+        &configuration.head_file,
+    );
+    let _lock = lock(&places)?;
+    let settings = Settings {
+        site_directory: configuration.site_directory,
+        site_pin: configuration.site_pin,
+        release_key: read_key(&configuration.release_key_file)?,
+        log_key: read_key(&configuration.log_key_file)?,
+        accept_on_box_witness: configuration.accept_on_box_witness,
+    };
+    let now = Timestamp::from_seconds(daemon::now_seconds())?;
+    let mut signer = Signer::open(settings, Log::open(places, FileSystem::new(0o644))?, now)?;
+    match signer.take_in_site(now) {
+        Ok(_) => {}
+        // A new box has no roles yet. Nothing is signed before they are there.
+        Err(Stopped::Refused(refusal)) => {
+            JOURNAL.warning("the site is not accepted").word("refusal", refusal.name()).write();
+        }
+        Err(Stopped::Log(error)) => return Err(error.into()),
+    }
+    let listener = daemon::listen(&configuration.socket, 0o660)?;
+    JOURNAL.info("ready").number("size", signer.size()).write();
+    Ok(serve::serve(&mut signer, &listener, console_user, &stop, JOURNAL)?)
+}
+
+fn configuration_path() -> Result<PathBuf, UsageError> {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    match &arguments[..] {
+        [option, path] if option == "--config" => Ok(PathBuf::from(path)),
+        _ => Err(UsageError),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("usage: signer --config FILE")]
+struct UsageError;
+
+#[derive(Debug, thiserror::Error)]
+#[error("another signer holds {0}")]
+struct LockError(PathBuf);
+
+/// Two signers over one log would be two histories.
+fn lock(places: &Places) -> Result<File, Box<dyn Error>> {
+    std::fs::create_dir_all(places.state_directory())?;
+    let path = places.lock();
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| LockError(path))?;
+    Ok(file)
+}
+
+fn whole(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,107 @@
+//! The socket: one connection at a time, one message and one answer on each.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use daemon::{Journal, StopFlag, check_peer};
+use release::log::socket::{self, Answer, Message, SignerRefusal, SocketError};
+use release::value::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::append::LogError;
+use crate::disk::Disk;
+use crate::room::Signer;
+
+/// How long a message may take to arrive, and an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the stop flag is looked at while nothing happens.
+const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// Answers until it is asked to stop, or until the log must not be continued.
+pub fn serve<D: Disk>(
+    signer: &mut Signer<D>,
+    listener: &UnixListener,
+    console_user: u32,
+    stop: &StopFlag,
+    journal: Journal,
+) -> Result<(), LogError> {
+    listener.set_nonblocking(true)?;
+    while !stop.is_raised() {
+        match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&IDLE)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // The peer went away again, or descriptors are short: neither is a reason to end.
+            Err(error) => {
+                journal.warning("a connection was not taken").own_error(&error).write();
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+        };
+        converse(signer, stream, console_user, journal)?;
+    }
+    Ok(())
+}
+
+fn converse<D: Disk>(
+    signer: &mut Signer<D>,
+    mut stream: UnixStream,
+    console_user: u32,
+    journal: Journal,
+) -> Result<(), LogError> {
+    if let Err(error) = check_peer(&stream, console_user) {
+        journal.warning("someone else spoke on the socket").own_error(&error).write();
+        return Ok(());
+    }
+    let answer = match receive(&mut stream) {
+        Ok(message) => {
+            let started = std::time::Instant::now();
+            // A clock that shows no time cannot say what is in force, so nothing is.
+            let now = Timestamp::from_seconds(daemon::now_seconds());
+            let now = now.unwrap_or_else(|_| Timestamp::from_seconds(0).expect("1970 can be written"));
+            let answer = signer.answer(&message, now)?;
+            report(journal, &message, &answer, started.elapsed(), signer.size());
+            answer
+        }
+        Err(SocketError::Io(error)) => {
+            journal.warning("a message did not arrive").own_error(&error).write();
+            return Ok(());
+        }
+        Err(SocketError::TooLarge | SocketError::Form(_)) => {
+            journal.warning("something else than a message arrived").write();
+            Answer::Refused(SignerRefusal::MessageForm)
+        }
+    };
+    // What was decided is durable; a console that does not hear it asks again.
+    if let Err(error) = socket::write(&mut stream, &answer) {
+        journal.warning("an answer was not taken").own_error(&error).write();
+    }
+    Ok(())
+}
+
+fn receive(stream: &mut UnixStream) -> Result<Message, SocketError> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    socket::read(stream)
+}
+
+fn report(journal: Journal, message: &Message, answer: &Answer, took: Duration, size: u64) {
+    let (word, verdict) = match message {
+        Message::Submit(submit) => ("submit", submit.verdict.payload_digest()),
+        Message::Cosign(cosign) => ("cosign", cosign.verdict),
+        Message::Get(get) => ("get", get.verdict),
+    };
+    let event = match answer {
+        Answer::Appended(_) => journal.info("appended"),
+        Answer::Finished(_) => journal.info("finished"),
+        Answer::Refused(refusal) => journal.warning("refused").word("refusal", refusal.name()),
+    };
+    let event = event.word("message", word).digest("verdict", verdict.as_bytes());
+    event.number("size", size).number("microseconds", took.as_micros() as i64).write();
+}
