@@ -89,12 +89,21 @@ pub fn run(
     out: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> ExitCode {
+    ExitCode::from(exit_code(arguments, out, errors))
+}
+
+/// The same, with the exit code as a number.
+pub fn exit_code(
+    arguments: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> u8 {
     let command = match read_arguments(arguments) {
         Ok(command) => command,
         Err(error) => {
             // Nothing is left to tell where even this cannot be written; the exit code says it too.
             let _ = writeln!(errors, "databox-verify: {error}; see databox-verify --help");
-            return ExitCode::from(USAGE);
+            return USAGE;
         }
     };
     let code = match command {
@@ -107,7 +116,7 @@ pub fn run(
         Command::Verify(options) => verify(&options, out),
     };
     match code {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             let mut source: Option<&dyn std::error::Error> = Some(&error);
             let mut text = String::from("databox-verify");
@@ -116,7 +125,7 @@ pub fn run(
                 source = error.source();
             }
             let _ = writeln!(errors, "{text}");
-            ExitCode::from(UNREADABLE)
+            UNREADABLE
         }
     }
 }

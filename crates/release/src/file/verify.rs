@@ -245,11 +245,11 @@ pub(super) fn verify(
         let names = approved.approvals().iter().map(|approval| approval.statement().steward.as_str());
         names.collect::<Vec<_>>().join(", ")
     })?;
-    let named = path::check_names_evidence(manifest.statement(), &verdict, &approved, &site);
-    rows.check("manifest names this evidence", named, |_| "and nothing else".into())?;
     rows.check("account", path::check_accounts(manifest.statement(), &verdict), |_| {
         format!("{} bits of what the grant has left", manifest.statement().released_bits)
     })?;
+    let named = path::check_names_evidence(manifest.statement(), &verdict, &approved, &site);
+    rows.check("manifest names this evidence", named, |_| "and nothing else".into())?;
     let signer = &newest.box_keys.signer;
     let witnessed = check_log(file, &manifest, signer, &newest, pinned, rows)?;
     let times = times(&manifest, &approved, witnessed.time, now);

@@ -117,7 +117,8 @@ pub(crate) fn check_accounts(manifest: &Manifest, verdict: &JudgedVerdict) -> Re
     if manifest.accounts != accounts(verdict, &before.collect()) {
         return Err(Refusal::ManifestAccount);
     }
-    if manifest.accounts.len() != verdict.verdict().datasets.len() {
+    let released = account::release_bits(verdict.verdict().released_bits.0)?;
+    if manifest.accounts.len() != verdict.verdict().datasets.len() || manifest.released_bits.0 != released {
         return Err(Refusal::ManifestAccount);
     }
     let has_room = manifest.accounts.iter().all(|account| {

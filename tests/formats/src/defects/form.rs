@@ -1,0 +1,338 @@
+//! Defects of form: of the file, the envelopes and the payloads.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use release::envelope::pre_authentication_encoding;
+use release::file::RELEASE_FILE_LIMIT;
+use release::key::{Sign, key_id};
+use release::refusal::Refusal;
+use serde_json::{Value, json};
+
+use super::{Defect, story};
+use crate::story::{Story, key};
+
+/// The file as a JSON value.
+pub(super) fn as_json(bytes: &[u8]) -> Value {
+    let mut value: Value = serde_json::from_slice(bytes).expect("JSON");
+    value.sort_all_objects();
+    value
+}
+
+/// Changes the file as a JSON value and writes it in the one form.
+pub(super) fn edit_json(bytes: &mut Vec<u8>, edit: impl Fn(&mut Value)) {
+    let mut value = as_json(bytes);
+    edit(&mut value);
+    value.sort_all_objects();
+    *bytes = value.to_string().into_bytes();
+}
+
+fn edited(edit: impl Fn(&mut Value) + 'static) -> Story {
+    story().bytes(move |bytes| edit_json(bytes, &edit))
+}
+
+fn replaced(from: &'static str, to: &'static str) -> Story {
+    story().bytes(move |bytes| {
+        let text = String::from_utf8(bytes.clone()).expect("UTF-8");
+        assert!(text.contains(from), "{from} is not in the file");
+        *bytes = text.replacen(from, to, 1).into_bytes();
+    })
+}
+
+/// Gives the verdict another payload, signed by the enclave as if it were a statement.
+fn payload_edited(edit: impl Fn(String) -> String + 'static) -> Story {
+    edited(move |file| {
+        let payload =
+            STANDARD.decode(file["verdict"]["payload"].as_str().expect("a payload")).expect("base64");
+        let payload = edit(String::from_utf8(payload).expect("UTF-8")).into_bytes();
+        file["verdict"] = signed(&payload, "enclave");
+    })
+}
+
+fn signed(payload: &[u8], by: &str) -> Value {
+    let key = key(by);
+    let signature = key.sign(&pre_authentication_encoding(payload));
+    json!({
+        "payload": STANDARD.encode(payload),
+        "payloadType": "application/vnd.in-toto+json",
+        "signatures": [{ "keyid": key_id(&key.public()).to_string(), "sig": STANDARD.encode(signature) }],
+    })
+}
+
+fn first_signature(file: &mut Value, statement: &str) -> (String, Vec<u8>) {
+    let text = file[statement]["signatures"][0]["sig"].as_str().expect("a signature").to_owned();
+    let bytes = STANDARD.decode(&text).expect("base64");
+    (text, bytes)
+}
+
+pub(super) fn all() -> Vec<Defect> {
+    [file(), envelopes(), payloads(), kinds(), counts()].into_iter().flatten().collect()
+}
+
+fn file() -> Vec<Defect> {
+    let form = |which, about, story| Defect::new(Refusal::JsonForm, which, about, story);
+    vec![
+        Defect::new(Refusal::SizeLimit, "file", "The file is larger than any release file may be.", story())
+            .padded(RELEASE_FILE_LIMIT),
+        form("trailing-newline", "A byte follows the end.", story().bytes(|bytes| bytes.push(b'\n'))),
+        form(
+            "byte-order-mark",
+            "A byte order mark stands before the beginning.",
+            story().bytes(|bytes| {
+                bytes.splice(0..0, *b"\xef\xbb\xbf");
+            }),
+        ),
+        form("white-space", "White space between fields.", replaced(r#","mediaType""#, r#", "mediaType""#)),
+        form(
+            "key-twice",
+            "One key twice; readers would differ on which counts.",
+            replaced(r#""mediaType":"#, r#""mediaType":"x","mediaType":"#),
+        ),
+        form(
+            "unknown-field",
+            "A field that no version has.",
+            edited(|file| file["note"] = json!("trust me")),
+        ),
+        form(
+            "missing-field",
+            "A field is missing.",
+            edited(|file| {
+                file.as_object_mut().expect("an object").remove("revocation");
+            }),
+        ),
+        form("null", "A null in the place of an envelope.", edited(|file| file["grant"] = Value::Null)),
+        form(
+            "number",
+            "A number in the place of a text.",
+            edited(|file| file["tlogProof"] = json!(9_007_199_254_740_993u64)),
+        ),
+        form(
+            "list-for-object",
+            "A list in the place of an object.",
+            edited(|file| {
+                let policy = &file["policy"];
+                file["policy"] = json!([policy["file"], policy["statement"]]);
+            }),
+        ),
+        form(
+            "media-type",
+            "Another media type.",
+            edited(|file| {
+                file["mediaType"] = json!("application/vnd.databox.release.v2+json");
+            }),
+        ),
+        form("cut-off", "The file ends early.", story().bytes(|bytes| bytes.truncate(bytes.len() / 2))),
+        form(
+            "deep",
+            "Nesting without end.",
+            story().bytes(|bytes| {
+                *bytes = [b"[".repeat(200), b"]".repeat(200)].concat();
+            }),
+        ),
+        form("empty", "An empty file.", story().bytes(Vec::clear)),
+    ]
+}
+
+fn envelopes() -> Vec<Defect> {
+    let form = |which, about, story| Defect::new(Refusal::EnvelopeForm, which, about, story);
+    vec![
+        form(
+            "payload-type",
+            "Another payload type, which the signature covers too.",
+            edited(|file| {
+                file["verdict"]["payloadType"] = json!("application/json");
+            }),
+        ),
+        form(
+            "no-padding",
+            "Base64 without its padding.",
+            edited(|file| {
+                let (text, _) = first_signature(file, "manifest");
+                file["manifest"]["signatures"][0]["sig"] = json!(text.trim_end_matches('='));
+            }),
+        ),
+        form(
+            "surplus-bits",
+            "Base64 whose last character has bits that decode to nothing.",
+            edited(|file| {
+                let (text, _) = first_signature(file, "manifest");
+                // The last character before `==` holds two bits; the next letter sets a third.
+                let last = text.chars().rev().nth(2).expect("a character");
+                let other = char::from_u32(last as u32 + 1).expect("a character");
+                file["manifest"]["signatures"][0]["sig"] =
+                    json!(format!("{}{other}==", &text[..text.len() - 3]));
+            }),
+        ),
+        form(
+            "mixed-alphabets",
+            "One text in both alphabets of base64.",
+            edited(|file| {
+                let text = format!("+_{}", "A".repeat(84) + "==");
+                file["manifest"]["signatures"][0]["sig"] = json!(text);
+            }),
+        ),
+        form(
+            "signature-length",
+            "A signature of 63 bytes.",
+            edited(|file| {
+                let (_, bytes) = first_signature(file, "manifest");
+                file["manifest"]["signatures"][0]["sig"] = json!(STANDARD.encode(&bytes[1..]));
+            }),
+        ),
+    ]
+}
+
+fn payloads() -> Vec<Defect> {
+    let form = |which, about, story| Defect::new(Refusal::StatementForm, which, about, story);
+    vec![
+        form(
+            "white-space",
+            "A signed payload with white space.",
+            payload_edited(|text| text.replacen(',', ", ", 1)),
+        ),
+        form(
+            "unknown-field",
+            "A signed payload with a field that no version has.",
+            payload_edited(|text| text.replacen(r#""run":"#, r#""rum":"1","run":"#, 1)),
+        ),
+        form(
+            "key-twice",
+            "A signed payload with one key twice.",
+            payload_edited(|text| text.replacen(r#""run":"1""#, r#""run":"2","run":"1""#, 1)),
+        ),
+        form(
+            "number",
+            "A signed payload with a number.",
+            payload_edited(|text| text.replacen(r#""run":"1""#, r#""run":1"#, 1)),
+        ),
+        form(
+            "leading-zero",
+            "A count with a leading zero.",
+            payload_edited(|text| text.replacen(r#""run":"1""#, r#""run":"01""#, 1)),
+        ),
+        form(
+            "upper-case-digest",
+            "A digest in upper case.",
+            payload_edited(|text| {
+                let at = text.find(r#""packet":{"sha256":""#).expect("a packet") + 20;
+                format!("{}{}{}", &text[..at], text[at..at + 64].to_uppercase(), &text[at + 64..])
+            }),
+        ),
+        form(
+            "other-digest",
+            "Another digest algorithm beside SHA-256.",
+            payload_edited(|text| text.replacen(r#""packet":{"#, r#""packet":{"md5":"00","#, 1)),
+        ),
+        form(
+            "subject",
+            "A subject that does not follow from what the statement says.",
+            payload_edited(|text| text.replacen(r#""name":"request""#, r#""name":"bundle""#, 1)),
+        ),
+        form(
+            "no-subject",
+            "A statement without subject.",
+            payload_edited(|text| {
+                let at = text.find(r#""subject":["#).expect("a subject");
+                format!("{}\"subject\":[]}}", &text[..at])
+            }),
+        ),
+        form(
+            "version",
+            "A version of the statement that nobody specified.",
+            payload_edited(|text| {
+                text.replacen("urn:databox:egress-verdict:v1", "urn:databox:egress-verdict:v2", 1)
+            }),
+        ),
+        form(
+            "not-in-toto",
+            "A statement of another type than in-toto's.",
+            payload_edited(|text| {
+                text.replacen("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1", 1)
+            }),
+        ),
+    ]
+}
+
+fn kinds() -> Vec<Defect> {
+    let kind = |which, about, story| Defect::new(Refusal::StatementKind, which, about, story);
+    vec![
+        kind(
+            "verdict-as-approval",
+            "A verdict stands where an approval is expected.",
+            story().release(|release| {
+                release.approvals[0] = release.verdict.clone();
+            }),
+        ),
+        kind(
+            "approval-as-manifest",
+            "An approval stands where the manifest is expected.",
+            story().release(|release| {
+                release.manifest = release.approvals[0].clone();
+            }),
+        ),
+        kind(
+            "policy-as-grant",
+            "A policy stands where the grant is expected.",
+            story().release(|release| {
+                release.grant = release.policy.clone();
+            }),
+        ),
+        kind(
+            "grant-as-roles",
+            "A grant stands among the roles.",
+            story().release(|release| {
+                release.roles[1] = release.grant.clone();
+            }),
+        ),
+        kind(
+            "predicate-type",
+            "A verdict signed under the predicate type of an approval.",
+            payload_edited(|text| {
+                text.replacen("urn:databox:egress-verdict:v1", "urn:databox:steward-approval:v1", 1)
+            }),
+        ),
+    ]
+}
+
+fn counts() -> Vec<Defect> {
+    let count = |which, about, story| Defect::new(Refusal::SignatureCount, which, about, story);
+    vec![
+        count(
+            "two-on-manifest",
+            "A manifest with two signatures, one of them good.",
+            story().signed_by("manifest", &["signer", "stranger"]).log(|log| log.leaf = b"any\n".to_vec()),
+        ),
+        count(
+            "none-on-approval",
+            "An approval without a signature.",
+            edited(|file| {
+                file["approvals"][0]["signatures"] = json!([]);
+            }),
+        ),
+        count(
+            "copied-on-approval",
+            "An approval with the same signature twice.",
+            edited(|file| {
+                let one = file["approvals"][0]["signatures"][0].clone();
+                file["approvals"][0]["signatures"] = json!([one, one]);
+            }),
+        ),
+        count(
+            "too-many",
+            "More signatures than a statement may carry.",
+            edited(|file| {
+                let one = file["grant"]["signatures"][0].clone();
+                file["grant"]["signatures"] = Value::from(vec![one; 65]);
+            }),
+        ),
+        count(
+            "two-on-request",
+            "A request signed by two members.",
+            story().signed_by("request", &["researcher-mia", "stranger"]),
+        ),
+        count(
+            "two-on-verdict",
+            "A verdict signed twice.",
+            story().signed_by("verdict", &["enclave", "stranger"]),
+        ),
+    ]
+}

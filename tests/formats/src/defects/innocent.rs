@@ -1,0 +1,128 @@
+//! Releases that must be verified: a verifier that refuses everything would pass all other vectors.
+
+use release::key::{Sign, key_id};
+use release::statement::{Approval, Judgement};
+use release::value::Count;
+use serde_json::Value;
+
+use super::form::{as_json, edit_json};
+use super::{Defect, story};
+use crate::log_story::cosigner;
+use crate::story::{BOX_WITNESS, WITNESS, key, name, time, witness};
+
+pub(super) fn all() -> Vec<Defect> {
+    vec![
+        Defect::innocent("plain", "The release of the story, nothing changed.", story()),
+        Defect::innocent("with-files", "The same with its files, which are judged again.", story())
+            .with_files(),
+        Defect::innocent(
+            "years-later",
+            "The same long after roles, grant, policy and approvals expired.",
+            story(),
+        )
+        .at(time("2040-01-01T00:00:00Z")),
+        Defect::innocent(
+            "remembered-since",
+            "An old release, by a verifier that has seen newer roles and revocations since.",
+            story(),
+        )
+        .remembering(super::log::seen_later("2026-03-02T11:30:00Z")),
+        Defect::innocent(
+            "url-safe-base64",
+            "DSSE lets writers choose the alphabet of base64.",
+            story().bytes(|bytes| {
+                edit_json(bytes, |file| {
+                    let signature = file["manifest"]["signatures"][0]["sig"].as_str().expect("a signature");
+                    let other = signature.replace('+', "-").replace('/', "_");
+                    file["manifest"]["signatures"][0]["sig"] = Value::from(other);
+                });
+            }),
+        ),
+        Defect::innocent(
+            "other-key-ids",
+            "Other tools name keys by other ids; an id is a hint.",
+            story().bytes(|bytes| {
+                edit_json(bytes, |file| {
+                    file["verdict"]["signatures"][0]["keyid"] = Value::from("enclave-2026");
+                    file["grant"]["signatures"][0]["keyid"] = Value::from("");
+                });
+            }),
+        ),
+        Defect::innocent(
+            "one-root-signature-more",
+            "A signature by a key that no role has is passed over on a statement of the site.",
+            story().signed_by("grant", &["stranger", "steward-ana", "steward-ben"]),
+        ),
+        Defect::innocent(
+            "other-cosignatures",
+            "Lines of unknown witnesses are passed over.",
+            story().log(|log| {
+                log.cosigners.push(cosigner("witness.elsewhere.example/x", "2026-03-02T11:00:20Z"))
+            }),
+        ),
+        Defect::innocent(
+            "on-box-witness-accepted",
+            "Only the witness on the box's machine has cosigned, and the verifier was told to accept it.",
+            story().log(|log| log.cosigners = vec![cosigner(BOX_WITNESS, "2026-03-02T11:00:30Z")]),
+        )
+        .accepting_on_box_witness(),
+        Defect::innocent(
+            "two-witnesses",
+            "A quorum of two different witnesses.",
+            story()
+                .second_roles(|roles| {
+                    roles.witnesses.push(witness("witness.company.example/two", false));
+                    roles.witness_quorum = Count(2);
+                })
+                .log(|log| {
+                    log.cosigners.push(cosigner("witness.company.example/two", "2026-03-02T11:01:00Z"))
+                }),
+        ),
+        Defect::innocent(
+            "supervisor-approves",
+            "The supervisor whom the grant names approved too.",
+            story().grant(|grant| grant.approvals.supervisors = vec![name("supervisor-sue")]).approvals(
+                |approvals| {
+                    let sue = Approval { steward: name("supervisor-sue"), ..approvals[0].clone() };
+                    approvals.push(sue);
+                },
+            ),
+        ),
+        Defect::innocent(
+            "approval-without-second-judgement",
+            "A steward's tool did not judge again; that is said and no reason to refuse.",
+            story().approvals(|approvals| approvals[1].judged_again = Judgement::NotChecked),
+        ),
+        Defect::innocent(
+            "last-of-several-roles",
+            "A member of the grant has two keys and signs with the second.",
+            story()
+                .grant(|grant| {
+                    let member = grant.members.get_mut(&name("researcher-mia")).expect("a member");
+                    member.keys.push(key("researcher-mia second").public());
+                })
+                .request(|request| {
+                    request.requester.key_id = key_id(&key("researcher-mia second").public());
+                })
+                .signed_by("request", &["researcher-mia second"]),
+        ),
+        Defect::innocent(
+            "last-bit-of-the-grant",
+            "The release spends exactly what the grant has left.",
+            story().manifest(|manifest| {
+                let left = manifest.accounts[0].limit.0 - manifest.released_bits.0;
+                manifest.accounts[0].released_before = Count(left);
+            }),
+        ),
+        Defect::innocent(
+            "cosigned-twice",
+            "A witness that cosigned a second time later; the first time counts.",
+            story().log(|log| log.cosigners.push(cosigner(WITNESS, "2026-03-02T11:30:00Z"))),
+        ),
+        Defect::innocent(
+            "fields-written-again",
+            "The file read and written by another JSON library, in its one form.",
+            story().bytes(|bytes| *bytes = as_json(bytes).to_string().into_bytes()),
+        ),
+    ]
+}

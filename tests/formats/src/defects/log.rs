@@ -1,0 +1,265 @@
+//! Defects of the log proof, its witnesses and times, and what a verifier remembers.
+
+use blobs::Digest;
+use release::file::{SeenHead, SeenRevocation, SeenRoles, SeenState};
+use release::log::{Event, Leaf, LeafSignature, Note, merkle};
+use release::refusal::Refusal;
+use release::statement::RolesId;
+use release::value::Count;
+
+use super::{Defect, story};
+use crate::log_story::{Cosigner, LogStory, cosigner};
+use crate::story::{BOX_WITNESS, LOG, Story, WITNESS, time, witness};
+
+pub(super) fn all() -> Vec<Defect> {
+    [texts(), inclusion(), checkpoints(), witnesses(), times(), rollback()].into_iter().flatten().collect()
+}
+
+fn text(edit: impl Fn(&mut String) + Copy + 'static) -> Story {
+    story().log(move |log| log.edit_text = Some(Box::new(edit)))
+}
+
+fn proof(edit: impl Fn(&mut release::log::LogProof) + Copy + 'static) -> Story {
+    story().log(move |log| log.edit_proof = Some(Box::new(edit)))
+}
+
+fn texts() -> Vec<Defect> {
+    let form = |which, about, story| Defect::new(Refusal::LogForm, which, about, story);
+    vec![
+        form("empty", "No log proof.", text(String::clear)),
+        form(
+            "leading-zero",
+            "An index with a leading zero.",
+            text(|text| *text = text.replace("index 7", "index 07")),
+        ),
+        form("carriage-return", "Lines that end in CR LF.", text(|text| *text = text.replace('\n', "\r\n"))),
+        form("version", "Another version of the proof.", text(|text| *text = text.replace("@v1", "@v2"))),
+        form(
+            "extra",
+            "A line that nobody signs.",
+            text(|text| {
+                *text = text.replace("\nindex", "\nextra dHJ1c3QgbWU=\nindex");
+            }),
+        ),
+        form(
+            "too-long",
+            "More hashes than any tree needs.",
+            proof(|proof| {
+                proof.hashes = vec![Digest::of(b"x"); 64];
+            }),
+        ),
+        form(
+            "unsigned",
+            "A checkpoint without a signature line.",
+            text(|text| {
+                let end = text.rfind("\n\n").expect("a blank line");
+                text.truncate(end + 2);
+            }),
+        ),
+    ]
+}
+
+fn inclusion() -> Vec<Defect> {
+    let inclusion = |which, about, story| Defect::new(Refusal::LogInclusion, which, about, story);
+    vec![
+        inclusion(
+            "other-entry",
+            "The proof is about another entry of the log.",
+            story().log(|log| {
+                let other = log.before[0].clone();
+                log.leaf = other;
+            }),
+        ),
+        inclusion(
+            "denial",
+            "The entry is about this manifest, but of another event.",
+            story().log(|log| {
+                let text = String::from_utf8(log.leaf.clone()).expect("UTF-8");
+                log.leaf = text.replace("\nrelease\n", "\ndenial\n").into_bytes();
+            }),
+        ),
+        inclusion(
+            "other-signature",
+            "The entry has another signature than the manifest.",
+            story().log(|log| {
+                let leaf = Leaf::parse(&log.leaf).expect("a leaf");
+                let signature = LeafSignature { key_id: LogStory::signer_id(), signature: [7; 64] };
+                let other = Leaf::new(Event::Release, leaf.payload(), [signature]).expect("a leaf");
+                log.leaf = other.to_text().into_bytes();
+            }),
+        ),
+        inclusion("index", "The neighbour's index.", proof(|proof| proof.index -= 1)),
+        inclusion("index-past-end", "An index past the end of the tree.", proof(|proof| proof.index = 9)),
+        inclusion(
+            "short",
+            "A hash is missing.",
+            proof(|proof| proof.hashes.truncate(proof.hashes.len() - 1)),
+        ),
+        inclusion("long", "A hash too many.", proof(|proof| proof.hashes.push(Digest::of(b"x")))),
+        inclusion("one-bit", "One hash is another.", proof(|proof| proof.hashes[0] = Digest::of(b"x"))),
+        inclusion(
+            "node-for-leaf",
+            "An inner node of the tree passes for the entry.",
+            story().log(|log| {
+                let leaf = merkle::leaf_hash(&log.leaf);
+                let next = merkle::leaf_hash(&log.after[0]);
+                log.after[0] = [&[1][..], leaf.as_bytes(), next.as_bytes()].concat();
+                log.leaf = b"hidden\n".to_vec();
+            }),
+        ),
+    ]
+}
+
+fn checkpoints() -> Vec<Defect> {
+    let checkpoint = |which, about, story| Defect::new(Refusal::LogCheckpoint, which, about, story);
+    vec![
+        checkpoint(
+            "other-key",
+            "The checkpoint is signed by another key under the log's name.",
+            story().log(|log| {
+                log.log_key = "mallory".to_owned();
+            }),
+        ),
+        checkpoint(
+            "other-log",
+            "The checkpoint of another log.",
+            story().log(|log| {
+                log.origin = "hospital.example/other/log".to_owned();
+            }),
+        ),
+        checkpoint(
+            "bad-signature",
+            "The log's signature is over another size.",
+            text(|text| {
+                *text = text.replace(&format!("\n{LOG}\n9\n"), &format!("\n{LOG}\n8\n"));
+            }),
+        ),
+        checkpoint(
+            "extra-line",
+            "A checkpoint with a fourth line.",
+            proof(|proof| {
+                let text = format!("{}more\n", proof.checkpoint.text());
+                let mut note = Note::unsigned(text).expect("a note");
+                proof.checkpoint.signatures().iter().for_each(|line| note.push(line.clone()));
+                proof.checkpoint = note;
+            }),
+        ),
+    ]
+}
+
+fn witnesses() -> Vec<Defect> {
+    let witnesses = |which, about, story| Defect::new(Refusal::LogWitnesses, which, about, story);
+    let cosigned = |cosigners: &'static [(&str, &str)]| {
+        story().log(move |log| {
+            log.cosigners = cosigners
+                .iter()
+                .map(|(name, key)| Cosigner {
+                    name: (*name).to_owned(),
+                    key: (*key).to_owned(),
+                    time: time("2026-03-02T11:00:30Z"),
+                })
+                .collect();
+        })
+    };
+    vec![
+        witnesses("none", "Nobody has cosigned.", cosigned(&[])),
+        witnesses(
+            "on-box",
+            "Only the witness on the box's own machine has.",
+            cosigned(&[(BOX_WITNESS, BOX_WITNESS)]),
+        ),
+        witnesses(
+            "unknown",
+            "Only an unknown witness has.",
+            cosigned(&[("witness.mallory.example", "mallory")]),
+        ),
+        witnesses("log-key", "The log has cosigned for itself.", cosigned(&[(LOG, "log")])),
+        witnesses(
+            "other-key",
+            "A cosignature under the witness's name by another key.",
+            cosigned(&[(WITNESS, "mallory")]),
+        ),
+        witnesses(
+            "one-of-two",
+            "One witness twice, where two are needed.",
+            story()
+                .second_roles(|roles| {
+                    roles.witnesses.push(witness("witness.company.example/two", false));
+                    roles.witness_quorum = Count(2);
+                })
+                .log(|log| log.cosigners.push(cosigner(WITNESS, "2026-03-02T11:01:00Z"))),
+        ),
+        witnesses(
+            "bad-signature",
+            "A cosignature of a known witness over another time.",
+            proof(|proof| {
+                let mut lines = proof.checkpoint.to_string();
+                let at = lines.rfind("AAAAA").unwrap_or(lines.len() - 20);
+                lines.replace_range(at..at + 1, "B");
+                if let Ok(note) = Note::parse(lines.as_bytes()) {
+                    proof.checkpoint = note;
+                }
+            }),
+        ),
+    ]
+}
+
+fn times() -> Vec<Defect> {
+    let moment = |which, about, story| Defect::new(Refusal::LogTime, which, about, story);
+    let witnessed = |at: &'static str| story().log(move |log| log.cosigners = vec![cosigner(WITNESS, at)]);
+    vec![
+        moment(
+            "before-release",
+            "Witnessed before the release was signed.",
+            witnessed("2026-03-02T10:50:00Z"),
+        ),
+        moment(
+            "approvals-expired",
+            "Witnessed after the approvals expired.",
+            witnessed("2026-03-05T10:06:00Z"),
+        )
+        .at(time("2026-03-06T00:00:00Z")),
+        moment("future", "Witnessed in the future.", witnessed("2999-01-01T00:00:00Z")),
+    ]
+}
+
+/// A memory of newer roles and a newer revocation, first seen at this moment.
+pub(super) fn seen_later(since: &str) -> SeenState {
+    let roles = RolesId { version: Count(3), payload: Digest::of(b"roles, version 3").into() };
+    SeenState {
+        roles: Some(SeenRoles { roles, since: time(since) }),
+        revocation: Some(SeenRevocation { version: Count(10), since: time(since) }),
+        ..SeenState::default()
+    }
+}
+
+fn rollback() -> Vec<Defect> {
+    let rollback = |which, about, seen: SeenState| {
+        Defect::new(Refusal::Rollback, which, about, story()).remembering(seen)
+    };
+    let fork = RolesId { version: Count(2), payload: Digest::of(b"other roles, version 2").into() };
+    let since = time("2026-02-02T09:00:00Z");
+    let head = SeenHead { size: Count(9), root: Digest::of(b"another past") };
+    vec![
+        rollback(
+            "roles",
+            "Newer roles were seen hours before this was witnessed.",
+            SeenState { revocation: None, ..seen_later("2026-03-02T09:00:00Z") },
+        ),
+        rollback(
+            "revocation",
+            "A newer revocation was seen hours before.",
+            SeenState { roles: None, ..seen_later("2026-03-02T09:00:00Z") },
+        ),
+        rollback(
+            "forked-roles",
+            "Other roles of the same version were seen.",
+            SeenState { roles: Some(SeenRoles { roles: fork, since }), ..SeenState::default() },
+        ),
+        rollback(
+            "forked-log",
+            "Another root of the same size was seen.",
+            SeenState { head: Some(head), ..SeenState::default() },
+        ),
+    ]
+}

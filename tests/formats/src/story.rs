@@ -1,0 +1,622 @@
+//! How an honest release comes about, with a place to change every statement before it is signed.
+
+use std::collections::BTreeMap;
+
+use blobs::Digest;
+use egress::{InMemory, Task};
+use release::account::VERDICT_BITS;
+use release::envelope::Envelope;
+use release::file::ReleaseFile;
+use release::key::{SecretKey, Sign, key_id};
+use release::report::OutputReport;
+use release::rule::Rule;
+use release::statement::*;
+use release::value::{Bytes, Count, Name, Timestamp};
+
+use crate::log_story::LogStory;
+
+/// A change to one part of the story; nothing by default.
+pub struct Edit<T>(Option<Box<dyn Fn(&mut T)>>);
+
+impl<T> Default for Edit<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Edit<T> {
+    fn apply(&self, part: &mut T) {
+        if let Some(edit) = &self.0 {
+            edit(part);
+        }
+    }
+
+    fn applied(&self, mut part: T) -> T {
+        self.apply(&mut part);
+        part
+    }
+}
+
+macro_rules! story {
+    ($($(#[$doc:meta])* $part:ident: $type:ty,)*) => {
+        /// The changes to one telling of the story.
+        #[derive(Default)]
+        pub struct Story {
+            $(/// Changes this part.
+            pub(crate) $part: Edit<$type>,)*
+            signers: BTreeMap<&'static str, Vec<&'static str>>,
+        }
+
+        impl Story {
+            $($(#[$doc])* pub fn $part(mut self, edit: impl Fn(&mut $type) + 'static) -> Self {
+                self.$part = Edit(Some(Box::new(edit)));
+                self
+            })*
+        }
+    };
+}
+
+story! {
+    /// Changes version 1 of the roles.
+    first_roles: Roles,
+    /// Changes version 2 of the roles.
+    second_roles: Roles,
+    /// Changes the revocation.
+    revocation: Revocation,
+    /// Changes the policy's statement.
+    policy: Policy,
+    /// Changes the dataset's catalogue entry.
+    dataset: Catalogue,
+    /// Changes the runtime's catalogue entry.
+    runtime: Catalogue,
+    /// Changes the grant.
+    grant: Grant,
+    /// Changes the request.
+    request: Request,
+    /// Changes the verdict.
+    verdict: Verdict,
+    /// Changes the approvals.
+    approvals: Vec<Approval>,
+    /// Changes the manifest.
+    manifest: Manifest,
+    /// Changes what the log and its witnesses do.
+    log: LogStory,
+    /// Changes the release file once all is signed.
+    release: ReleaseFile,
+    /// Changes the release file's bytes.
+    bytes: Vec<u8>,
+    /// Changes the released files.
+    files: BTreeMap<Name, Vec<u8>>,
+}
+
+impl Story {
+    /// Has one statement signed by these keys, and by no others. Approvals are `approval-0` and so on.
+    pub fn signed_by(mut self, statement: &'static str, keys: &[&'static str]) -> Self {
+        self.signers.insert(statement, keys.to_vec());
+        self
+    }
+
+    fn sign<P: Predicate>(&self, statement: &str, predicate: &P, usual: &[&'static str]) -> Envelope {
+        let keys = self.signers.get(statement).map_or(usual, Vec::as_slice);
+        let keys: Vec<SecretKey> = keys.iter().map(|name| key(name)).collect();
+        let keys: Vec<&dyn Sign> = keys.iter().map(|key| key as &dyn Sign).collect();
+        Envelope::sign(predicate, &keys).expect("an envelope")
+    }
+}
+
+/// What a story leaves behind.
+pub struct Told {
+    /// The pin: payload digest of version 1 of the roles, as an honest site has it.
+    pub pin: Digest,
+    /// The release file.
+    pub release: ReleaseFile,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The released files.
+    pub files: BTreeMap<Name, Vec<u8>>,
+}
+
+/// The key with this name. Its seed is SHA-256 of `databox-example-key <name>`: everyone has it.
+pub fn key(name: &str) -> SecretKey {
+    SecretKey::from_seed(*Digest::of(format!("databox-example-key {name}").as_bytes()).as_bytes())
+}
+
+/// A name.
+pub fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+/// A moment.
+pub fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+/// The moment at which vectors are verified.
+pub fn verified_at() -> Timestamp {
+    time("2026-03-02T12:00:00Z")
+}
+
+/// The policy's file: small limits, so that the example stays readable.
+pub const POLICY_FILE: &str = include_str!("../policy.toml");
+
+fn person(name: &str, organisation: &str) -> (Name, Person) {
+    let keys = vec![key(name).public()];
+    (self::name(name), Person { organisation: self::name(organisation), keys, review_key: None })
+}
+
+fn steward(name: &str, organisation: &str) -> (Name, Person) {
+    let (id, person) = person(name, organisation);
+    let review_key =
+        Some(Bytes(*Digest::of(format!("databox-example-review-key {name}").as_bytes()).as_bytes()));
+    (id, Person { review_key, ..person })
+}
+
+fn role(people: &[&str], threshold: u64) -> Role {
+    Role { people: people.iter().map(|person| name(person)).collect(), threshold: Count(threshold) }
+}
+
+/// A witness on the school's machine, or on the box's own.
+pub fn witness(name: &str, on_box_machine: bool) -> Witness {
+    Witness { name: name.to_owned(), public: key(name).public().public, on_box_machine }
+}
+
+/// The witness that counts.
+pub const WITNESS: &str = "witness.school.example/one";
+/// The witness on the box's own machine.
+pub const BOX_WITNESS: &str = "witness.hospital.example/on-box";
+/// The log's origin.
+pub const LOG: &str = "hospital.example/databox/log";
+
+fn first_roles() -> Roles {
+    Roles {
+        site: name("example-hospital"),
+        version: Count(1),
+        issued_at: time("2026-01-05T09:00:00Z"),
+        expires: time("2027-01-05T09:00:00Z"),
+        people: BTreeMap::from([
+            person("root-rita", "hospital"),
+            person("root-rolf", "university"),
+            steward("steward-ana", "hospital"),
+            steward("steward-ben", "university"),
+        ]),
+        root: role(&["root-rita", "root-rolf"], 2),
+        policy: role(&["root-rita"], 1),
+        runtime: role(&["root-rita"], 1),
+        revocation: role(&["root-rita", "root-rolf"], 1),
+        datasets: BTreeMap::from([(
+            name("hie"),
+            DatasetRole {
+                stewards: vec![name("steward-ana"), name("steward-ben")],
+                grant_threshold: Count(2),
+                catalogue_threshold: Count(1),
+                approval_threshold: Count(2),
+            },
+        )]),
+        box_keys: BoxKeys { enclave: key("enclave").public(), signer: key("signer").public() },
+        log: LogKey { origin: LOG.to_owned(), public: key("log").public().public },
+        witnesses: vec![witness(WITNESS, false)],
+        witness_quorum: Count(1),
+    }
+}
+
+fn second_roles() -> Roles {
+    let mut roles = first_roles();
+    roles.version = Count(2);
+    roles.issued_at = time("2026-02-02T09:00:00Z");
+    roles.people.extend([steward("supervisor-sue", "university")]);
+    roles.witnesses.push(witness(BOX_WITNESS, true));
+    roles
+}
+
+fn policy() -> Policy {
+    Policy {
+        site: name("example-hospital"),
+        name: name("standard"),
+        version: Count(3),
+        file: Digest::of(POLICY_FILE.as_bytes()).into(),
+        issued_at: time("2026-02-03T09:00:00Z"),
+        expires: time("2026-12-31T00:00:00Z"),
+    }
+}
+
+fn column(name: &str, value_type: ValueType, categories: &[&str]) -> Column {
+    let categories = categories.iter().map(|value| (*value).to_owned()).collect();
+    Column { name: self::name(name), value_type, categories }
+}
+
+fn dataset() -> Catalogue {
+    let columns = vec![
+        column("person", ValueType::Integer, &[]),
+        column("plan", ValueType::Category, &["deductible", "free"]),
+        column("visits", ValueType::Integer, &[]),
+    ];
+    Catalogue {
+        site: name("example-hospital"),
+        name: name("hie"),
+        version: Count(1),
+        entry: CatalogueEntry::Dataset {
+            snapshots: vec![Snapshot {
+                tree: Digest::of(b"example snapshot").into(),
+                registered_at: time("2026-02-01T09:00:00Z"),
+                bytes: Count(81_920),
+                units: Count(1_200),
+            }],
+            unit_column: name("person"),
+            tables: vec![Table { file: name("visits.csv"), columns }],
+            limits: DatasetGrant { release_bits: Count(1_000_000), answer_bits: Count(100_000) },
+            licence: "Public domain".to_owned(),
+            source: "Made up for this example".to_owned(),
+        },
+        issued_at: time("2026-02-03T09:00:00Z"),
+    }
+}
+
+fn runtime() -> Catalogue {
+    Catalogue {
+        site: name("example-hospital"),
+        name: name("host-python"),
+        version: Count(1),
+        entry: CatalogueEntry::Runtime {
+            tree: Digest::of(b"example runtime").into(),
+            description: "Python 3.11 and its standard library".to_owned(),
+        },
+        issued_at: time("2026-02-03T09:00:00Z"),
+    }
+}
+
+fn revocation() -> Revocation {
+    Revocation {
+        site: name("example-hospital"),
+        version: Count(9),
+        issued_at: time("2026-03-01T09:00:00Z"),
+        expires: time("2026-03-08T09:00:00Z"),
+        people: vec![],
+        keys: vec![key_id(&key("lost").public())],
+        certificates: vec!["3f9a".to_owned()],
+        grants: vec![name("older-study")],
+        releases: vec![],
+        interests: Evidence::NotChecked,
+    }
+}
+
+fn policy_id(policy: &Policy) -> PolicyId {
+    PolicyId { name: policy.name.clone(), version: policy.version, file: policy.file }
+}
+
+fn grant(policy: &Policy) -> Grant {
+    let member = Member { organisation: name("university"), keys: vec![key("researcher-mia").public()] };
+    Grant {
+        site: name("example-hospital"),
+        id: name("visits-study"),
+        version: Count(2),
+        project: name("visits"),
+        members: BTreeMap::from([(name("researcher-mia"), member)]),
+        datasets: BTreeMap::from([(
+            name("hie"),
+            DatasetGrant { release_bits: Count(40_000), answer_bits: Count(1_000) },
+        )]),
+        policy: policy_id(policy),
+        least_wall: WallName::Native,
+        approvals: GrantApprovals { threshold: Count(1), organisations: Count(2), supervisors: vec![] },
+        code_review: CodeReview::None,
+        issued_at: time("2026-02-04T09:00:00Z"),
+        expires: time("2026-09-30T00:00:00Z"),
+    }
+}
+
+fn outputs() -> Vec<DeclaredOutput> {
+    let column = |name: &str, column_type: &str| DeclaredColumn {
+        name: self::name(name),
+        column_type: column_type.parse().expect("a column type"),
+    };
+    vec![
+        DeclaredOutput::Weights {
+            path: name("model.safetensors"),
+            tensors: vec![DeclaredTensor { name: name("w"), shape: vec![Count(3)] }],
+        },
+        DeclaredOutput::Metrics { path: name("metrics.json"), names: vec![name("log_loss")] },
+        DeclaredOutput::Table {
+            path: name("by_plan.csv"),
+            columns: vec![
+                column("plan", "category:hie.plan"),
+                column("n", "integer"),
+                column("mean_visits", "decimal:2"),
+            ],
+            count_column: Some(name("n")),
+            largest_column: None,
+        },
+    ]
+}
+
+fn grant_id(grant: &Grant, envelope: &Envelope) -> GrantId {
+    GrantId { id: grant.id.clone(), version: grant.version, payload: envelope.payload_digest().into() }
+}
+
+fn request(grant: &Grant, grant_envelope: &Envelope) -> Request {
+    Request {
+        site: name("example-hospital"),
+        project: grant.project.clone(),
+        job: name("any-visit"),
+        grant: grant_id(grant, grant_envelope),
+        requester: Requester { id: name("researcher-mia"), key_id: key_id(&key("researcher-mia").public()) },
+        bundle: Digest::of(b"example bundle").into(),
+        datasets: vec![DatasetSnapshot { name: name("hie"), tree: Digest::of(b"example snapshot").into() }],
+        runtime: RuntimeId { name: name("host-python"), tree: Digest::of(b"example runtime").into() },
+        command: vec!["python3".to_owned(), "train.py".to_owned()],
+        limits: Limits { cpus: Count(1), memory_bytes: Count(2 << 30), seconds: Count(1_200) },
+        outputs: outputs(),
+        purpose: SaltedPurpose::of(&[7; 32], "Visits by plan, for the example"),
+        nonce: Bytes(*Digest::of(b"example nonce").as_bytes()),
+        issued_at: time("2026-03-02T09:00:00Z"),
+        expires: time("2026-03-02T21:00:00Z"),
+    }
+}
+
+/// What the job wrote, before canonicalisation.
+fn written() -> InMemory {
+    let header = r#"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}"#;
+    let values = [0.25f32, -1.5, 3.0].map(f32::to_le_bytes).concat();
+    let weights = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &values].concat();
+    InMemory::new([
+        (name("model.safetensors"), weights),
+        (name("metrics.json"), br#"{"log_loss": 0.61234}"#.to_vec()),
+        (name("by_plan.csv"), b"plan,n,mean_visits\nfree,600,4.55\ndeductible,600,3.1\n".to_vec()),
+    ])
+}
+
+/// The canonical files and what the checker says about them.
+fn judged(dataset: &Catalogue) -> (BTreeMap<Name, Vec<u8>>, OutputReport) {
+    let catalogue = vec![dataset.clone()];
+    let task = Task { policy: POLICY_FILE.to_owned(), outputs: outputs(), catalogue, as_written: false };
+    let mut canonical = InMemory::default();
+    let formed = egress::canonicalise(&task, &mut written(), &mut canonical).expect("canonical files");
+    let judged = egress::judge(&task, &mut canonical).expect("a judgement");
+    let mut rules = egress::merge(&formed.report, &judged.report);
+    // What the scanner says in an honest box.
+    rules.rules[Rule::CopyExact.index()] = RuleResult::Passed;
+    (canonical.0, rules)
+}
+
+fn verdict(
+    request: &Request,
+    request_envelope: &Envelope,
+    grant: &Grant,
+    roles: RolesId,
+    told: &Checked,
+) -> Verdict {
+    let bits_of = |path: &Name| {
+        let place = request.outputs.iter().position(|output| output.path() == path);
+        Count(place.map_or(0, |place| told.report.bits[place]))
+    };
+    let kind_of = |path: &Name| {
+        let output = request.outputs.iter().find(|output| output.path() == path);
+        output.map_or(OutputKind::Metrics, DeclaredOutput::kind)
+    };
+    let files: Vec<_> = told
+        .files
+        .iter()
+        .map(|(path, bytes)| VerdictFile {
+            name: path.clone(),
+            kind: kind_of(path),
+            bytes: Count(bytes.len() as u64),
+            sha256: Digest::of(bytes),
+            released_bits: bits_of(path),
+            declared_counts: kind_of(path) == OutputKind::Table,
+        })
+        .collect();
+    let released: u64 = files.iter().map(|file| file.released_bits.0).sum();
+    let rules =
+        Rule::ALL.map(|rule| RuleOutcome { id: rule.name(), result: told.report.rules[rule.index()] });
+    let layer = |name: &str, state| Layer { name: self::name(name), state };
+    Verdict {
+        site: request.site.clone(),
+        request: request_envelope.payload_digest().into(),
+        run: Count(1),
+        grant: request.grant.clone(),
+        requester: request.requester.clone(),
+        datasets: request.datasets.clone(),
+        runtime: request.runtime.clone(),
+        wall: Wall {
+            name: WallName::Native,
+            privileged: false,
+            layers: vec![
+                layer("namespaces", LayerState::On),
+                layer("seccomp", LayerState::On),
+                layer("landlock", LayerState::Absent),
+            ],
+        },
+        policy: grant.policy.clone(),
+        roles,
+        build: BoxBuild { version: "0.1.0".to_owned(), checker: Digest::of(b"example checker").into() },
+        result: VerdictResult::Pass,
+        files,
+        rules: rules.to_vec(),
+        guarantee: Guarantee {
+            copied_run_bytes: Count(31),
+            plain_run_bytes: Count(127),
+            views: vec![name("raw"), name("tensor-f32")],
+            exempt_millionths: Count(12),
+        },
+        released_bits: Count(released),
+        verdict_bits: Count(VERDICT_BITS),
+        charges: vec![DatasetCharge {
+            dataset: name("hie"),
+            answer_bits: Count(12),
+            release_bits: Count(released + VERDICT_BITS),
+        }],
+        differenced_against: Evidence::NotChecked,
+        account_head: Evidence::NotChecked,
+        code_review: Evidence::NotChecked,
+        attestation: Evidence::NotChecked,
+        warnings: vec![Warning::SharedKernel],
+        reviewers: ["steward-ana", "steward-ben"].map(reviewer).to_vec(),
+        packet: Digest::of(b"example packet").into(),
+        challenge: Bytes(*Digest::of(b"example challenge").as_bytes()),
+        issued_at: time("2026-03-02T09:20:00Z"),
+        expires: time("2026-03-09T09:20:00Z"),
+    }
+}
+
+/// A steward as a reviewer.
+pub fn reviewer(who: &str) -> ReviewRecipient {
+    let (steward, person) = steward(who, "any");
+    ReviewRecipient { steward, review_key: person.review_key.expect("a review key") }
+}
+
+/// An approval by someone.
+pub fn approval(who: &str, verdict: &Verdict, digest: Digest, roles: RolesId, at: &str) -> Approval {
+    Approval {
+        site: verdict.site.clone(),
+        verdict: digest.into(),
+        challenge: verdict.challenge,
+        steward: name(who),
+        grant: verdict.grant.clone(),
+        policy: verdict.policy.clone(),
+        roles,
+        judged_again: Judgement::Same,
+        issued_at: time(at),
+        expires: time("2026-03-05T10:00:00Z"),
+    }
+}
+
+struct Checked {
+    files: BTreeMap<Name, Vec<u8>>,
+    report: OutputReport,
+}
+
+/// The statements up to the grant.
+pub struct Decided {
+    /// Roles, version 1 and 2.
+    pub roles: [Envelope; 2],
+    /// The revocation.
+    pub revocation: Envelope,
+    /// The policy's statement.
+    pub policy: Envelope,
+    /// The dataset's and the runtime's entry.
+    pub catalogue: [Envelope; 2],
+    /// The grant.
+    pub grant: Envelope,
+    grant_statement: Grant,
+}
+
+impl Story {
+    /// What the site decides.
+    pub fn decide(&self) -> Decided {
+        let roots = ["root-rita", "root-rolf"];
+        let first = self.first_roles.applied(first_roles());
+        let second = self.second_roles.applied(second_roles());
+        let policy = self.policy.applied(policy());
+        let dataset = self.dataset.applied(dataset());
+        let grant = self.grant.applied(grant(&policy));
+        Decided {
+            roles: [self.sign("first-roles", &first, &roots), self.sign("second-roles", &second, &roots)],
+            revocation: self.sign("revocation", &self.revocation.applied(revocation()), &["root-rita"]),
+            policy: self.sign("policy", &policy, &["root-rita"]),
+            catalogue: [
+                self.sign("dataset", &dataset, &["steward-ana"]),
+                self.sign("runtime", &self.runtime.applied(runtime()), &["root-rita"]),
+            ],
+            grant: self.sign("grant", &grant, &["steward-ana", "steward-ben"]),
+            grant_statement: grant,
+        }
+    }
+
+    /// Tells the whole story.
+    pub fn tell(&self) -> Told {
+        let decided = self.decide();
+        let second: Roles = decided.roles[1].unverified().expect("roles");
+        let roles = RolesId { version: second.version, payload: decided.roles[1].payload_digest().into() };
+        let request = self.request.applied(request(&decided.grant_statement, &decided.grant));
+        let request_envelope = self.sign("request", &request, &["researcher-mia"]);
+        // Changes to the catalogue must not change what the checker said, or a vector would show two defects.
+        let (files, report) = judged(&dataset());
+        let checked = Checked { files, report };
+        let verdict = verdict(&request, &request_envelope, &decided.grant_statement, roles.clone(), &checked);
+        let verdict = self.verdict.applied(verdict);
+        let verdict_envelope = self.sign("verdict", &verdict, &["enclave"]);
+        let approvals = self.approve(&verdict, &verdict_envelope, &roles);
+        let manifest = manifest(&decided, &request_envelope, &verdict, &verdict_envelope, &approvals, roles);
+        let manifest = self.manifest.applied(manifest);
+        let manifest = self.sign("manifest", &manifest, &["signer"]);
+        let log = self.log.applied(LogStory::of(&decided, &manifest));
+        let catalogue = decided.catalogue.to_vec();
+        let mut release = ReleaseFile {
+            manifest,
+            verdict: verdict_envelope,
+            approvals: approvals.into_iter().map(|(_, envelope)| envelope).collect(),
+            request: request_envelope,
+            grant: decided.grant,
+            policy: decided.policy,
+            policy_file: POLICY_FILE.as_bytes().to_vec(),
+            catalogue,
+            revocation: decided.revocation,
+            roles: decided.roles.to_vec(),
+            log_proof: log.proof(),
+        };
+        self.release.apply(&mut release);
+        let bytes = self.bytes.applied(release.to_bytes());
+        let pin = Digest::of(&payload(&first_roles()));
+        Told { pin, release, bytes, files: self.files.applied(checked.files) }
+    }
+
+    fn approve(&self, verdict: &Verdict, envelope: &Envelope, roles: &RolesId) -> Vec<(Name, Envelope)> {
+        let digest = envelope.payload_digest();
+        let approvals = self.approvals.applied(vec![
+            approval("steward-ana", verdict, digest, roles.clone(), "2026-03-02T10:00:00Z"),
+            approval("steward-ben", verdict, digest, roles.clone(), "2026-03-02T10:30:00Z"),
+        ]);
+        let sign = |(number, approval): (usize, &Approval)| {
+            let places = ["approval-0", "approval-1", "approval-2"];
+            let usual = approval.steward.as_str().to_owned();
+            let keys = self.signers.get(places[number]).cloned();
+            let keys = keys.map_or(vec![key(&usual)], |names| names.into_iter().map(key).collect());
+            let keys: Vec<&dyn Sign> = keys.iter().map(|key| key as &dyn Sign).collect();
+            (approval.steward.clone(), Envelope::sign(approval, &keys).expect("an envelope"))
+        };
+        approvals.iter().enumerate().map(sign).collect()
+    }
+}
+
+fn manifest(
+    decided: &Decided,
+    request: &Envelope,
+    verdict: &Verdict,
+    verdict_envelope: &Envelope,
+    approvals: &[(Name, Envelope)],
+    roles: RolesId,
+) -> Manifest {
+    let approvals = approvals.iter().map(|(steward, envelope)| ApprovalDigest {
+        steward: steward.clone(),
+        payload: envelope.payload_digest().into(),
+    });
+    let files = verdict.files.iter().map(|file| ReleasedFile {
+        name: file.name.clone(),
+        bytes: file.bytes,
+        sha256: file.sha256,
+    });
+    let grant = &decided.grant_statement;
+    Manifest {
+        site: verdict.site.clone(),
+        request: request.payload_digest().into(),
+        verdict: verdict_envelope.payload_digest().into(),
+        approvals: approvals.collect(),
+        grant: grant_id(grant, &decided.grant),
+        policy: grant.policy.clone(),
+        roles,
+        revocation: decided.revocation.payload_digest().into(),
+        recipient: verdict.requester.id.clone(),
+        files: files.collect(),
+        released_bits: Count(verdict.released_bits.0.saturating_add(VERDICT_BITS)),
+        accounts: verdict
+            .datasets
+            .iter()
+            .map(|dataset| GrantAccount {
+                dataset: dataset.name.clone(),
+                released_before: Count(2_048),
+                limit: grant.datasets.get(&dataset.name).map_or(Count(0), |bits| bits.release_bits),
+            })
+            .collect(),
+        differenced_against: Evidence::NotChecked,
+        issued_at: time("2026-03-02T11:00:00Z"),
+    }
+}

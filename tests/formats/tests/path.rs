@@ -1,0 +1,188 @@
+//! The path's types: what each constructor refuses beyond what a release file can show.
+
+use std::collections::BTreeMap;
+
+use release::envelope::Envelope;
+use release::file::{GivenFiles, LoggedDenial, Pinned, ReleaseFile};
+use release::key::Sign;
+use release::log::{Event, LogProof};
+use release::path::{AdmittedRequest, Approved, Denied, JudgedVerdict, ManifestDraft, SignedRequest};
+use release::refusal::Refusal;
+use release::site::{Site, file_name};
+use release::statement::*;
+use release::value::Timestamp;
+use test_formats::log_story::LogStory;
+use test_formats::story::{POLICY_FILE, Story, Told, key, name, time, verified_at};
+
+fn site_of(story: &Story, more: &[Envelope]) -> Site {
+    let decided = story.decide();
+    let pin = decided.roles[0].payload_digest();
+    let [first, second] = decided.roles;
+    let [dataset, runtime] = decided.catalogue;
+    let envelopes = [first, second, decided.revocation, decided.policy, dataset, runtime, decided.grant];
+    let all = envelopes.iter().chain(more);
+    let mut files: Vec<_> =
+        all.map(|envelope| (file_name(envelope).expect("a place"), envelope.to_bytes())).collect();
+    files.push(("policies/standard/3.toml".into(), POLICY_FILE.as_bytes().to_vec()));
+    Site::from_files(files, &pin, verified_at()).expect("a site")
+}
+
+struct Path {
+    site: Site,
+    told: Told,
+    verdict: JudgedVerdict,
+    approved: Approved,
+}
+
+fn path() -> Path {
+    let story = Story::default();
+    let site = site_of(&story, &[]);
+    let told = story.tell();
+    let now = time("2026-03-02T11:00:00Z");
+    let request = SignedRequest::verify(&told.release.request, &site).unwrap();
+    let verdict = JudgedVerdict::verify(&told.release.verdict, &request, &site, now).unwrap();
+    let approved = Approved::check(&told.release.approvals, &verdict, &site, now).unwrap();
+    Path { site, told, verdict, approved }
+}
+
+fn denial(path: &Path, steward: &str) -> Denial {
+    Denial {
+        site: path.site.name().clone(),
+        verdict: path.verdict.payload_digest().into(),
+        challenge: path.verdict.verdict().challenge,
+        steward: name(steward),
+        decision: DenialDecision::Reject,
+        reasons: vec![DenialReason::OutsidePurpose, DenialReason::SmallCounts],
+        roles: path.site.roles_id(),
+        issued_at: time("2026-03-02T10:45:00Z"),
+    }
+}
+
+fn signed(denial: &Denial, by: &str) -> Envelope {
+    Envelope::sign(denial, &[&key(by)]).unwrap()
+}
+
+#[test]
+fn a_request_is_admitted_between_its_making_and_its_expiry_only() {
+    let story = Story::default();
+    let site = site_of(&story, &[]);
+    let request = story.tell().release.request;
+    let admit = |now: Timestamp| AdmittedRequest::admit(&request, &site, now).map(drop);
+    assert_eq!(admit(time("2026-03-02T09:00:00Z")), Ok(()));
+    assert_eq!(admit(time("2026-03-02T20:59:59Z")), Ok(()));
+    assert_eq!(admit(time("2026-03-02T08:55:00Z")), Ok(()));
+    assert_eq!(admit(time("2026-03-02T08:54:59Z")), Err(Refusal::RequestTime));
+    assert_eq!(admit(time("2026-03-02T21:00:00Z")), Err(Refusal::RequestTime));
+    // Past the revocation's expiry nothing is admitted, whatever the request says.
+    assert_eq!(admit(time("2026-03-08T09:00:00Z")), Err(Refusal::OutOfForce));
+}
+
+#[test]
+fn a_request_under_an_expired_grant_or_without_its_code_review_is_not_admitted() {
+    let admit = |story: &Story| {
+        let request = story.tell().release.request;
+        AdmittedRequest::admit(&request, &site_of(story, &[]), verified_at()).map(drop)
+    };
+    assert_eq!(admit(&Story::default()), Ok(()));
+    let expired = Story::default().grant(|grant| grant.expires = verified_at());
+    assert_eq!(admit(&expired), Err(Refusal::OutOfForce));
+    let policy = Story::default().policy(|policy| policy.expires = verified_at());
+    assert_eq!(admit(&policy), Err(Refusal::OutOfForce));
+    let reviewed = Story::default().grant(|grant| grant.code_review = CodeReview::BeforeRun);
+    assert_eq!(admit(&reviewed), Err(Refusal::CodeReviewMissing));
+}
+
+#[test]
+fn the_signer_builds_the_manifest_that_the_verifier_expects() {
+    let Path { site, told, verdict, approved } = path();
+    let now = time("2026-03-02T11:00:00Z");
+    let before = BTreeMap::from([(name("hie"), 2_048)]);
+    let draft = ManifestDraft::from_evidence(&verdict, &approved, &site, &before, now).unwrap();
+    let manifest = draft.clone().sign(&key("signer"), &site).unwrap();
+    assert_eq!(manifest, told.release.manifest);
+    assert_eq!(draft.sign(&key("enclave"), &site).unwrap_err(), Refusal::ManifestSignature);
+    let proof = LogProof::parse(told.release.log_proof.as_bytes()).unwrap();
+    let file = ReleaseFile::gather(manifest, &verdict, &approved, &site).unwrap().with_proof(&proof);
+    assert_eq!(file.to_bytes(), told.bytes);
+    let pinned = Pinned::new(told.pin);
+    file.verify(&pinned, verified_at(), GivenFiles::NotGiven).unwrap();
+}
+
+#[test]
+fn the_signer_refuses_an_overrun_and_a_denied_or_expired_verdict() {
+    let path = path();
+    let draft = |site: &Site, before: u64, now: &str| {
+        let before = BTreeMap::from([(name("hie"), before)]);
+        ManifestDraft::from_evidence(&path.verdict, &path.approved, site, &before, time(now)).map(drop)
+    };
+    assert_eq!(draft(&path.site, 0, "2026-03-02T11:00:00Z"), Ok(()));
+    assert_eq!(draft(&path.site, 39_000, "2026-03-02T11:00:00Z"), Err(Refusal::ManifestAccount));
+    assert_eq!(draft(&path.site, u64::MAX, "2026-03-02T11:00:00Z"), Err(Refusal::ManifestAccount));
+    assert_eq!(draft(&path.site, 0, "2026-03-08T09:00:00Z"), Err(Refusal::OutOfForce));
+    let denied = site_of(&Story::default(), &[signed(&denial(&path, "steward-ben"), "steward-ben")]);
+    assert_eq!(draft(&denied, 0, "2026-03-02T11:00:00Z"), Err(Refusal::Denied));
+    // A denial of another verdict changes nothing.
+    let mut other = denial(&path, "steward-ben");
+    other.verdict = blobs::Digest::of(b"another verdict").into();
+    let other = site_of(&Story::default(), &[signed(&other, "steward-ben")]);
+    assert_eq!(draft(&other, 0, "2026-03-02T11:00:00Z"), Ok(()));
+}
+
+#[test]
+fn only_who_may_review_may_deny_and_only_this_verdict() {
+    let path = path();
+    let check =
+        |denial: &Denial, by: &str| Denied::check(&signed(denial, by), &path.verdict, &path.site).map(drop);
+    assert_eq!(check(&denial(&path, "steward-ben"), "steward-ben"), Ok(()));
+    assert_eq!(check(&denial(&path, "steward-ben"), "mallory"), Err(Refusal::ApprovalSignature));
+    assert_eq!(check(&denial(&path, "root-rita"), "root-rita"), Err(Refusal::ApprovalSignature));
+    let mut other = denial(&path, "steward-ben");
+    other.challenge.0[0] ^= 1;
+    assert_eq!(check(&other, "steward-ben"), Err(Refusal::ApprovalBinding));
+    let mut reasons = denial(&path, "steward-ben");
+    reasons.reasons.clear();
+    assert_eq!(check(&reasons, "steward-ben"), Err(Refusal::StatementForm));
+}
+
+#[test]
+fn a_denial_counts_with_its_witnessed_leaf_only() {
+    let path = path();
+    let envelope = signed(&denial(&path, "steward-ana"), "steward-ana");
+    let decided = Story::default().decide();
+    let verify = |log: &LogStory, now: Timestamp| {
+        LoggedDenial::verify(&envelope, &log.proof(), &path.verdict, &path.site, false, now).map(drop)
+    };
+    let log = |event: Event| {
+        let mut log = LogStory::of(&decided, &envelope);
+        let leaf = release::file::leaf(event, &envelope, &key("steward-ana").public()).unwrap();
+        log.leaf = leaf.to_text().into_bytes();
+        log
+    };
+    assert_eq!(verify(&log(Event::Denial), verified_at()), Ok(()));
+    assert_eq!(verify(&log(Event::Release), verified_at()), Err(Refusal::LogInclusion));
+    assert_eq!(verify(&log(Event::Denial), time("2026-03-02T10:00:00Z")), Err(Refusal::LogTime));
+    let mut alone = log(Event::Denial);
+    alone.cosigners.clear();
+    assert_eq!(verify(&alone, verified_at()), Err(Refusal::LogWitnesses));
+}
+
+/// Whatever byte of a release file is changed, it is refused, but for hints, which nothing is decided by.
+#[test]
+fn no_byte_of_a_release_file_can_be_changed() {
+    let told = Story::default().tell();
+    let pinned = Pinned::new(told.pin);
+    let hints = hint_ranges(&told.bytes);
+    for at in (0..told.bytes.len()).step_by(61) {
+        let mut changed = told.bytes.clone();
+        changed[at] ^= 1;
+        let file = ReleaseFile::parse(&changed);
+        let verified = file.and_then(|file| file.verify(&pinned, verified_at(), GivenFiles::NotGiven));
+        let hint = hints.iter().any(|range| range.contains(&at));
+        assert!(verified.is_err() || hint, "byte {at} of {}", told.bytes.len());
+    }
+}
+
+fn hint_ranges(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let text = std::str::from_utf8(bytes).unwrap();
+    text.match_indices("\"keyid\":\"").map(|(at, key)| at + key.len()..at + key.len() + 64).collect()
+}
