@@ -73,7 +73,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The clone has not been polled ready; the one that has must be called (tower's documentation of Service).
-        let ready = std::mem::replace(&mut self.inner, self.inner.clone());
+        let next = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, next);
         let mut this = Self { inner: ready, calls: self.calls.clone() };
         Box::pin(REQUEST_ID.scope(new_id(), async move {
             let mut response = match this.answer(request).await {
@@ -90,7 +91,8 @@ where
 
 impl<S> CallService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+    S::Future: Send,
 {
     async fn answer(&mut self, request: Request<Body>) -> Result<Response<Body>, Refused> {
         let principal = request.extensions().get::<Principal>().ok_or(Refused::Certificate)?;

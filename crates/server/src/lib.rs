@@ -15,6 +15,7 @@ mod limits;
 mod listener;
 mod principal;
 mod serve;
+mod site_files;
 mod tls;
 pub mod unix;
 
@@ -23,4 +24,5 @@ pub use limits::Limits;
 pub use listener::{BindError, Listener};
 pub use principal::{Principal, PrincipalError, Role, principal};
 pub use serve::{Gate, ServeError, serve, stopped};
+pub use site_files::site_files;
 pub use tls::{Tls, TlsError};
