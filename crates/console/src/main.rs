@@ -1,3 +1,187 @@
-//! The room that faces stewards and witnesses.
+//! The room that faces stewards and witnesses: `console --config FILE`.
+//!
+//! It keeps sealed packets that it cannot open, takes approvals and denials to the signer, the signer's checkpoints to
+//! the witnesses, and what the log says back to the enclave. Whoever takes it over can stall and hide; they cannot read
+//! what is under review, forge or alter an approval, or swallow a denial unnoticed.
 
-fn main() {}
+mod configuration;
+mod desk;
+mod link;
+mod service;
+mod signing;
+mod store;
+mod witness;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::internal::console_enclave_service_server::ConsoleEnclaveServiceServer;
+use api::v1::review_service_server::ReviewServiceServer;
+use blobs::BlobStore;
+use daemon::{Journal, Look, SiteWatch};
+use release::site::SeenVersions;
+use server::{Limits, Listener, Principal, Refused, Role};
+use tonic::service::Routes;
+
+use configuration::Configuration;
+use link::Link;
+use service::Reviews;
+use signing::Signing;
+use store::{Standing, Store};
+
+const JOURNAL: Journal = Journal::new("console");
+
+/// How often the site directory is looked at: a revocation acts within this time.
+const SITE_LOOK: Duration = Duration::from_secs(1);
+
+/// How often reviews that nobody decided are looked for.
+const EXPIRY_LOOK: Duration = Duration::from_secs(60);
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [flag, path] = &arguments[..] else {
+        eprintln!("usage: console --config FILE");
+        return ExitCode::from(2);
+    };
+    if flag != "--config" {
+        eprintln!("usage: console --config FILE");
+        return ExitCode::from(2);
+    }
+    match start(&PathBuf::from(path)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            JOURNAL.error("ended").own_error(&error).write();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(path: &std::path::Path) -> Result<(), Failed> {
+    let configuration: Configuration = daemon::load(path)?;
+    if configuration.die_with_parent {
+        daemon::die_with_parent()?;
+    }
+    tokio::runtime::Runtime::new()?.block_on(run(configuration))
+}
+
+async fn run(configuration: Configuration) -> Result<(), Failed> {
+    let state = &configuration.state_directory;
+    let store = Arc::new(Store::open(&state.join("reviews.db"))?);
+    let packets = BlobStore::open(state.join("packets"), 0o600)?;
+    let seen = store.seen()?.map(|bytes| SeenVersions::from_bytes(&bytes)).transpose()?;
+    let site = Arc::new(SiteWatch::new(&configuration.site_directory, configuration.site_pin, seen));
+    look_at_site(&site, &store)?;
+    let signer_user = daemon::user_id(&configuration.signer_user)?;
+    let witnesses = configuration.witnesses.clone();
+    let signing = Signing::new(store.clone(), &configuration.signer_socket, signer_user, witnesses, JOURNAL);
+    let signing = Arc::new(signing);
+    let link = Link {
+        store: store.clone(),
+        site: site.clone(),
+        packets: packets.clone(),
+        laid: BlobStore::open(&configuration.packets_directory, 0o640)?,
+        packet_bytes: configuration.packet_bytes,
+        signing: signing.clone(),
+        journal: JOURNAL,
+    };
+    let reviews = Reviews {
+        store: store.clone(),
+        site: site.clone(),
+        site_directory: configuration.site_directory.clone(),
+        packets: packets.clone(),
+        signing: signing.clone(),
+        journal: JOURNAL,
+    };
+    let enclave_user = daemon::user_id(&configuration.enclave_user)?;
+    let socket = server::unix::Socket::bind(&configuration.enclave_socket, enclave_user, JOURNAL)?;
+    let listener =
+        Listener::bind(configuration.listen, &configuration.tls, Limits::default(), JOURNAL).await?;
+    tokio::spawn(watch_site(site.clone(), store.clone()));
+    tokio::spawn(expire(store, packets));
+    tokio::spawn(async move { signing.run().await });
+    JOURNAL.info("ready").write();
+    serve(listener, socket, link, reviews, gate(site)).await
+}
+
+async fn serve(
+    listener: Listener,
+    socket: server::unix::Socket,
+    link: Link,
+    reviews: Reviews,
+    gate: server::Gate,
+) -> Result<(), Failed> {
+    let stop = || async {
+        let _ = server::stopped().await;
+    };
+    let for_enclave = ConsoleEnclaveServiceServer::new(link)
+        .max_decoding_message_size(api::MESSAGE_LIMIT)
+        // A release file can be larger than what people may send.
+        .max_encoding_message_size(release::file::RELEASE_FILE_LIMIT + 4096);
+    let for_stewards = ReviewServiceServer::new(reviews)
+        .max_decoding_message_size(api::MESSAGE_LIMIT)
+        .max_encoding_message_size(release::file::RELEASE_FILE_LIMIT + 4096);
+    let enclave = server::unix::serve(socket, Routes::new(for_enclave), stop());
+    let stewards = server::serve(listener, gate, Routes::new(for_stewards), stop());
+    let (enclave, stewards) = tokio::join!(enclave, stewards);
+    enclave?;
+    Ok(stewards?)
+}
+
+/// Stewards only, and none that is revoked; asked before every call.
+fn gate(site: Arc<SiteWatch>) -> server::Gate {
+    Arc::new(move |principal: &Principal| {
+        let site = site.current().ok_or(Refused::Site)?;
+        let revocation = site.revocation();
+        let revoked =
+            revocation.people.contains(&principal.id) || revocation.certificates.contains(&principal.serial);
+        let known = site.roles().people.contains_key(&principal.id);
+        if principal.role == Role::Steward && known && !revoked { Ok(()) } else { Err(Refused::Role) }
+    })
+}
+
+/// Loads the site if it has changed; a site that is not accepted leaves the one before in force.
+fn look_at_site(site: &SiteWatch, store: &Store) -> Result<(), Failed> {
+    match site.look(desk::now()) {
+        Look::Same => {}
+        Look::Newer(seen) => {
+            store.set_seen(&seen.to_bytes())?;
+            JOURNAL.info("site in force").write();
+        }
+        Look::NotAccepted(error) => JOURNAL.warning("site not accepted").own_error(&error).write(),
+    }
+    Ok(())
+}
+
+async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>) {
+    loop {
+        tokio::time::sleep(SITE_LOOK).await;
+        if let Err(error) = look_at_site(&site, &store) {
+            JOURNAL.error("the store cannot be written").own_error(&error).write();
+        }
+    }
+}
+
+/// Ends reviews that nobody decided, and removes their packets.
+async fn expire(store: Arc<Store>, packets: BlobStore) {
+    loop {
+        let now = daemon::now_seconds();
+        for standing in [Standing::Open, Standing::Blocked] {
+            for review in store.standing(standing).unwrap_or_default() {
+                if review.expires_at > now {
+                    continue;
+                }
+                // A crash between the two leaves a packet that the next look removes.
+                if let Ok(Some(statements)) = store.statements(&review.verdict)
+                    && packets.remove(statements.packet).is_ok()
+                {
+                    let _ = store.set_standing(&review.verdict, Standing::Expired);
+                }
+            }
+        }
+        tokio::time::sleep(EXPIRY_LOOK).await;
+    }
+}

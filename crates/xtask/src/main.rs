@@ -1,3 +1,46 @@
-//! Development commands.
+//! Development commands: `cargo xtask build|demo|test|lint`.
+//!
+//! No dependencies, so that the first command a newcomer types starts at once.
 
-fn main() {}
+mod build;
+mod lint;
+mod run;
+mod suites;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
+cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
+cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks
+cargo xtask lint                   formatting, clippy, licences and sources";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.split_first() {
+        Some((&"build", [])) => build::programs().map(|_| ()),
+        Some((&"demo", rest)) => demo(rest),
+        Some((&"test", rest)) => suites::run(rest),
+        Some((&"lint", [])) => lint::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("xtask: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &[&str]) -> Result<(), String> {
+    let programs = build::programs()?;
+    // Replaced by the demo, so that Ctrl-C reaches it and nothing else.
+    let error = std::os::unix::process::CommandExt::exec(
+        std::process::Command::new(programs.join("databox")).arg("demo").args(arguments),
+    );
+    Err(format!("the demo did not start: {error}"))
+}

@@ -1,1 +1,175 @@
-//! Starts a whole throw-away box for tests.
+//! Starts a whole throw-away box for tests: the real programs, real sockets, real files, in one temporary directory.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use databox::failure::Failure;
+use databox::job::{Bench, state};
+use databox::release_files::Shelf;
+use databox::review::Desk;
+use databox::throwaway::{Endpoints, Throwaway};
+use lifecycle::State;
+
+/// How long a test waits for one thing before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running box with the dataset `hie`, the runtime `host-python` and a grant for the project `hie`.
+pub struct TestBox {
+    /// The box.
+    pub stage: Throwaway,
+    // Dropped after the box, so that no room finds its files gone.
+    scratch: tempfile::TempDir,
+}
+
+/// Where `cargo xtask build` put the programs.
+pub fn programs() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let directory = target.join("databox/bin");
+    assert!(directory.join("databox").is_file(), "the programs are not built: run `cargo xtask build` first");
+    directory
+}
+
+/// A small dataset in the place of the real one: so many people, two rows each, with the columns that tests need.
+/// Every row has text that stands nowhere else, so that a copied row is known when it is seen.
+pub fn small_data(people: usize) -> String {
+    let mut text = String::from("zper,plan,visits,note\n");
+    for person in 0..people {
+        for year in 0..2 {
+            let plan = ["free", "shared", "deductible"][person % 3];
+            let mixed = (person * 2 + year) as u64 * 0x9e37_79b9_7f4a_7c15;
+            text += &format!("{},{plan},{},patient-{mixed:016x}-record\n", 100_000 + person, mixed % 7);
+        }
+    }
+    text
+}
+
+impl TestBox {
+    /// Starts a box on small data.
+    pub fn start() -> Self {
+        Self::with_data(&small_data(300), "zper", &["plan"])
+    }
+
+    /// Starts a box on this CSV text.
+    pub fn with_data(csv: &str, unit: &str, categories: &[&str]) -> Self {
+        Self::try_start(csv, unit, categories)
+            .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
+    }
+
+    fn try_start(csv: &str, unit: &str, categories: &[&str]) -> Result<Self, Failure> {
+        databox::programs::are_in(programs());
+        let scratch =
+            tempfile::Builder::new().prefix("databox-test-").tempdir().expect("a temporary directory");
+        // Jobs run as users of their own when the box runs as root: they must be able to pass through.
+        std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711)).expect("own directory");
+        let mut stage = Throwaway::make(scratch.path(), Endpoints::free()?)?;
+        stage.start()?;
+        let data = scratch.path().join("data");
+        std::fs::create_dir(&data).expect("a new directory");
+        std::fs::write(data.join("hie.csv"), csv).expect("a new file");
+        stage.add_dataset("hie", &data, unit, categories)?;
+        stage.add_runtime()?;
+        stage.add_grant()?;
+        Ok(Self { stage, scratch })
+    }
+
+    /// The directory of this test.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Writes a bundle: `databox.toml` and files beside it.
+    pub fn bundle(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let directory = self.scratch.path().join("bundles").join(name);
+        std::fs::create_dir_all(&directory).expect("a new directory");
+        for (file, text) in files {
+            std::fs::write(directory.join(file), text).expect("a new file");
+        }
+        directory
+    }
+
+    /// Submits a bundle as this researcher and waits until it has ended or is in review.
+    pub async fn run_job(&self, researcher: &str, bundle: &Path) -> api::v1::Job {
+        let bench = self.bench(researcher).await;
+        let prepared =
+            bench.prepare(bundle).await.unwrap_or_else(|failure| panic!("not prepared: {failure}"));
+        let submitted =
+            bench.submit(&prepared).await.unwrap_or_else(|failure| panic!("not submitted: {failure}"));
+        let job = bench.wait(&submitted.job, &[State::InReview], PATIENCE).await;
+        job.unwrap_or_else(|failure| panic!("not ended: {failure}"))
+    }
+
+    /// A researcher's connection.
+    pub async fn bench(&self, researcher: &str) -> Bench {
+        let bench = Bench::connect(self.stage.profile(researcher)).await;
+        bench.unwrap_or_else(|failure| panic!("{researcher} cannot connect: {failure}"))
+    }
+
+    /// A steward's connection.
+    pub async fn desk(&self, steward: &str) -> Desk {
+        let desk = Desk::connect(self.stage.profile(steward)).await;
+        desk.unwrap_or_else(|failure| panic!("{steward} cannot connect: {failure}"))
+    }
+
+    /// A recipient's shelf.
+    pub async fn shelf(&self, researcher: &str) -> Shelf {
+        let channel = self.bench(researcher).await.channel();
+        Shelf::new(self.stage.profile(researcher), channel)
+    }
+
+    /// Has a steward open and approve the review of a job.
+    pub async fn approve(&self, steward: &str) {
+        let mut desk = self.desk(steward).await;
+        let review = databox::demo::open_review(&mut desk)
+            .await
+            .unwrap_or_else(|failure| panic!("no review: {failure}"));
+        let opened = desk.open(&review).await.unwrap_or_else(|failure| panic!("not opened: {failure}"));
+        desk.approve(&opened).await.unwrap_or_else(|failure| panic!("not approved: {failure}"));
+    }
+
+    /// Waits until a job is in this state or has ended, and gives the state.
+    pub async fn wait(&self, researcher: &str, job: &str, until: State) -> State {
+        let bench = self.bench(researcher).await;
+        let found = bench
+            .wait(job, &[until], PATIENCE)
+            .await
+            .unwrap_or_else(|failure| panic!("not reached: {failure}"));
+        state(&found)
+    }
+}
+
+/// The manifest of a bundle that runs `job.py` and declares these outputs.
+pub fn manifest(outputs: &str) -> String {
+    format!(
+        r#"[job]
+name = "test"
+project = "hie"
+runtime = "host-python"
+command = ["python3", "job.py"]
+purpose = "A test of the box"
+
+[data.hie]
+snapshot = "latest"
+
+[limits]
+cpus = 1
+memory = "1GiB"
+time = "30s"
+
+{outputs}
+"#
+    )
+}
+
+/// Declares one metrics file with one name.
+pub const ONE_METRIC: &str = r#"[[output]]
+path = "metrics.json"
+kind = "metrics"
+names = ["value"]
+"#;
+
+/// Python that writes one metric. `VALUE` is an expression.
+pub fn write_metric(value: &str) -> String {
+    format!("import json\njson.dump({{\"value\": {value}}}, open(\"/out/metrics.json\", \"w\"))\n")
+}

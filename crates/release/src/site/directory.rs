@@ -70,7 +70,7 @@ pub fn file_name(envelope: &Envelope) -> Result<PathBuf, Refusal> {
 }
 
 /// Reads every file below a site directory. Files whose name begins with a dot are being written, and passed over.
-pub(super) fn read(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, SiteError> {
+pub fn read_files(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, SiteError> {
     let mut files = Vec::new();
     read_below(directory, Path::new(""), &mut files)?;
     Ok(files)

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use blobs::Digest;
 
-pub use directory::file_name;
+pub use directory::{file_name, read_files};
 pub(crate) use roles::next as next_roles;
 pub use seen::{RevokedThings, SeenStatement, SeenVersions};
 pub(crate) use statements::check_revocation;
@@ -165,7 +165,7 @@ impl Site {
     ///
     /// `pin` is the payload digest of version 1 of the roles.
     pub fn load(directory: &Path, pin: &Digest, now: Timestamp) -> Result<Self, SiteError> {
-        Self::from_files(directory::read(directory)?, pin, now)
+        Self::from_files(directory::read_files(directory)?, pin, now)
     }
 
     /// The same from memory: pairs of path below the site directory, and content.

@@ -1,0 +1,169 @@
+//! The enclave's stream: verdicts come in, releases and denials that are in the log go back.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::internal::console_enclave_service_server::ConsoleEnclaveService;
+use api::internal::{
+    ExchangeRequest, ExchangeResponse, VerdictReady, VerdictTaken, exchange_request, exchange_response,
+};
+use blobs::BlobStore;
+use daemon::{Journal, SiteWatch};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::desk;
+use crate::signing::Signing;
+use crate::store::{NewReview, Store};
+
+/// How often what the enclave has not acknowledged is sent again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The console's side of the enclave's stream.
+#[derive(Clone)]
+pub struct Link {
+    /// Reviews.
+    pub store: Arc<Store>,
+    /// The site.
+    pub site: Arc<SiteWatch>,
+    /// The console's own copies of sealed packets.
+    pub packets: BlobStore,
+    /// Where the enclave lays them.
+    pub laid: BlobStore,
+    /// Largest packet taken, in bytes.
+    pub packet_bytes: u64,
+    /// What drives decisions into the log.
+    pub signing: Arc<Signing>,
+    /// Log lines.
+    pub journal: Journal,
+}
+
+/// A verdict that is not taken in.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error("there is no site in force")]
+    NoSite,
+    #[error("the verdict is refused: {0}")]
+    Refused(#[from] release::refusal::Refusal),
+    #[error("the packet is not there or not the one that the verdict names")]
+    Packet(#[from] blobs::StoreError),
+    #[error("the store cannot be written")]
+    Store(#[from] rusqlite::Error),
+}
+
+impl Link {
+    /// Takes a verdict in: checks it, copies the packet and hashes the copy, makes both durable.
+    fn take(&self, ready: &VerdictReady) -> Result<blobs::Digest, NotTaken> {
+        let site = self.site.current().ok_or(NotTaken::NoSite)?;
+        let judged = desk::verdict(&ready.request, &ready.verdict, &site)?;
+        let verdict = judged.verdict();
+        let packet = verdict.packet.sha256;
+        if !self.packets.contains(packet) {
+            let laid = File::open(self.laid.path(packet)).map_err(blobs::StoreError::Io)?;
+            self.packets.copy_in(laid, Some(packet), self.packet_bytes)?;
+        }
+        // A crash here leaves a packet without a review; the enclave sends the verdict again and finds the copy.
+        let digest = judged.payload_digest();
+        self.store.add_review(&NewReview {
+            verdict: digest,
+            verdict_envelope: &ready.verdict,
+            request_envelope: &ready.request,
+            packet,
+            passed: judged.passed(),
+            reviewers: verdict.reviewers.iter().map(|reviewer| reviewer.steward.to_string()).collect(),
+            received_at: daemon::now_seconds(),
+            expires_at: verdict.expires.seconds(),
+        })?;
+        Ok(digest)
+    }
+
+    fn handle(&self, message: exchange_request::Message) -> Option<exchange_response::Message> {
+        match message {
+            exchange_request::Message::Ready(_) => None,
+            exchange_request::Message::Verdict(ready) => match self.take(&ready) {
+                Ok(verdict) => {
+                    self.journal.info("verdict taken").digest("verdict", verdict.as_bytes()).write();
+                    let verdict_sha256 = verdict.as_bytes().to_vec().into();
+                    Some(exchange_response::Message::VerdictTaken(VerdictTaken { verdict_sha256 }))
+                }
+                Err(error) => {
+                    self.journal.warning("verdict not taken").own_error(&error).write();
+                    None
+                }
+            },
+            exchange_request::Message::OutcomeTaken(taken) => {
+                if let Ok(verdict) = api::digest("verdict_sha256", &taken.verdict_sha256) {
+                    self.outcome_taken(&verdict);
+                }
+                None
+            }
+        }
+    }
+
+    fn outcome_taken(&self, verdict: &blobs::Digest) {
+        let done = self.store.taken(verdict).and_then(|()| self.store.statements(verdict));
+        match done {
+            // Nothing is kept of a packet once its review is decided.
+            Ok(Some(statements)) => drop(self.packets.remove(statements.packet)),
+            Ok(None) => {}
+            Err(error) => self.journal.error("the store cannot be written").own_error(&error).write(),
+        }
+    }
+
+    async fn serve(
+        self,
+        mut from: Streaming<ExchangeRequest>,
+        to: mpsc::Sender<Result<ExchangeResponse, Status>>,
+    ) {
+        let mut again = tokio::time::interval(AGAIN);
+        loop {
+            let finished = self.signing.finished.notified();
+            tokio::select! {
+                received = from.message() => {
+                    let Ok(Some(ExchangeRequest { message: Some(message) })) = received else { return };
+                    let link = self.clone();
+                    let answer = tokio::task::spawn_blocking(move || link.handle(message)).await.ok().flatten();
+                    if let Some(answer) = answer
+                        && to.send(Ok(ExchangeResponse { message: Some(answer) })).await.is_err()
+                    {
+                        return;
+                    }
+                }
+                () = finished => if !self.send_finished(&to).await { return },
+                _ = again.tick() => if !self.send_finished(&to).await { return },
+            }
+        }
+    }
+
+    /// Sends what the enclave has not acknowledged; false once the stream is gone.
+    async fn send_finished(&self, to: &mpsc::Sender<Result<ExchangeResponse, Status>>) -> bool {
+        for finished in self.store.not_taken().unwrap_or_default() {
+            let message = if finished.is_release {
+                exchange_response::Message::ReleaseFile(finished.file.into())
+            } else {
+                exchange_response::Message::DenialFile(finished.file.into())
+            };
+            if to.send(Ok(ExchangeResponse { message: Some(message) })).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+#[tonic::async_trait]
+impl ConsoleEnclaveService for Link {
+    type ExchangeStream = ReceiverStream<Result<ExchangeResponse, Status>>;
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<ExchangeRequest>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        self.journal.info("the enclave is connected").write();
+        let (to, answers) = mpsc::channel(16);
+        tokio::spawn(self.clone().serve(request.into_inner(), to));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}

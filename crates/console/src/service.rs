@@ -1,0 +1,263 @@
+//! What stewards call: lists of ids, states and ages; signed statements; sealed packets; decisions.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::v1::review_service_server::ReviewService;
+use api::v1::{
+    GetReviewRequest, GetReviewResponse, GetReviewSiteRequest, GetReviewSiteResponse, ListReviewsRequest,
+    ListReviewsResponse, ReadPacketRequest, ReadPacketResponse, Review, ReviewState, SubmitDecisionRequest,
+    SubmitDecisionResponse,
+};
+use blobs::{BlobStore, Digest};
+use daemon::{Journal, SiteWatch};
+use release::envelope::Envelope;
+use release::value::Name;
+use server::{Refused, principal};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::desk::{self, NotTaken};
+use crate::signing::Signing;
+use crate::store::{self, Standing, Store};
+
+/// How long a steward's call waits until a denial is a witnessed leaf, or a last approval a release.
+const WITNESS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Most reviews on one page.
+const PAGE: u32 = 100;
+
+/// The stewards' service.
+#[derive(Clone)]
+pub struct Reviews {
+    /// Reviews.
+    pub store: Arc<Store>,
+    /// The site.
+    pub site: Arc<SiteWatch>,
+    /// The site directory, whose files are handed out as they are.
+    pub site_directory: std::path::PathBuf,
+    /// Sealed packets.
+    pub packets: BlobStore,
+    /// What drives decisions into the log.
+    pub signing: Arc<Signing>,
+    /// Log lines.
+    pub journal: Journal,
+}
+
+type Streamed<T> = ReceiverStream<Result<T, Status>>;
+
+impl Reviews {
+    fn store_failed(&self, error: &rusqlite::Error) -> Refused {
+        self.journal.error("the store cannot be read or written").own_error(error).write();
+        Refused::Box
+    }
+
+    fn find(&self, review: &str, steward: &Name) -> Result<store::Review, Refused> {
+        let verdict: Digest = review.parse().map_err(|_| Refused::Malformed("review"))?;
+        let found =
+            self.store.review_of(&verdict, steward.as_str()).map_err(|error| self.store_failed(&error))?;
+        // Not yours and not there look the same.
+        found.ok_or(Refused::NotFound)
+    }
+
+    fn statements(&self, verdict: &Digest) -> Result<store::Statements, Refused> {
+        self.store.statements(verdict).map_err(|error| self.store_failed(&error))?.ok_or(Refused::NotFound)
+    }
+
+    fn wire(&self, review: &store::Review) -> Review {
+        let state = match review.standing {
+            Standing::Open => ReviewState::Open,
+            Standing::Blocked => ReviewState::Blocked,
+            Standing::Signing | Standing::Denying => ReviewState::Signing,
+            Standing::Released => ReviewState::Released,
+            Standing::Denied => ReviewState::Denied,
+            Standing::Expired => ReviewState::Expired,
+        };
+        let age = u64::try_from(daemon::now_seconds() - review.received_at).unwrap_or(0);
+        Review {
+            review: review.verdict.to_string(),
+            state: state.into(),
+            approvals: review.approvals,
+            needed: self.needed(&review.verdict).unwrap_or(0),
+            age_minutes: age / 60,
+        }
+    }
+
+    fn needed(&self, verdict: &Digest) -> Option<u32> {
+        let site = self.site.current()?;
+        let statements = self.store.statements(verdict).ok()??;
+        let judged = desk::verdict(&statements.request, &statements.verdict, &site).ok()?;
+        Some(desk::needed(&judged, &site))
+    }
+
+    /// Takes a decision in, durably, and says which verdict it is about and whether the log is to have it now.
+    fn take(&self, decision: &[u8], caller: &Name) -> Result<(Digest, Standing), Refused> {
+        let envelope = Envelope::parse(decision).map_err(|error| Refused::Statement(error.refusal()))?;
+        let verdict = desk::verdict_of(&envelope).map_err(refused)?;
+        let review = self.find(&verdict.to_string(), caller)?;
+        if matches!(review.standing, Standing::Released | Standing::Denied) {
+            return Ok((verdict, review.standing));
+        }
+        let checked = desk::check(&envelope, &self.statements(&verdict)?, &self.site).map_err(refused)?;
+        if &checked.steward != caller {
+            return Err(Refused::Requester);
+        }
+        // A review that is being denied stays so, whatever comes in beside.
+        let then = if review.standing == Standing::Denying { Standing::Denying } else { checked.then };
+        self.store
+            .add_decision(
+                &verdict,
+                caller.as_str(),
+                checked.is_approval,
+                decision,
+                daemon::now_seconds(),
+                then,
+            )
+            .map_err(|error| self.store_failed(&error))?;
+        self.journal.info("decision taken").digest("verdict", verdict.as_bytes()).write();
+        Ok((verdict, then))
+    }
+
+    /// Waits until the log has decided about a verdict, for as long as a steward may be kept waiting.
+    async fn wait_for_the_log(&self, verdict: &Digest) -> Result<Option<store::Finished>, Refused> {
+        let deadline = tokio::time::Instant::now() + WITNESS_PATIENCE;
+        loop {
+            let finished = self.signing.finished.notified();
+            if let Some(found) = self.store.finished(verdict).map_err(|error| self.store_failed(&error))? {
+                return Ok(Some(found));
+            }
+            let step = tokio::time::Instant::now() + Duration::from_millis(200);
+            tokio::select! {
+                () = finished => {}
+                () = tokio::time::sleep_until(step.min(deadline)) => {}
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn refused(error: NotTaken) -> Refused {
+    match error {
+        NotTaken::Rule(refusal) => Refused::Statement(refusal),
+        NotTaken::NoSite => Refused::Site,
+        NotTaken::Kind => Refused::Malformed("decision"),
+    }
+}
+
+#[tonic::async_trait]
+impl ReviewService for Reviews {
+    async fn list_reviews(
+        &self,
+        request: Request<ListReviewsRequest>,
+    ) -> Result<Response<ListReviewsResponse>, Status> {
+        let caller = principal(&request)?.id;
+        let asked = request.into_inner();
+        let size = if asked.page_size == 0 { 50 } else { asked.page_size.min(PAGE) };
+        let skip = match asked.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| Refused::Malformed("page_token"))?,
+        };
+        let found =
+            self.store.reviews_of(caller.as_str(), skip, size).map_err(|error| self.store_failed(&error))?;
+        let more = found.len() == size as usize;
+        let next_page_token = if more { (skip + i64::from(size)).to_string() } else { String::new() };
+        let reviews = found.iter().map(|review| self.wire(review)).collect();
+        Ok(Response::new(ListReviewsResponse { reviews, next_page_token }))
+    }
+
+    async fn get_review(
+        &self,
+        request: Request<GetReviewRequest>,
+    ) -> Result<Response<GetReviewResponse>, Status> {
+        let caller = principal(&request)?.id;
+        let review = self.find(&request.get_ref().review, &caller)?;
+        let statements = self.statements(&review.verdict)?;
+        Ok(Response::new(GetReviewResponse {
+            review: Some(self.wire(&review)),
+            verdict: statements.verdict.into(),
+            request: statements.request.into(),
+            decisions: statements.decisions.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    type ReadPacketStream = Streamed<ReadPacketResponse>;
+
+    async fn read_packet(
+        &self,
+        request: Request<ReadPacketRequest>,
+    ) -> Result<Response<Self::ReadPacketStream>, Status> {
+        let caller = principal(&request)?.id;
+        let asked = request.into_inner();
+        let review = self.find(&asked.review, &caller)?;
+        let packet = self.statements(&review.verdict)?.packet;
+        let mut file = self.packets.open_blob(packet).map_err(|_| Refused::NotFound)?;
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(asked.offset)).map_err(|_| Refused::Box)?;
+        self.journal.info("packet read").digest("verdict", review.verdict.as_bytes()).write();
+        let (to, answers) = mpsc::channel(2);
+        tokio::task::spawn_blocking(move || {
+            let mut chunk = vec![0; api::CHUNK_BYTES];
+            loop {
+                let part = match file.read(&mut chunk) {
+                    Ok(0) => return,
+                    Ok(read) => Ok(ReadPacketResponse { chunk: chunk[..read].to_vec().into() }),
+                    Err(_) => Err(Refused::Box.into()),
+                };
+                if to.blocking_send(part).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn submit_decision(
+        &self,
+        request: Request<SubmitDecisionRequest>,
+    ) -> Result<Response<SubmitDecisionResponse>, Status> {
+        let caller = principal(&request)?.id;
+        let (verdict, then) = self.take(&request.get_ref().decision, &caller)?;
+        self.signing.wanted.notify_one();
+        let finished = match then {
+            Standing::Open | Standing::Blocked | Standing::Expired => None,
+            Standing::Signing | Standing::Denying | Standing::Released | Standing::Denied => {
+                self.wait_for_the_log(&verdict).await?
+            }
+        };
+        if then == Standing::Denying && finished.is_none() {
+            // A denial counts once it is a leaf: nobody is told that it does before.
+            return Err(Refused::NotReady.into());
+        }
+        let review = self.find(&verdict.to_string(), &caller)?;
+        let mut response = SubmitDecisionResponse { review: Some(self.wire(&review)), ..Default::default() };
+        match finished {
+            Some(finished) if finished.is_release => response.release_file = finished.file.into(),
+            Some(finished) => response.denial_file = finished.file.into(),
+            None => {}
+        }
+        Ok(Response::new(response))
+    }
+
+    type GetReviewSiteStream = Streamed<GetReviewSiteResponse>;
+
+    async fn get_review_site(
+        &self,
+        request: Request<GetReviewSiteRequest>,
+    ) -> Result<Response<Self::GetReviewSiteStream>, Status> {
+        principal(&request)?;
+        let files = release::site::read_files(&self.site_directory).map_err(|_| Refused::Site)?;
+        let (to, answers) = mpsc::channel(16);
+        tokio::spawn(async move {
+            for (path, content) in files {
+                let path = path.to_string_lossy().into_owned();
+                if to.send(Ok(GetReviewSiteResponse { path, content: content.into() })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}

@@ -1,0 +1,232 @@
+//! Takes decisions to the signer and its checkpoint to the witnesses, again and again until the log has them.
+//!
+//! The console believes nobody here: the signer checks the evidence itself, the witnesses check the log, and the
+//! enclave checks the release. All that the console can do is stall.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobs::Digest;
+use daemon::Journal;
+use release::envelope::Envelope;
+use release::log::socket::{self, Answer, Appended, Cosign, Decision, Get, Message, SignerRefusal, Submit};
+use release::value::Count;
+use tokio::sync::Notify;
+
+use crate::store::{Finished, Standing, Store};
+use crate::witness;
+
+/// How long to wait before a decision is taken up again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How long the signer may take for one message.
+const SIGNER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a decision is not in the log yet.
+#[derive(Debug, thiserror::Error)]
+enum Stalled {
+    #[error("the store cannot be read or written")]
+    Store(#[from] rusqlite::Error),
+    #[error("what the store holds is not an envelope")]
+    Envelope,
+    #[error("the signer's socket cannot be used")]
+    Signer(#[source] socket::SocketError),
+    #[error("the signer's socket is not the signer's")]
+    Peer(#[source] daemon::PeerError),
+    #[error("the signer refused: {0}")]
+    Refused(SignerRefusal),
+    #[error("too few witnesses cosigned")]
+    Witnesses,
+    #[error("a task ended early")]
+    Task,
+}
+
+/// Drives decisions into the log.
+pub struct Signing {
+    store: Arc<Store>,
+    signer_socket: PathBuf,
+    signer_user: u32,
+    witnesses: Vec<String>,
+    journal: Journal,
+    /// Told when a decision is in.
+    pub wanted: Notify,
+    /// Told when the log has one.
+    pub finished: Notify,
+}
+
+impl Signing {
+    /// Nothing is done before [`Signing::run`].
+    pub fn new(
+        store: Arc<Store>,
+        socket: &Path,
+        user: u32,
+        witnesses: Vec<String>,
+        journal: Journal,
+    ) -> Self {
+        let (wanted, finished) = (Notify::new(), Notify::new());
+        Self {
+            store,
+            signer_socket: socket.to_owned(),
+            signer_user: user,
+            witnesses,
+            journal,
+            wanted,
+            finished,
+        }
+    }
+
+    /// Works until the process ends.
+    pub async fn run(&self) {
+        loop {
+            let waiting = self.work_once().await;
+            tokio::select! {
+                () = self.wanted.notified() => {}
+                () = tokio::time::sleep(if waiting { AGAIN } else { 30 * AGAIN }) => {}
+            }
+        }
+    }
+
+    /// Takes up every decision that the log does not have; true if one is left.
+    async fn work_once(&self) -> bool {
+        let mut left = false;
+        for (standing, approvals) in [(Standing::Denying, false), (Standing::Signing, true)] {
+            let reviews = match self.store.standing(standing) {
+                Ok(reviews) => reviews,
+                Err(error) => {
+                    self.journal.error("the store cannot be read").own_error(&error).write();
+                    return true;
+                }
+            };
+            for review in reviews {
+                left |= self.drive(&review.verdict, approvals).await;
+            }
+        }
+        left
+    }
+
+    async fn drive(&self, verdict: &Digest, approvals: bool) -> bool {
+        let stalled = match self.take_to_the_log(verdict, approvals).await {
+            Ok(()) => {
+                self.finished.notify_waiters();
+                return false;
+            }
+            Err(stalled) => stalled,
+        };
+        let refused = matches!(stalled, Stalled::Refused(_));
+        self.journal
+            .warning("a decision is not in the log")
+            .digest("verdict", verdict.as_bytes())
+            .own_error(&stalled)
+            .write();
+        if let Stalled::Refused(SignerRefusal::Rule(release::refusal::Refusal::Denied)) = stalled {
+            // A denial lies in the site directory or in the log: the stewards' consent is void.
+            let _ = self.store.set_standing(verdict, Standing::Denying);
+            return true;
+        }
+        if refused && approvals {
+            // Something has changed since the approvals: they stay, and a further one takes the review up again.
+            let _ = self.store.set_standing(verdict, Standing::Open);
+            self.finished.notify_waiters();
+            return false;
+        }
+        true
+    }
+
+    async fn take_to_the_log(&self, verdict: &Digest, approvals: bool) -> Result<(), Stalled> {
+        let mut answer = self.first_answer(verdict, approvals).await?;
+        for _ in 0..4 {
+            let appended = match answer {
+                Answer::Finished(finished) => {
+                    let is_release = finished.outcome == socket::Outcome::Release;
+                    let file = finished.file.into_bytes();
+                    return Ok(self.store.finish(&Finished { verdict: *verdict, is_release, file })?);
+                }
+                Answer::Refused(refusal) => return Err(Stalled::Refused(refusal)),
+                Answer::Appended(appended) => appended,
+            };
+            answer = self.witness(verdict, &appended).await?;
+        }
+        Err(Stalled::Witnesses)
+    }
+
+    async fn first_answer(&self, verdict: &Digest, approvals: bool) -> Result<Answer, Stalled> {
+        let statements = self.store.statements(verdict)?.ok_or(Stalled::Envelope)?;
+        let mut decisions = Vec::new();
+        for envelope in self.store.decisions(verdict, approvals)? {
+            decisions.push(Envelope::parse(&envelope).map_err(|_| Stalled::Envelope)?);
+        }
+        let decision = if approvals {
+            Decision::Approvals(decisions)
+        } else if let Some(denial) = decisions.into_iter().next() {
+            Decision::Denial(denial)
+        } else {
+            // The denial was laid into the site directory, where the signer reads it.
+            return self.ask(Message::Get(Get { verdict: *verdict, witnessed: Count(0) })).await;
+        };
+        self.ask(Message::Submit(Submit {
+            request: Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?,
+            verdict: Envelope::parse(&statements.verdict).map_err(|_| Stalled::Envelope)?,
+            decision,
+            witnessed: Count(0),
+        }))
+        .await
+    }
+
+    /// Takes a checkpoint to the witnesses and their cosignatures to the signer. A witness that is at another size
+    /// gets the proof from there.
+    async fn witness(&self, verdict: &Digest, appended: &Appended) -> Result<Answer, Stalled> {
+        let mut cosignatures = String::new();
+        let mut current = appended.clone();
+        for address in &self.witnesses {
+            match self.cosignature(verdict, address, &mut current).await {
+                Ok(lines) => cosignatures += &lines,
+                Err(error) => self.journal.warning("a witness gave no cosignature").own_error(&error).write(),
+            }
+        }
+        if cosignatures.is_empty() && !self.witnesses.is_empty() {
+            return Err(Stalled::Witnesses);
+        }
+        self.ask(Message::Cosign(Cosign { verdict: *verdict, size: current.size, cosignatures })).await
+    }
+
+    async fn cosignature(
+        &self,
+        verdict: &Digest,
+        address: &str,
+        current: &mut Appended,
+    ) -> Result<String, Stalled> {
+        for _ in 0..3 {
+            match witness::add_checkpoint(address, &current.add_checkpoint).await {
+                Ok(witness::Answer::Cosigned(lines)) => return Ok(lines),
+                Ok(witness::Answer::OtherSize(size)) => {
+                    let get = Message::Get(Get { verdict: *verdict, witnessed: Count(size) });
+                    match self.ask(get).await? {
+                        Answer::Appended(appended) => *current = appended,
+                        Answer::Refused(refusal) => return Err(Stalled::Refused(refusal)),
+                        Answer::Finished(_) => return Err(Stalled::Witnesses),
+                    }
+                }
+                Err(error) => {
+                    self.journal.warning("a witness did not cosign").own_error(&error).write();
+                    return Err(Stalled::Witnesses);
+                }
+            }
+        }
+        Err(Stalled::Witnesses)
+    }
+
+    async fn ask(&self, message: Message) -> Result<Answer, Stalled> {
+        let (socket, user) = (self.signer_socket.clone(), self.signer_user);
+        let asked = tokio::task::spawn_blocking(move || {
+            let broken = |error: std::io::Error| Stalled::Signer(error.into());
+            let mut stream = UnixStream::connect(&socket).map_err(broken)?;
+            daemon::check_peer(&stream, user).map_err(Stalled::Peer)?;
+            stream.set_read_timeout(Some(SIGNER_PATIENCE)).map_err(broken)?;
+            stream.set_write_timeout(Some(SIGNER_PATIENCE)).map_err(broken)?;
+            socket::ask(&mut stream, &message).map_err(Stalled::Signer)
+        });
+        asked.await.map_err(|_| Stalled::Task)?
+    }
+}

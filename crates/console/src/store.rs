@@ -1,0 +1,422 @@
+//! `reviews.db`: verdicts, decisions and what became of them. Whoever controls this file can hide a review or show an
+//! old one; they cannot read a packet, forge an approval or swallow a denial unnoticed, since a denial counts only as
+//! a witnessed leaf of the log and the steward's own tool waits for that proof.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use blobs::Digest;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// Where a review stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Approvals are awaited.
+    Open,
+    /// The policy blocked it.
+    Blocked,
+    /// Enough approvals are in; the signer and the witnesses are at work.
+    Signing,
+    /// A denial is in; the signer and the witnesses are at work.
+    Denying,
+    /// The release is a witnessed leaf.
+    Released,
+    /// The denial is a witnessed leaf.
+    Denied,
+    /// Nobody decided in time.
+    Expired,
+}
+
+impl Standing {
+    const WORDS: [(Self, &'static str); 7] = [
+        (Self::Open, "open"),
+        (Self::Blocked, "blocked"),
+        (Self::Signing, "signing"),
+        (Self::Denying, "denying"),
+        (Self::Released, "released"),
+        (Self::Denied, "denied"),
+        (Self::Expired, "expired"),
+    ];
+
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(standing, _)| *standing == self).map_or("", |(_, word)| word)
+    }
+
+    fn from_word(word: &str) -> rusqlite::Result<Self> {
+        let found = Self::WORDS.iter().find(|(_, own)| *own == word).map(|(standing, _)| *standing);
+        found.ok_or(rusqlite::Error::InvalidQuery)
+    }
+}
+
+/// One review.
+#[derive(Debug, Clone)]
+pub struct Review {
+    /// Payload digest of the verdict.
+    pub verdict: Digest,
+    /// Where it stands.
+    pub standing: Standing,
+    /// When the verdict came in, in seconds since 1970.
+    pub received_at: i64,
+    /// When the verdict expires, in seconds since 1970.
+    pub expires_at: i64,
+    /// Approvals taken in.
+    pub approvals: u32,
+}
+
+/// The statements of one review.
+#[derive(Debug, Clone)]
+pub struct Statements {
+    /// The verdict's envelope.
+    pub verdict: Vec<u8>,
+    /// The request's envelope.
+    pub request: Vec<u8>,
+    /// Digest of the sealed packet.
+    pub packet: Digest,
+    /// Approvals and denials, in the order in which they came.
+    pub decisions: Vec<Vec<u8>>,
+}
+
+/// A verdict that comes in.
+#[derive(Debug, Clone)]
+pub struct NewReview<'a> {
+    /// Payload digest of the verdict.
+    pub verdict: Digest,
+    /// The verdict's envelope.
+    pub verdict_envelope: &'a [u8],
+    /// The request's envelope.
+    pub request_envelope: &'a [u8],
+    /// Digest of the sealed packet.
+    pub packet: Digest,
+    /// False if the policy blocked it.
+    pub passed: bool,
+    /// The stewards whom the packet is sealed to.
+    pub reviewers: Vec<String>,
+    /// Now, in seconds since 1970.
+    pub received_at: i64,
+    /// When the verdict expires.
+    pub expires_at: i64,
+}
+
+/// What the log says about a verdict, for the enclave.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Payload digest of the verdict.
+    pub verdict: Digest,
+    /// True for a release, false for a denial.
+    pub is_release: bool,
+    /// The release file or denial file.
+    pub file: Vec<u8>,
+}
+
+/// The database, with one writer.
+#[derive(Debug)]
+pub struct Store(Mutex<Connection>);
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS reviews (
+        verdict BLOB PRIMARY KEY, verdict_envelope BLOB NOT NULL, request_envelope BLOB NOT NULL, packet BLOB NOT NULL,
+        standing TEXT NOT NULL, received_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        file BLOB, taken INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS reviewers (
+        verdict BLOB NOT NULL, steward TEXT NOT NULL, PRIMARY KEY (verdict, steward)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS decisions (
+        verdict BLOB NOT NULL, steward TEXT NOT NULL, is_approval INTEGER NOT NULL, envelope BLOB NOT NULL,
+        received_at INTEGER NOT NULL, PRIMARY KEY (verdict, steward, is_approval)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS seen (one INTEGER PRIMARY KEY CHECK (one = 1), versions BLOB NOT NULL) STRICT;
+    PRAGMA user_version = 1;
+";
+
+impl Store {
+    /// Opens or makes the database.
+    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What was acknowledged to a steward must survive a power cut.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        // A panic while the lock was held left a transaction that SQLite rolls back; the connection is sound.
+        work(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Takes a verdict in; a repeat changes nothing.
+    pub fn add_review(&self, review: &NewReview<'_>) -> rusqlite::Result<()> {
+        let standing = if review.passed { Standing::Open } else { Standing::Blocked };
+        self.with(|connection| {
+            let transaction = connection.transaction()?;
+            let added = transaction.execute(
+                "INSERT OR IGNORE INTO reviews (verdict, verdict_envelope, request_envelope, packet, standing,
+                 received_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    review.verdict.as_bytes(), review.verdict_envelope, review.request_envelope,
+                    review.packet.as_bytes(), standing.word(), review.received_at, review.expires_at
+                ],
+            )?;
+            if added == 1 {
+                for steward in &review.reviewers {
+                    transaction.execute(
+                        "INSERT INTO reviewers VALUES (?1, ?2)",
+                        params![review.verdict.as_bytes(), steward],
+                    )?;
+                }
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Reviews that are sealed to a steward, the newest first: at most `limit` after `skip`.
+    pub fn reviews_of(&self, steward: &str, skip: i64, limit: u32) -> rusqlite::Result<Vec<Review>> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "{REVIEW_COLUMNS} JOIN reviewers USING (verdict) WHERE steward = ?1
+                 ORDER BY received_at DESC, verdict LIMIT ?2 OFFSET ?3"
+            ))?;
+            let rows = statement.query_map(params![steward, limit, skip], review_of_row)?;
+            rows.collect()
+        })
+    }
+
+    /// One review, if it is sealed to this steward.
+    pub fn review_of(&self, verdict: &Digest, steward: &str) -> rusqlite::Result<Option<Review>> {
+        self.with(|connection| {
+            connection
+                .query_row(
+                    &format!(
+                        "{REVIEW_COLUMNS} JOIN reviewers USING (verdict) WHERE verdict = ?1 AND steward = ?2"
+                    ),
+                    params![verdict.as_bytes(), steward],
+                    review_of_row,
+                )
+                .optional()
+        })
+    }
+
+    /// Every review that stands so.
+    pub fn standing(&self, standing: Standing) -> rusqlite::Result<Vec<Review>> {
+        self.with(|connection| {
+            let mut statement =
+                connection.prepare_cached(&format!("{REVIEW_COLUMNS} WHERE standing = ?1"))?;
+            let rows = statement.query_map([standing.word()], review_of_row)?;
+            rows.collect()
+        })
+    }
+
+    /// The statements of a review.
+    pub fn statements(&self, verdict: &Digest) -> rusqlite::Result<Option<Statements>> {
+        self.with(|connection| {
+            let found = connection
+                .query_row(
+                    "SELECT verdict_envelope, request_envelope, packet FROM reviews WHERE verdict = ?1",
+                    [verdict.as_bytes()],
+                    |row| Ok((row.get(0)?, row.get(1)?, digest(row, 2)?)),
+                )
+                .optional()?;
+            let Some((verdict_envelope, request, packet)) = found else { return Ok(None) };
+            let decisions = decisions(connection, verdict, None)?;
+            Ok(Some(Statements { verdict: verdict_envelope, request, packet, decisions }))
+        })
+    }
+
+    /// The approvals of a verdict, or its denials.
+    pub fn decisions(&self, verdict: &Digest, approvals: bool) -> rusqlite::Result<Vec<Vec<u8>>> {
+        self.with(|connection| decisions(connection, verdict, Some(approvals)))
+    }
+
+    /// Takes a decision in and moves the review on; a repeat by the same steward keeps the first.
+    pub fn add_decision(
+        &self,
+        verdict: &Digest,
+        steward: &str,
+        is_approval: bool,
+        envelope: &[u8],
+        now: i64,
+        then: Standing,
+    ) -> rusqlite::Result<()> {
+        self.with(|connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "INSERT OR IGNORE INTO decisions VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![verdict.as_bytes(), steward, is_approval, envelope, now],
+            )?;
+            transaction.execute(
+                "UPDATE reviews SET standing = ?2 WHERE verdict = ?1 AND file IS NULL",
+                params![verdict.as_bytes(), then.word()],
+            )?;
+            transaction.commit()
+        })
+    }
+
+    /// Moves a review that the log has not decided.
+    pub fn set_standing(&self, verdict: &Digest, standing: Standing) -> rusqlite::Result<()> {
+        self.with(|connection| {
+            connection.execute(
+                "UPDATE reviews SET standing = ?2 WHERE verdict = ?1 AND file IS NULL",
+                params![verdict.as_bytes(), standing.word()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Keeps what the log says about a verdict. It is final.
+    pub fn finish(&self, finished: &Finished) -> rusqlite::Result<()> {
+        let standing = if finished.is_release { Standing::Released } else { Standing::Denied };
+        self.with(|connection| {
+            connection.execute(
+                "UPDATE reviews SET standing = ?2, file = ?3 WHERE verdict = ?1 AND file IS NULL",
+                params![finished.verdict.as_bytes(), standing.word(), finished.file],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// What the log says about a verdict, once it does.
+    pub fn finished(&self, verdict: &Digest) -> rusqlite::Result<Option<Finished>> {
+        self.with(|connection| {
+            connection
+                .query_row(
+                    "SELECT verdict, standing, file FROM reviews WHERE verdict = ?1 AND file IS NOT NULL",
+                    [verdict.as_bytes()],
+                    finished_of_row,
+                )
+                .optional()
+        })
+    }
+
+    /// What the enclave has not acknowledged yet.
+    pub fn not_taken(&self) -> rusqlite::Result<Vec<Finished>> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT verdict, standing, file FROM reviews WHERE file IS NOT NULL AND taken = 0",
+            )?;
+            let rows = statement.query_map([], finished_of_row)?;
+            rows.collect()
+        })
+    }
+
+    /// The enclave holds it.
+    pub fn taken(&self, verdict: &Digest) -> rusqlite::Result<()> {
+        self.with(|connection| {
+            connection
+                .execute("UPDATE reviews SET taken = 1 WHERE verdict = ?1", [verdict.as_bytes()])
+                .map(drop)
+        })
+    }
+
+    /// The highest versions of site statements ever seen, as bytes.
+    pub fn seen(&self) -> rusqlite::Result<Option<Vec<u8>>> {
+        self.with(|connection| {
+            connection.query_row("SELECT versions FROM seen", [], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Keeps them.
+    pub fn set_seen(&self, versions: &[u8]) -> rusqlite::Result<()> {
+        self.with(|connection| {
+            connection.execute("INSERT OR REPLACE INTO seen VALUES (1, ?1)", [versions]).map(drop)
+        })
+    }
+}
+
+const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
+    (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1) FROM reviews";
+
+fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    Ok(Digest::from_bytes(row.get(column)?))
+}
+
+fn review_of_row(row: &Row<'_>) -> rusqlite::Result<Review> {
+    Ok(Review {
+        verdict: digest(row, 0)?,
+        standing: Standing::from_word(&row.get::<_, String>(1)?)?,
+        received_at: row.get(2)?,
+        expires_at: row.get(3)?,
+        approvals: row.get(4)?,
+    })
+}
+
+fn finished_of_row(row: &Row<'_>) -> rusqlite::Result<Finished> {
+    let standing = Standing::from_word(&row.get::<_, String>(1)?)?;
+    Ok(Finished { verdict: digest(row, 0)?, is_release: standing == Standing::Released, file: row.get(2)? })
+}
+
+fn decisions(
+    connection: &Connection,
+    verdict: &Digest,
+    approvals: Option<bool>,
+) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT envelope FROM decisions WHERE verdict = ?1 AND (?2 IS NULL OR is_approval = ?2)
+         ORDER BY received_at, steward",
+    )?;
+    let rows = statement.query_map(params![verdict.as_bytes(), approvals], |row| row.get(0))?;
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("reviews.db")).unwrap();
+        (directory, store)
+    }
+
+    fn review(verdict: Digest) -> NewReview<'static> {
+        NewReview {
+            verdict,
+            verdict_envelope: b"verdict",
+            request_envelope: b"request",
+            packet: Digest::of(b"packet"),
+            passed: true,
+            reviewers: vec!["ana".to_owned(), "ben".to_owned()],
+            received_at: 100,
+            expires_at: 200,
+        }
+    }
+
+    #[test]
+    fn a_review_is_seen_by_those_it_is_sealed_to_and_by_nobody_else() {
+        let (_directory, store) = store();
+        let verdict = Digest::of(b"one");
+        store.add_review(&review(verdict)).unwrap();
+        store.add_review(&review(verdict)).unwrap();
+        assert_eq!(store.reviews_of("ana", 0, 10).unwrap().len(), 1);
+        assert!(store.reviews_of("eve", 0, 10).unwrap().is_empty());
+        assert!(store.review_of(&verdict, "eve").unwrap().is_none());
+        assert_eq!(store.review_of(&verdict, "ben").unwrap().unwrap().standing, Standing::Open);
+    }
+
+    #[test]
+    fn the_first_decision_of_a_steward_stays_and_is_counted_once() {
+        let (_directory, store) = store();
+        let verdict = Digest::of(b"one");
+        store.add_review(&review(verdict)).unwrap();
+        store.add_decision(&verdict, "ana", true, b"first", 1, Standing::Open).unwrap();
+        store.add_decision(&verdict, "ana", true, b"second", 2, Standing::Open).unwrap();
+        assert_eq!(store.decisions(&verdict, true).unwrap(), [b"first".to_vec()]);
+        assert_eq!(store.review_of(&verdict, "ana").unwrap().unwrap().approvals, 1);
+    }
+
+    #[test]
+    fn what_the_log_says_is_final_and_sent_until_taken() {
+        let (_directory, store) = store();
+        let verdict = Digest::of(b"one");
+        store.add_review(&review(verdict)).unwrap();
+        let release = Finished { verdict, is_release: true, file: b"release".to_vec() };
+        store.finish(&release).unwrap();
+        store.finish(&Finished { is_release: false, file: b"denial".to_vec(), ..release.clone() }).unwrap();
+        store.set_standing(&verdict, Standing::Open).unwrap();
+        let kept = store.not_taken().unwrap();
+        assert_eq!((kept.len(), kept[0].is_release, &kept[0].file[..]), (1, true, &b"release"[..]));
+        store.taken(&verdict).unwrap();
+        assert!(store.not_taken().unwrap().is_empty());
+        assert!(store.finished(&verdict).unwrap().is_some());
+    }
+}

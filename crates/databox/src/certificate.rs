@@ -1,0 +1,130 @@
+//! Transport certificates: the box's own authority, server certificates, and client certificates for people.
+//!
+//! They say who is at the other end of a connection, and nothing more: what counts is the signature of a key that
+//! roles or a grant name. The authority and servers have ECDSA P-256 keys, since some gRPC clients refuse an Ed25519
+//! server; people's keys are Ed25519. A person's certificate has exactly one URI name,
+//! `spiffe://<site>/<role>/<id>` (SPIFFE X.509-SVID), and is valid for 24 hours unless told otherwise.
+
+use std::path::Path;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
+    SanType,
+};
+use release::value::Name;
+
+use crate::failure::{Failure, file_failure, whole};
+use crate::home::Home;
+
+/// The role that a certificate is for. It must match the service called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CertificateRole {
+    /// May call the gateway.
+    Researcher,
+    /// May call the console.
+    Steward,
+    /// May read what auditors may read.
+    Auditor,
+}
+
+impl CertificateRole {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Researcher => "researcher",
+            Self::Steward => "steward",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+fn certificate_failure(error: rcgen::Error) -> Failure {
+    Failure::new("CERTIFICATE", whole(&error))
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+    blobs::write_new_file_durably(path, text.as_bytes(), mode).map_err(file_failure(path))
+}
+
+fn named(common_name: &str) -> DistinguishedName {
+    // Authority and leaf need different names: some clients take equal ones for a self-signed certificate.
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+/// Makes the authority of a new home.
+pub fn make_authority(home: &Home, site: &Name) -> Result<(), Failure> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(certificate_failure)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(&format!("{site} data box authority"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = validity(3650 * 24);
+    let certificate = params.self_signed(&key).map_err(certificate_failure)?;
+    write_new(&home.tls("ca", "key"), &key.serialize_pem(), 0o600)?;
+    write_new(&home.tls("ca", "pem"), &certificate.pem(), 0o644)
+}
+
+fn authority(home: &Home) -> Result<Issuer<'static, KeyPair>, Failure> {
+    let (key, certificate) = (home.tls("ca", "key"), home.tls("ca", "pem"));
+    let key_pem = std::fs::read_to_string(&key).map_err(file_failure(&key))?;
+    let certificate_pem = std::fs::read_to_string(&certificate).map_err(file_failure(&certificate))?;
+    let key = KeyPair::from_pem(&key_pem).map_err(certificate_failure)?;
+    Issuer::from_ca_cert_pem(&certificate_pem, key).map_err(certificate_failure)
+}
+
+/// Makes the server certificate of a room that listens on a network.
+pub fn make_server(home: &Home, room: &str, names: &[String]) -> Result<(), Failure> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(certificate_failure)?;
+    let mut params = CertificateParams::new(names.to_vec()).map_err(certificate_failure)?;
+    params.distinguished_name = named(&format!("data box {room}"));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    (params.not_before, params.not_after) = validity(365 * 24);
+    let certificate = params.signed_by(&key, &authority(home)?).map_err(certificate_failure)?;
+    write_new(&home.tls(room, "key"), &key.serialize_pem(), 0o600)?;
+    write_new(&home.tls(room, "pem"), &certificate.pem(), 0o644)
+}
+
+/// Makes a person's own transport key and a certificate request for it.
+pub fn make_request(key_path: &Path, request_path: &Path, id: &Name) -> Result<(), Failure> {
+    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(certificate_failure)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(id.as_str());
+    let request = params.serialize_request(&key).map_err(certificate_failure)?;
+    write_new(key_path, &key.serialize_pem(), 0o600)?;
+    write_new(request_path, &request.pem().map_err(certificate_failure)?, 0o644)
+}
+
+/// Issues a client certificate for a request. Everything but the public key comes from the operator.
+pub fn issue(
+    home: &Home,
+    site: &Name,
+    request_pem: &str,
+    role: CertificateRole,
+    id: &Name,
+    hours: i64,
+) -> Result<String, Failure> {
+    let request = CertificateSigningRequestParams::from_pem(request_pem).map_err(|_| {
+        Failure::new("CERTIFICATE_REQUEST", "the file is not a certificate request")
+            .hint("`databox key new` writes one, NAME.tls.csr, beside the keys")
+    })?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(&format!("{} {id}", role.word()));
+    let uri = format!("spiffe://{site}/{}/{id}", role.word());
+    params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().map_err(certificate_failure)?)];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    (params.not_before, params.not_after) = validity(hours);
+    let certificate =
+        params.signed_by(&request.public_key, &authority(home)?).map_err(certificate_failure)?;
+    Ok(certificate.pem())
+}
+
+fn validity(hours: i64) -> (time::OffsetDateTime, time::OffsetDateTime) {
+    let now = time::OffsetDateTime::from_unix_timestamp(daemon::now_seconds())
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    // Five minutes back, for clocks that are late.
+    (now - time::Duration::minutes(5), now + time::Duration::hours(hours))
+}

@@ -1,0 +1,236 @@
+//! `databox check`: what would leave, and at what price, found out at the researcher's desk by the code that the box
+//! runs. Rules that need the box's data do not run here.
+
+mod declared;
+mod stage;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
+use release::report::{DETAIL_LIMIT, OutputReport, Place, ScanReport, VIEWS};
+use release::rule::Rule;
+use release::statement::{DeclaredOutput, RuleResult};
+use release::value::Count;
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::wall::{self, Shown};
+
+/// The policy that is used if none is given.
+const STANDARD: &str = include_str!("../../../policies/egress/standard.toml");
+
+/// What `databox check` is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckArguments {
+    /// The bundle's manifest, databox.toml. An output without tensors, names or columns is judged as if what was
+    /// written had been declared, and its names are charged too.
+    #[arg(long)]
+    pub manifest: PathBuf,
+    /// The directory that the job wrote to.
+    #[arg(long)]
+    pub outputs: PathBuf,
+    /// Data to search for copies in.
+    #[arg(long)]
+    pub private: Option<PathBuf>,
+    /// The egress policy; without it the standard one.
+    #[arg(long)]
+    pub policy: Option<PathBuf>,
+    /// A new or empty directory that receives the bytes that would leave; nothing if the check fails.
+    #[arg(long)]
+    pub canonical: Option<PathBuf>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// `PASS` or `FAIL`.
+    pub result: Answer,
+    /// Upper bound of what all files together can carry, in bits.
+    pub released_bits: Count,
+    /// The declared outputs, then what was not declared.
+    pub files: Vec<JudgedFile>,
+    /// What came of each rule.
+    #[serde(skip)]
+    pub report: OutputReport,
+}
+
+/// Whether the outputs would reach the stewards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Answer {
+    /// They would.
+    Pass,
+    /// They would be blocked.
+    Fail,
+}
+
+/// Checks, prints what was found, and ends with 0 for PASS and 10 for FAIL.
+pub fn run(arguments: &CheckArguments, json: bool) -> Result<ExitCode, Failure> {
+    let checked = check(arguments)?;
+    match json {
+        true => println!(
+            "{}",
+            serde_json::to_string(&checked).map_err(|error| Failure::new("JSON", whole(&error)))?
+        ),
+        false => print!("{}", words(&checked)),
+    }
+    Ok(match checked.result {
+        Answer::Pass => ExitCode::SUCCESS,
+        Answer::Fail => ExitCode::from(Exit::CheckFailed as u8),
+    })
+}
+
+/// Checks without printing.
+pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
+    let outputs = declared::outputs(&arguments.manifest)?;
+    let policy = match &arguments.policy {
+        Some(file) => fs::read_to_string(file).map_err(file_failure(file))?,
+        None => STANDARD.to_owned(),
+    };
+    Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let canonical = Scratch::new("canonical")?;
+    let task = Task { policy, outputs, catalogue: Vec::new(), as_written: true };
+    let staged = stage::outputs(&arguments.outputs)?;
+    let mut checked = judged(&task, staged.path(), &canonical)?;
+    if let Some(private) = &arguments.private {
+        let scan = searched(&task, &canonical, private)?;
+        add_scan(&mut checked, &task.outputs, &scan);
+    }
+    if checked.report.rules.contains(&RuleResult::Blocked) {
+        checked.result = Answer::Fail;
+    }
+    if let (Some(target), Answer::Pass) = (&arguments.canonical, checked.result) {
+        copy_canonical(&canonical, target, &task.outputs)?;
+    }
+    Ok(checked)
+}
+
+/// A directory of our own that a walled program can be shown.
+struct Scratch {
+    _root: tempfile::TempDir,
+    directory: PathBuf,
+}
+
+impl Scratch {
+    fn new(name: &str) -> Result<Self, Failure> {
+        let root = stage::temporary()?;
+        let directory = root.path().join(name);
+        fs::create_dir(&directory).map_err(file_failure(&directory))?;
+        stage::open_to_all(&directory)?;
+        Ok(Self { _root: root, directory })
+    }
+
+    fn shown(&self, target: &'static str, writable: bool) -> Shown {
+        Shown { source: self.directory.clone(), target, writable }
+    }
+}
+
+fn judged(task: &Task, outputs: &Path, canonical: &Scratch) -> Result<Checked, Failure> {
+    let size = (OutputReport::BYTES + DETAIL_LIMIT) as u64;
+    let out = Shown { source: outputs.to_owned(), target: "/out", writable: false };
+    let formed =
+        wall::check("canonicalise", task.to_json(), &[out, canonical.shown("/canonical", true)], size)?;
+    let judged = wall::check("judge", task.to_json(), &[canonical.shown("/canonical", false)], size)?;
+    let (formed_report, formed) = answer(&formed)?;
+    let (judged_report, judged) = answer(&judged)?;
+    let files = together(formed.files, judged.files);
+    let bits = files.iter().map(|file| file.released_bits.0).fold(0, u64::saturating_add);
+    let report = egress::merge(&formed_report, &judged_report);
+    Ok(Checked { result: Answer::Pass, released_bits: Count(bits), files, report })
+}
+
+fn answer(bytes: &[u8]) -> Result<(OutputReport, Detail), Failure> {
+    let strange = || Failure::new("CHECKER_FAILED", "the checker's answer is not of the fixed form");
+    let (report, detail) = bytes.split_at_checked(OutputReport::BYTES).ok_or_else(strange)?;
+    let report = OutputReport::from_bytes(report).map_err(|_| strange())?;
+    Ok((report, serde_json::from_slice(detail).map_err(|_| strange())?))
+}
+
+/// The findings of the canonicaliser, who saw what was written, and of the judge, who saw what would leave. An output
+/// without a canonical form is not missing a second time.
+fn together(formed: Vec<JudgedFile>, judged: Vec<JudgedFile>) -> Vec<JudgedFile> {
+    let mut files = Vec::new();
+    for mut file in formed {
+        let again = judged.iter().find(|judged| judged.name == file.name && judged.kind == file.kind);
+        if let (Some(again), 1..) = (again, file.bytes.0) {
+            file.released_bits = again.released_bits;
+            let known: BTreeSet<_> = file.findings.iter().map(|finding| finding.detail.clone()).collect();
+            let new = again.findings.iter().filter(|finding| !known.contains(&finding.detail));
+            file.findings.extend(new.cloned());
+        }
+        files.push(file);
+    }
+    files
+}
+
+fn searched(task: &Task, canonical: &Scratch, private: &Path) -> Result<ScanReport, Failure> {
+    let views = Scratch::new("views")?;
+    let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
+    wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
+    let data = stage::private(private)?;
+    let shown = [
+        canonical.shown("/canonical", false),
+        views.shown("/views", false),
+        Shown { source: data.path().to_owned(), target: "/data", writable: false },
+    ];
+    let scan = ScanTask::new(&task.outputs, &task.catalogue).to_json();
+    let report = wall::check("scan", scan, &shown, ScanReport::BYTES as u64)?;
+    ScanReport::from_bytes(&report)
+        .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))
+}
+
+fn add_scan(checked: &mut Checked, outputs: &[DeclaredOutput], scan: &ScanReport) {
+    let rules = OutputReport { rules: scan.rules, ..OutputReport::unchecked() };
+    checked.report = egress::merge(&checked.report, &rules);
+    for place in &scan.places {
+        let Some(output) = outputs.get(usize::from(place.output)) else { continue };
+        let name = output.path().as_str();
+        if let Some(file) = checked.files.iter_mut().find(|file| file.name == name) {
+            file.findings.push(copy_found(place));
+        }
+    }
+}
+
+fn copy_found(place: &Place) -> Finding {
+    let view = VIEWS[usize::from(place.view)];
+    let detail =
+        format!("{} bytes of the data stand in view {view} from byte {}", place.length, place.offset);
+    Finding { rule: Rule::CopyExact.name(), result: RuleResult::Blocked, detail }
+}
+
+fn copy_canonical(canonical: &Scratch, target: &Path, outputs: &[DeclaredOutput]) -> Result<(), Failure> {
+    fs::create_dir_all(target).map_err(file_failure(target))?;
+    for output in outputs {
+        let (from, to) =
+            (canonical.directory.join(output.path().as_str()), target.join(output.path().as_str()));
+        let bytes = fs::read(&from).map_err(file_failure(&from))?;
+        let mut file = fs::File::create_new(&to).map_err(file_failure(&to))?;
+        std::io::Write::write_all(&mut file, &bytes).map_err(file_failure(&to))?;
+    }
+    Ok(())
+}
+
+fn words(checked: &Checked) -> String {
+    let mut text = String::new();
+    for file in &checked.files {
+        let kind = file.kind.map_or("not declared".to_owned(), |kind| format!("{kind:?}").to_lowercase());
+        let (name, bytes, bits) = (&file.name, file.bytes, file.released_bits);
+        text += &format!("{name}  {kind}, {bytes} bytes, at most {bits} bits\n");
+        for finding in &file.findings {
+            let mark = if finding.result == RuleResult::Blocked { "BLOCKED" } else { "noted  " };
+            text += &format!("  {mark} {}: {}\n", finding.rule, finding.detail);
+        }
+    }
+    let not_run =
+        Rule::ALL.into_iter().filter(|rule| checked.report.rules[rule.index()] == RuleResult::NotChecked);
+    let not_run: Vec<&str> = not_run.map(Rule::id).collect();
+    if !not_run.is_empty() {
+        text += &format!("not checked: {}\n", not_run.join(", "));
+    }
+    let result = if checked.result == Answer::Pass { "PASS" } else { "FAIL" };
+    text + &format!("{result}  at most {} bits\n", checked.released_bits)
+}

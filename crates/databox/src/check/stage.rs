@@ -1,0 +1,134 @@
+//! Puts files where a walled program can read them. Run as root, the program has a user of its own, to whom a
+//! researcher's private directory is closed; so outputs are always copied, data only where it must be.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use crate::failure::{Failure, file_failure, whole};
+
+/// Bytes of one output that are copied. A policy that allows more is refused by it; a longer file keeps its length.
+const OUTPUT_BYTES: u64 = 4 << 30;
+
+/// Entries of an output directory that are copied: one more than the judge lists.
+const ENTRIES: usize = 1200;
+
+/// Files in a directory of their own, or where they were.
+pub(super) enum Staged {
+    Copied { _root: tempfile::TempDir, directory: PathBuf },
+    InPlace(PathBuf),
+}
+
+impl Staged {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Copied { directory, .. } => directory,
+            Self::InPlace(directory) => directory,
+        }
+    }
+}
+
+/// A temporary directory that a walled program can be shown parts of.
+pub(super) fn temporary() -> Result<tempfile::TempDir, Failure> {
+    let root = tempfile::tempdir().map_err(|error| Failure::new("FILE", whole(&error)))?;
+    open_to_all(root.path())?;
+    Ok(root)
+}
+
+/// Lets every user read a directory or file of ours.
+pub(super) fn open_to_all(path: &Path) -> Result<(), Failure> {
+    fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(file_failure(path))
+}
+
+fn copied(from: &Path, copy: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<Staged, Failure> {
+    let root = temporary()?;
+    let directory = root.path().join("files");
+    fs::create_dir(&directory).map_err(file_failure(&directory))?;
+    open_to_all(&directory)?;
+    copy(from, root.path()).map_err(file_failure(from))?;
+    Ok(Staged::Copied { _root: root, directory })
+}
+
+/// What a job wrote. A link, directory, pipe or second name stays what it is, so that it is found.
+pub(super) fn outputs(from: &Path) -> Result<Staged, Failure> {
+    copied(from, |from, root| {
+        for (index, entry) in fs::read_dir(from)?.take(ENTRIES).enumerate() {
+            let entry = entry?;
+            let (kind, to) = (entry.file_type()?, root.join("files").join(entry.file_name()));
+            if kind.is_file() {
+                let second_name = copy_file(&entry.path(), &to, OUTPUT_BYTES)?.nlink() > 1;
+                if second_name {
+                    fs::hard_link(&to, root.join(format!("second-name-{index}")))?;
+                }
+            } else if kind.is_dir() {
+                fs::create_dir(&to)?;
+            } else if kind.is_symlink() {
+                symlink("elsewhere", &to)?;
+            } else {
+                rustix::fs::mknodat(CWD, &to, FileType::Fifo, Mode::RUSR, 0)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Data, where it is if every user may read it.
+pub(super) fn private(from: &Path) -> Result<Staged, Failure> {
+    let own = !rustix::process::geteuid().is_root();
+    if own || readable_to_all(from).map_err(file_failure(from))? {
+        return Ok(Staged::InPlace(from.to_owned()));
+    }
+    copied(from, |from, root| copy_tree(from, &root.join("files")))
+}
+
+fn readable_to_all(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    let needed = if metadata.is_dir() { 0o005 } else { 0o004 };
+    if metadata.mode() & needed != needed {
+        return Ok(false);
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            if !readable_to_all(&entry?.path())? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, to) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            fs::create_dir(&to)?;
+            fs::set_permissions(&to, Permissions::from_mode(0o755))?;
+            copy_tree(&entry.path(), &to)?;
+        } else if kind.is_file() {
+            copy_file(&entry.path(), &to, u64::MAX)?;
+        } else {
+            return Err(io::Error::other(format!(
+                "{} is neither a file nor a directory",
+                entry.path().display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path, limit: u64) -> io::Result<fs::Metadata> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(from)?;
+    let metadata = file.metadata()?;
+    let mut copy = File::create_new(to)?;
+    io::copy(&mut file.take(limit), &mut copy)?;
+    if metadata.len() > limit {
+        copy.set_len(metadata.len())?;
+    }
+    copy.set_permissions(Permissions::from_mode(0o644))?;
+    Ok(metadata)
+}

@@ -1,0 +1,99 @@
+//! The connection to a gateway or console: gRPC over TLS 1.3, both sides with a certificate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt;
+
+use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::profile::Profile;
+
+/// Largest message either way, in bytes.
+pub const MESSAGE_LIMIT: usize = 2 << 20;
+
+/// Connects as the profile says.
+pub async fn connect(profile: &Profile) -> Result<Channel, Failure> {
+    let address = profile.endpoint.strip_prefix("https://").ok_or_else(|| {
+        Failure::new("ENDPOINT", format!("{} is not an address", profile.endpoint))
+            .hint("write https://HOST:PORT in the profile")
+            .exit(Exit::Usage)
+    })?;
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+    let server = ServerName::try_from(host).map_err(|error| Failure::new("ENDPOINT", whole(&error)))?;
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(tls(profile)?));
+    let target = address.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let (tls, server, target) = (tls.clone(), server.clone(), target.clone());
+        async move {
+            let stream = TcpStream::connect(&target).await?;
+            stream.set_nodelay(true)?;
+            tls.connect(server, stream).await.map(TokioIo::new)
+        }
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| Failure::new("ENDPOINT", whole(&error)))?
+        .connect_timeout(Duration::from_secs(10));
+    endpoint.connect_with_connector(connector).await.map_err(|error| {
+        Failure::new("UNAVAILABLE", format!("{} does not answer: {}", profile.endpoint, whole(&error)))
+            .hint("is the box up, and is your certificate still valid (24 hours)? `databox cert issue` makes a new one")
+            .exit(Exit::Unavailable)
+    })
+}
+
+fn tls(profile: &Profile) -> Result<ClientConfig, Failure> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(&profile.authority)? {
+        roots.add(certificate).map_err(file_failure(&profile.authority))?;
+    }
+    let files = profile.key_files();
+    let chain = certificates(&files.tls_certificate())?;
+    let key = PrivateKeyDer::from_pem_file(files.tls_key())
+        .map_err(|error| Failure::new("FILE", format!("{}: {error}", files.tls_key().display())))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Failure::new("TLS", whole(&error)))?;
+    let mut config = builder
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| Failure::new("TLS", whole(&error)))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let failure = |error: rustls_pki_types::pem::Error| {
+        Failure::new("CERTIFICATE", format!("{}: {error}", path.display()))
+            .hint("`databox cert issue` writes a person's certificate")
+            .exit(Exit::NotSignedIn)
+    };
+    CertificateDer::pem_file_iter(path).map_err(failure)?.collect::<Result<_, _>>().map_err(failure)
+}
+
+/// A box's answer that says no, as a failure with the same reason word.
+pub fn refused(status: Status) -> Failure {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone());
+    let exit = match status.code() {
+        tonic::Code::PermissionDenied | tonic::Code::FailedPrecondition | tonic::Code::ResourceExhausted => {
+            Exit::Denied
+        }
+        tonic::Code::Unauthenticated => Exit::NotSignedIn,
+        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Exit::Unavailable,
+        tonic::Code::Aborted | tonic::Code::AlreadyExists => Exit::Conflict,
+        _ => Exit::Failure,
+    };
+    let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()).to_uppercase());
+    let mut failure = Failure::new(&reason, status.message()).exit(exit);
+    if let Some(request) = details.request_info() {
+        failure = failure.hint(format!("request {}", request.request_id));
+    }
+    failure
+}

@@ -1,0 +1,416 @@
+//! The commands, noun first.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use databox::certificate::CertificateRole;
+use databox::data::{DataArguments, RuntimeArguments};
+use databox::failure::{Exit, Failure, file_failure, whole};
+use databox::home::Home;
+use databox::job::Bench;
+use databox::profile::Profile;
+use databox::release_files::Shelf;
+use databox::review::{self, Desk, ReviewArguments};
+use databox::up::Rooms;
+use databox::{certificate, check, data, demo, draft, init, job, key, site, witness};
+use release::statement::{DenialDecision, DenialReason};
+use release::value::Name;
+
+use crate::show;
+
+/// Runs code beside private data and lets only checked, approved, signed results out.
+#[derive(Debug, Parser)]
+#[command(name = "databox", version)]
+pub struct CommandLine {
+    /// Your profile: a file, or a name under ~/.config/databox.
+    #[arg(long, global = true, default_value = "default")]
+    profile: String,
+    /// One JSON object on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A throw-away box that plays all roles on real data and attacks itself.
+    Demo(demo::DemoArguments),
+    /// Operator: a new home for a box.
+    Init(init::InitArguments),
+    /// Operator: the four rooms on this machine, until Ctrl-C.
+    Up {
+        /// The home.
+        #[arg(long = "dir")]
+        directory: PathBuf,
+    },
+    /// Anyone: your own keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Operator: transport certificates.
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Owner and stewards: roles, policies, grants, catalogue, revocations.
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// Operator: data.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Operator: runtimes.
+    #[command(subcommand)]
+    Runtime(RuntimeCommand),
+    /// Researcher: jobs.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Researcher: what would leave, and at what price, checked at your desk.
+    Check(check::CheckArguments),
+    /// Researcher: released files.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Steward: reviews.
+    #[command(subcommand)]
+    Review(ReviewCommand),
+    /// A witness of a box's log (C2SP tlog-witness).
+    Witness(witness::WitnessArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Makes a signing key, a review key and a transport key, on your own machine.
+    New(key::KeyArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum CertCommand {
+    /// Issues a person's certificate from the request that `key new` wrote.
+    Issue {
+        /// The home.
+        #[arg(long)]
+        home: PathBuf,
+        /// The request, NAME.tls.csr.
+        #[arg(long)]
+        request: PathBuf,
+        /// What it is for.
+        #[arg(long)]
+        role: CertificateRole,
+        /// The person's id, as roles or a grant name it.
+        #[arg(long)]
+        id: Name,
+        /// Where the certificate goes, NAME.tls.pem.
+        #[arg(long)]
+        out: PathBuf,
+        /// How long it is valid.
+        #[arg(long, default_value_t = 24)]
+        hours: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// Makes a draft from a few lines of TOML.
+    New(site::NewArguments),
+    /// Makes the draft of a catalogue entry from the enclave's answer.
+    Draft {
+        /// The answer: NAME.packet of a dataset, or runtime-NAME.json.
+        answer: PathBuf,
+        /// Your id, if the answer is sealed.
+        #[arg(long = "as")]
+        id: Option<Name>,
+        /// Where your key files are.
+        #[arg(long, default_value = ".")]
+        keys: PathBuf,
+        /// A file whose first line is the passphrase; without it you are asked.
+        #[arg(long)]
+        passphrase_file: Option<PathBuf>,
+        /// The draft to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Shows a draft, then signs it.
+    Sign(site::SignArguments),
+    /// Puts a signed statement where the rooms find it, if the site then still verifies.
+    Install(site::InstallArguments),
+    /// Pins the first roles in the configuration of every room.
+    Pin {
+        /// The home.
+        #[arg(long)]
+        home: PathBuf,
+        /// Payload digest of the first roles.
+        roles: blobs::Digest,
+    },
+    /// What stands in a site directory.
+    Ls {
+        /// The site directory.
+        site_directory: PathBuf,
+        /// Payload digest of the first roles, to verify from.
+        #[arg(long)]
+        pin: Option<blobs::Digest>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Lays data into the drop directory; the enclave answers with a draft catalogue entry.
+    Add(DataArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum RuntimeCommand {
+    /// Lays a runtime into the drop directory.
+    Add(RuntimeArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum JobCommand {
+    /// Writes a bundle to start from.
+    New {
+        /// A new directory.
+        directory: PathBuf,
+    },
+    /// Packs a bundle, signs a request for it and hands both in.
+    Submit {
+        /// The bundle's directory.
+        directory: PathBuf,
+        /// Wait until the job has ended or is in review.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Your jobs, the newest first.
+    Ls,
+    /// One job.
+    Show {
+        /// The job, or its first characters.
+        job: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ReleaseCommand {
+    /// Your releases, the newest first.
+    Ls,
+    /// Fetches a release, verifies it, and only then writes it.
+    Get {
+        /// The release, or the job that it came from.
+        release: String,
+        /// A new directory.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ReviewCommand {
+    /// Reviews that are sealed to you.
+    Ls,
+    /// Verifies, opens and judges again, and says what it is.
+    Show(ReviewArguments),
+    /// Shows, asks, signs an approval.
+    Approve {
+        #[command(flatten)]
+        review: ReviewArguments,
+        /// Instead of being asked: the review's whole id, typed out.
+        #[arg(long)]
+        confirm: Option<String>,
+    },
+    /// Shows, signs a denial, and waits until it is a witnessed leaf of the log.
+    Reject {
+        #[command(flatten)]
+        review: ReviewArguments,
+        /// Ask for changes instead of saying no.
+        #[arg(long)]
+        r#return: bool,
+        /// Why; may be given several times.
+        #[arg(long = "reason", required = true)]
+        reasons: Vec<ReasonWord>,
+    },
+}
+
+/// Why a steward refuses.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReasonWord {
+    OutsidePurpose,
+    SmallCounts,
+    TooMuch,
+    Identifying,
+    Unexplained,
+    Code,
+    Other,
+}
+
+impl From<ReasonWord> for DenialReason {
+    fn from(word: ReasonWord) -> Self {
+        match word {
+            ReasonWord::OutsidePurpose => Self::OutsidePurpose,
+            ReasonWord::SmallCounts => Self::SmallCounts,
+            ReasonWord::TooMuch => Self::TooMuch,
+            ReasonWord::Identifying => Self::Identifying,
+            ReasonWord::Unexplained => Self::Unexplained,
+            ReasonWord::Code => Self::Code,
+            ReasonWord::Other => Self::Other,
+        }
+    }
+}
+
+/// Runs one command.
+pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
+    let json = line.json;
+    let profile = line.profile;
+    match line.command {
+        Command::Demo(arguments) => demo::run(&arguments)?,
+        Command::Init(arguments) => show::made(&init::init(&arguments)?),
+        Command::Up { directory } => up(&Home::at(directory))?,
+        Command::Key(KeyCommand::New(arguments)) => {
+            let files = key::new(&arguments)?;
+            show::made(
+                &[files.signing(), files.review(), files.public(), files.tls_key(), files.tls_request()]
+                    .map(|path| path.display().to_string()),
+            );
+        }
+        Command::Cert(CertCommand::Issue { home, request, role, id, out, hours }) => {
+            let home = Home::at(home);
+            let pem = std::fs::read_to_string(&request).map_err(file_failure(&request))?;
+            let site = init::public_keys(&home.public_keys())?.site;
+            let certificate = certificate::issue(&home, &site, &pem, role, &id, hours)?;
+            blobs::write_new_file_durably(&out, certificate.as_bytes(), 0o644).map_err(file_failure(&out))?;
+            show::made(&[out.display().to_string()]);
+        }
+        Command::Site(command) => site_command(command)?,
+        Command::Data(DataCommand::Add(arguments)) => {
+            show::made(&[data::add_dataset(&arguments)?.display().to_string()]);
+        }
+        Command::Runtime(RuntimeCommand::Add(arguments)) => {
+            show::made(&[data::add_runtime(&arguments)?.display().to_string()]);
+        }
+        Command::Job(JobCommand::New { directory }) => {
+            show::made(
+                &job::new(&directory)?.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+            );
+        }
+        Command::Job(command) => asynchronous(job_command(command, Profile::load(&profile)?, json))?,
+        Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
+        Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
+        Command::Check(arguments) => return check::run(&arguments, json),
+        Command::Witness(arguments) => asynchronous(witness::serve(arguments))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn asynchronous(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new("RUNTIME", whole(&error)))?;
+    runtime.block_on(work)
+}
+
+fn up(home: &Home) -> Result<(), Failure> {
+    let mut rooms = Rooms::start(home)?;
+    println!(
+        "up: {} (the walls between rooms are thinner here than under deploy/)",
+        databox::home::ROOMS.join(", ")
+    );
+    let stop = daemon::stop_on_signals().map_err(|error| Failure::new("SIGNALS", whole(&error)))?;
+    while !stop.is_raised() {
+        if let Some(room) = rooms.ended() {
+            return Err(Failure::new("ROOM_ENDED", format!("the {room} ended"))
+                .hint(format!("its journal is {}", home.journal(room).display())));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+fn site_command(command: SiteCommand) -> Result<(), Failure> {
+    match command {
+        SiteCommand::New(arguments) => {
+            site::new(&arguments)?;
+            show::made(&[arguments.out.display().to_string()]);
+        }
+        SiteCommand::Draft { answer, id, keys, passphrase_file, out } => {
+            let sealed = answer.extension().is_some_and(|extension| extension == "packet");
+            match id {
+                Some(id) if sealed => {
+                    let files = key::KeyFiles::new(&keys, &id);
+                    draft::from_packet(&answer, &id, &files, passphrase_file.as_deref(), &out)?;
+                }
+                None if sealed => {
+                    return Err(Failure::new("DRAFT", "the answer is sealed")
+                        .hint("give --as ID and --keys")
+                        .exit(Exit::Usage));
+                }
+                _ => drop(draft::from_plain(&answer, &out)?),
+            }
+            show::made(&[out.display().to_string()]);
+        }
+        SiteCommand::Sign(arguments) => site::sign(&arguments, |words| println!("{words}"))?,
+        SiteCommand::Install(arguments) => show::made(&[site::install(&arguments)?.display().to_string()]),
+        SiteCommand::Pin { home, roles } => init::pin(&Home::at(home), &roles)?,
+        SiteCommand::Ls { site_directory, pin } => show::made(&site::list(&site_directory, pin.as_ref())?),
+    }
+    Ok(())
+}
+
+async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Result<(), Failure> {
+    let bench = Bench::connect(profile).await?;
+    match command {
+        JobCommand::New { .. } => {}
+        JobCommand::Submit { directory, wait } => {
+            let prepared = bench.prepare(&directory).await?;
+            let mut submitted = bench.submit(&prepared).await?;
+            if wait {
+                let day = std::time::Duration::from_secs(24 * 3600);
+                submitted = bench.wait(&submitted.job, &[lifecycle::State::InReview], day).await?;
+            }
+            show::job(&submitted, json);
+        }
+        JobCommand::Ls => show::jobs(&bench.jobs().await?, json),
+        JobCommand::Show { job } => show::job(&bench.job(&job).await?, json),
+    }
+    Ok(())
+}
+
+async fn release_command(command: ReleaseCommand, profile: Profile, json: bool) -> Result<(), Failure> {
+    let bench = Bench::connect(profile.clone()).await?;
+    let mut shelf = Shelf::new(profile, bench.channel());
+    match command {
+        ReleaseCommand::Ls => show::releases(&shelf.list().await?, json),
+        ReleaseCommand::Get { release, out } => {
+            let release = if release.len() == 64 { release } else { bench.job(&release).await?.job };
+            let file = shelf.get(&release, &out).await?;
+            show::made(&[format!("VERIFIED {}", file.display())]);
+        }
+    }
+    Ok(())
+}
+
+async fn review_command(command: ReviewCommand, profile: Profile, json: bool) -> Result<(), Failure> {
+    let mut desk = Desk::connect(profile).await?;
+    match command {
+        ReviewCommand::Ls => show::reviews(&desk.list().await?, json),
+        ReviewCommand::Show(arguments) => {
+            look(&mut desk, &arguments).await?;
+        }
+        ReviewCommand::Approve { review, confirm } => {
+            let opened = look(&mut desk, &review).await?;
+            println!("You sign: \"I approve that these files leave the box.\"");
+            show::confirm(&opened.digest.to_string(), confirm)?;
+            let answer = desk.approve(&opened).await?;
+            show::decision(&answer);
+        }
+        ReviewCommand::Reject { review, r#return, reasons } => {
+            let opened = look(&mut desk, &review).await?;
+            let decision = if r#return { DenialDecision::Return } else { DenialDecision::Reject };
+            let answer =
+                desk.deny(&opened, decision, reasons.into_iter().map(DenialReason::from).collect()).await?;
+            show::decision(&answer);
+        }
+    }
+    Ok(())
+}
+
+async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<review::Opened, Failure> {
+    let opened = desk.open(&arguments.review).await?;
+    print!("{}", review::words(&opened));
+    if let Some(directory) = &arguments.files {
+        review::write_files(&opened, directory)?;
+    }
+    Ok(opened)
+}

@@ -1,0 +1,126 @@
+//! `databox data add` and `databox runtime add`: data and runtimes enter by the drop directory, which the enclave
+//! reads. The enclave copies and digests them and answers with a draft catalogue entry, for the dataset's stewards to
+//! sign. Commands never open a room's store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use release::value::Name;
+
+use crate::failure::{Failure, file_failure, whole};
+
+/// What `data add` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DataArguments {
+    /// The dataset's name; roles must name its stewards.
+    pub name: Name,
+    /// A directory with its files (CSV with a header).
+    pub directory: PathBuf,
+    /// The home of the box.
+    #[arg(long)]
+    pub home: PathBuf,
+    /// The column that names the unit that the data is about, such as the person. Thresholds count units.
+    #[arg(long)]
+    pub unit_column: Name,
+    /// Columns whose values may be public, if each is held by enough units.
+    #[arg(long = "category")]
+    pub categories: Vec<Name>,
+    /// Bits that all grants together may release.
+    #[arg(long)]
+    pub release_bits: u64,
+    /// Bits that all grants together may answer.
+    #[arg(long)]
+    pub answer_bits: u64,
+    /// Licence or terms, in words.
+    #[arg(long)]
+    pub licence: String,
+    /// Where it comes from, in words.
+    #[arg(long)]
+    pub source: String,
+}
+
+/// Lays data into the drop directory. The description comes last, so that the enclave never takes half of it.
+pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
+    let home = crate::home::Home::at(&arguments.home);
+    let target = home.join("drop/datasets").join(arguments.name.as_str());
+    let mut description = toml::Table::new();
+    description.insert("unit_column".into(), arguments.unit_column.to_string().into());
+    let categories: Vec<toml::Value> =
+        arguments.categories.iter().map(|name| name.to_string().into()).collect();
+    description.insert("categories".into(), categories.into());
+    description.insert("release_bits".into(), bits(arguments.release_bits)?.into());
+    description.insert("answer_bits".into(), bits(arguments.answer_bits)?.into());
+    description.insert("licence".into(), arguments.licence.clone().into());
+    description.insert("source".into(), arguments.source.clone().into());
+    lay(&arguments.directory, &target, "dataset.toml", &description)
+}
+
+fn bits(bits: u64) -> Result<i64, Failure> {
+    i64::try_from(bits).map_err(|_| Failure::new("BITS", "more bits than can be counted"))
+}
+
+/// What `runtime add` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RuntimeArguments {
+    /// The runtime's name.
+    pub name: Name,
+    /// The home of the box.
+    #[arg(long)]
+    pub home: PathBuf,
+    /// Copy this machine's own Python: interpreter, standard library and the libraries they link.
+    #[arg(long)]
+    pub from_host_python: bool,
+    /// The interpreter to copy.
+    #[arg(long, default_value = "/usr/bin/python3")]
+    pub interpreter: PathBuf,
+}
+
+/// Lays a runtime into the drop directory.
+pub fn add_runtime(arguments: &RuntimeArguments) -> Result<PathBuf, Failure> {
+    if !arguments.from_host_python {
+        return Err(Failure::new(
+            "RUNTIME_SOURCE",
+            "this version takes runtimes from the host's Python only",
+        )
+        .hint("add --from-host-python"));
+    }
+    let home = crate::home::Home::at(&arguments.home);
+    let target = home.join("drop/runtimes").join(arguments.name.as_str());
+    fs::create_dir(&target).map_err(file_failure(&target))?;
+    let tree = target.join("tree");
+    sandbox::host_python(&arguments.interpreter, &tree).map_err(|error| {
+        Failure::new("HOST_PYTHON", whole(&error)).hint("apt-get install python3 brings Debian's interpreter")
+    })?;
+    let mut description = toml::Table::new();
+    let words = format!("{} of the host, with its standard library", arguments.interpreter.display());
+    description.insert("description".into(), words.into());
+    describe(&target.join("runtime.toml"), &description)?;
+    Ok(target)
+}
+
+fn lay(
+    source: &Path,
+    target: &Path,
+    description_name: &str,
+    description: &toml::Table,
+) -> Result<PathBuf, Failure> {
+    if target.exists() {
+        return Err(Failure::new("ALREADY_THERE", format!("{} is there already", target.display()))
+            .hint("the enclave has not taken it yet, or it is the dataset that you added before"));
+    }
+    fs::create_dir(target).map_err(file_failure(target))?;
+    for entry in fs::read_dir(source).map_err(file_failure(source))? {
+        let entry = entry.map_err(file_failure(source))?;
+        let from = entry.path();
+        if !from.is_file() {
+            return Err(Failure::new("DATA", format!("{} is not a plain file", from.display())));
+        }
+        fs::copy(&from, target.join(entry.file_name())).map_err(file_failure(&from))?;
+    }
+    describe(&target.join(description_name), description)?;
+    Ok(target.to_owned())
+}
+
+fn describe(path: &Path, description: &toml::Table) -> Result<(), Failure> {
+    blobs::write_new_file_durably(path, description.to_string().as_bytes(), 0o644).map_err(file_failure(path))
+}

@@ -1,0 +1,107 @@
+//! `databox demo`: a throw-away box that plays all roles on real data, and then attacks itself.
+
+mod attack;
+mod examples;
+mod path;
+
+mod preflight;
+
+pub use path::open_review;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::failure::{Failure, file_failure, whole};
+use crate::throwaway::{Endpoints, Throwaway};
+
+/// What `demo` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoArguments {
+    /// End when everything was shown, instead of staying up.
+    #[arg(long)]
+    pub exit: bool,
+    /// Keep the directory.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Prints a line a step, with its time.
+pub struct Steps {
+    last: Instant,
+}
+
+impl Steps {
+    fn new() -> Self {
+        Self { last: Instant::now() }
+    }
+
+    /// Prints a step with the time since the step before.
+    pub fn done(&mut self, step: &str, text: impl Display) {
+        let seconds = self.last.elapsed().as_secs_f64();
+        println!("✔ {step:<11} {:<92} {seconds:>5.1} s", text.to_string());
+        self.last = Instant::now();
+    }
+
+    /// Prints what belongs to the step before.
+    pub fn more(&mut self, text: impl Display) {
+        for line in text.to_string().lines() {
+            println!("              {line}");
+        }
+    }
+}
+
+/// Plays the demonstration.
+pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
+    preflight::check()?;
+    let scratch = tempfile::Builder::new()
+        .prefix("databox-demo-")
+        .tempdir()
+        .map_err(file_failure(&PathBuf::from("/tmp")))?;
+    open_to_walled_users(scratch.path())?;
+    println!(
+        "databox {} demo: everything below is throw-away, in {}",
+        env!("CARGO_PKG_VERSION"),
+        scratch.path().display()
+    );
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new("RUNTIME", whole(&error)))?;
+    let mut steps = Steps::new();
+    let mut stage = path::set_up(scratch.path(), Endpoints::free()?, &mut steps)?;
+    let released = runtime.block_on(path::release(&stage, &mut steps))?;
+    runtime.block_on(attack::steal(&stage, &mut steps))?;
+    attack::tamper(&stage, &released, &mut steps)?;
+    runtime.block_on(attack::lay_by_hand(&stage, &mut steps))?;
+    println!("These keys were made by the demonstration: do not put real data here.");
+    if !arguments.exit {
+        stay_up(&mut stage)?;
+    }
+    drop(stage);
+    if arguments.keep {
+        println!("kept {}", scratch.keep().display());
+    }
+    Ok(())
+}
+
+/// As root, jobs and checkers run as users of their own, who must be able to pass through the directory.
+fn open_to_walled_users(directory: &std::path::Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))
+        .map_err(file_failure(directory))
+}
+
+fn stay_up(stage: &mut Throwaway) -> Result<(), Failure> {
+    let profile = stage.directory().join("kim.toml");
+    stage.profile("kim").write_new(&profile)?;
+    let own = std::env::current_exe().map_err(|error| Failure::new("PROGRAM", whole(&error)))?;
+    println!("\nThe box is up; Ctrl-C ends it. Next, in another terminal:\n");
+    println!("  {} --profile {} job ls\n", own.display(), profile.display());
+    let stop = daemon::stop_on_signals().map_err(|error| Failure::new("SIGNALS", whole(&error)))?;
+    while !stop.is_raised() {
+        if let Some(room) = stage.rooms().ended() {
+            return Err(Failure::new("ROOM_ENDED", format!("the {room} ended")));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    println!("ended; {} is removed", stage.directory().display());
+    Ok(())
+}

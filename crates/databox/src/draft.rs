@@ -1,0 +1,48 @@
+//! Drafts that the enclave answers with when data or a runtime was laid into the drop directory, made into payloads
+//! for people to sign.
+
+use std::path::Path;
+
+use release::statement::{Catalogue, parse_payload, payload};
+use release::value::Name;
+
+use crate::failure::{Failure, file_failure, whole};
+use crate::key::{self, KeyFiles};
+
+/// The label under which the draft lies in its packet.
+pub const DRAFT_LABEL: &str = "catalogue";
+
+/// Opens a sealed draft of a dataset's entry with a steward's review key and writes the payload to be signed.
+pub fn from_packet(
+    packet: &Path,
+    steward: &Name,
+    keys: &KeyFiles,
+    passphrase_file: Option<&Path>,
+    out: &Path,
+) -> Result<Catalogue, Failure> {
+    let bytes = std::fs::read(packet).map_err(file_failure(packet))?;
+    let passphrase = key::passphrase(passphrase_file, &format!("Passphrase of {steward}: "))?;
+    let secret =
+        packet::key::read_review(&keys.review(), &passphrase).map_err(file_failure(&keys.review()))?;
+    let binding = blobs::Digest::of(packet.file_stem().unwrap_or_default().as_encoded_bytes());
+    let content = packet::open(&bytes, steward, &secret, &binding).map_err(file_failure(packet))?;
+    let draft = content.details.iter().find(|(label, _)| label.as_str() == DRAFT_LABEL);
+    let (_, draft) =
+        draft.ok_or_else(|| Failure::new("DRAFT", format!("{} holds no draft", packet.display())))?;
+    write(draft, out)
+}
+
+/// Takes the plain draft of a runtime's entry and writes the payload to be signed.
+pub fn from_plain(draft: &Path, out: &Path) -> Result<Catalogue, Failure> {
+    let bytes = std::fs::read(draft).map_err(file_failure(draft))?;
+    write(&bytes, out)
+}
+
+fn write(draft: &[u8], out: &Path) -> Result<Catalogue, Failure> {
+    let catalogue: Catalogue = release::json::from_bytes(draft, release::statement::PAYLOAD_LIMIT)
+        .map_err(|error| Failure::new("DRAFT", whole(&error)))?;
+    let bytes = payload(&catalogue);
+    parse_payload::<Catalogue>(&bytes).map_err(|error| Failure::new("DRAFT", whole(&error)))?;
+    blobs::write_new_file_durably(out, &bytes, 0o644).map_err(file_failure(out))?;
+    Ok(catalogue)
+}

@@ -1,0 +1,89 @@
+//! What a command says when it cannot do its work: a reason from a closed list, one sentence, and what to do.
+
+use std::process::ExitCode;
+
+/// How a command ends when it does not succeed. Frozen: scripts rely on these numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Something failed.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The policy, a steward or a missing right said no.
+    Denied = 3,
+    /// No profile, or a certificate that the box does not accept.
+    NotSignedIn = 4,
+    /// The box does not answer.
+    Unavailable = 5,
+    /// Somebody else was first.
+    Conflict = 6,
+    /// The job has not ended yet.
+    NotFinished = 8,
+    /// `databox check` found something.
+    CheckFailed = 10,
+}
+
+/// A command that could not do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One of a closed list of words in capitals, the same as in the box's answers.
+    pub reason: String,
+    /// What is wrong, in one sentence.
+    pub text: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// How the command ends.
+    pub exit: Exit,
+}
+
+impl Failure {
+    /// A failure with this reason and sentence.
+    pub fn new(reason: &str, text: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), text: text.into(), hint: None, exit: Exit::Failure }
+    }
+
+    /// Adds what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Sets how the command ends.
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Prints it to standard error and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("error[{}]: {}", self.reason, self.text);
+        if let Some(hint) = &self.hint {
+            eprintln!("  hint: {hint}");
+        }
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.reason, self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Text of an error and all its causes, in one line. For errors of this program's own; never for text that a peer sent.
+pub fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Turns an error about a file into a failure that names the file.
+pub fn file_failure<E: std::error::Error>(path: &std::path::Path) -> impl FnOnce(E) -> Failure + '_ {
+    move |error| Failure::new("FILE", format!("{}: {}", path.display(), whole(&error)))
+}

@@ -1,0 +1,166 @@
+//! `databox init`: a new home with the box's own keys, authority and configurations. It makes no person's key.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use blobs::Digest;
+use release::key::{SecretKey, Sign};
+use release::statement::{BoxKeys, LogKey};
+use release::value::Name;
+use serde::{Deserialize, Serialize};
+
+use crate::certificate;
+use crate::failure::{Failure, file_failure, whole};
+use crate::home::{DIRECTORIES, Home, ROOMS};
+
+/// What `init` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct InitArguments {
+    /// The home: a directory that is empty or not there.
+    #[arg(long = "dir")]
+    pub directory: PathBuf,
+    /// The site's name, such as hospital.example.
+    #[arg(long)]
+    pub site: Name,
+    /// Where researchers reach the gateway.
+    #[arg(long, default_value = "127.0.0.1:7443")]
+    pub gateway: std::net::SocketAddr,
+    /// Where stewards reach the console.
+    #[arg(long, default_value = "127.0.0.1:7444")]
+    pub console: std::net::SocketAddr,
+    /// Where the witness listens, such as http://127.0.0.1:7445.
+    #[arg(long, default_value = "http://127.0.0.1:7445")]
+    pub witness: String,
+    /// Names by which clients reach the servers, beside localhost and 127.0.0.1.
+    #[arg(long = "name")]
+    pub names: Vec<String>,
+}
+
+/// The public half of a box: what roles must name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoxPublicKeys {
+    /// The site's name.
+    pub site: Name,
+    /// Verdict and release keys.
+    #[serde(rename = "box")]
+    pub box_keys: BoxKeys,
+    /// The log.
+    pub log: LogKey,
+}
+
+/// Makes a home and returns a line for each thing made.
+pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
+    let home = Home::at(&arguments.directory);
+    make_directories(&home)?;
+    let public = make_keys(&home, &arguments.site)?;
+    certificate::make_authority(&home, &arguments.site)?;
+    let names: Vec<_> =
+        ["localhost".to_owned(), "127.0.0.1".to_owned()].into_iter().chain(arguments.names.clone()).collect();
+    certificate::make_server(&home, "gateway", &names)?;
+    certificate::make_server(&home, "console", &names)?;
+    for room in ROOMS {
+        configure(&home, room, arguments)?;
+    }
+    Ok(vec![
+        format!("keys      {} verdict, release and log key", home.join("keys").display()),
+        format!("authority {} for transport certificates", home.join("tls").display()),
+        format!("config    {}", ROOMS.map(|room| format!("{room}.toml")).join(", ")),
+        format!("log       {}", public.log.origin),
+    ])
+}
+
+fn make_directories(home: &Home) -> Result<(), Failure> {
+    let directory = home.directory();
+    if directory.exists() && fs::read_dir(directory).map_err(file_failure(directory))?.next().is_some() {
+        return Err(Failure::new("HOME_NOT_EMPTY", format!("{} is not empty", directory.display()))
+            .hint("give a directory that is empty or not there; nothing was changed"));
+    }
+    fs::create_dir_all(directory).map_err(file_failure(directory))?;
+    for (below, mode) in DIRECTORIES.into_iter().chain([("tls", 0o755)]) {
+        let path = home.join(below);
+        fs::create_dir_all(&path).map_err(file_failure(&path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(file_failure(&path))?;
+    }
+    Ok(())
+}
+
+fn make_keys(home: &Home, site: &Name) -> Result<BoxPublicKeys, Failure> {
+    let make = |name: &str| -> Result<SecretKey, Failure> {
+        let key = SecretKey::generate().map_err(|error| Failure::new("RANDOM", whole(&error)))?;
+        let path = home.key(name);
+        blobs::write_new_file_durably(&path, key.to_pkcs8_pem().as_bytes(), 0o600)
+            .map_err(file_failure(&path))?;
+        Ok(key)
+    };
+    let (enclave, signer, log) = (make("enclave")?, make("signer")?, make("log")?);
+    let public = BoxPublicKeys {
+        site: site.clone(),
+        box_keys: BoxKeys { enclave: enclave.public(), signer: signer.public() },
+        log: LogKey { origin: format!("{site}/databox/log"), public: log.public().public },
+    };
+    let path = home.public_keys();
+    let text = release::json::to_bytes(&public);
+    blobs::write_new_file_durably(&path, &text, 0o644).map_err(file_failure(&path))?;
+    Ok(public)
+}
+
+/// Reads the public half of a box.
+pub fn public_keys(path: &std::path::Path) -> Result<BoxPublicKeys, Failure> {
+    let bytes = fs::read(path).map_err(file_failure(path))?;
+    release::json::from_bytes(&bytes, 64 * 1024).map_err(file_failure(path))
+}
+
+const TEMPLATES: [(&str, &str); 4] = [
+    ("signer", include_str!("../../../deploy/signer.toml")),
+    ("console", include_str!("../../../deploy/console.toml")),
+    ("gateway", include_str!("../../../deploy/gateway.toml")),
+    ("enclave", include_str!("../../../deploy/enclave.toml")),
+];
+
+/// Writes a room's configuration: the commented example of `deploy/` with this home's paths in it.
+fn configure(home: &Home, room: &str, arguments: &InitArguments) -> Result<(), Failure> {
+    let (_, template) = TEMPLATES.iter().find(|(name, _)| *name == room).expect("every room has a template");
+    let absolute = fs::canonicalize(home.directory()).map_err(file_failure(home.directory()))?;
+    let home_text = absolute.display().to_string();
+    let programs = crate::programs::directory()?;
+    let user = rustix::process::getuid().as_raw().to_string();
+    let text = template
+        .replace("/var/lib/databox", &home_text)
+        .replace("/usr/lib/databox", &programs.display().to_string())
+        .replace("127.0.0.1:7443", &arguments.gateway.to_string())
+        .replace("127.0.0.1:7444", &arguments.console.to_string())
+        .replace("http://127.0.0.1:7445", &arguments.witness);
+    let text = set_users(&text, &user);
+    let path = home.configuration(room);
+    blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))
+}
+
+/// On one machine with one user, every room is that user.
+fn set_users(template: &str, user: &str) -> String {
+    let lines = template.lines().map(|line| match line.split_once(" = ") {
+        Some((key, _)) if key.ends_with("_user") => format!("{key} = \"{user}\""),
+        _ => line.to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Pins the first roles in every room: the digest of their payload, which each room trusts and nothing else.
+pub fn pin(home: &Home, roles: &Digest) -> Result<(), Failure> {
+    for room in ROOMS {
+        let path = home.configuration(room);
+        let text = fs::read_to_string(&path).map_err(file_failure(&path))?;
+        let lines = text.lines().map(|line| match line.split_once(" = ") {
+            Some(("site_pin", _)) => format!("site_pin = \"{roles}\"\n"),
+            _ => format!("{line}\n"),
+        });
+        let changed: String = lines.collect();
+        let replaced = tempfile::NamedTempFile::new_in(home.directory()).map_err(file_failure(&path))?;
+        fs::write(replaced.path(), changed).map_err(file_failure(&path))?;
+        fs::set_permissions(replaced.path(), fs::Permissions::from_mode(0o644))
+            .map_err(file_failure(&path))?;
+        replaced.persist(&path).map_err(|error| Failure::new("FILE", whole(&error.error)))?;
+    }
+    Ok(())
+}

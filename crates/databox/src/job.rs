@@ -1,0 +1,316 @@
+//! The researcher's side: `databox job new|submit|ls|show`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use api::v1::bundle_service_client::BundleServiceClient;
+use api::v1::data_service_client::DataServiceClient;
+use api::v1::job_service_client::JobServiceClient;
+use api::v1::{
+    CreateJobRequest, CreateUploadRequest, FinishUploadRequest, GetJobRequest, GetSiteRequest, Job,
+    ListJobsRequest, WriteUploadRequest,
+};
+use blobs::Digest;
+use release::envelope::Envelope;
+use release::key::Sign;
+use release::site::Site;
+use release::statement::{CatalogueEntry, GrantId, Request, Requester};
+use release::value::Name;
+use tonic::transport::Channel;
+
+use crate::client::{self, MESSAGE_LIMIT};
+use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::key;
+use crate::profile::Profile;
+use crate::site::now;
+
+/// How long a request may wait for admission, in seconds.
+const REQUEST_SECONDS: i64 = 12 * 3600;
+
+/// A researcher's connection to the gateway.
+pub struct Bench {
+    profile: Profile,
+    channel: Channel,
+}
+
+/// A bundle and the request for it, ready to be handed in.
+pub struct Prepared {
+    /// The bundle file.
+    pub bundle: Vec<u8>,
+    /// The signed request.
+    pub envelope: Envelope,
+    /// The purpose in words.
+    pub purpose: String,
+    /// The salt of its digest.
+    pub salt: [u8; 32],
+}
+
+impl Prepared {
+    /// The job's one name: the payload digest of its request.
+    pub fn job(&self) -> Digest {
+        self.envelope.payload_digest()
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::new("RANDOM", error.to_string()))?;
+    Ok(bytes)
+}
+
+impl Bench {
+    /// Connects as the profile says.
+    pub async fn connect(profile: Profile) -> Result<Self, Failure> {
+        let channel = client::connect(&profile).await?;
+        Ok(Self { profile, channel })
+    }
+
+    /// The connection itself.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The site as the gateway hands it out, verified from the pin.
+    pub async fn site(&self) -> Result<Site, Failure> {
+        let mut client = DataServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT);
+        let mut stream = client.get_site(GetSiteRequest {}).await.map_err(client::refused)?.into_inner();
+        let mut files = Vec::new();
+        while let Some(file) = stream.message().await.map_err(client::refused)? {
+            files.push((PathBuf::from(file.path), file.content.to_vec()));
+        }
+        Site::from_files(files, &self.profile.site_pin, now()).map_err(|error| {
+            Failure::new(
+                "SITE_REFUSED",
+                format!("what the gateway hands out does not verify: {}", whole(&error)),
+            )
+            .hint("the box or the pin in your profile is not the one that you think")
+            .exit(Exit::Denied)
+        })
+    }
+
+    /// Packs a bundle directory and signs a request for it.
+    pub async fn prepare(&self, directory: &Path) -> Result<Prepared, Failure> {
+        let path = directory.join("databox.toml");
+        let text = fs::read_to_string(&path).map_err(|_| {
+            Failure::new("NO_MANIFEST", format!("{} is not there", path.display()))
+                .hint("`databox job new DIR` writes one to start from")
+        })?;
+        let manifest = bundle::Manifest::parse(&text).map_err(file_failure(&path))?;
+        let bundle = bundle::pack(directory).map_err(file_failure(directory))?;
+        let site = self.site().await?;
+        let salt = random()?;
+        let files = self.profile.key_files();
+        let passphrase = key::passphrase(self.profile.passphrase_file.as_deref(), "Passphrase: ")?;
+        let secret = packet::key::read_signing(&files.signing(), &passphrase)
+            .map_err(file_failure(&files.signing()))?;
+        let requester =
+            Requester { id: self.profile.id.clone(), key_id: release::key::key_id(&secret.public()) };
+        let request = self.request(&site, &manifest, Digest::of(&bundle), requester, salt)?;
+        let envelope =
+            Envelope::sign(&request, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
+        Ok(Prepared { bundle, envelope, purpose: manifest.purpose.clone(), salt })
+    }
+
+    fn request(
+        &self,
+        site: &Site,
+        manifest: &bundle::Manifest,
+        bundle: Digest,
+        requester: Requester,
+        salt: [u8; 32],
+    ) -> Result<Request, Failure> {
+        let grant = grant_of(site, &manifest.project, &self.profile.id)?;
+        let issued_at = now();
+        let context = bundle::RequestContext {
+            site: site.name().clone(),
+            grant,
+            requester,
+            bundle,
+            runtime: runtime_of(site, &manifest.runtime)?,
+            latest: latest_snapshots(site, manifest)?,
+            salt,
+            nonce: random()?,
+            issued_at,
+            expires: issued_at.plus(REQUEST_SECONDS),
+        };
+        manifest.request(context).map_err(|error| Failure::new("MANIFEST", whole(&error)))
+    }
+
+    /// Uploads the bundle from where an earlier upload stopped, and hands the request in.
+    pub async fn submit(&self, prepared: &Prepared) -> Result<Job, Failure> {
+        self.upload(&prepared.bundle).await?;
+        let mut client = JobServiceClient::new(self.channel());
+        let request = CreateJobRequest {
+            request: prepared.envelope.to_bytes().into(),
+            purpose: prepared.purpose.clone(),
+            purpose_salt: prepared.salt.to_vec().into(),
+        };
+        let answer = client.create_job(request).await.map_err(client::refused)?.into_inner();
+        answer.job.ok_or_else(|| Failure::new("ANSWER", "the gateway answered without a job"))
+    }
+
+    async fn upload(&self, bundle: &[u8]) -> Result<(), Failure> {
+        let mut client = BundleServiceClient::new(self.channel()).max_encoding_message_size(MESSAGE_LIMIT);
+        let sha256 = Digest::of(bundle).to_string();
+        let request = CreateUploadRequest { sha256: sha256.clone(), bytes: bundle.len() as u64 };
+        let upload = client.create_upload(request).await.map_err(client::refused)?.into_inner();
+        let offset = upload.committed_bytes as usize;
+        if offset < bundle.len() {
+            let chunk_bytes = (upload.chunk_bytes as usize).clamp(1, 1 << 20);
+            let parts: Vec<_> = bundle[offset..]
+                .chunks(chunk_bytes)
+                .scan(offset as u64, |at, chunk| {
+                    let part = WriteUploadRequest {
+                        sha256: sha256.clone(),
+                        offset: *at,
+                        chunk: chunk.to_vec().into(),
+                    };
+                    *at += chunk.len() as u64;
+                    Some(part)
+                })
+                .collect();
+            client.write_upload(tokio_stream::iter(parts)).await.map_err(client::refused)?;
+        }
+        client.finish_upload(FinishUploadRequest { sha256 }).await.map_err(client::refused)?;
+        Ok(())
+    }
+
+    /// One job, by its name or the first characters of it.
+    pub async fn job(&self, job: &str) -> Result<Job, Failure> {
+        let job = if job.len() == 64 { job.to_owned() } else { self.find(job).await? };
+        let mut client = JobServiceClient::new(self.channel());
+        let answer = client.get_job(GetJobRequest { job }).await.map_err(client::refused)?.into_inner();
+        answer.job.ok_or_else(|| Failure::new("ANSWER", "the gateway answered without a job"))
+    }
+
+    async fn find(&self, begin: &str) -> Result<String, Failure> {
+        let mut fitting: Vec<_> =
+            self.jobs().await?.into_iter().filter(|job| job.job.starts_with(begin)).collect();
+        match (fitting.pop(), fitting.is_empty()) {
+            (Some(job), true) => Ok(job.job),
+            (None, _) => Err(Failure::new("NO_SUCH_JOB", format!("no job of yours begins with {begin}"))
+                .hint("`databox job ls` lists them")),
+            _ => Err(Failure::new("NO_SUCH_JOB", format!("several jobs begin with {begin}"))),
+        }
+    }
+
+    /// The caller's jobs, the newest first.
+    pub async fn jobs(&self) -> Result<Vec<Job>, Failure> {
+        let mut client = JobServiceClient::new(self.channel());
+        let mut jobs = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListJobsRequest { page_size: 100, page_token };
+            let page = client.list_jobs(request).await.map_err(client::refused)?.into_inner();
+            jobs.extend(page.jobs);
+            if page.next_page_token.is_empty() {
+                return Ok(jobs);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Waits until a job is in one of these states or has ended.
+    pub async fn wait(&self, job: &str, until: &[lifecycle::State], limit: Duration) -> Result<Job, Failure> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let found = self.job(job).await?;
+            let state = state(&found);
+            if until.contains(&state) || state.is_end() {
+                return Ok(found);
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(
+                    Failure::new("NOT_FINISHED", format!("the job is still {state}")).exit(Exit::NotFinished)
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// The state of a job, as the table of transitions names it.
+pub fn state(job: &Job) -> lifecycle::State {
+    lifecycle::State::try_from(job.state()).unwrap_or(lifecycle::State::Submitted)
+}
+
+fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failure> {
+    let mut found = site.grants().filter(|grant| {
+        let grant = grant.statement();
+        &grant.project == project && grant.members.contains_key(member)
+    });
+    let missing = || {
+        Failure::new("GRANT", format!("no grant names you, {member}, for the project {project}"))
+            .hint("ask the owner of the data; `project` in databox.toml and `id` in the profile must fit the grant")
+            .exit(Exit::Denied)
+    };
+    found.next().map(release::site::grant_id).ok_or_else(missing)
+}
+
+fn runtime_of(site: &Site, name: &Name) -> Result<Digest, Failure> {
+    match site.runtime(name).map(|entry| &entry.statement().entry) {
+        Some(CatalogueEntry::Runtime { tree, .. }) => Ok(tree.sha256),
+        _ => Err(Failure::new("NO_RUNTIME", format!("the box has no runtime {name}"))
+            .hint("`runtime` in databox.toml names one of the catalogue")),
+    }
+}
+
+fn latest_snapshots(site: &Site, manifest: &bundle::Manifest) -> Result<BTreeMap<Name, Digest>, Failure> {
+    let mut latest = BTreeMap::new();
+    for name in manifest.data.keys() {
+        let newest = match site.dataset(name).map(|entry| &entry.statement().entry) {
+            Some(CatalogueEntry::Dataset { snapshots, .. }) => snapshots.last(),
+            _ => None,
+        };
+        let missing = || {
+            Failure::new("DATA", format!("the catalogue has no dataset {name}"))
+                .hint("`[data.NAME]` in databox.toml names one that your grant covers")
+        };
+        latest.insert(name.clone(), newest.ok_or_else(missing)?.tree.sha256);
+    }
+    Ok(latest)
+}
+
+const NEW_MANIFEST: &str = r#"[job]
+name = "first"
+project = "PROJECT"              # the grant is this project's
+runtime = "host-python"          # a runtime of the catalogue
+command = ["python3", "job.py"]
+purpose = "Say what you want to learn, in a sentence that a data steward understands"
+
+[data.DATASET]                   # seen as /data/DATASET, read-only
+snapshot = "latest"
+
+[limits]
+cpus = 1
+memory = "1GiB"
+time = "10min"
+
+[[output]]                       # written to /out; names are declared, so that they carry nothing
+path = "metrics.json"
+kind = "metrics"
+names = ["rows"]
+"#;
+
+const NEW_JOB: &str = r#"import json, pathlib
+
+rows = 0
+for file in pathlib.Path("/data").rglob("*.csv"):
+    with open(file) as lines:
+        rows += sum(1 for _ in lines) - 1
+json.dump({"rows": rows}, open("/out/metrics.json", "w"))
+"#;
+
+/// Writes a bundle to start from.
+pub fn new(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    fs::create_dir_all(directory).map_err(file_failure(directory))?;
+    let mut made = Vec::new();
+    for (name, text) in [("databox.toml", NEW_MANIFEST), ("job.py", NEW_JOB)] {
+        let path = directory.join(name);
+        blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))?;
+        made.push(path);
+    }
+    Ok(made)
+}

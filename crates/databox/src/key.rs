@@ -1,0 +1,140 @@
+//! `databox key new`: a person's own keys, made on the person's own machine.
+
+use std::path::{Path, PathBuf};
+
+use packet::key::PersonKeys;
+use release::key::Sign;
+use release::statement::PublicKey;
+use release::value::{Bytes, Name};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::certificate;
+use crate::failure::{Exit, Failure, file_failure, whole};
+
+/// What `key new` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KeyArguments {
+    /// The id by which roles or a grant will name you.
+    pub id: Name,
+    /// Where the files go.
+    #[arg(long = "out", default_value = ".")]
+    pub directory: PathBuf,
+    /// The organisation you answer to.
+    #[arg(long)]
+    pub organisation: Name,
+    /// A file whose first line is the passphrase; without it you are asked.
+    #[arg(long)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// The public half of a person's keys: what they hand to whoever writes roles or a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PersonPublicKeys {
+    /// Their id.
+    pub id: Name,
+    /// The organisation they answer to.
+    pub organisation: Name,
+    /// Keys they sign with.
+    pub keys: Vec<PublicKey>,
+    /// The key that review packets are sealed to.
+    pub review_key: Bytes<32>,
+}
+
+/// Names of the files that hold one person's keys.
+#[derive(Debug, Clone)]
+pub struct KeyFiles {
+    directory: PathBuf,
+    id: String,
+}
+
+impl KeyFiles {
+    /// The files of this person in this directory.
+    pub fn new(directory: &Path, id: &Name) -> Self {
+        Self { directory: directory.to_owned(), id: id.to_string() }
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        self.directory.join(format!("{}.{ending}", self.id))
+    }
+
+    /// The encrypted signing key.
+    pub fn signing(&self) -> PathBuf {
+        self.file("signing.pem")
+    }
+
+    /// The encrypted review key.
+    pub fn review(&self) -> PathBuf {
+        self.file("review.pem")
+    }
+
+    /// The public keys.
+    pub fn public(&self) -> PathBuf {
+        self.file("public.json")
+    }
+
+    /// The private key of the transport certificate.
+    pub fn tls_key(&self) -> PathBuf {
+        self.file("tls.key")
+    }
+
+    /// The request for a transport certificate.
+    pub fn tls_request(&self) -> PathBuf {
+        self.file("tls.csr")
+    }
+
+    /// The transport certificate.
+    pub fn tls_certificate(&self) -> PathBuf {
+        self.file("tls.pem")
+    }
+}
+
+/// Makes a person's keys and returns the paths made.
+pub fn new(arguments: &KeyArguments) -> Result<KeyFiles, Failure> {
+    let files = KeyFiles::new(&arguments.directory, &arguments.id);
+    std::fs::create_dir_all(&arguments.directory).map_err(file_failure(&arguments.directory))?;
+    let passphrase =
+        passphrase(arguments.passphrase_file.as_deref(), &format!("New passphrase for {}: ", arguments.id))?;
+    let keys = PersonKeys::generate().map_err(|error| Failure::new("RANDOM", whole(&error)))?;
+    let public = PersonPublicKeys {
+        id: arguments.id.clone(),
+        organisation: arguments.organisation.clone(),
+        keys: vec![keys.signing.public()],
+        review_key: Bytes(keys.review.public()),
+    };
+    packet::key::write_signing(&files.signing(), &keys.signing, &passphrase)
+        .map_err(file_failure(&files.signing()))?;
+    packet::key::write_review(&files.review(), &keys.review, &passphrase)
+        .map_err(file_failure(&files.review()))?;
+    let path = files.public();
+    blobs::write_new_file_durably(&path, &release::json::to_bytes(&public), 0o644)
+        .map_err(file_failure(&path))?;
+    certificate::make_request(&files.tls_key(), &files.tls_request(), &arguments.id)?;
+    Ok(files)
+}
+
+/// Reads a person's public keys.
+pub fn read_public(path: &Path) -> Result<PersonPublicKeys, Failure> {
+    let bytes = std::fs::read(path).map_err(file_failure(path))?;
+    release::json::from_bytes(&bytes, 64 * 1024).map_err(file_failure(path))
+}
+
+/// The passphrase from a file's first line, or asked for at the terminal.
+pub fn passphrase(file: Option<&Path>, question: &str) -> Result<Zeroizing<String>, Failure> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path).map_err(file_failure(path))?,
+        None => rpassword::prompt_password(question).map_err(|_| {
+            Failure::new("PASSPHRASE", "there is no terminal to ask for the passphrase at")
+                .hint("give --passphrase-file FILE")
+                .exit(Exit::Usage)
+        })?,
+    };
+    let line = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
+    if line.is_empty() {
+        return Err(Failure::new("PASSPHRASE", "the passphrase is empty")
+            .hint("choose one")
+            .exit(Exit::Usage));
+    }
+    Ok(line)
+}

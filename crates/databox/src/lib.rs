@@ -1,0 +1,22 @@
+//! The command of researchers, stewards and operators, as functions. The binary only reads the command line.
+
+pub mod certificate;
+pub mod check;
+pub mod client;
+pub mod data;
+pub mod demo;
+pub mod draft;
+pub mod failure;
+pub mod home;
+pub mod init;
+pub mod job;
+pub mod key;
+pub mod profile;
+pub mod programs;
+pub mod release_files;
+pub mod review;
+pub mod site;
+pub mod throwaway;
+pub mod up;
+pub mod wall;
+pub mod witness;

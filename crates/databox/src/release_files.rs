@@ -1,0 +1,108 @@
+//! `databox release ls|get`: released files. `get` verifies before it writes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use api::v1::release_service_client::ReleaseServiceClient;
+use api::v1::{GetReleaseRequest, ListReleasesRequest, ReadFileRequest, Release};
+use release::file::{GivenFiles, Pinned, ReleaseFile};
+use release::statement::Manifest;
+use tonic::transport::Channel;
+
+use crate::client::{self, MESSAGE_LIMIT};
+use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::profile::Profile;
+use crate::site::now;
+
+/// Largest released file that this command takes, in bytes.
+const FILE_LIMIT: u64 = 16 << 30;
+
+/// A recipient's connection to the gateway.
+pub struct Shelf {
+    profile: Profile,
+    client: ReleaseServiceClient<Channel>,
+}
+
+impl Shelf {
+    /// Uses a connection of the researcher.
+    pub fn new(profile: Profile, channel: Channel) -> Self {
+        let client = ReleaseServiceClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+        Self { profile, client }
+    }
+
+    /// The caller's releases, the newest first.
+    pub async fn list(&mut self) -> Result<Vec<Release>, Failure> {
+        let mut releases = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListReleasesRequest { page_size: 100, page_token };
+            let page = self.client.list_releases(request).await.map_err(client::refused)?.into_inner();
+            releases.extend(page.releases);
+            if page.next_page_token.is_empty() {
+                return Ok(releases);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Fetches a release, verifies it from the pin with its files, and only then gives it its place: a new directory
+    /// with the release file and the files beside it.
+    pub async fn get(&mut self, release: &str, out: &Path) -> Result<PathBuf, Failure> {
+        let request = GetReleaseRequest { release: release.to_owned() };
+        let answer = self.client.get_release(request).await.map_err(client::refused)?.into_inner();
+        let listed =
+            answer.release.ok_or_else(|| Failure::new("ANSWER", "the gateway answered without a release"))?;
+        if out.exists() {
+            return Err(Failure::new("ALREADY_THERE", format!("{} is there already", out.display()))
+                .exit(Exit::Conflict));
+        }
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(file_failure(parent))?;
+        let scratch =
+            tempfile::Builder::new().prefix(".fetching-").tempdir_in(parent).map_err(file_failure(parent))?;
+        let parsed = ReleaseFile::parse(&answer.release_file).map_err(refused)?;
+        // The names come from a manifest that is not verified yet: as names they are safe, and nothing of the files
+        // is kept unless the whole verifies.
+        let manifest: Manifest = parsed.manifest.unverified().map_err(refused)?;
+        let mut measured = BTreeMap::new();
+        for file in &manifest.files {
+            let path = scratch.path().join(file.name.as_str());
+            self.fetch(&listed.release, file.name.as_str(), &path).await?;
+            let copy = fs::File::open(&path).map_err(file_failure(&path))?;
+            let (digest, bytes) = blobs::Digest::of_reader(copy).map_err(file_failure(&path))?;
+            measured.insert(file.name.clone(), (bytes, digest));
+        }
+        let accept_on_box_witness = self.profile.accept_on_box_witness;
+        let pinned = Pinned { accept_on_box_witness, ..Pinned::new(self.profile.site_pin) };
+        parsed.verify(&pinned, now(), GivenFiles::Measured(&measured)).map_err(refused)?;
+        let evidence = scratch.path().join(format!("{}.release.json", listed.release));
+        blobs::write_new_file_durably(&evidence, &answer.release_file, 0o644)
+            .map_err(file_failure(&evidence))?;
+        fs::rename(scratch.keep(), out).map_err(file_failure(out))?;
+        blobs::sync_directory(parent).map_err(file_failure(parent))?;
+        Ok(out.join(format!("{}.release.json", listed.release)))
+    }
+
+    async fn fetch(&mut self, release: &str, file: &str, to: &Path) -> Result<(), Failure> {
+        use std::io::Write as _;
+        let request = ReadFileRequest { release: release.to_owned(), file: file.to_owned(), offset: 0 };
+        let mut stream = self.client.read_file(request).await.map_err(client::refused)?.into_inner();
+        let mut target = fs::File::create_new(to).map_err(file_failure(to))?;
+        let mut total = 0;
+        while let Some(part) = stream.message().await.map_err(client::refused)? {
+            total += part.chunk.len() as u64;
+            if total > FILE_LIMIT {
+                return Err(Failure::new("FILE", format!("{file} is larger than any released file may be")));
+            }
+            target.write_all(&part.chunk).map_err(file_failure(to))?;
+        }
+        target.sync_all().map_err(file_failure(to))
+    }
+}
+
+fn refused(refusal: release::refusal::Refusal) -> Failure {
+    Failure::new("RELEASE_REFUSED", format!("the release does not verify: {}", whole(&refusal)))
+        .hint(format!("databox-verify explain {}", refusal.code()))
+        .exit(Exit::Denied)
+}

@@ -1,0 +1,398 @@
+//! The steward's side: `databox review ls|show|approve|reject`. It runs on the steward's own machine and believes
+//! neither console nor enclave: it verifies the verdict from the steward's pin, opens the packet, hashes the canonical
+//! files, judges them again behind a wall, says in words what will be signed, and only then asks for the key.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use api::v1::review_service_client::ReviewServiceClient;
+use api::v1::{
+    GetReviewRequest, GetReviewSiteRequest, ListReviewsRequest, ReadPacketRequest, Review,
+    SubmitDecisionRequest, SubmitDecisionResponse,
+};
+use blobs::Digest;
+use release::envelope::Envelope;
+use release::path::{JudgedVerdict, SignedRequest};
+use release::report::{OutputReport, VIEWS};
+use release::site::Site;
+use release::statement::{
+    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, RuleResult, Verdict, VerdictResult,
+};
+use tonic::transport::Channel;
+
+use crate::client::{self, MESSAGE_LIMIT};
+use crate::failure::{Exit, Failure, whole};
+use crate::key;
+use crate::profile::Profile;
+use crate::site::now;
+use crate::wall::{self, Shown};
+
+/// How long an approval counts.
+const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
+
+/// Largest packet that this tool takes, in bytes.
+const PACKET_LIMIT: usize = 4 << 30;
+
+/// A steward's connection to the console.
+pub struct Desk {
+    profile: Profile,
+    client: ReviewServiceClient<Channel>,
+}
+
+/// A review that was verified, opened and judged again.
+pub struct Opened {
+    /// The site, verified from the pin.
+    pub site: Site,
+    /// Where it stands.
+    pub review: Review,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Payload digest of the verdict.
+    pub digest: Digest,
+    /// What the packet holds.
+    pub content: packet::Content,
+    /// Whether a second judgement gave the same.
+    pub judged_again: Judgement,
+}
+
+impl Desk {
+    /// Connects as the profile says.
+    pub async fn connect(profile: Profile) -> Result<Self, Failure> {
+        let channel = client::connect(&profile).await?;
+        let client = ReviewServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_LIMIT)
+            .max_encoding_message_size(MESSAGE_LIMIT);
+        Ok(Self { profile, client })
+    }
+
+    /// The reviews that are sealed to this steward.
+    pub async fn list(&mut self) -> Result<Vec<Review>, Failure> {
+        let mut reviews = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListReviewsRequest { page_size: 100, page_token };
+            let page = self.client.list_reviews(request).await.map_err(client::refused)?.into_inner();
+            reviews.extend(page.reviews);
+            if page.next_page_token.is_empty() {
+                return Ok(reviews);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// The site as the console hands it out, verified from the pin.
+    pub async fn site(&mut self) -> Result<Site, Failure> {
+        let mut stream =
+            self.client.get_review_site(GetReviewSiteRequest {}).await.map_err(client::refused)?.into_inner();
+        let mut files = Vec::new();
+        while let Some(file) = stream.message().await.map_err(client::refused)? {
+            files.push((PathBuf::from(file.path), file.content.to_vec()));
+        }
+        Site::from_files(files, &self.profile.site_pin, now()).map_err(|error| {
+            Failure::new(
+                "SITE_REFUSED",
+                format!("what the console hands out does not verify: {}", whole(&error)),
+            )
+            .exit(Exit::Denied)
+        })
+    }
+
+    /// Verifies, opens and judges again. The whole review id is needed, or its first characters if only one fits.
+    pub async fn open(&mut self, review: &str) -> Result<Opened, Failure> {
+        let review = self.find(review).await?;
+        let site = self.site().await?;
+        let request = GetReviewRequest { review: review.review.clone() };
+        let answer = self.client.get_review(request).await.map_err(client::refused)?.into_inner();
+        let refused = |error: &dyn std::error::Error| {
+            Failure::new("VERDICT_REFUSED", format!("the verdict does not verify: {}", whole(error)))
+                .exit(Exit::Denied)
+        };
+        let envelope = Envelope::parse(&answer.request).map_err(|error| refused(&error))?;
+        let request = SignedRequest::verify(&envelope, &site).map_err(|error| refused(&error))?;
+        let envelope = Envelope::parse(&answer.verdict).map_err(|error| refused(&error))?;
+        let judged = JudgedVerdict::recorded(&envelope, &request, &site).map_err(|error| refused(&error))?;
+        let digest = judged.payload_digest();
+        if digest.to_string() != review.review {
+            return Err(
+                Failure::new("VERDICT_REFUSED", "the console handed out another verdict").exit(Exit::Denied)
+            );
+        }
+        let verdict = judged.verdict().clone();
+        let content = self.open_packet(&review.review, &verdict).await?;
+        compare_files(&verdict, &content)?;
+        let judged_again = judge_again(&site, request.request(), &verdict, &content)?;
+        Ok(Opened { site, review, verdict, digest, content, judged_again })
+    }
+
+    async fn find(&mut self, begin: &str) -> Result<Review, Failure> {
+        let mut fitting: Vec<_> =
+            self.list().await?.into_iter().filter(|review| review.review.starts_with(begin)).collect();
+        match (fitting.pop(), fitting.is_empty()) {
+            (Some(review), true) => Ok(review),
+            (None, _) => {
+                Err(Failure::new("NO_SUCH_REVIEW", format!("no review of yours begins with {begin}"))
+                    .hint("`databox review ls` lists them"))
+            }
+            _ => Err(Failure::new("NO_SUCH_REVIEW", format!("several reviews begin with {begin}"))),
+        }
+    }
+
+    async fn open_packet(&mut self, review: &str, verdict: &Verdict) -> Result<packet::Content, Failure> {
+        let request = ReadPacketRequest { review: review.to_owned(), offset: 0 };
+        let mut stream = self.client.read_packet(request).await.map_err(client::refused)?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.message().await.map_err(client::refused)? {
+            bytes.extend_from_slice(&part.chunk);
+            if bytes.len() > PACKET_LIMIT {
+                return Err(Failure::new("PACKET_REFUSED", "the packet is larger than any packet may be"));
+            }
+        }
+        if Digest::of(&bytes) != verdict.packet.sha256 {
+            return Err(Failure::new("PACKET_REFUSED", "the packet is not the one that the verdict names")
+                .exit(Exit::Denied));
+        }
+        let files = self.profile.key_files();
+        let passphrase = self.passphrase()?;
+        let secret = packet::key::read_review(&files.review(), &passphrase)
+            .map_err(|error| Failure::new("KEY", whole(&error)))?;
+        packet::open(&bytes, &self.profile.id, &secret, &verdict.request.sha256).map_err(|error| {
+            Failure::new("PACKET_REFUSED", format!("the packet cannot be opened: {}", whole(&error)))
+                .exit(Exit::Denied)
+        })
+    }
+
+    fn passphrase(&self) -> Result<zeroize::Zeroizing<String>, Failure> {
+        key::passphrase(
+            self.profile.passphrase_file.as_deref(),
+            &format!("Passphrase of {}: ", self.profile.id),
+        )
+    }
+
+    /// Signs an approval of an opened review and hands it in.
+    pub async fn approve(&mut self, opened: &Opened) -> Result<SubmitDecisionResponse, Failure> {
+        if opened.verdict.result != VerdictResult::Pass {
+            return Err(
+                Failure::new("BLOCKED", "the policy blocked it; nobody can approve it").exit(Exit::Denied)
+            );
+        }
+        if opened.judged_again != Judgement::Same {
+            return Err(
+                Failure::new("JUDGED_DIFFERENTLY", "judging again gave another result").exit(Exit::Denied)
+            );
+        }
+        let issued_at = now();
+        let approval = Approval {
+            site: opened.verdict.site.clone(),
+            verdict: opened.digest.into(),
+            challenge: opened.verdict.challenge,
+            steward: self.profile.id.clone(),
+            grant: opened.verdict.grant.clone(),
+            policy: opened.verdict.policy.clone(),
+            roles: opened.site.roles_id(),
+            judged_again: opened.judged_again,
+            issued_at,
+            expires: issued_at.plus(APPROVAL_SECONDS).min(opened.verdict.expires),
+        };
+        self.submit(&approval).await
+    }
+
+    /// Signs a denial and hands it in. It returns once the denial is a witnessed leaf of the log.
+    pub async fn deny(
+        &mut self,
+        opened: &Opened,
+        decision: DenialDecision,
+        mut reasons: Vec<DenialReason>,
+    ) -> Result<SubmitDecisionResponse, Failure> {
+        reasons.sort();
+        reasons.dedup();
+        let denial = Denial {
+            site: opened.verdict.site.clone(),
+            verdict: opened.digest.into(),
+            challenge: opened.verdict.challenge,
+            steward: self.profile.id.clone(),
+            decision,
+            reasons,
+            roles: opened.site.roles_id(),
+            issued_at: now(),
+        };
+        self.submit(&denial).await
+    }
+
+    async fn submit<P: release::statement::Predicate>(
+        &mut self,
+        statement: &P,
+    ) -> Result<SubmitDecisionResponse, Failure> {
+        let files = self.profile.key_files();
+        let passphrase = self.passphrase()?;
+        let secret = packet::key::read_signing(&files.signing(), &passphrase)
+            .map_err(|error| Failure::new("KEY", whole(&error)))?;
+        let envelope = Envelope::sign(statement, &[&secret])
+            .map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
+        let request = SubmitDecisionRequest { decision: envelope.to_bytes().into() };
+        Ok(self.client.submit_decision(request).await.map_err(client::refused)?.into_inner())
+    }
+}
+
+fn compare_files(verdict: &Verdict, content: &packet::Content) -> Result<(), Failure> {
+    let refused = |text: String| Failure::new("PACKET_REFUSED", text).exit(Exit::Denied);
+    if verdict.files.len() != content.canonical.len() {
+        return Err(refused("the packet holds other files than the verdict names".to_owned()));
+    }
+    for (file, (name, bytes)) in verdict.files.iter().zip(&content.canonical) {
+        if &file.name != name || file.sha256 != Digest::of(bytes) || file.bytes.0 != bytes.len() as u64 {
+            return Err(refused(format!("{name} in the packet is not the file that the verdict names")));
+        }
+    }
+    Ok(())
+}
+
+/// Runs the judge on the canonical files once more, behind a wall, and compares every rule that needs no data.
+fn judge_again(
+    site: &Site,
+    request: &release::statement::Request,
+    verdict: &Verdict,
+    content: &packet::Content,
+) -> Result<Judgement, Failure> {
+    let scratch = tempfile::tempdir().map_err(|error| Failure::new("FILE", whole(&error)))?;
+    let canonical = scratch.path().join("canonical");
+    fs::create_dir(&canonical).map_err(|error| Failure::new("FILE", whole(&error)))?;
+    for (name, bytes) in &content.canonical {
+        fs::write(canonical.join(name.as_str()), bytes)
+            .map_err(|error| Failure::new("FILE", whole(&error)))?;
+    }
+    let open = |path: &std::path::Path| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+    };
+    open(scratch.path())
+        .and_then(|()| open(&canonical))
+        .map_err(|error| Failure::new("FILE", whole(&error)))?;
+    let policy = site.policy(&verdict.policy).ok_or_else(|| {
+        Failure::new("SITE_REFUSED", "the verdict's policy is not among the site's").exit(Exit::Denied)
+    })?;
+    let catalogue: Vec<Catalogue> = request
+        .datasets
+        .iter()
+        .filter_map(|dataset| Some(site.dataset(&dataset.name)?.statement().clone()))
+        .collect();
+    let task = egress::Task {
+        policy: String::from_utf8_lossy(policy.file()).into_owned(),
+        outputs: request.outputs.clone(),
+        catalogue,
+        as_written: false,
+    };
+    let input = task.to_json();
+    let shown = [Shown { source: canonical, target: "/canonical", writable: false }];
+    let stdout = wall::check("judge", input, &shown, 1 << 20)?;
+    let report = stdout.get(..OutputReport::BYTES).map(OutputReport::from_bytes);
+    let Some(Ok(report)) = report else {
+        return Err(Failure::new("CHECKER_FAILED", "the judge's answer is not of the fixed form"));
+    };
+    Ok(if same(&report, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
+}
+
+fn same(report: &OutputReport, request: &release::statement::Request, verdict: &Verdict) -> bool {
+    let rules = verdict.rules.iter().all(|outcome| {
+        let Some(rule) = release::rule::Rule::from_id(outcome.id.as_str()) else { return false };
+        match (report.rules[rule.index()], outcome.result) {
+            // Rules that need the data, or the raw output, were run elsewhere.
+            (RuleResult::NotChecked, _) => true,
+            // The canonicaliser saw the raw output too, and the enclave the account: they may have found more.
+            (RuleResult::Passed, RuleResult::Noted | RuleResult::Blocked) => true,
+            (RuleResult::Noted, RuleResult::Blocked) => true,
+            (again, said) => again == said,
+        }
+    });
+    // The enclave may charge more than the judge, never less.
+    let bits = verdict.files.iter().all(|file| {
+        let index = request.outputs.iter().position(|output| output.path() == &file.name);
+        index.is_some_and(|index| file.released_bits.0 >= report.bits[index])
+    });
+    rules && bits
+}
+
+/// What a steward reads before signing.
+pub fn words(opened: &Opened) -> String {
+    let verdict = &opened.verdict;
+    let mut text = String::new();
+    let result = if verdict.result == VerdictResult::Pass { "PASS" } else { "BLOCKED" };
+    let _ = writeln!(text, "review     {}", opened.digest);
+    let _ = writeln!(
+        text,
+        "verdict    {result}, {} may carry at most {} bits",
+        plural(verdict.files.len(), "file"),
+        verdict.released_bits
+    );
+    let _ = writeln!(
+        text,
+        "asked by   {} under grant {} version {}",
+        verdict.requester.id, verdict.grant.id, verdict.grant.version
+    );
+    let _ = writeln!(text, "purpose    {}", printable(&opened.content.purpose));
+    for file in &verdict.files {
+        let counts = if file.declared_counts { ", counts are the job's word" } else { "" };
+        let _ = writeln!(
+            text,
+            "file       {} {} bytes, at most {} bits{counts}",
+            file.name, file.bytes, file.released_bits
+        );
+    }
+    for outcome in verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked) {
+        let _ = writeln!(text, "blocked by {}", outcome.id);
+    }
+    for place in &opened.content.places {
+        let view = VIEWS.get(usize::from(place.view)).copied().unwrap_or("?");
+        let name =
+            opened.content.canonical.get(usize::from(place.output)).map_or("?", |(name, _)| name.as_str());
+        let _ = writeln!(
+            text,
+            "copied     {name}, view {view}: {} bytes of private data from byte {}",
+            place.length, place.offset
+        );
+    }
+    let unchecked = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked);
+    let unchecked: Vec<_> = unchecked.map(|outcome| outcome.id.as_str()).collect();
+    let _ = writeln!(text, "not run    {}", unchecked.join(", "));
+    for warning in &verdict.warnings {
+        let _ = writeln!(
+            text,
+            "warning    {}",
+            serde_json::to_value(warning)
+                .ok()
+                .and_then(|value| value.as_str().map(str::to_owned))
+                .unwrap_or_default()
+        );
+    }
+    let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
+    let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
+    text
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A researcher wrote it: only what a terminal prints plainly is shown.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).take(500).collect()
+}
+
+/// What `review` subcommands need to know beyond the profile.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReviewArguments {
+    /// The review's id, or its first characters.
+    pub review: String,
+    /// Write the canonical files here, to look at them.
+    #[arg(long)]
+    pub files: Option<PathBuf>,
+}
+
+/// Writes the canonical files of a packet into a new directory.
+pub fn write_files(opened: &Opened, directory: &std::path::Path) -> Result<(), Failure> {
+    fs::create_dir(directory).map_err(crate::failure::file_failure(directory))?;
+    for (name, bytes) in &opened.content.canonical {
+        let path = directory.join(name.as_str());
+        blobs::write_new_file_durably(&path, bytes, 0o600).map_err(crate::failure::file_failure(&path))?;
+    }
+    Ok(())
+}

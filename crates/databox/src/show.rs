@@ -1,0 +1,144 @@
+//! What commands print.
+
+use std::io::Write as _;
+
+use api::reason::Word as _;
+use api::v1::{Job, Release, Review, SubmitDecisionResponse};
+use databox::failure::{Exit, Failure};
+use serde_json::{Value, json};
+
+/// A line for each thing made.
+pub fn made(lines: &[String]) {
+    lines.iter().for_each(|line| println!("✔ {line}"));
+}
+
+fn job_value(job: &Job) -> Value {
+    let outcome = job.outcome.clone().unwrap_or_default();
+    json!({
+        "job": job.job,
+        "project": job.project,
+        "name": job.name,
+        "state": databox::job::state(job).word(),
+        "run": job.run,
+        "reason": outcome.reason().word(),
+        "rule": outcome.rule,
+        "file": outcome.file,
+    })
+}
+
+/// One job.
+pub fn job(job: &Job, json: bool) {
+    if json {
+        println!("{}", job_value(job));
+        return;
+    }
+    println!("job      {}", job.job);
+    println!("name     {} of project {}", job.name, job.project);
+    println!("state    {}", databox::job::state(job));
+    let outcome = job.outcome.clone().unwrap_or_default();
+    if outcome.reason() != api::v1::Reason::Unspecified {
+        println!("reason   {}", outcome.reason().word());
+        println!("hint     {}", outcome.reason().hint());
+    }
+    if !outcome.rule.is_empty() {
+        println!("rule     {} in {}", outcome.rule, outcome.file);
+    }
+}
+
+/// Several jobs.
+pub fn jobs(jobs: &[Job], json: bool) {
+    if json {
+        println!("{}", json!({ "jobs": jobs.iter().map(job_value).collect::<Vec<_>>() }));
+        return;
+    }
+    for job in jobs {
+        println!(
+            "{}  {:<10} {}/{}",
+            &job.job[..12.min(job.job.len())],
+            databox::job::state(job).word(),
+            job.project,
+            job.name
+        );
+    }
+}
+
+/// Several releases.
+pub fn releases(releases: &[Release], json: bool) {
+    if json {
+        let values: Vec<_> =
+            releases.iter().map(|one| json!({ "release": one.release, "job": one.job })).collect();
+        println!("{}", json!({ "releases": values }));
+        return;
+    }
+    for release in releases {
+        let files: Vec<_> = release.files.iter().map(|file| file.name.as_str()).collect();
+        println!(
+            "{}  of job {}  {}",
+            release.release,
+            &release.job[..12.min(release.job.len())],
+            files.join(", ")
+        );
+    }
+}
+
+fn review_state(review: &Review) -> &'static str {
+    review.state().as_str_name().trim_start_matches("REVIEW_STATE_")
+}
+
+/// Several reviews: ids, states and ages only.
+pub fn reviews(reviews: &[Review], json: bool) {
+    if json {
+        let values: Vec<_> = reviews
+            .iter()
+            .map(|one| json!({ "review": one.review, "state": review_state(one), "approvals": one.approvals, "needed": one.needed }))
+            .collect();
+        println!("{}", json!({ "reviews": values }));
+        return;
+    }
+    for review in reviews {
+        println!(
+            "{}  {:<9} {} of {} approvals  {} min",
+            &review.review[..12.min(review.review.len())],
+            review_state(review),
+            review.approvals,
+            review.needed,
+            review.age_minutes
+        );
+    }
+}
+
+/// What became of a decision.
+pub fn decision(answer: &SubmitDecisionResponse) {
+    let review = answer.review.clone().unwrap_or_default();
+    let leaf = if answer.denial_file.is_empty() { "" } else { "; it is a witnessed leaf of the log" };
+    println!(
+        "✔ recorded: {} with {} of {} approvals{leaf}",
+        review_state(&review),
+        review.approvals,
+        review.needed
+    );
+}
+
+/// Never one click: the review's id is typed, at least its first 8 characters.
+pub fn confirm(id: &str, given: Option<String>) -> Result<(), Failure> {
+    let typed = match given {
+        Some(typed) if typed == id => return Ok(()),
+        Some(typed) => typed,
+        None => {
+            print!("Type the first 8 characters of the review to sign: ");
+            let _ = std::io::stdout().flush();
+            let mut line = String::new();
+            let _ = std::io::stdin().read_line(&mut line);
+            let line = line.trim().to_owned();
+            if line.len() >= 8 && id.starts_with(&line) {
+                return Ok(());
+            }
+            line
+        }
+    };
+    Err(Failure::new(
+        "NOT_CONFIRMED",
+        format!("`{}` is not this review; nothing was signed", typed.escape_default()),
+    )
+    .exit(Exit::Usage))
+}

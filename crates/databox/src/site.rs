@@ -1,0 +1,371 @@
+//! `databox site new|sign|install|ls`: how a site decides. Everything it decides is a signed statement in one
+//! directory that the operator writes and every room only reads.
+//!
+//! `site new KIND --from FILE.toml` turns a few lines of TOML into the exact payload that is signed: numbers become
+//! decimal strings, `public = "ana.public.json"` takes a person's public keys from that file, version and times are
+//! filled in. Nothing is signed before its signer has seen it: `site sign` prints the payload first.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use release::envelope::Envelope;
+use release::site::{Site, SiteError};
+use release::statement::{
+    Catalogue, Grant, Kind, PAYLOAD_LIMIT, Policy, Predicate, Revocation, Roles, kind_of, parse_payload,
+    payload,
+};
+use release::value::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::key;
+
+/// The kinds of statement that a site makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SiteKind {
+    /// Who may do what.
+    Roles,
+    /// An egress policy.
+    Policy,
+    /// What a project may use.
+    Grant,
+    /// What may be known of a dataset or runtime.
+    Catalogue,
+    /// What is no longer valid.
+    Revocation,
+}
+
+/// What `site new` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct NewArguments {
+    /// What to make.
+    pub kind: SiteKind,
+    /// A TOML file with the statement's fields.
+    #[arg(long)]
+    pub from: PathBuf,
+    /// The draft to write; it must not be there yet.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The site directory: the version becomes one more than the highest there.
+    #[arg(long)]
+    pub site_directory: PathBuf,
+    /// How long it is valid.
+    #[arg(long, default_value_t = 365)]
+    pub days: i64,
+}
+
+/// The moment now.
+pub fn now() -> Timestamp {
+    Timestamp::from_seconds(daemon::now_seconds())
+        .unwrap_or(Timestamp::from_seconds(0).expect("1970 is a moment"))
+}
+
+/// Makes a draft: the payload that is to be signed.
+pub fn new(arguments: &NewArguments) -> Result<(), Failure> {
+    let text = fs::read_to_string(&arguments.from).map_err(file_failure(&arguments.from))?;
+    let table: toml::Table = toml::from_str(&text).map_err(file_failure(&arguments.from))?;
+    let beside = arguments.from.parent().unwrap_or(Path::new("."));
+    let mut fields = object(plain(toml::Value::Table(table)));
+    take_public_keys(&mut fields, beside)?;
+    let bytes = draft(arguments.kind, fields, arguments)?;
+    blobs::write_new_file_durably(&arguments.out, &bytes, 0o644).map_err(file_failure(&arguments.out))
+}
+
+fn draft(
+    kind: SiteKind,
+    mut fields: Map<String, Value>,
+    arguments: &NewArguments,
+) -> Result<Vec<u8>, Failure> {
+    let now = now();
+    let expires = now.plus(arguments.days * 24 * 3600);
+    fields.entry("issuedAt").or_insert_with(|| json!(now));
+    match kind {
+        SiteKind::Roles => {
+            take_box_keys(&mut fields, arguments.from.parent().unwrap_or(Path::new(".")))?;
+            finish::<Roles>(fields, arguments, "roles", Some(expires))
+        }
+        SiteKind::Policy => {
+            let file = arguments.from.with_file_name(text_field(&fields, "file")?);
+            let toml = fs::read(&file).map_err(file_failure(&file))?;
+            egress::Policy::parse(&String::from_utf8_lossy(&toml)).map_err(file_failure(&file))?;
+            fields.insert("file".into(), json!({ "sha256": blobs::Digest::of(&toml) }));
+            let below = format!("policies/{}", text_field(&fields, "name")?);
+            finish::<Policy>(fields, arguments, &below, Some(expires))
+        }
+        SiteKind::Grant => {
+            let below = format!("grants/{}", text_field(&fields, "id")?);
+            finish::<Grant>(fields, arguments, &below, Some(expires))
+        }
+        SiteKind::Catalogue => {
+            let kind = fields.get("entry").and_then(|entry| entry.get("kind")).and_then(Value::as_str);
+            let folder = if kind == Some("dataset") { "datasets" } else { "runtimes" };
+            let below = format!("catalogue/{folder}/{}", text_field(&fields, "name")?);
+            finish::<Catalogue>(fields, arguments, &below, None)
+        }
+        SiteKind::Revocation => {
+            for list in ["people", "keys", "certificates", "grants", "releases"] {
+                fields.entry(list).or_insert_with(|| json!([]));
+            }
+            fields.entry("interests").or_insert_with(|| json!("not-checked"));
+            // Signed anew at least weekly, so that a stopped operator stops the box.
+            finish::<Revocation>(fields, arguments, "revocations", Some(now.plus(7 * 24 * 3600)))
+        }
+    }
+}
+
+fn finish<P: Predicate>(
+    mut fields: Map<String, Value>,
+    arguments: &NewArguments,
+    below: &str,
+    expires: Option<Timestamp>,
+) -> Result<Vec<u8>, Failure> {
+    let version = highest_version(&arguments.site_directory.join(below)) + 1;
+    fields.entry("version").or_insert_with(|| json!(version.to_string()));
+    if let Some(expires) = expires {
+        fields.entry("expires").or_insert_with(|| json!(expires));
+    }
+    let predicate: P = serde_json::from_value(Value::Object(fields)).map_err(|error| {
+        Failure::new("STATEMENT", format!("{}: {error}", arguments.from.display()))
+            .hint(format!("the fields of a {} are listed in docs/formats/statements.md", P::KIND.word()))
+    })?;
+    Ok(payload(&predicate))
+}
+
+/// The highest version among files `<version>.json` in a directory of the site; 0 if there is none.
+fn highest_version(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let versions =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
+    versions.max().unwrap_or(0)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+fn text_field(fields: &Map<String, Value>, name: &str) -> Result<String, Failure> {
+    let missing = || Failure::new("STATEMENT", format!("the field `{name}` is missing"));
+    fields.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(missing)
+}
+
+/// TOML as the JSON of statements: numbers and moments become text.
+fn plain(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Boolean(truth) => Value::Bool(truth),
+        toml::Value::Integer(number) => Value::String(number.to_string()),
+        toml::Value::Float(number) => Value::String(number.to_string()),
+        toml::Value::Datetime(moment) => Value::String(moment.to_string()),
+        toml::Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
+        toml::Value::Table(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, plain(value))).collect())
+        }
+    }
+}
+
+/// In `people` and `members`, `public = "FILE"` stands for the fields of that file.
+fn take_public_keys(fields: &mut Map<String, Value>, beside: &Path) -> Result<(), Failure> {
+    for group in ["people", "members"] {
+        let Some(Value::Object(people)) = fields.get_mut(group) else { continue };
+        for (id, person) in people.iter_mut() {
+            let Some(file) = person.get("public").and_then(Value::as_str) else { continue };
+            let public = key::read_public(&beside.join(file))?;
+            if public.id.as_str() != id {
+                return Err(Failure::new(
+                    "STATEMENT",
+                    format!("{file} holds the keys of {}, not of {id}", public.id),
+                ));
+            }
+            let mut taken = json!({ "organisation": public.organisation, "keys": public.keys });
+            if group == "people" {
+                taken["reviewKey"] = json!(public.review_key);
+            }
+            *person = taken;
+        }
+    }
+    Ok(())
+}
+
+/// In roles, `box = "FILE"` stands for the keys of the box and its log, which `init` wrote.
+fn take_box_keys(fields: &mut Map<String, Value>, beside: &Path) -> Result<(), Failure> {
+    let Some(file) = fields.get("box").and_then(Value::as_str) else { return Ok(()) };
+    let public = crate::init::public_keys(&beside.join(file))?;
+    fields.insert("box".into(), json!(public.box_keys));
+    fields.insert("log".into(), json!(public.log));
+    fields.entry("site").or_insert_with(|| json!(public.site));
+    Ok(())
+}
+
+/// What `site sign` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SignArguments {
+    /// A draft, or a statement that others have signed already. It is replaced.
+    pub file: PathBuf,
+    /// Your id.
+    #[arg(long = "as")]
+    pub id: release::value::Name,
+    /// Where your key files are.
+    #[arg(long, default_value = ".")]
+    pub keys: PathBuf,
+    /// A file whose first line is the passphrase; without it you are asked.
+    #[arg(long)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Signs a draft, or adds a signature. Returns the payload as text for people, printed before the key is unlocked.
+pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<(), Failure> {
+    let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
+    let mut envelope = match Envelope::parse(&bytes) {
+        Ok(envelope) => envelope,
+        Err(_) => from_draft(&bytes)?,
+    };
+    show(&words(envelope.payload())?);
+    let files = key::KeyFiles::new(&arguments.keys, &arguments.id);
+    let passphrase = key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ")?;
+    let secret =
+        packet::key::read_signing(&files.signing(), &passphrase).map_err(file_failure(&files.signing()))?;
+    envelope.add_signature(&secret).map_err(file_failure(&arguments.file))?;
+    replace(&arguments.file, &envelope.to_bytes())
+}
+
+/// An envelope without signatures around a draft, which must be of one of the kinds that a site makes.
+fn from_draft(draft: &[u8]) -> Result<Envelope, Failure> {
+    fn unsigned<P: Predicate>(draft: &[u8]) -> Result<Envelope, Failure> {
+        let refused = |error: &dyn std::error::Error| Failure::new("STATEMENT", whole(error));
+        let statement = parse_payload::<P>(draft).map_err(|error| refused(&error))?;
+        Envelope::unsigned(&statement).map_err(|error| refused(&error))
+    }
+    let kind = kind_of(draft).map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
+    match Kind::ALL.into_iter().find(|known| known.predicate_type() == kind) {
+        Some(Kind::Roles) => unsigned::<Roles>(draft),
+        Some(Kind::Policy) => unsigned::<Policy>(draft),
+        Some(Kind::Grant) => unsigned::<Grant>(draft),
+        Some(Kind::Catalogue) => unsigned::<Catalogue>(draft),
+        Some(Kind::Revocation) => unsigned::<Revocation>(draft),
+        _ => Err(Failure::new("STATEMENT", "the file is not a statement of a site").exit(Exit::Usage)),
+    }
+}
+
+/// A payload as text for people: every field, indented.
+fn words(payload: &[u8]) -> Result<String, Failure> {
+    let value: Value = release::json::from_bytes(payload, PAYLOAD_LIMIT)
+        .map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
+    let kind = value.get("predicateType").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let predicate = value.get("predicate").cloned().unwrap_or_default();
+    Ok(format!("{kind}\n{}", serde_json::to_string_pretty(&predicate).unwrap_or_default()))
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(directory).map_err(file_failure(path))?;
+    fs::write(file.path(), bytes).map_err(file_failure(path))?;
+    file.as_file().sync_all().map_err(file_failure(path))?;
+    file.persist(path).map_err(|error| Failure::new("FILE", whole(&error.error)))?;
+    blobs::sync_directory(directory).map_err(file_failure(directory))
+}
+
+/// What `site install` needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct InstallArguments {
+    /// A signed statement; for a policy its TOML file must lie beside the draft's source and be given too.
+    pub file: PathBuf,
+    /// The site directory.
+    #[arg(long)]
+    pub site_directory: PathBuf,
+    /// For a policy: its TOML file.
+    #[arg(long)]
+    pub policy_file: Option<PathBuf>,
+    /// Payload digest of the first roles; not needed for those roles themselves.
+    #[arg(long)]
+    pub pin: Option<blobs::Digest>,
+}
+
+/// Puts a signed statement where rooms find it. A site that would not verify with it is left as it was.
+pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
+    let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
+    let envelope = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
+    let name = release::site::file_name(&envelope).map_err(file_failure(&arguments.file))?;
+    let mut files = read_directory(&arguments.site_directory)?;
+    let mut added = vec![(name.clone(), bytes)];
+    if let Some(policy) = &arguments.policy_file {
+        let toml = fs::read(policy).map_err(file_failure(policy))?;
+        added.insert(0, (name.with_extension("toml"), toml));
+    }
+    if let Some((taken, _)) = files.iter().find(|(path, _)| added.iter().any(|(new, _)| new == path)) {
+        return Err(Failure::new("ALREADY_INSTALLED", format!("{} is there already", taken.display()))
+            .hint("a new version gets a new number; `site new` counts on by itself")
+            .exit(Exit::Conflict));
+    }
+    files.extend(added.clone());
+    let pin = arguments.pin.unwrap_or_else(|| envelope.payload_digest());
+    check_with(files, &pin, &name)?;
+    for (path, bytes) in &added {
+        let target = arguments.site_directory.join(path);
+        let parent = target.parent().unwrap_or(&arguments.site_directory);
+        fs::create_dir_all(parent).map_err(file_failure(parent))?;
+        blobs::write_new_file_durably(&target, bytes, 0o644).map_err(file_failure(&target))?;
+    }
+    Ok(arguments.site_directory.join(name))
+}
+
+/// Refuses a statement that the rooms would not accept among those that are there.
+fn check_with(files: Vec<(PathBuf, Vec<u8>)>, pin: &blobs::Digest, name: &Path) -> Result<(), Failure> {
+    let refused = |why: String| {
+        Failure::new("SITE_REFUSED", format!("the site does not verify with {}: {why}", name.display()))
+            .hint("nothing was changed; `databox site sign` adds a missing signature")
+            .exit(Exit::Denied)
+    };
+    match Site::from_files(files, pin, now()) {
+        // The first roles come alone; until a revocation stands beside them no room does anything.
+        Err(SiteError::Missing("revocation")) if name.starts_with("roles") => Ok(()),
+        Err(error) => Err(refused(whole(&error))),
+        Ok(site) => match site.set_aside().iter().find(|aside| aside.path == name) {
+            Some(aside) => Err(refused(aside.refusal.meaning().to_owned())),
+            None => Ok(()),
+        },
+    }
+}
+
+/// Every file of a site directory, with its path below it.
+pub fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
+    let mut files = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(below) = open.pop() {
+        let full = directory.join(&below);
+        for entry in fs::read_dir(&full).map_err(file_failure(&full))?.flatten() {
+            let path = below.join(entry.file_name());
+            if entry.path().is_dir() {
+                open.push(path);
+            } else if !entry.file_name().to_string_lossy().starts_with('.') {
+                let bytes = fs::read(entry.path()).map_err(file_failure(&entry.path()))?;
+                files.push((path, bytes));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What stands in a site directory: a line for each statement, and whether the whole verifies from the pin.
+pub fn list(directory: &Path, pin: Option<&blobs::Digest>) -> Result<Vec<String>, Failure> {
+    let files = read_directory(directory)?;
+    let mut lines = Vec::new();
+    for (path, bytes) in files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "json")) {
+        let envelope = Envelope::parse(bytes).map_err(file_failure(path))?;
+        lines.push(format!(
+            "{:<44} {}  {} signature(s)",
+            path.display(),
+            envelope.payload_digest(),
+            envelope.signatures().len()
+        ));
+    }
+    if let Some(pin) = pin {
+        Site::from_files(files, pin, now())
+            .map_err(|error| Failure::new("SITE_REFUSED", whole(&error)).exit(Exit::Denied))?;
+        lines.push(format!("verifies from the pin {pin}"));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,461 @@
+//! A throw-away box: everything that `databox demo` and the tests need, made by the same functions that the commands
+//! call. Only here does one program make several people's keys; every verdict of such a box says so.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use blobs::Digest;
+use release::value::Name;
+
+use crate::certificate::{self, CertificateRole};
+use crate::data::{self, DataArguments, RuntimeArguments};
+use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::home::Home;
+use crate::init::{self, InitArguments};
+use crate::key::{self, KeyArguments, KeyFiles};
+use crate::profile::Profile;
+use crate::site::{self, InstallArguments, NewArguments, SignArguments, SiteKind};
+use crate::up::Rooms;
+use crate::{draft, programs};
+
+/// The people of a throw-away box. Kim is the researcher; Ana and Ben are stewards of two organisations.
+pub const PEOPLE: [(&str, &str, CertificateRole); 4] = [
+    ("kim", "university", CertificateRole::Researcher),
+    ("lee", "university", CertificateRole::Researcher),
+    ("ana", "hospital", CertificateRole::Steward),
+    ("ben", "registry", CertificateRole::Steward),
+];
+
+const SITE: &str = "demo.databox.example";
+
+/// The demonstration's policy.
+pub const POLICY: &str = include_str!("../../../policies/egress/demo.toml");
+
+/// A throw-away box on disk, and its running processes.
+pub struct Throwaway {
+    directory: PathBuf,
+    /// The box's home.
+    pub home: Home,
+    /// Payload digest of the first roles.
+    pub pin: Digest,
+    rooms: Option<Rooms>,
+    witness: Option<Child>,
+    endpoints: Endpoints,
+}
+
+/// Where the servers of a throw-away box are.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// The gateway.
+    pub gateway: std::net::SocketAddr,
+    /// The console.
+    pub console: std::net::SocketAddr,
+    /// The witness.
+    pub witness: std::net::SocketAddr,
+}
+
+impl Endpoints {
+    /// Ports of the loopback that are free now.
+    pub fn free() -> Result<Self, Failure> {
+        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+        let [gateway, console, witness] =
+            listeners.map(|listener| listener.and_then(|listener| listener.local_addr()));
+        let failure = |error: std::io::Error| Failure::new("PORT", whole(&error));
+        Ok(Self {
+            gateway: gateway.map_err(failure)?,
+            console: console.map_err(failure)?,
+            witness: witness.map_err(failure)?,
+        })
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("the names of the demonstration are names")
+}
+
+impl Throwaway {
+    /// Makes home, people's keys, roles, revocation and policy in an empty directory. No process runs yet.
+    pub fn make(directory: &Path, endpoints: Endpoints) -> Result<Self, Failure> {
+        let home = Home::at(directory.join("box"));
+        init::init(&InitArguments {
+            directory: home.directory().to_owned(),
+            site: name(SITE),
+            gateway: endpoints.gateway,
+            console: endpoints.console,
+            witness: format!("http://{}", endpoints.witness),
+            names: Vec::new(),
+        })?;
+        mark_as_demonstration(&home)?;
+        let mut made = Self {
+            directory: directory.to_owned(),
+            home,
+            pin: Digest::of(b""),
+            rooms: None,
+            witness: None,
+            endpoints,
+        };
+        made.make_people()?;
+        made.start_witness()?;
+        made.make_roles()?;
+        Ok(made)
+    }
+
+    /// Where people's keys are.
+    pub fn people(&self) -> PathBuf {
+        self.directory.join("people")
+    }
+
+    /// The directory that holds it all.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn passphrase_file(&self) -> PathBuf {
+        self.people().join("passphrase")
+    }
+
+    /// Where the servers are.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    fn make_people(&self) -> Result<(), Failure> {
+        let people = self.people();
+        fs::create_dir_all(&people).map_err(file_failure(&people))?;
+        let passphrase = self.passphrase_file();
+        blobs::write_new_file_durably(&passphrase, b"demonstration\n", 0o600)
+            .map_err(file_failure(&passphrase))?;
+        std::thread::scope(|scope| {
+            let threads = PEOPLE.map(|(id, organisation, role)| {
+                let people = &people;
+                let passphrase = &passphrase;
+                scope.spawn(move || self.make_person(people, passphrase, id, organisation, role))
+            });
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().expect("a thread that makes keys does not panic"))
+        })
+    }
+
+    fn make_person(
+        &self,
+        people: &Path,
+        passphrase: &Path,
+        id: &str,
+        organisation: &str,
+        role: CertificateRole,
+    ) -> Result<(), Failure> {
+        let files = key::new(&KeyArguments {
+            id: name(id),
+            directory: people.to_owned(),
+            organisation: name(organisation),
+            passphrase_file: Some(passphrase.to_owned()),
+        })?;
+        let request = fs::read_to_string(files.tls_request()).map_err(file_failure(&files.tls_request()))?;
+        let certificate = certificate::issue(&self.home, &name(SITE), &request, role, &name(id), 24)?;
+        let path = files.tls_certificate();
+        blobs::write_new_file_durably(&path, certificate.as_bytes(), 0o644).map_err(file_failure(&path))
+    }
+
+    fn start_witness(&mut self) -> Result<(), Failure> {
+        let state = self.directory.join("witness");
+        fs::create_dir_all(&state).map_err(file_failure(&state))?;
+        let program = programs::find("databox")?;
+        let log = fs::File::create(self.directory.join("witness.log")).map_err(file_failure(&state))?;
+        let child = Command::new(&program)
+            .args(["witness", "--name", "demo.databox.example/witness", "--die-with-parent", "--state"])
+            .arg(&state)
+            .arg("--listen")
+            .arg(self.endpoints.witness.to_string())
+            .arg("--log")
+            .arg(self.home.public_keys())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(file_failure(&program))?;
+        self.witness = Some(child);
+        wait_for(Duration::from_secs(10), "the witness", || {
+            Ok(state.join("witness.public.json").is_file().then_some(()))
+        })
+    }
+
+    fn make_roles(&mut self) -> Result<(), Failure> {
+        let witness = self.directory.join("witness/witness.public.json");
+        let witness = fs::read_to_string(&witness).map_err(file_failure(&witness))?;
+        let witness: serde_json::Value =
+            serde_json::from_str(&witness).map_err(|error| Failure::new("WITNESS", whole(&error)))?;
+        let text = ROLES
+            .replace("BOX", &self.home.public_keys().display().to_string())
+            .replace("WITNESS_NAME", witness["name"].as_str().unwrap_or_default())
+            .replace("WITNESS_KEY", witness["public"].as_str().unwrap_or_default());
+        let roles = self.state_as(SiteKind::Roles, "roles", &text, &["ana", "ben"], None)?;
+        self.pin = roles;
+        init::pin(&self.home, &roles)?;
+        self.state_as(
+            SiteKind::Revocation,
+            "revocation",
+            "site = \"demo.databox.example\"\n",
+            &["ana"],
+            None,
+        )?;
+        let policy = self.directory.join("statements/demo.toml");
+        blobs::write_new_file_durably(&policy, POLICY.as_bytes(), 0o644).map_err(file_failure(&policy))?;
+        self.state_as(SiteKind::Policy, "policy", POLICY_STATEMENT, &["ana", "ben"], Some(policy))?;
+        Ok(())
+    }
+
+    /// Makes a statement from TOML, has these people sign it, installs it, and returns its payload digest.
+    pub fn state_as(
+        &self,
+        kind: SiteKind,
+        file: &str,
+        text: &str,
+        signers: &[&str],
+        policy_file: Option<PathBuf>,
+    ) -> Result<Digest, Failure> {
+        let statements = self.directory.join("statements");
+        fs::create_dir_all(&statements).map_err(file_failure(&statements))?;
+        let from = statements.join(format!("{file}.from.toml"));
+        let text = text.replace("PEOPLE/", &format!("{}/", self.people().display()));
+        fs::write(&from, text).map_err(file_failure(&from))?;
+        let out = statements.join(format!("{file}.json"));
+        let _ = fs::remove_file(&out);
+        site::new(&NewArguments {
+            kind,
+            from,
+            out: out.clone(),
+            site_directory: self.home.site(),
+            days: 30,
+        })?;
+        self.sign_and_install(&out, signers, policy_file)
+    }
+
+    /// Has these people sign a draft, and installs it.
+    pub fn sign_and_install(
+        &self,
+        draft: &Path,
+        signers: &[&str],
+        policy_file: Option<PathBuf>,
+    ) -> Result<Digest, Failure> {
+        for signer in signers {
+            let arguments = SignArguments {
+                file: draft.to_owned(),
+                id: name(signer),
+                keys: self.people(),
+                passphrase_file: Some(self.passphrase_file()),
+            };
+            site::sign(&arguments, |_| {})?;
+        }
+        let bytes = fs::read(draft).map_err(file_failure(draft))?;
+        let envelope = release::envelope::Envelope::parse(&bytes).map_err(file_failure(draft))?;
+        let digest = envelope.payload_digest();
+        let pin = (self.pin != Digest::of(b"")).then_some(self.pin);
+        let site_directory = self.home.site();
+        site::install(&InstallArguments { file: draft.to_owned(), site_directory, policy_file, pin })?;
+        Ok(digest)
+    }
+
+    /// Starts the four rooms.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        self.rooms = Some(Rooms::start(&self.home)?);
+        Ok(())
+    }
+
+    /// The running rooms.
+    pub fn rooms(&mut self) -> &mut Rooms {
+        self.rooms.as_mut().expect("the rooms were started")
+    }
+
+    /// Stops the rooms and leaves everything on disk.
+    pub fn stop(&mut self) {
+        self.rooms = None;
+    }
+
+    /// Registers a dataset: lays it into the drop directory, waits for the enclave's draft, has the stewards sign it.
+    pub fn add_dataset(
+        &self,
+        dataset: &str,
+        files: &Path,
+        unit: &str,
+        categories: &[&str],
+    ) -> Result<Digest, Failure> {
+        data::add_dataset(&DataArguments {
+            name: name(dataset),
+            directory: files.to_owned(),
+            home: self.home.directory().to_owned(),
+            unit_column: name(unit),
+            categories: categories.iter().map(|category| name(category)).collect(),
+            release_bits: 4_000_000,
+            answer_bits: 100_000,
+            licence: "public domain".to_owned(),
+            source: "RAND Health Insurance Experiment".to_owned(),
+        })?;
+        let packet = self.home.join(format!("drafts/{dataset}.packet"));
+        wait_for(Duration::from_secs(30), "the enclave's draft of the dataset", || {
+            Ok(packet.is_file().then_some(()))
+        })?;
+        let out = self.directory.join(format!("statements/{dataset}.json"));
+        draft::from_packet(
+            &packet,
+            &name("ana"),
+            &self.key_files("ana"),
+            Some(&self.passphrase_file()),
+            &out,
+        )?;
+        self.sign_and_install(&out, &["ana", "ben"], None)
+    }
+
+    /// Registers this machine's Python as the runtime `host-python`.
+    pub fn add_runtime(&self) -> Result<Digest, Failure> {
+        data::add_runtime(&RuntimeArguments {
+            name: name("host-python"),
+            home: self.home.directory().to_owned(),
+            from_host_python: true,
+            interpreter: PathBuf::from("/usr/bin/python3"),
+        })?;
+        let plain = self.home.join("drafts/runtime-host-python.json");
+        wait_for(Duration::from_secs(60), "the enclave's draft of the runtime", || {
+            Ok(plain.is_file().then_some(()))
+        })?;
+        let out = self.directory.join("statements/host-python.json");
+        draft::from_plain(&plain, &out)?;
+        self.sign_and_install(&out, &["ana", "ben"], None)
+    }
+
+    /// Grants the project `hie` what it needs.
+    pub fn add_grant(&self) -> Result<Digest, Failure> {
+        let policy = Digest::of(POLICY.as_bytes());
+        let text = GRANT.replace("POLICY", &policy.to_string());
+        self.state_as(SiteKind::Grant, "grant", &text, &["ana", "ben"], None)
+    }
+
+    /// A person's key files.
+    pub fn key_files(&self, id: &str) -> KeyFiles {
+        KeyFiles::new(&self.people(), &name(id))
+    }
+
+    /// A person's profile.
+    pub fn profile(&self, id: &str) -> Profile {
+        let role = PEOPLE.iter().find(|(person, _, _)| *person == id).map(|(_, _, role)| *role);
+        let address = match role {
+            Some(CertificateRole::Steward) => self.endpoints.console,
+            _ => self.endpoints.gateway,
+        };
+        Profile {
+            endpoint: format!("https://{address}"),
+            authority: self.home.tls("ca", "pem"),
+            id: name(id),
+            keys: self.people(),
+            site_pin: self.pin,
+            accept_on_box_witness: true,
+            passphrase_file: Some(self.passphrase_file()),
+        }
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        self.rooms = None;
+        if let Some(mut witness) = self.witness.take() {
+            let _ = witness.kill();
+            let _ = witness.wait();
+        }
+    }
+}
+
+/// Waits until something is there.
+pub fn wait_for<T>(
+    limit: Duration,
+    what: &str,
+    mut there: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = there()? {
+            return Ok(found);
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::new(
+                "TOOK_TOO_LONG",
+                format!("{what} did not come within {} s", limit.as_secs()),
+            )
+            .hint("the journals are in box/run/*.log of the demonstration's directory")
+            .exit(Exit::Unavailable));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn mark_as_demonstration(home: &Home) -> Result<(), Failure> {
+    for room in crate::home::ROOMS {
+        let path = home.configuration(room);
+        let text = fs::read_to_string(&path).map_err(file_failure(&path))?;
+        let text = text
+            .replace("demonstration_keys = false", "demonstration_keys = true")
+            .replace("accept_on_box_witness = false", "accept_on_box_witness = true")
+            .replace("die_with_parent = false", "die_with_parent = true");
+        fs::write(&path, text).map_err(file_failure(&path))?;
+    }
+    Ok(())
+}
+
+const ROLES: &str = r#"box = "BOX"
+witnessQuorum = 1
+
+[people]
+ana = { public = "PEOPLE/ana.public.json" }
+ben = { public = "PEOPLE/ben.public.json" }
+
+[root]
+people = ["ana", "ben"]
+threshold = 2
+
+[policy]
+people = ["ana", "ben"]
+threshold = 2
+
+[runtime]
+people = ["ana", "ben"]
+threshold = 1
+
+[revocation]
+people = ["ana", "ben"]
+threshold = 1
+
+[datasets.hie]
+stewards = ["ana", "ben"]
+grantThreshold = 2
+catalogueThreshold = 2
+approvalThreshold = 2
+
+[[witnesses]]
+name = "WITNESS_NAME"
+public = "WITNESS_KEY"
+onBoxMachine = true
+"#;
+
+const POLICY_STATEMENT: &str = r#"site = "demo.databox.example"
+name = "demo"
+file = "demo.toml"
+"#;
+
+const GRANT: &str = r#"site = "demo.databox.example"
+id = "grant-1"
+project = "hie"
+leastWall = "native"
+codeReview = "none"
+policy = { name = "demo", version = 1, file = { sha256 = "POLICY" } }
+approvals = { threshold = 2, organisations = 2, supervisors = [] }
+
+[members]
+kim = { public = "PEOPLE/kim.public.json" }
+lee = { public = "PEOPLE/lee.public.json" }
+
+[datasets.hie]
+releaseBits = 1000000
+answerBits = 10000
+"#;

@@ -1,0 +1,91 @@
+//! Programs of ours that read what a job shaped, each run behind the wall: at a steward's or researcher's desk the
+//! same as in the enclave.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sandbox::{Access, Calls, Cancel, Launcher, Limits, Mount, Outcome, Specification, Stdin};
+
+use crate::failure::{Failure, whole};
+use crate::programs;
+
+/// The user that a walled program runs as when the command runs as root. Nobody else's files belong to it.
+const WALLED_USER: u32 = 65_533;
+
+/// One directory shown to a checker.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The directory on this machine.
+    pub source: PathBuf,
+    /// Where the checker sees it, such as `/out`.
+    pub target: &'static str,
+    /// True if the checker writes to it.
+    pub writable: bool,
+}
+
+/// Runs `databox-check <subcommand>` behind the wall and returns what it wrote to standard output.
+pub fn check(
+    subcommand: &str,
+    input: Vec<u8>,
+    shown: &[Shown],
+    stdout_bytes: u64,
+) -> Result<Vec<u8>, Failure> {
+    let program = programs::find("databox-check")?;
+    let mut mounts = vec![mount(&program, "/databox-check", Access::ReadOnlyExecutable)?];
+    for one in shown {
+        let access = if one.writable { Access::Writable } else { Access::ReadOnly };
+        if one.writable {
+            give_to_walled_user(&one.source)?;
+        }
+        mounts.push(mount(&one.source, one.target, access)?);
+    }
+    let specification = Specification {
+        mounts,
+        program: "/databox-check".to_owned(),
+        arguments: vec![subcommand.to_owned()],
+        environment: Vec::new(),
+        working_directory: "/".to_owned(),
+        limits: limits(stdout_bytes),
+        calls: Calls::Reader,
+        host_uid: rustix::process::geteuid().is_root().then_some(WALLED_USER),
+    };
+    let launcher = Launcher::new(programs::find("databox-launch")?);
+    let cancel = Cancel::new().map_err(|error| Failure::new("WALL", whole(&error)))?;
+    let ended = launcher.run(&specification, Stdin::Bytes(input), &cancel).map_err(|error| {
+        Failure::new("WALL", format!("the checker cannot be run behind a wall: {}", whole(&error)))
+            .hint("nothing was checked; `databox demo` says what this machine lacks")
+    })?;
+    match ended.outcome {
+        Outcome::Succeeded => Ok(ended.stdout),
+        _ => {
+            Err(Failure::new("CHECKER_FAILED", format!("databox-check {subcommand} did not finish its work")))
+        }
+    }
+}
+
+fn limits(stdout_bytes: u64) -> Limits {
+    Limits {
+        memory_bytes: 4 << 30,
+        processes: 8,
+        open_files: 256,
+        file_bytes: 4 << 30,
+        cpu_seconds: 600,
+        wall: Duration::from_secs(600),
+        tmp_bytes: 0,
+        tmp_inodes: 0,
+        stdout_bytes,
+    }
+}
+
+fn mount(source: &Path, target: &str, access: Access) -> Result<Mount, Failure> {
+    let source = std::fs::canonicalize(source).map_err(crate::failure::file_failure(source))?;
+    Ok(Mount { source, target: target.to_owned(), access })
+}
+
+fn give_to_walled_user(directory: &Path) -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(directory, Some(WALLED_USER), Some(WALLED_USER))
+            .map_err(crate::failure::file_failure(directory))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Builds every program into one directory, as a package would install them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::run::{cargo, checked, target};
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Programs that are linked like any other.
+const DYNAMIC: [&str; 5] = ["databox", "gateway", "enclave", "console", "signer"];
+
+/// Programs that are linked statically, with their packages: they run where the file system starts empty, or on an
+/// auditor's machine that has nothing of ours.
+const STATIC: [(&str, &str); 4] = [
+    ("databox-check", "databox-check"),
+    ("sandbox", "databox-launch"),
+    ("bundle", "databox-unbundle"),
+    ("databox-verify", "databox-verify"),
+];
+
+/// Builds and returns the directory of programs.
+pub fn programs() -> Result<PathBuf, String> {
+    let directory = target().join("databox/bin");
+    fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+    let mut dynamic = cargo(&["build", "--locked"]);
+    for name in DYNAMIC {
+        dynamic.args(["--package", name]);
+    }
+    checked(&mut dynamic)?;
+    let mut linked = cargo(&["build", "--locked", "--target", TRIPLE]);
+    // Only with an explicit target: otherwise the flag would reach procedural macros, which cannot be static.
+    linked.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    for (package, name) in STATIC {
+        linked.args(["--package", package, "--bin", name]);
+    }
+    checked(&mut linked)?;
+    for name in DYNAMIC {
+        place(&target().join("debug").join(name), &directory.join(name))?;
+    }
+    for (_, name) in STATIC {
+        place(&target().join(TRIPLE).join("debug").join(name), &directory.join(name))?;
+    }
+    Ok(directory)
+}
+
+/// Copies a program if it is newer than the copy. Renamed into place, since a running program cannot be written to.
+fn place(from: &Path, to: &Path) -> Result<(), String> {
+    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let newer = match (changed(from), changed(to)) {
+        (Ok(from), Ok(to)) => from > to,
+        _ => true,
+    };
+    if newer {
+        let beside = to.with_extension("new");
+        fs::copy(from, &beside).map_err(|error| format!("{}: {error}", from.display()))?;
+        fs::rename(&beside, to).map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    Ok(())
+}

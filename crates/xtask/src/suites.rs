@@ -1,0 +1,55 @@
+//! The suites, each with its time.
+
+use std::time::Instant;
+
+use crate::build;
+use crate::run::{cargo, checked};
+
+const SUITES: [&str; 5] = ["units", "formats", "path", "rooms", "attacks"];
+
+/// Runs the suites that are named, or all.
+pub fn run(words: &[&str]) -> Result<(), String> {
+    let long = words.contains(&"--long");
+    let named: Vec<&str> = words.iter().copied().filter(|word| *word != "--long").collect();
+    if let Some(unknown) = named.iter().find(|word| !SUITES.contains(word)) {
+        return Err(format!("there is no suite {unknown}; there are {}", SUITES.join(", ")));
+    }
+    let begun = Instant::now();
+    build::programs()?;
+    let mut times = vec![("build", begun.elapsed())];
+    let mut failed = Vec::new();
+    for suite in SUITES.into_iter().filter(|suite| named.is_empty() || named.contains(suite)) {
+        let begun = Instant::now();
+        if checked(&mut command(suite, long)).is_err() {
+            failed.push(suite);
+        }
+        times.push((suite, begun.elapsed()));
+    }
+    for (suite, time) in times {
+        println!("suite {suite:<8} {:>6.1} s", time.as_secs_f64());
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("suites that failed: {}", failed.join(", "))) }
+}
+
+fn command(suite: &str, long: bool) -> std::process::Command {
+    let package = format!("test-{suite}");
+    let mut arguments = vec!["test", "--locked", "--no-fail-fast"];
+    if suite == "units" {
+        arguments.push("--workspace");
+        for other in SUITES.iter().filter(|other| **other != "units") {
+            arguments.push("--exclude");
+            arguments.push(match *other {
+                "formats" => "test-formats",
+                "path" => "test-path",
+                "rooms" => "test-rooms",
+                _ => "test-attacks",
+            });
+        }
+    } else {
+        arguments.extend(["--package", &package]);
+    }
+    if long {
+        arguments.extend(["--", "--include-ignored"]);
+    }
+    cargo(&arguments)
+}
