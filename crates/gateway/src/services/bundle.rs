@@ -1,0 +1,197 @@
+//! Uploads of bundles: named by their digest, resumable, and a repeat does nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::CHUNK_BYTES;
+use api::v1::bundle_service_server::BundleService;
+use api::v1::{
+    CreateUploadRequest, CreateUploadResponse, FinishUploadRequest, FinishUploadResponse, WriteUploadRequest,
+    WriteUploadResponse,
+};
+use blobs::{Digest, StoreError};
+use release::value::Name;
+use server::{Refused, principal};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::digest;
+use crate::room::{Room, blocking, now};
+use crate::spool::Part;
+use crate::store::uploads::{self, Upload};
+
+/// Longest pause between two chunks.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Whoever sends fewer bytes in a minute than 16 KiB a second is cut off, and may resume.
+const RATE: (Duration, u64) = (Duration::from_secs(60), 60 * 16 * 1024);
+
+pub struct Bundles(pub Arc<Room>);
+
+#[tonic::async_trait]
+impl BundleService for Bundles {
+    async fn create_upload(
+        &self,
+        request: Request<CreateUploadRequest>,
+    ) -> Result<Response<CreateUploadResponse>, Status> {
+        let person = principal(&request)?.id;
+        let asked = request.into_inner();
+        let sha256 = digest("sha256", &asked.sha256)?;
+        let configuration = &self.0.configuration;
+        if asked.bytes == 0 {
+            return Err(Refused::Malformed("bytes").into());
+        }
+        if asked.bytes > configuration.bundle_bytes_limit {
+            return Err(Refused::TooLarge { field: "bytes", limit: configuration.bundle_bytes_limit }.into());
+        }
+        let limit = configuration.uploads_per_person;
+        let upload = self.0.store.change(move |transaction| {
+            uploads::begin(transaction, &person, &sha256, asked.bytes, limit, now())
+        });
+        let committed_bytes = upload.await?.committed;
+        Ok(Response::new(CreateUploadResponse { committed_bytes, chunk_bytes: CHUNK_BYTES as u32 }))
+    }
+
+    async fn write_upload(
+        &self,
+        request: Request<Streaming<WriteUploadRequest>>,
+    ) -> Result<Response<WriteUploadResponse>, Status> {
+        let person = principal(&request)?.id;
+        let mut chunks = request.into_inner();
+        let first = next(&mut chunks).await?.ok_or(Refused::Malformed("sha256"))?;
+        let upload = self.find(&person, digest("sha256", &first.sha256)?).await?;
+        if first.offset != upload.committed || upload.whole {
+            return Err(Refused::Offset { committed: upload.committed }.into());
+        }
+        let room = self.0.clone();
+        let opened = {
+            let (person, room) = (person.clone(), room.clone());
+            blocking(move || room.spool.part(&person, &upload.sha256, upload.committed)).await?
+        };
+        let part = opened.map_err(|_| Refused::Box)?.ok_or(Refused::Conflict)?;
+        let mut writing = Writing { room, person, upload, part: Some(part), committed: upload.committed };
+        let received = writing.receive(first, &mut chunks).await;
+        // What arrived before a line broke is kept, so that the next call goes on from there.
+        writing.commit().await?;
+        received?;
+        Ok(Response::new(WriteUploadResponse { committed_bytes: writing.committed }))
+    }
+
+    async fn finish_upload(
+        &self,
+        request: Request<FinishUploadRequest>,
+    ) -> Result<Response<FinishUploadResponse>, Status> {
+        let person = principal(&request)?.id;
+        let sha256 = digest("sha256", &request.into_inner().sha256)?;
+        let upload = self.find(&person, sha256).await?;
+        if upload.whole {
+            return Ok(Response::new(FinishUploadResponse {}));
+        }
+        if upload.committed != upload.bytes {
+            return Err(Refused::Offset { committed: upload.committed }.into());
+        }
+        self.finish(person, upload).await?;
+        Ok(Response::new(FinishUploadResponse {}))
+    }
+}
+
+impl Bundles {
+    async fn find(&self, person: &Name, sha256: Digest) -> Result<Upload, Refused> {
+        let person = person.clone();
+        let found = self.0.store.read(move |connection| uploads::find(connection, &person, &sha256)).await?;
+        found.ok_or(Refused::NotFound)
+    }
+
+    async fn finish(&self, person: Name, upload: Upload) -> Result<(), Refused> {
+        let (room, writer) = (self.0.clone(), person.clone());
+        let finished = blocking(move || {
+            // Holding the part keeps a late chunk from changing what is being compared.
+            let Ok(Some(_part)) = room.spool.part(&writer, &upload.sha256, upload.committed) else {
+                return Err(Refused::Conflict);
+            };
+            Ok(room.spool.finish(&writer, &upload.sha256, upload.bytes))
+        });
+        let (committed, whole, answer) = match finished.await?? {
+            Ok(()) => (upload.bytes, true, Ok(())),
+            Err(StoreError::DigestDiffers { .. }) => (0, false, Err(Refused::Digest)),
+            Err(_) => (0, false, Err(Refused::Box)),
+        };
+        let sha256 = upload.sha256;
+        self.0
+            .store
+            .change(move |transaction| uploads::commit(transaction, &person, &sha256, committed, whole))
+            .await?;
+        answer
+    }
+}
+
+/// One call's writing to one part.
+struct Writing {
+    room: Arc<Room>,
+    person: Name,
+    upload: Upload,
+    part: Option<Part>,
+    committed: u64,
+}
+
+impl Writing {
+    async fn receive(
+        &mut self,
+        first: WriteUploadRequest,
+        chunks: &mut Streaming<WriteUploadRequest>,
+    ) -> Result<(), Refused> {
+        let mut window = (Instant::now(), 0u64);
+        let mut waiting = Some(first);
+        while let Some(message) = waiting {
+            self.write(message).await?;
+            window = self.fast_enough(window)?;
+            waiting = next(chunks).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, message: WriteUploadRequest) -> Result<(), Refused> {
+        let chunk = message.chunk;
+        if chunk.len() > CHUNK_BYTES {
+            return Err(Refused::TooLarge { field: "chunk", limit: CHUNK_BYTES as u64 });
+        }
+        let total = self.committed + chunk.len() as u64;
+        if total > self.upload.bytes {
+            return Err(Refused::TooLarge { field: "chunk", limit: self.upload.bytes });
+        }
+        let mut part = self.part.take().ok_or(Refused::Box)?;
+        let written = blocking(move || part.write(&chunk).map(|()| part)).await?;
+        self.part = Some(written.map_err(|_| Refused::Box)?);
+        self.committed = total;
+        Ok(())
+    }
+
+    fn fast_enough(&self, (since, before): (Instant, u64)) -> Result<(Instant, u64), Refused> {
+        let arrived = self.committed - self.upload.committed;
+        if since.elapsed() < RATE.0 {
+            return Ok((since, before));
+        }
+        if arrived - before < RATE.1 { Err(Refused::Time) } else { Ok((Instant::now(), arrived)) }
+    }
+
+    /// Makes what was written durable and only then known.
+    async fn commit(&mut self) -> Result<(), Refused> {
+        // After a failed write nothing new is known to be on disk.
+        let Some(part) = self.part.take() else { return Ok(()) };
+        let part = blocking(move || part.sync().map(|()| part)).await?.map_err(|_| Refused::Box)?;
+        let (person, sha256, committed) = (self.person.clone(), self.upload.sha256, self.committed);
+        self.room
+            .store
+            .change(move |transaction| uploads::commit(transaction, &person, &sha256, committed, false))
+            .await?;
+        // Only now may another call open the part, which cuts off what is not known.
+        drop(part);
+        Ok(())
+    }
+}
+
+/// The next message; a line that broke ends the stream early, and what came before it counts.
+async fn next(chunks: &mut Streaming<WriteUploadRequest>) -> Result<Option<WriteUploadRequest>, Refused> {
+    let message = tokio::time::timeout(PAUSE, chunks.message()).await.map_err(|_| Refused::Time)?;
+    message.map_err(|_| Refused::Malformed("chunk"))
+}
