@@ -91,7 +91,6 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     let reviews = Reviews {
         store: store.clone(),
         site: site.clone(),
-        site_directory: configuration.site_directory.clone(),
         packets: packets.clone(),
         signing: signing.clone(),
         journal: JOURNAL,

@@ -36,8 +36,6 @@ pub struct Reviews {
     pub store: Arc<Store>,
     /// The site.
     pub site: Arc<SiteWatch>,
-    /// The site directory, whose files are handed out as they are.
-    pub site_directory: std::path::PathBuf,
     /// Sealed packets.
     pub packets: BlobStore,
     /// What drives decisions into the log.
@@ -248,7 +246,8 @@ impl ReviewService for Reviews {
         request: Request<GetReviewSiteRequest>,
     ) -> Result<Response<Self::GetReviewSiteStream>, Status> {
         principal(&request)?;
-        let files = release::site::read_files(&self.site_directory).map_err(|_| Refused::Site)?;
+        let site = self.site.current().ok_or(Refused::Site)?;
+        let files = server::site_files(&site).map_err(|_| Refused::Site)?;
         let (to, answers) = mpsc::channel(16);
         tokio::spawn(async move {
             for (path, content) in files {

@@ -291,7 +291,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
         Command::Check(arguments) => return check::run(&arguments, json),
-        Command::Witness(arguments) => asynchronous(witness::serve(arguments))?,
+        Command::Witness(arguments) => asynchronous(witness::serve(&arguments))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use release::envelope::Envelope;
-use release::site::{Site, SiteError};
+use release::site::{Site, SiteError, read_files};
 use release::statement::{
     Catalogue, Grant, Kind, PAYLOAD_LIMIT, Policy, Predicate, Revocation, Roles, kind_of, parse_payload,
     payload,
@@ -288,7 +288,7 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     let envelope = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
     let name = release::site::file_name(&envelope).map_err(file_failure(&arguments.file))?;
-    let mut files = read_directory(&arguments.site_directory)?;
+    let mut files = read_files(&arguments.site_directory).map_err(file_failure(&arguments.site_directory))?;
     let mut added = vec![(name.clone(), bytes)];
     if let Some(policy) = &arguments.policy_file {
         let toml = fs::read(policy).map_err(file_failure(policy))?;
@@ -329,29 +329,9 @@ fn check_with(files: Vec<(PathBuf, Vec<u8>)>, pin: &blobs::Digest, name: &Path) 
     }
 }
 
-/// Every file of a site directory, with its path below it.
-pub fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
-    let mut files = Vec::new();
-    let mut open = vec![PathBuf::new()];
-    while let Some(below) = open.pop() {
-        let full = directory.join(&below);
-        for entry in fs::read_dir(&full).map_err(file_failure(&full))?.flatten() {
-            let path = below.join(entry.file_name());
-            if entry.path().is_dir() {
-                open.push(path);
-            } else if !entry.file_name().to_string_lossy().starts_with('.') {
-                let bytes = fs::read(entry.path()).map_err(file_failure(&entry.path()))?;
-                files.push((path, bytes));
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// What stands in a site directory: a line for each statement, and whether the whole verifies from the pin.
 pub fn list(directory: &Path, pin: Option<&blobs::Digest>) -> Result<Vec<String>, Failure> {
-    let files = read_directory(directory)?;
+    let files = read_files(directory).map_err(file_failure(directory))?;
     let mut lines = Vec::new();
     for (path, bytes) in files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "json")) {
         let envelope = Envelope::parse(bytes).map_err(file_failure(path))?;

@@ -270,6 +270,14 @@ impl Throwaway {
         self.rooms.as_mut().expect("the rooms were started")
     }
 
+    /// Kills a room at once, as a crash would, and starts it again.
+    pub fn kill_and_restart(&mut self, room: &'static str) -> Result<(), Failure> {
+        let home = self.home.clone();
+        let rooms = self.rooms();
+        rooms.kill(room);
+        rooms.restart(&home, room)
+    }
+
     /// Stops the rooms and leaves everything on disk.
     pub fn stop(&mut self) {
         self.rooms = None;

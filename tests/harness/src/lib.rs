@@ -173,3 +173,35 @@ names = ["value"]
 pub fn write_metric(value: &str) -> String {
     format!("import json\njson.dump({{\"value\": {value}}}, open(\"/out/metrics.json\", \"w\"))\n")
 }
+
+impl TestBox {
+    /// Opens, as a steward, the review of this job, PASS or BLOCKED.
+    pub async fn opened(&self, steward: &str, job: &str) -> databox::review::Opened {
+        let mut desk = self.desk(steward).await;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let reviews = desk.list().await.unwrap_or_else(|failure| panic!("no list: {failure}"));
+            for review in reviews {
+                let opened = desk.open(&review.review).await.unwrap_or_else(|failure| panic!("not opened: {failure}"));
+                if opened.verdict.request.sha256.to_string() == job {
+                    return opened;
+                }
+            }
+            assert!(std::time::Instant::now() < deadline, "no review of job {job}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What a job of `code` observed, as the one metric of its canonical output. The job must have passed.
+    pub async fn observe(&self, name: &str, code: &str) -> f64 {
+        let text = manifest(ONE_METRIC);
+        let bundle = self.bundle(name, &[("databox.toml", &text), ("job.py", code)]);
+        let job = self.run_job("kim", &bundle).await;
+        assert_eq!(state(&job), State::InReview, "{name}: {:?}", job.outcome);
+        let opened = self.opened("ana", &job.job).await;
+        let (_, metrics) = &opened.content.canonical[0];
+        let text = String::from_utf8_lossy(metrics).into_owned();
+        let number = text.trim().trim_start_matches("{\"value\":").trim_end_matches('}');
+        number.parse().unwrap_or_else(|_| panic!("{name}: {text}"))
+    }
+}

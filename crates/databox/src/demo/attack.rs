@@ -67,7 +67,8 @@ async fn blocked_review(desk: &mut Desk) -> Result<String, Failure> {
 
 /// Flips one bit in turn in a weights file, an approval and the log proof.
 pub fn tamper(stage: &Throwaway, released: &Released, steps: &mut Steps) -> Result<(), Failure> {
-    let forgeries: [(&str, fn(&Path, &Path) -> Result<(), Failure>); 3] = [
+    type Forge = fn(&Path, &Path) -> Result<(), Failure>;
+    let forgeries: [(&str, Forge); 3] = [
         ("one bit of model.safetensors", flip_weights),
         ("one bit of an approval", flip_approval),
         ("one bit of the log proof", flip_proof),

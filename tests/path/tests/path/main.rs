@@ -1,0 +1,14 @@
+//! The whole path over real processes and sockets: what a researcher, two stewards and an auditor do, and what the box
+//! answers.
+
+mod box_on_disk;
+mod refusals;
+mod release;
+mod restart;
+
+use std::future::Future;
+
+/// Runs a test's steps.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(work)
+}

@@ -1,0 +1,67 @@
+//! From a bundle to a verified release, and to the two ways in which stewards say no.
+
+use std::process::Command;
+
+use databox::job::state;
+use harness::{ONE_METRIC, TestBox, manifest, write_metric};
+use lifecycle::State;
+use release::statement::{DenialDecision, DenialReason};
+
+use crate::wait;
+
+#[test]
+fn an_approved_output_is_released_and_an_auditor_verifies_it_offline() {
+    let tested = TestBox::start();
+    wait(async {
+        let bundle = tested.bundle("honest", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("0.12345678"))]);
+        let job = tested.run_job("kim", &bundle).await;
+        assert_eq!(state(&job), State::InReview);
+        tested.approve("ana").await;
+        assert_eq!(state(&tested.bench("kim").await.job(&job.job).await.unwrap()), State::InReview, "one approval is not enough");
+        tested.approve("ben").await;
+        assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+        let out = tested.directory().join("released");
+        let file = tested.shelf("kim").await.get(&job.job, &out).await.unwrap();
+        assert_eq!(std::fs::read_to_string(out.join("metrics.json")).unwrap(), "{\"value\":0.1235}\n", "what leaves is the canonical form");
+        let verified = verify(&tested, &file, &["--accept-on-box-witness"]);
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+        assert!(String::from_utf8_lossy(&verified.stdout).contains("VERIFIED"));
+        let strict = verify(&tested, &file, &[]);
+        assert!(!strict.status.success(), "a witness on the box's own machine does not count unless one says so");
+        let other = tested.shelf("lee").await.get(&job.job, &tested.directory().join("stolen")).await.unwrap_err();
+        assert_eq!(other.reason, "NOT_FOUND", "a release is its recipient's only");
+    });
+}
+
+fn verify(tested: &TestBox, file: &std::path::Path, more: &[&str]) -> std::process::Output {
+    Command::new(harness::programs().join("databox-verify"))
+        .arg(file)
+        .arg("--files")
+        .arg(file.parent().unwrap())
+        .args(["--roles", &tested.stage.pin.to_string()])
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_denial_is_a_witnessed_leaf_and_ends_the_job() {
+    let tested = TestBox::start();
+    wait(async {
+        for (decision, end) in [(DenialDecision::Reject, State::Rejected), (DenialDecision::Return, State::Returned)] {
+            let bundle = tested.bundle(end.word(), &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
+            let job = tested.run_job("kim", &bundle).await;
+            let mut desk = tested.desk("ana").await;
+            let review = databox::demo::open_review(&mut desk).await.unwrap();
+            let opened = desk.open(&review).await.unwrap();
+            let answer = desk.deny(&opened, decision, vec![DenialReason::TooMuch]).await.unwrap();
+            assert!(!answer.denial_file.is_empty(), "the answer carries the proof that it is a leaf");
+            assert_eq!(tested.wait("kim", &job.job, end).await, end);
+            let seen = tested.bench("kim").await.job(&job.job).await.unwrap();
+            let reasons = seen.outcome.unwrap_or_default().denial_reasons;
+            assert_eq!(reasons, [i32::from(api::v1::DenialReason::TooMuch)]);
+            let approved = tested.desk("ben").await.approve(&opened).await;
+            assert!(approved.is_err() || approved.unwrap().release_file.is_empty(), "nothing is released after a denial");
+        }
+    });
+}
