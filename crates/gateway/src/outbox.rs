@@ -170,3 +170,7 @@ fn open(room: &Room, digest: Digest) -> Result<File, BlobError> {
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(BlobError::Missing(digest)) }
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -68,13 +68,18 @@ impl BundleService for Bundles {
             let (person, room) = (person.clone(), room.clone());
             blocking(move || room.spool.part(&person, &upload.sha256, upload.committed)).await?
         };
-        let part = opened.map_err(|_| Refused::Box)?.ok_or(Refused::Conflict)?;
+        // Another call of this person writes; its line may have broken a moment ago.
+        let part = opened.map_err(|_| Refused::Box)?.ok_or(Refused::NotReady)?;
         let mut writing = Writing { room, person, upload, part: Some(part), committed: upload.committed };
-        let received = writing.receive(first, &mut chunks).await;
-        // What arrived before a line broke is kept, so that the next call goes on from there.
-        writing.commit().await?;
-        received?;
-        Ok(Response::new(WriteUploadResponse { committed_bytes: writing.committed }))
+        // A task of its own: when a line breaks this call is dropped, and what had arrived is to be kept, so that
+        // the next call goes on from there.
+        let written = tokio::spawn(async move {
+            let received = writing.receive(first, &mut chunks).await;
+            writing.commit().await?;
+            received.map(|()| writing.committed)
+        });
+        let committed_bytes = written.await.map_err(|_| Refused::Box)??;
+        Ok(Response::new(WriteUploadResponse { committed_bytes }))
     }
 
     async fn finish_upload(
@@ -107,7 +112,7 @@ impl Bundles {
         let finished = blocking(move || {
             // Holding the part keeps a late chunk from changing what is being compared.
             let Ok(Some(_part)) = room.spool.part(&writer, &upload.sha256, upload.committed) else {
-                return Err(Refused::Conflict);
+                return Err(Refused::NotReady);
             };
             Ok(room.spool.finish(&writer, &upload.sha256, upload.bytes))
         });

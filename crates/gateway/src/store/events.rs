@@ -289,3 +289,7 @@ fn event_of(row: &Row<'_>) -> Result<Event, StoreError> {
         visible_at: columns::moment(row, "visible_at")?,
     })
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;
