@@ -1,3 +1,175 @@
 //! The room that holds the data.
+//!
+//! It has the data and the verdict key, no network, and listens nowhere: it opens the gateway's and the console's
+//! sockets and holds one stream open to each. Nothing that a job wrote or shaped is parsed in this process; children
+//! behind a wall do that, and answer with messages of a fixed size.
+//!
+//! Whoever takes this process over has the data. What it smuggles out must pass the stewards, whose own tools judge
+//! again every rule that needs no data, and stays within the grant's bits.
 
-fn main() {}
+mod admission;
+mod configuration;
+mod deadlines;
+mod files;
+mod grid;
+mod ingest;
+mod judgement;
+mod links;
+mod outbox;
+mod outputs;
+mod recovery;
+mod retry;
+mod reviewers;
+mod room;
+mod run;
+mod scheduler;
+mod seen_releases;
+mod site_watch;
+mod store;
+mod sweep;
+mod verdict;
+mod wall;
+
+use std::error::Error;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use blobs::Digest;
+use clap::Parser;
+use configuration::Configuration;
+use daemon::{ConfigurationError, Journal, StopFlag};
+use room::{KeyFileError, Places, Room, RoomError};
+use sandbox::Launcher;
+use site_watch::SiteWatch;
+use store::{Store, StoreError};
+
+#[derive(Parser)]
+#[command(name = "enclave", about = "The room of the data box that holds the data.", version)]
+struct Arguments {
+    /// The commented configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Why the enclave does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+enum EnclaveError {
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error("the verdict key cannot be used")]
+    Key(#[from] KeyFileError),
+    #[error("the account cannot be opened")]
+    Store(#[from] StoreError),
+    #[error("the state cannot be opened")]
+    State(#[from] RoomError),
+    #[error("the directories cannot be opened")]
+    Places(#[from] blobs::StoreError),
+    #[error("the program {path} cannot be read; `checker` names it")]
+    Checker { path: PathBuf, source: std::io::Error },
+    #[error("the process failed")]
+    Process(#[from] std::io::Error),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let journal = Journal::new("enclave");
+    match start(&arguments, journal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut line = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                line += &format!(": {error}");
+                cause = error.source();
+            }
+            journal.error("the enclave ended").own_error(&line).write();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments, journal: Journal) -> Result<(), EnclaveError> {
+    let configuration: Configuration = daemon::load(&arguments.config)?;
+    if configuration.die_with_parent {
+        daemon::die_with_parent()?;
+    }
+    let gateway_user = daemon::user_id(&configuration.gateway_user)?;
+    let console_user = daemon::user_id(&configuration.console_user)?;
+    let room = Arc::new(open(configuration, journal)?);
+    room.site.look(&room.store, &room.key, journal)?;
+    recovery::at_start(&room)?;
+    spawn("site", &room, |room| room.site.watch(&room.store, &room.key, room.journal))?;
+    spawn("ingest", &room, ingest::watch)?;
+    let threads = room.configuration.slots as usize + 16;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(threads)
+        .enable_all()
+        .build()?
+        .block_on(serve(room, gateway_user, console_user))
+}
+
+fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveError> {
+    let key = room::read_key(&configuration.verdict_key_file)?;
+    let places = Places::open(&configuration)?;
+    let database = configuration.state_directory.join("account.db");
+    let store = Store::open(&database, &configuration.account_head_file, journal)?;
+    let site = SiteWatch::new(&configuration.site_directory, configuration.site_pin, &store)?;
+    let checker = digest_of(&configuration.checker)?;
+    Ok(Room {
+        launcher: Launcher::new(&configuration.launcher),
+        key,
+        places,
+        store,
+        site,
+        checker,
+        journal,
+        stop: StopFlag::default(),
+        stop_told: tokio::sync::watch::Sender::new(false),
+        unnamed_files: Mutex::new(()),
+        configuration,
+    })
+}
+
+fn digest_of(checker: &std::path::Path) -> Result<Digest, EnclaveError> {
+    let read = File::open(checker).and_then(Digest::of_reader);
+    let (digest, _) = read.map_err(|source| EnclaveError::Checker { path: checker.to_owned(), source })?;
+    Ok(digest)
+}
+
+fn spawn(name: &str, room: &Arc<Room>, work: fn(&Arc<Room>)) -> std::io::Result<()> {
+    let room = room.clone();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&room))?;
+    Ok(())
+}
+
+async fn serve(room: Arc<Room>, gateway_user: u32, console_user: u32) -> Result<(), EnclaveError> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let gateway = links::Gateway {
+        room: room.clone(),
+        socket: room.configuration.gateway_socket.clone(),
+        user: gateway_user,
+    };
+    let console = links::Console {
+        room: room.clone(),
+        socket: room.configuration.console_socket.clone(),
+        user: console_user,
+    };
+    let scheduler = tokio::spawn(scheduler::schedule(room.clone()));
+    tokio::spawn(links::keep(room.clone(), gateway));
+    tokio::spawn(links::keep(room.clone(), console));
+    tokio::spawn(deadlines::watch(room.clone()));
+    room.journal.info("ready").write();
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    room.ask_to_stop();
+    // Jobs are ended; their rows stay RUNNING, which the next start counts as lost runs.
+    let _ = scheduler.await;
+    room.journal.info("stopped").write();
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Whether a job is taken, and its charge. A job is QUEUED only once its request, nonce and first charge are durable
+//! in one transaction, so that a taken-over gateway can run nothing in a researcher's name, and nothing twice.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use api::v1::Reason;
+use blobs::{Digest, StoreError as BlobError};
+use egress::Policy;
+use lifecycle::ANSWER_BITS;
+use release::envelope::Envelope;
+use release::path::{AdmittedRequest, SignedRequest};
+use release::refusal::Refusal;
+use release::site::Site;
+use release::statement::{CatalogueEntry, SaltedPurpose, WallName};
+
+use crate::files;
+use crate::grid::Grid;
+use crate::room::{Room, RoomError};
+use crate::store::StoreError;
+use crate::store::account::{self, AccountError, DatasetLimits, Limits, Occasion};
+use crate::store::jobs::{self, Submission};
+
+/// A hand-over that is not even answered: it is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Not an envelope.
+    #[error("what was handed over is no request")]
+    NoRequest,
+    /// The room failed. The gateway asks again, on a new connection.
+    #[error("the room failed")]
+    Room(#[from] RoomError),
+}
+
+impl From<StoreError> for SubmitError {
+    fn from(error: StoreError) -> Self {
+        Self::Room(error.into())
+    }
+}
+
+/// What the gateway hands over.
+#[derive(Debug, Clone)]
+pub struct HandedOver {
+    /// The request's envelope.
+    pub request: Vec<u8>,
+    /// The purpose in words.
+    pub purpose: String,
+    /// The salt of the purpose's digest.
+    pub purpose_salt: Vec<u8>,
+}
+
+/// Answers a hand-over: None if the job is queued, else why it is refused. A repeat gets the first answer.
+pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Option<Reason>), SubmitError> {
+    let envelope = Envelope::parse(&handed.request).map_err(|_| SubmitError::NoRequest)?;
+    let request = envelope.payload_digest();
+    if let Some(job) = room.store.read(move |connection| jobs::find(connection, &request))? {
+        return Ok((request, job.refusal));
+    }
+    let salt = <[u8; 32]>::try_from(&handed.purpose_salt[..]);
+    let submission = Submission {
+        request,
+        envelope: handed.request,
+        purpose: handed.purpose,
+        purpose_salt: salt.unwrap_or_default(),
+    };
+    let admitted = match salt {
+        Ok(_) => admit(room, &envelope, &submission)?,
+        Err(_) => Err(Reason::Request),
+    };
+    let (charged, admission) = match admitted {
+        Ok(admission) => (charge(room, &submission, &admission)?, Some(admission)),
+        Err(reason) => (Err(reason), None),
+    };
+    drop(admission);
+    let Err(reason) = charged else { return Ok((request, None)) };
+    let at = room.now();
+    room.store.change(move |transaction| jobs::insert_refused(transaction, &submission, reason, at))?;
+    Ok((request, Some(reason)))
+}
+
+/// What an admitted job needs in order to be charged. The guard keeps its bundle from being swept away before a row
+/// names it.
+struct Admission<'a> {
+    admitted: AdmittedRequest,
+    limits: Limits,
+    grid: Grid,
+    _bundle: std::sync::MutexGuard<'a, ()>,
+}
+
+fn admit<'a>(
+    room: &'a Room,
+    envelope: &Envelope,
+    submission: &Submission,
+) -> Result<Result<Admission<'a>, Reason>, RoomError> {
+    let Some(site) = room.site.current() else { return Ok(Err(Reason::SiteExpired)) };
+    if site.fresh(room.now()).is_err() {
+        return Ok(Err(Reason::SiteExpired));
+    }
+    let admitted = match AdmittedRequest::admit(envelope, &site, room.now()) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(Err(reason_of(refusal))),
+    };
+    let request = admitted.request();
+    let purpose = SaltedPurpose::of(&submission.purpose_salt, &submission.purpose);
+    if purpose != request.purpose || submission.purpose.len() > packet::PURPOSE_LIMIT {
+        return Ok(Err(Reason::Request));
+    }
+    // The launcher builds the native wall only, which is the weakest.
+    if admitted.signed().least_wall() > WallName::Native {
+        return Ok(Err(Reason::Wall));
+    }
+    let (Some(policy), Some(limits)) =
+        (policy_of(&site, admitted.signed()), limits_of(&site, admitted.signed()))
+    else {
+        return Ok(Err(Reason::Grant));
+    };
+    if egress::check_declarations(&policy, &request.outputs).is_err() {
+        return Ok(Err(Reason::Request));
+    }
+    if !has_data(room, admitted.signed()) {
+        return Ok(Err(Reason::Data));
+    }
+    let guard = room.unnamed_files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Err(reason) = take_bundle(room, request.bundle.sha256)? {
+        return Ok(Err(reason));
+    }
+    Ok(Ok(Admission { admitted, limits, grid: Grid::new(policy.time_grid_seconds), _bundle: guard }))
+}
+
+/// Copies the bundle and hashes the copy: the gateway could still be writing to the original.
+fn take_bundle(room: &Room, bundle: Digest) -> Result<Result<(), Reason>, RoomError> {
+    if room.places.bundles.contains(bundle) {
+        return Ok(Ok(()));
+    }
+    let from = match files::open_plain(&room.places.from_gateway, &bundle.to_string()) {
+        Ok(Some(file)) => file,
+        // The bundle lies there before the message is sent; one that is missing is the gateway's fault.
+        Ok(None) => return Ok(Err(Reason::Bundle)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(Err(Reason::Bundle)),
+        Err(error) => return Err(error.into()),
+    };
+    match room.places.bundles.copy_in(from, Some(bundle), room.configuration.limits.bundle_bytes) {
+        Ok(_) => Ok(Ok(())),
+        Err(BlobError::DigestDiffers { .. } | BlobError::TooLarge { .. }) => Ok(Err(Reason::Bundle)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Request, nonce, run number and charge, in one transaction.
+fn charge(
+    room: &Room,
+    submission: &Submission,
+    admission: &Admission<'_>,
+) -> Result<Result<(), Reason>, StoreError> {
+    let request = admission.admitted.request();
+    let (nonce, bundle) = (request.nonce.0, request.bundle.sha256);
+    let (limits, grid) = (admission.limits.clone(), admission.grid);
+    let submission = submission.clone();
+    let occasion = Occasion { request: submission.request, run: 1, at: room.now() };
+    // A crash before the commit leaves nothing, and the gateway hands the job over again. A crash after it leaves a
+    // charged job in the queue, which the next start runs; a repeat of the hand-over gets this answer.
+    let charged = room.store.change(move |transaction| -> Result<(), Unpaid> {
+        if jobs::nonce_is_used(transaction, &nonce)? {
+            return Err(Unpaid::NonceUsed);
+        }
+        jobs::insert_admitted(transaction, &submission, &nonce, &bundle, grid, occasion.at)?;
+        Ok(account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?)
+    });
+    match charged {
+        Ok(()) => Ok(Ok(())),
+        Err(Unpaid::NonceUsed) => Ok(Err(Reason::Request)),
+        Err(Unpaid::Account(AccountError::Store(error))) => Err(error),
+        Err(Unpaid::Account(AccountError::AnswerBits | AccountError::ReleaseBits)) => {
+            Ok(Err(Reason::Account))
+        }
+    }
+}
+
+enum Unpaid {
+    NonceUsed,
+    Account(AccountError),
+}
+
+impl From<StoreError> for Unpaid {
+    fn from(error: StoreError) -> Self {
+        Self::Account(AccountError::Store(error))
+    }
+}
+
+impl From<AccountError> for Unpaid {
+    fn from(error: AccountError) -> Self {
+        Self::Account(error)
+    }
+}
+
+/// The policy of the request's grant.
+pub fn policy_of(site: &Site, request: &SignedRequest) -> Option<Policy> {
+    let policy = site.policy(&request.grant().statement().policy)?;
+    Policy::parse(std::str::from_utf8(policy.file()).ok()?).ok()
+}
+
+/// The limits of the request's grant and datasets.
+pub fn limits_of(site: &Site, request: &SignedRequest) -> Option<Limits> {
+    let grant = request.grant().statement();
+    let mut datasets = BTreeMap::new();
+    for dataset in &request.request().datasets {
+        let of_grant = *grant.datasets.get(&dataset.name)?;
+        let CatalogueEntry::Dataset { limits, .. } = &site.dataset(&dataset.name)?.statement().entry else {
+            return None;
+        };
+        datasets.insert(dataset.name.clone(), DatasetLimits { grant: of_grant, dataset: *limits });
+    }
+    Some(Limits { grant: grant.id.clone(), datasets })
+}
+
+/// True if the room's own store has the request's snapshots and runtime.
+pub fn has_data(room: &Room, request: &SignedRequest) -> bool {
+    let request = request.request();
+    let has_snapshots = request
+        .datasets
+        .iter()
+        .all(|dataset| room.places.snapshot(&dataset.name, &dataset.tree.sha256).is_some());
+    has_snapshots && room.places.runtime(&request.runtime.tree.sha256).is_some()
+}
+
+/// The reason that a researcher is given for a refusal.
+pub fn reason_of(refusal: Refusal) -> Reason {
+    match refusal {
+        Refusal::OutOfForce
+        | Refusal::Revoked
+        | Refusal::RequestGrant
+        | Refusal::CodeReviewMissing
+        | Refusal::OtherSite => Reason::Grant,
+        Refusal::RequestData | Refusal::RequestRuntime => Reason::Data,
+        _ => Reason::Request,
+    }
+}

@@ -1,0 +1,133 @@
+//! No job stays in a state past its limit: what waited too long in the queue or under review ends here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::v1::Reason;
+use lifecycle::State;
+use release::value::Timestamp;
+
+use crate::room::Room;
+use crate::store::account::{self, Occasion};
+use crate::store::jobs::{self, Job, Move};
+use crate::store::{StoreError, verdicts};
+use crate::sweep;
+
+/// How often the deadlines are looked at.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// How long after its expiry a verdict counts as undecided. A release that was signed at the last moment still has to
+/// be witnessed and to arrive.
+const RELEASE_ON_ITS_WAY: i64 = 24 * 3600;
+
+/// Watches the deadlines until the room stops.
+pub async fn watch(room: Arc<Room>) {
+    while !room.stop.is_raised() {
+        let of = room.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || end_what_is_over(&of)).await {
+            room.journal.error("deadlines are not kept").own_error(&error).write();
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+fn end_what_is_over(room: &Room) -> Result<(), StoreError> {
+    let now = room.now();
+    let mut ended = false;
+    for job in room.store.read(|connection| jobs::in_state(connection, State::Queued))? {
+        if is_past(&job, now) {
+            ended = true;
+            let request = job.request;
+            room.store.change(move |transaction| {
+                jobs::make_move(transaction, &request, &Move::new(State::Expired, Reason::Box), now)
+            })?;
+        }
+    }
+    for job in room.store.read(|connection| jobs::in_state(connection, State::InReview))? {
+        ended |= room.store.change(move |transaction| expire(transaction, &job, now))?;
+    }
+    if ended {
+        sweep::sweep_and_tell(room);
+    }
+    Ok(())
+}
+
+fn is_past(job: &Job, now: Timestamp) -> bool {
+    let limit = job.state.limit_seconds().and_then(|limit| i64::try_from(limit).ok());
+    limit.is_some_and(|limit| now > job.entered_at.plus(limit))
+}
+
+/// Ends a review that nobody decided in time, and frees its reservation, in one transaction.
+fn expire(transaction: &rusqlite::Transaction<'_>, job: &Job, now: Timestamp) -> Result<bool, StoreError> {
+    let verdict = verdicts::of_request(transaction, &job.request)?.ok_or(StoreError::Foreign("verdict"))?;
+    if now <= verdict.expires.plus(RELEASE_ON_ITS_WAY) {
+        return Ok(false);
+    }
+    account::free(transaction, Occasion { request: job.request, run: verdict.run, at: now })?;
+    jobs::make_move(transaction, &job.request, &Move::new(State::Expired, Reason::Undecided), now)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use blobs::Digest;
+    use release::statement::DatasetGrant;
+    use release::value::Count;
+
+    use super::*;
+    use crate::store::account::{DatasetLimits, Limits, Sums, reserve_release, sums};
+    use crate::store::jobs::testing::{at, insert};
+    use crate::store::testing::store;
+    use crate::store::verdicts::StoredVerdict;
+
+    fn in_review(transaction: &rusqlite::Transaction<'_>) -> Result<Job, account::AccountError> {
+        let request = Digest::of(b"one");
+        insert(transaction, b"one")?;
+        let bits = DatasetGrant { release_bits: Count(100), answer_bits: Count(0) };
+        let limits = Limits {
+            grant: "hie".parse().unwrap(),
+            datasets: [("hie".parse().unwrap(), DatasetLimits { grant: bits, dataset: bits })].into(),
+        };
+        reserve_release(transaction, &limits, 60, Occasion { request, run: 1, at: at(0) })?;
+        let verdict = StoredVerdict {
+            verdict: Digest::of(b"verdict"),
+            request,
+            run: 1,
+            envelope: vec![],
+            packet: Digest::of(b"packet"),
+            passed: true,
+            expires: at(100),
+            taken: true,
+        };
+        verdicts::insert(transaction, &verdict)?;
+        for to in [State::Running, State::InReview] {
+            jobs::make_move(transaction, &request, &Move::new(to, Reason::Passed), at(0))?;
+        }
+        Ok(jobs::find(transaction, &request)?.expect("it was stored"))
+    }
+
+    #[test]
+    fn a_review_that_nobody_decides_ends_and_frees_its_bits() {
+        let (_directory, store) = store();
+        let job = store.change(in_review).unwrap();
+        let early = job.clone();
+        let moment = at(100 + RELEASE_ON_ITS_WAY);
+        assert!(!store.change(move |transaction| expire(transaction, &early, moment)).unwrap());
+        assert!(store.change(move |transaction| expire(transaction, &job, moment.plus(1))).unwrap());
+        let hie = "hie".parse().unwrap();
+        let sums = store.read(move |connection| sums(connection, &hie, None)).unwrap();
+        assert_eq!(sums, Sums::default());
+        let job = store.read(|connection| jobs::find(connection, &Digest::of(b"one"))).unwrap().unwrap();
+        assert_eq!(job.state, State::Expired);
+    }
+
+    #[test]
+    fn a_job_waits_in_the_queue_for_so_long_and_no_longer() {
+        let (_directory, store) = store();
+        store.change(|transaction| insert(transaction, b"one")).unwrap();
+        let job = store.read(|connection| jobs::find(connection, &Digest::of(b"one"))).unwrap().unwrap();
+        let limit = State::Queued.limit_seconds().unwrap() as i64;
+        assert!(!is_past(&job, at(limit)));
+        assert!(is_past(&job, at(limit + 1)));
+    }
+}

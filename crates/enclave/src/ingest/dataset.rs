@@ -1,0 +1,187 @@
+//! Registers data: copies it, reads its tables' headers and columns, and drafts its catalogue entry.
+//!
+//! The data is the owner's, not a job's, so the enclave may parse it. The draft is sealed to the dataset's stewards
+//! all the same: which values a category has is theirs to publish.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use packet::Content;
+use release::json;
+use release::site::Site;
+use release::statement::{Catalogue, CatalogueEntry, DatasetGrant, PAYLOAD_LIMIT, Snapshot, Table};
+use release::value::{Count, Name, Timestamp};
+
+use super::copy::Copied;
+use super::description::DatasetDescription;
+use super::table::{self, TableError};
+use super::{IngestError, Look, copy, write_draft};
+use crate::reviewers;
+use crate::room::Room;
+
+/// The label of the draft in its packet.
+const DRAFT_LABEL: &str = "catalogue";
+
+/// Copies a dataset and writes its sealed draft, once roles name its stewards.
+pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {
+    let Some(site) = room.site.current() else { return Ok(Look::Waiting) };
+    let Some(role) = site.roles().datasets.get(name) else { return Ok(Look::Waiting) };
+    let stewards = reviewers::recipients(&reviewers::of_dataset(&site, role));
+    if stewards.is_empty() {
+        return Ok(Look::Waiting);
+    }
+    let description: DatasetDescription = toml::from_str(&fs::read_to_string(path.join("dataset.toml"))?)?;
+    let store = room.places.datasets.join(name.as_str());
+    let copied = copy::into_store(room, path, &["dataset.toml"], &store)?;
+    let smallest = room.configuration.category_smallest_count;
+    let entry = entry(&site, name, &description, &copied, smallest, room.now())?;
+    let bytes = json::to_bytes(&entry);
+    if bytes.len() > PAYLOAD_LIMIT {
+        return Err(IngestError::DraftTooLarge);
+    }
+    let sealed = seal(&stewards, name, bytes)?;
+    write_draft(room, &format!("{name}.packet"), &sealed, &copied.tree)?;
+    room.journal.info("dataset registered").digest("tree", copied.tree.as_bytes()).write();
+    Ok(Look::Taken)
+}
+
+/// The packet is bound to the dataset's name, by which it is looked for.
+fn seal(stewards: &[packet::Recipient], name: &Name, draft: Vec<u8>) -> Result<Vec<u8>, IngestError> {
+    let content = Content {
+        purpose: "draft of a catalogue entry".to_owned(),
+        salt: [0; 32],
+        bundle: blobs::Digest::of(b""),
+        canonical: Vec::new(),
+        details: vec![(DRAFT_LABEL.parse().expect("the label is a name"), draft)],
+        places: Vec::new(),
+    };
+    packet::seal(stewards, &content, &blobs::Digest::of(name.as_str().as_bytes())).map_err(
+        |error| match error {
+            packet::PacketError::ContentTooLarge { .. } => IngestError::DraftTooLarge,
+            error => error.into(),
+        },
+    )
+}
+
+/// The next version of the entry: the snapshots before, and this one as the newest.
+fn entry(
+    site: &Site,
+    name: &Name,
+    description: &DatasetDescription,
+    copied: &Copied,
+    smallest: u64,
+    now: Timestamp,
+) -> Result<Catalogue, IngestError> {
+    let before = site.dataset(name).map(|entry| entry.statement());
+    let mut snapshots = match before.map(|entry| &entry.entry) {
+        Some(CatalogueEntry::Dataset { snapshots, .. }) => snapshots.clone(),
+        Some(CatalogueEntry::Runtime { .. }) | None => Vec::new(),
+    };
+    let (tables, units) = read_tables(&copied.path, description, smallest)?;
+    snapshots.retain(|snapshot| snapshot.tree.sha256 != copied.tree);
+    snapshots.push(Snapshot {
+        tree: copied.tree.into(),
+        registered_at: now,
+        bytes: Count(copied.bytes),
+        units: Count(units),
+    });
+    Ok(Catalogue {
+        site: site.name().clone(),
+        name: name.clone(),
+        version: Count(before.map_or(0, |entry| entry.version.0) + 1),
+        entry: CatalogueEntry::Dataset {
+            snapshots,
+            unit_column: description.unit_column.clone(),
+            tables,
+            limits: DatasetGrant {
+                release_bits: Count(description.release_bits),
+                answer_bits: Count(description.answer_bits),
+            },
+            licence: description.licence.clone(),
+            source: description.source.clone(),
+        },
+        issued_at: now,
+    })
+}
+
+/// Every CSV file at the top of the snapshot, and how many different units they name.
+fn read_tables(
+    snapshot: &Path,
+    description: &DatasetDescription,
+    smallest: u64,
+) -> Result<(Vec<Table>, u64), IngestError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(snapshot)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if name.ends_with(".csv") {
+            files.push((name.parse::<Name>().map_err(|_| TableError::FileName)?, entry.path()));
+        }
+    }
+    files.sort();
+    let mut units = HashSet::new();
+    let mut tables = Vec::new();
+    for (file, path) in files {
+        let columns = table::read(
+            fs::File::open(path)?,
+            &description.unit_column,
+            &description.categories,
+            smallest,
+            &mut units,
+        )?;
+        tables.push(Table { file, columns });
+    }
+    if units.is_empty() {
+        return Err(TableError::NoUnits.into());
+    }
+    let known = |category: &Name| {
+        tables.iter().any(|table| table.columns.iter().any(|column| column.name == *category))
+    };
+    if !description.categories.iter().all(known) {
+        return Err(TableError::NoSuchColumn.into());
+    }
+    Ok((tables, units.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(categories: &[&str]) -> DatasetDescription {
+        DatasetDescription {
+            unit_column: "person".parse().unwrap(),
+            categories: categories.iter().map(|name| name.parse().unwrap()).collect(),
+            release_bits: 1,
+            answer_bits: 1,
+            licence: String::new(),
+            source: String::new(),
+        }
+    }
+
+    #[test]
+    fn units_are_counted_once_over_all_tables() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.csv"), "person,x\n1,2\n2,3\n1,4\n").unwrap();
+        fs::write(directory.path().join("b.csv"), "person,y\n2,0.5\n3,1.5\n").unwrap();
+        fs::write(directory.path().join("notes.txt"), "not a table").unwrap();
+        let (tables, units) = read_tables(directory.path(), &description(&[]), 10).unwrap();
+        assert_eq!((tables.len(), units), (2, 3));
+        let missing = read_tables(directory.path(), &description(&["plan"]), 10);
+        assert!(matches!(missing, Err(IngestError::Table(TableError::NoSuchColumn))));
+    }
+
+    #[test]
+    fn a_draft_is_opened_by_a_steward_and_by_nobody_else() {
+        let secret = packet::key::ReviewSecret::from_bytes([7; 32]);
+        let steward: Name = "ana".parse().unwrap();
+        let recipients = [packet::Recipient { steward: steward.clone(), key: secret.public() }];
+        let name: Name = "hie".parse().unwrap();
+        let sealed = seal(&recipients, &name, b"draft".to_vec()).unwrap();
+        let binding = blobs::Digest::of(b"hie");
+        let content = packet::open(&sealed, &steward, &secret, &binding).unwrap();
+        assert_eq!(content.details[0].1, b"draft");
+        let other = packet::key::ReviewSecret::from_bytes([8; 32]);
+        assert!(packet::open(&sealed, &steward, &other, &binding).is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! Data and runtimes enter by the drop directory, which the operator writes. The enclave copies them into its own
+//! store, digests the *copy*, and answers with a draft catalogue entry: for data sealed to the dataset's stewards, for
+//! a runtime in plain. Nothing is used before the stewards have signed the entry.
+//!
+//! What is laid down is complete once its description (`dataset.toml`, `runtime.toml`) is there. Each step may be
+//! repeated; an interrupted copy is made anew.
+
+mod copy;
+mod dataset;
+mod description;
+mod runtime;
+mod table;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobs::Digest;
+use release::value::Name;
+use rusqlite::OptionalExtension;
+
+use crate::room::Room;
+use crate::store::StoreError;
+
+/// How often the drop directory is looked at.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// Why something in the drop directory is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The description is not accepted.
+    #[error("the description is not accepted")]
+    Description(#[from] toml::de::Error),
+    /// The copy has no digest.
+    #[error("the tree is not accepted")]
+    Tree(#[from] blobs::TreeError),
+    /// Something that is neither a file, nor a directory, nor a link within its tree.
+    #[error("a tree holds something that is neither a file, a directory nor a link")]
+    Kind,
+    /// A name at the top of a runtime that the wall has itself.
+    #[error("a runtime has a file, a link or a reserved name at its top")]
+    TopLevel,
+    /// A table is not accepted.
+    #[error("a table is not accepted: {0}")]
+    Table(#[from] table::TableError),
+    /// The entry is larger than a draft may be.
+    #[error("the draft is larger than a packet holds; declare fewer categories")]
+    DraftTooLarge,
+    /// The draft cannot be sealed.
+    #[error("the draft cannot be sealed")]
+    Packet(#[from] packet::PacketError),
+    /// The store.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The file system.
+    #[error("the file system failed")]
+    Io(#[from] io::Error),
+}
+
+/// What became of a look at one thing.
+enum Look {
+    /// It was taken, or had been.
+    Taken,
+    /// Its turn has not come: roles do not name it yet.
+    Waiting,
+}
+
+/// Watches the drop directory until the process ends. Called on a thread of its own.
+pub fn watch(room: &Arc<Room>) {
+    let mut refused: HashMap<PathBuf, Appearance> = HashMap::new();
+    while !room.stop.is_raised() {
+        for (kind, description) in [("datasets", "dataset.toml"), ("runtimes", "runtime.toml")] {
+            let directory = room.configuration.drop_directory.join(kind);
+            for name in laid_down(&directory).unwrap_or_default() {
+                let path = directory.join(name.as_str());
+                let Ok(appearance) = Appearance::of(&path.join(description)) else { continue };
+                // What was refused once is refused until it changes, and told once.
+                if refused.get(&path) == Some(&appearance) {
+                    continue;
+                }
+                if let Err(error) = look(room, kind, &name, &path, appearance) {
+                    room.journal.warning("not registered").word("kind", kind).own_error(&error).write();
+                    refused.insert(path, appearance);
+                }
+            }
+        }
+        std::thread::sleep(PERIOD);
+    }
+}
+
+fn laid_down(directory: &Path) -> io::Result<Vec<Name>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().ok().and_then(|name| name.parse().ok());
+        names.extend(name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What a description looks like from outside. It is written last and renamed into place, so that another laying down
+/// has another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Appearance(i64, i64, u64, u64);
+
+impl Appearance {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        match found.is_file() {
+            true => Ok(Self(found.mtime(), found.mtime_nsec(), found.size(), found.ino())),
+            false => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        }
+    }
+
+    fn digest(self) -> Digest {
+        Digest::of(format!("{} {} {} {}", self.0, self.1, self.2, self.3).as_bytes())
+    }
+}
+
+fn look(
+    room: &Room,
+    kind: &'static str,
+    name: &Name,
+    path: &Path,
+    appearance: Appearance,
+) -> Result<(), IngestError> {
+    let key = format!("{kind}/{name}");
+    if taken(room, key.clone())? == Some(appearance.digest()) {
+        return Ok(());
+    }
+    let look = match kind {
+        "datasets" => dataset::register(room, name, path)?,
+        _ => runtime::register(room, name, path)?,
+    };
+    match look {
+        Look::Waiting => Ok(()),
+        // A crash before this line registers the same thing once more, with the same digest.
+        Look::Taken => Ok(set_taken(room, key, appearance.digest())?),
+    }
+}
+
+fn taken(room: &Room, key: String) -> Result<Option<Digest>, StoreError> {
+    room.store.read(move |connection| {
+        let mut query = connection.prepare_cached("SELECT value FROM kept WHERE name = ?1")?;
+        let value: Option<[u8; 32]> = query.query_row([key], |row| row.get(0)).optional()?;
+        Ok(value.map(Digest::from_bytes))
+    })
+}
+
+fn set_taken(room: &Room, key: String, digest: Digest) -> Result<(), StoreError> {
+    room.store.change(move |transaction| {
+        transaction.execute(
+            "INSERT INTO kept (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+            (key, digest.as_bytes()),
+        )?;
+        Ok(())
+    })
+}
+
+/// Writes a draft, and then the mark that it is whole.
+fn write_draft(room: &Room, name: &str, bytes: &[u8], tree: &Digest) -> io::Result<()> {
+    let drafts = &room.configuration.drafts_directory;
+    // A crash between the two leaves a draft without its mark, and both are written again.
+    crate::files::replace_durably(&drafts.join(name), bytes, 0o640)?;
+    crate::files::replace_durably(&drafts.join(format!("{name}.done")), format!("{tree}\n").as_bytes(), 0o640)
+}

@@ -1,0 +1,301 @@
+//! From what the children found to rule results, bits, and PASS or BLOCKED.
+//!
+//! Each child is believed only about the rules that it runs. A canonicaliser that was taken over by what it read can
+//! forbid a release; it cannot say that no copy was found.
+
+use blobs::Digest;
+use egress::Policy;
+use release::report::{OutputReport, Place, ScanReport};
+use release::rule::Rule;
+use release::statement::{DeclaredOutput, OutputKind, RuleResult};
+use release::value::Name;
+
+/// A sealed canonical file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedFile {
+    /// Which declared output it is.
+    pub index: usize,
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: OutputKind,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// True if it has counts that the job declared.
+    pub declared_counts: bool,
+}
+
+impl SealedFile {
+    /// A file that was sealed under this output's name.
+    pub fn new(index: usize, output: &DeclaredOutput, digest: Digest, bytes: u64) -> Self {
+        let declared_counts = match output {
+            DeclaredOutput::Table { count_column, largest_column, .. } => {
+                count_column.is_some() || largest_column.is_some()
+            }
+            DeclaredOutput::Figure { count_column, .. } => count_column.is_some(),
+            DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => false,
+        };
+        Self { index, name: output.path().clone(), kind: output.kind(), digest, bytes, declared_counts }
+    }
+}
+
+/// What the children found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Sealed files, in the order of the request.
+    pub files: Vec<SealedFile>,
+    /// The canonicaliser's report.
+    pub canonicaliser: Option<OutputReport>,
+    /// The judge's.
+    pub judge: Option<OutputReport>,
+    /// The scanner's.
+    pub scanner: Option<ScanReport>,
+    /// The views that were searched, sorted.
+    pub views: Vec<Name>,
+    /// What children wrote for people, by label.
+    pub details: Vec<(Name, Vec<u8>)>,
+}
+
+/// Rules and bits, as the verdict will state them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What came of each rule, by [`Rule::index`].
+    pub rules: [RuleResult; Rule::ALL.len()],
+    /// Upper bound of each sealed file, in bits.
+    pub bits: Vec<u64>,
+    /// The sum; None if it cannot be counted, and then the release is blocked.
+    pub sum: Option<u64>,
+}
+
+impl Found {
+    /// Adds what a child wrote for people.
+    pub fn add_detail(&mut self, label: &'static str, detail: Vec<u8>) {
+        if !detail.is_empty() {
+            self.details.push((label.parse().expect("labels are names"), detail));
+        }
+    }
+
+    /// Places at which the scanner found copies.
+    pub fn places(&self) -> Vec<Place> {
+        self.scanner.as_ref().map(|scanner| scanner.places.clone()).unwrap_or_default()
+    }
+
+    /// What follows from the reports. Whether the grant has the bits left is asked later, with the account.
+    pub fn judge(&self, declared: &[DeclaredOutput], policy: &Policy) -> Judgement {
+        let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
+        for rule in Rule::ALL {
+            rules[rule.index()] = self.result(rule);
+        }
+        let bits: Vec<u64> = self
+            .files
+            .iter()
+            .map(|file| {
+                let judged = self.judge.as_ref().map_or(0, |judge| judge.bits[file.index]);
+                // The enclave's own floor: a judge that was taken over cannot make a file cheaper than its length.
+                judged.max(egress::floor_bits(policy, &declared[file.index], file.bytes))
+            })
+            .collect();
+        let sum = bits.iter().try_fold(0u64, |sum, bits| sum.checked_add(*bits));
+        if sum.is_none_or(|sum| sum > policy.release_bits) {
+            rules[Rule::ReleaseBits.index()] = RuleResult::Blocked;
+        }
+        if self.files.len() != declared.len() {
+            rules[Rule::OutputDeclared.index()] = RuleResult::Blocked;
+        }
+        Judgement { rules, bits, sum }
+    }
+
+    fn result(&self, rule: Rule) -> RuleResult {
+        let of = |report: &Option<OutputReport>| {
+            report.as_ref().map_or(RuleResult::NotChecked, |report| report.rules[rule.index()])
+        };
+        let (canonicaliser, judge) = (of(&self.canonicaliser), of(&self.judge));
+        let scanner =
+            self.scanner.as_ref().map_or(RuleResult::NotChecked, |report| report.rules[rule.index()]);
+        match rule {
+            // Only the scanner has the data.
+            Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric => {
+                worst([scanner, only_blocked(canonicaliser), only_blocked(judge)])
+            }
+            // The canonicaliser alone saw what was written; the judge sees the form again.
+            Rule::OutputDeclared
+            | Rule::FigureForm
+            | Rule::MetricsForm
+            | Rule::TableForm
+            | Rule::WeightsForm
+            | Rule::TableRounding => worst([canonicaliser, judge]),
+            Rule::MetricsCount
+            | Rule::ReleaseBits
+            | Rule::TableCells
+            | Rule::TableDifferencing
+            | Rule::TableDominance
+            | Rule::TableSmallestCount
+            | Rule::WeightsCapacity => worst([judge, only_blocked(canonicaliser)]),
+        }
+    }
+}
+
+/// A child may always forbid, also by a rule that another one runs.
+fn only_blocked(result: RuleResult) -> RuleResult {
+    match result {
+        RuleResult::Blocked => RuleResult::Blocked,
+        RuleResult::Passed | RuleResult::Noted | RuleResult::NotChecked | RuleResult::NotApplicable => {
+            RuleResult::NotChecked
+        }
+    }
+}
+
+/// The worst of what was checked; `NotChecked` only if nobody did.
+fn worst<const N: usize>(results: [RuleResult; N]) -> RuleResult {
+    let severity = |result: RuleResult| match result {
+        RuleResult::NotChecked => 0,
+        RuleResult::NotApplicable => 1,
+        RuleResult::Passed => 2,
+        RuleResult::Noted => 3,
+        RuleResult::Blocked => 4,
+    };
+    results.into_iter().max_by_key(|result| severity(*result)).unwrap_or(RuleResult::NotChecked)
+}
+
+impl Judgement {
+    /// The first rule that forbids the release, in the order of their ids.
+    pub fn blocked_by(&self) -> Option<Rule> {
+        Rule::ALL.into_iter().find(|rule| self.rules[rule.index()] == RuleResult::Blocked)
+    }
+}
+
+/// The first output that a rule is about: where the scanner found the first copy, or the only output of the rule's
+/// kind. None where it cannot be told.
+pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Option<u32> {
+    let kind = match rule {
+        Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric => {
+            return found.places().iter().map(|place| u32::from(place.output)).min();
+        }
+        Rule::FigureForm => OutputKind::Figure,
+        Rule::MetricsCount | Rule::MetricsForm => OutputKind::Metrics,
+        Rule::TableCells
+        | Rule::TableDifferencing
+        | Rule::TableDominance
+        | Rule::TableForm
+        | Rule::TableRounding
+        | Rule::TableSmallestCount => OutputKind::Table,
+        Rule::WeightsCapacity | Rule::WeightsForm => OutputKind::Weights,
+        Rule::OutputDeclared => {
+            let is_missing = |index: &usize| found.files.iter().all(|file| file.index != *index);
+            return (0..declared.len()).find(is_missing).and_then(|index| u32::try_from(index).ok());
+        }
+        Rule::ReleaseBits => return None,
+    };
+    let mut of_kind = declared.iter().enumerate().filter(|(_, output)| output.kind() == kind);
+    match (of_kind.next(), of_kind.next()) {
+        (Some((index, _)), None) => u32::try_from(index).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use release::report::OUTPUT_LIMIT;
+
+    use super::*;
+
+    fn policy() -> Policy {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress/standard.toml");
+        Policy::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn metrics() -> DeclaredOutput {
+        DeclaredOutput::Metrics {
+            path: "metrics.json".parse().unwrap(),
+            names: vec!["log_loss".parse().unwrap()],
+        }
+    }
+
+    fn report(results: &[(Rule, RuleResult)]) -> OutputReport {
+        let mut report = OutputReport::unchecked();
+        for (rule, result) in results {
+            report.rules[rule.index()] = *result;
+        }
+        report
+    }
+
+    fn scanned(result: RuleResult) -> ScanReport {
+        let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
+        rules[Rule::CopyExact.index()] = result;
+        ScanReport { rules, exempt_millionths: 0, data_bytes: 1, runs: 0, places: vec![] }
+    }
+
+    fn found(bytes: u64) -> Found {
+        Found {
+            files: vec![SealedFile::new(0, &metrics(), Digest::of(b"x"), bytes)],
+            canonicaliser: Some(report(&[(Rule::MetricsForm, RuleResult::Noted)])),
+            judge: Some(report(&[
+                (Rule::MetricsForm, RuleResult::Passed),
+                (Rule::MetricsCount, RuleResult::Passed),
+                (Rule::ReleaseBits, RuleResult::Passed),
+            ])),
+            scanner: Some(scanned(RuleResult::Passed)),
+            ..Found::default()
+        }
+    }
+
+    #[test]
+    fn what_children_say_about_their_own_rules_stands() {
+        let judgement = found(30).judge(&[metrics()], &policy());
+        let result = |rule: Rule| judgement.rules[rule.index()];
+        assert_eq!(result(Rule::MetricsForm), RuleResult::Noted);
+        assert_eq!(result(Rule::CopyExact), RuleResult::Passed);
+        assert_eq!(result(Rule::TableDifferencing), RuleResult::NotChecked);
+        assert_eq!(judgement.blocked_by(), None);
+    }
+
+    #[test]
+    fn a_canonicaliser_cannot_say_that_no_copy_was_found_but_may_forbid() {
+        let mut lie = found(30);
+        lie.canonicaliser = Some(report(&[
+            (Rule::CopyExact, RuleResult::Passed),
+            (Rule::TableDominance, RuleResult::Passed),
+        ]));
+        lie.scanner = Some(scanned(RuleResult::NotChecked));
+        let judgement = lie.judge(&[metrics()], &policy());
+        assert_eq!(judgement.rules[Rule::CopyExact.index()], RuleResult::NotChecked);
+        assert_eq!(judgement.rules[Rule::TableDominance.index()], RuleResult::NotChecked);
+        lie.canonicaliser = Some(report(&[(Rule::WeightsCapacity, RuleResult::Blocked)]));
+        assert_eq!(lie.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::WeightsCapacity));
+    }
+
+    #[test]
+    fn a_judge_cannot_make_a_file_cheaper_than_its_length_but_may_make_it_dearer() {
+        let floor = found(1000).judge(&[metrics()], &policy()).bits[0];
+        assert_eq!(floor, egress::floor_bits(&policy(), &metrics(), 1000));
+        assert!(floor > 0);
+        let mut dear = found(1000);
+        dear.judge.as_mut().unwrap().bits = [floor + 1; OUTPUT_LIMIT];
+        assert_eq!(dear.judge(&[metrics()], &policy()).bits[0], floor + 1);
+    }
+
+    #[test]
+    fn bits_beyond_the_policy_or_beyond_counting_block() {
+        let mut dear = found(30);
+        dear.judge.as_mut().unwrap().bits = [policy().release_bits + 1; OUTPUT_LIMIT];
+        assert_eq!(dear.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::ReleaseBits));
+        dear.judge.as_mut().unwrap().bits = [u64::MAX; OUTPUT_LIMIT];
+        let twice = SealedFile { index: 1, ..dear.files[0].clone() };
+        dear.files.push(twice);
+        let judgement = dear.judge(&[metrics(), metrics()], &policy());
+        assert_eq!((judgement.sum, judgement.blocked_by()), (None, Some(Rule::ReleaseBits)));
+    }
+
+    #[test]
+    fn a_missing_output_blocks_and_is_named() {
+        let mut missing = found(30);
+        missing.files.clear();
+        let judgement = missing.judge(&[metrics()], &policy());
+        assert_eq!(judgement.blocked_by(), Some(Rule::OutputDeclared));
+        assert_eq!(output_of(Rule::OutputDeclared, &missing, &[metrics()]), Some(0));
+        assert_eq!(output_of(Rule::MetricsForm, &missing, &[metrics()]), Some(0));
+        assert_eq!(output_of(Rule::MetricsForm, &missing, &[metrics(), metrics()]), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! From what a job wrote to sealed canonical files and what the children found about them.
+//!
+//! The order is the promise. What the job wrote is frozen once its last process is dead. The canonicaliser alone reads
+//! it, and it has no data. The enclave copies the declared names out of what the canonicaliser wrote, by descriptor
+//! and never through a link, and hashes the copies: from here on they are sealed. Judge, views and scanner read sealed
+//! copies, so that what is judged is what is signed. Only messages of a fixed size are parsed here.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use blobs::{BlobStore, Digest, StoreError as BlobError};
+use egress::{ScanTask, Task};
+use release::report::{OutputReport, ReportError, ScanReport, VIEWS};
+use release::statement::{Catalogue, DeclaredOutput};
+use release::value::Name;
+use sandbox::{Cancel, Stdin};
+
+use crate::files;
+use crate::judgement::{Found, SealedFile};
+use crate::room::{Room, RoomError};
+use crate::wall::{self, Child, ChildError, Program, Slot, freeze, make_readable};
+
+/// The box's fault while outputs were looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputsError {
+    /// A child gave no answer.
+    #[error("a child gave no answer")]
+    Child(#[from] ChildError),
+    /// A child gave an answer that is none.
+    #[error("a child gave an answer that is none")]
+    Report(#[from] ReportError),
+    /// The room.
+    #[error("the room failed")]
+    Room(#[from] RoomError),
+}
+
+impl From<io::Error> for OutputsError {
+    fn from(error: io::Error) -> Self {
+        Self::Room(error.into())
+    }
+}
+
+impl From<BlobError> for OutputsError {
+    fn from(error: BlobError) -> Self {
+        Self::Room(error.into())
+    }
+}
+
+/// What is to be looked at.
+pub struct Outputs<'a> {
+    /// The room.
+    pub room: &'a Room,
+    /// The slot that the job ran in.
+    pub slot: Slot,
+    /// The directory of this run.
+    pub work: &'a Path,
+    /// Where canonical files are sealed.
+    pub quarantine: PathBuf,
+    /// The policy's file.
+    pub policy: String,
+    /// The declared outputs.
+    pub declared: &'a [DeclaredOutput],
+    /// The catalogue of the job's datasets.
+    pub catalogue: Vec<Catalogue>,
+    /// Each dataset's name and snapshot.
+    pub data: &'a [(String, PathBuf)],
+    /// Ends every child when the room stops.
+    pub cancel: &'a Cancel,
+}
+
+impl Outputs<'_> {
+    /// Looks at what the job wrote to `out`. Its last process is dead.
+    pub fn look(&self, out: &Path) -> Result<Found, OutputsError> {
+        let task = Task {
+            policy: self.policy.clone(),
+            outputs: self.declared.to_vec(),
+            catalogue: self.catalogue.clone(),
+            as_written: false,
+        };
+        let mut found = Found::default();
+        let canonical = self.canonicalise(&task, out, &mut found)?;
+        found.files = self.seal(&canonical)?;
+        let sealed = self.lay_out(&found.files)?;
+        self.judge(&task, &sealed, &mut found)?;
+        let views = self.views(&task, &sealed, &mut found)?;
+        self.scan(&sealed, &views, &mut found)?;
+        Ok(found)
+    }
+
+    fn run(&self, child: &Child<'_>, stdin: Vec<u8>) -> Result<Vec<u8>, ChildError> {
+        wall::run_child(self.room, self.slot, child, Stdin::Bytes(stdin), self.cancel)
+    }
+
+    fn canonicalise(&self, task: &Task, out: &Path, found: &mut Found) -> Result<PathBuf, OutputsError> {
+        let frozen = freeze(out, &self.work.join("frozen"))?;
+        for output in self.declared {
+            // A job can take away its own files' read bits; that would look like a fault of the box.
+            make_readable(&frozen, output.path().as_str())?;
+        }
+        let canonical = self.work.join("canonical");
+        self.slot.writable_directory(self.room, Program::Canonicaliser, &canonical)?;
+        let child = Child {
+            program: Program::Canonicaliser,
+            reads: vec![(&frozen, "/out")],
+            writes: Some((&canonical, "/canonical")),
+            data: &[],
+        };
+        let (report, detail) = split_report(self.run(&child, task.to_json())?)?;
+        found.canonicaliser = Some(report);
+        found.add_detail("canonicalise", detail);
+        Ok(freeze(&canonical, &self.work.join("canonical-frozen"))?)
+    }
+
+    /// Copies the declared names, and nothing else, into the quarantine and hashes the copies. The quarantine is
+    /// durable, since its digests will be signed.
+    fn seal(&self, canonical: &Path) -> Result<Vec<SealedFile>, OutputsError> {
+        files::private_directory(&self.quarantine)?;
+        let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
+        let mut left = self.room.configuration.limits.canonical_bytes;
+        let mut sealed = Vec::new();
+        for (index, output) in self.declared.iter().enumerate() {
+            let path = output.path().as_str();
+            make_readable(canonical, path)?;
+            // A child that wrote a link or a pipe was taken over; nothing of that name is sealed.
+            let Ok(Some(file)) = files::open_plain(canonical, path) else { continue };
+            let Some((digest, bytes)) = copy_within(&quarantine, file, left)? else { continue };
+            left -= bytes;
+            sealed.push(SealedFile::new(index, output, digest, bytes));
+        }
+        Ok(sealed)
+    }
+
+    /// A read-only directory with copies of the sealed files under their names.
+    fn lay_out(&self, sealed: &[SealedFile]) -> Result<PathBuf, OutputsError> {
+        use std::os::unix::fs::PermissionsExt;
+        let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
+        let directory = self.work.join("sealed");
+        files::new_directory(&directory, 0o700)?;
+        for file in sealed {
+            let copied = files::write_readable(
+                &directory.join(file.name.as_str()),
+                quarantine.open_blob(file.digest)?,
+            )?;
+            if copied != file.bytes {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o555))?;
+        Ok(directory)
+    }
+
+    fn judge(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<(), OutputsError> {
+        let child =
+            Child { program: Program::Judge, reads: vec![(sealed, "/canonical")], writes: None, data: &[] };
+        let (report, detail) = split_report(self.run(&child, task.to_json())?)?;
+        found.judge = Some(report);
+        found.add_detail("judge", detail);
+        Ok(())
+    }
+
+    fn views(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<PathBuf, OutputsError> {
+        let views = self.work.join("views");
+        self.slot.writable_directory(self.room, Program::Views, &views)?;
+        let child = Child {
+            program: Program::Views,
+            reads: vec![(sealed, "/canonical")],
+            writes: Some((&views, "/views")),
+            data: &[],
+        };
+        OutputReport::from_bytes(&self.run(&child, task.to_json())?)?;
+        let views = freeze(&views, &self.work.join("views-frozen"))?;
+        found.views = self.views_there(&views)?;
+        Ok(views)
+    }
+
+    /// Which views were made, told from the names in the closed list. Only those does the verdict promise.
+    fn views_there(&self, views: &Path) -> Result<Vec<Name>, OutputsError> {
+        let mut there = Vec::new();
+        for view in VIEWS {
+            let made = (0..self.declared.len()).map(|index| format!("{index}.{view}"));
+            let mut any = false;
+            for name in made {
+                make_readable(views, &name)?;
+                any |= fs::symlink_metadata(views.join(&name)).is_ok_and(|found| found.is_file());
+            }
+            if any || scanned_in_place(view) {
+                there.push(view.parse().expect("names of views are names"));
+            }
+        }
+        there.sort();
+        Ok(there)
+    }
+
+    fn scan(&self, sealed: &Path, views: &Path, found: &mut Found) -> Result<(), OutputsError> {
+        let child = Child {
+            program: Program::Scanner,
+            reads: vec![(sealed, "/canonical"), (views, "/views")],
+            writes: None,
+            data: self.data,
+        };
+        let task = ScanTask::new(self.declared, &self.catalogue);
+        let report = self.run(&child, task.to_json())?;
+        found.scanner = Some(ScanReport::from_bytes(&report)?);
+        Ok(())
+    }
+}
+
+/// Views that the scanner reads off the canonical file itself.
+fn scanned_in_place(view: &str) -> bool {
+    matches!(view, "raw" | "upper-halves")
+}
+
+/// The message of fixed size, and what follows it for people, which nobody here looks at.
+fn split_report(mut stdout: Vec<u8>) -> Result<(OutputReport, Vec<u8>), OutputsError> {
+    if stdout.len() < OutputReport::BYTES {
+        return Err(ReportError.into());
+    }
+    let detail = stdout.split_off(OutputReport::BYTES);
+    Ok((OutputReport::from_bytes(&stdout)?, detail))
+}
+
+fn copy_within(
+    quarantine: &BlobStore,
+    file: impl Read,
+    limit: u64,
+) -> Result<Option<(Digest, u64)>, OutputsError> {
+    match quarantine.copy_in(file, None, limit) {
+        Ok(copied) => Ok(Some(copied)),
+        Err(BlobError::TooLarge { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_is_too_short_is_refused_and_detail_is_left_unread() {
+        let report = OutputReport::unchecked();
+        let bytes = report.to_bytes();
+        let (read, detail) = split_report([&bytes[..], b"\xff not json"].concat()).unwrap();
+        assert_eq!((read, &detail[..]), (report, &b"\xff not json"[..]));
+        assert!(split_report(bytes[..bytes.len() - 1].to_vec()).is_err());
+        assert!(split_report(vec![]).is_err());
+    }
+
+    #[test]
+    fn a_canonical_file_beyond_the_limit_is_not_sealed() {
+        let directory = tempfile::tempdir().unwrap();
+        let quarantine = BlobStore::open(directory.path(), 0o600).unwrap();
+        assert!(copy_within(&quarantine, &[0; 11][..], 10).unwrap().is_none());
+        assert_eq!(copy_within(&quarantine, &b"abc"[..], 10).unwrap(), Some((Digest::of(b"abc"), 3)));
+    }
+}

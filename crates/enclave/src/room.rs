@@ -1,0 +1,178 @@
+//! What every part of the enclave shares.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use blobs::{BlobStore, Digest, StoreError as BlobError};
+use daemon::{Journal, StopFlag};
+use release::key::SecretKey;
+use release::value::Timestamp;
+use sandbox::Launcher;
+
+use crate::configuration::Configuration;
+use crate::files;
+use crate::site_watch::SiteWatch;
+use crate::store::{Store, StoreError};
+
+/// The room.
+pub struct Room {
+    /// Its configuration.
+    pub configuration: Configuration,
+    /// Its log lines.
+    pub journal: Journal,
+    /// Jobs and account.
+    pub store: Store,
+    /// The site, verified.
+    pub site: SiteWatch,
+    /// The verdict key.
+    pub key: SecretKey,
+    /// Its directories.
+    pub places: Places,
+    /// Starts programs behind the wall.
+    pub launcher: Launcher,
+    /// Digest of the program that makes canonical forms, judges and scans.
+    pub checker: Digest,
+    /// Raised once the room is asked to stop.
+    pub stop: StopFlag,
+    /// Tells of it whoever waits.
+    pub stop_told: tokio::sync::watch::Sender<bool>,
+    /// Held while a file is laid down that no row names yet, and while what no row names is swept away.
+    pub unnamed_files: Mutex<()>,
+}
+
+/// The room's directories. Whoever reads them has the data; whoever writes them decides what is judged.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Bundles of jobs that have not ended.
+    pub bundles: BlobStore,
+    /// What runs now: unpacked bundles, outputs, canonical forms.
+    pub work: PathBuf,
+    /// Canonical files under review, one directory a run.
+    pub quarantine: PathBuf,
+    /// Released tables and figures, kept for differencing as long as their dataset's account.
+    pub released: BlobStore,
+    /// Snapshots, `<dataset>/<tree digest>`.
+    pub datasets: PathBuf,
+    /// Runtimes, `<tree digest>`.
+    pub runtimes: PathBuf,
+    /// Copies that are being made.
+    pub incoming: PathBuf,
+    /// Bundles that the gateway hands over.
+    pub from_gateway: PathBuf,
+    /// The outbox.
+    pub outbox: BlobStore,
+    /// Sealed packets for the console.
+    pub packets: BlobStore,
+}
+
+impl Places {
+    /// Makes the directories that are not there.
+    pub fn open(configuration: &Configuration) -> Result<Self, BlobError> {
+        let state = &configuration.state_directory;
+        files::private_directory(state)?;
+        let own = |name: &str| -> io::Result<PathBuf> {
+            let path = state.join(name);
+            files::private_directory(&path)?;
+            Ok(path)
+        };
+        Ok(Self {
+            bundles: BlobStore::open(own("bundles")?, 0o600)?,
+            work: own("work")?,
+            quarantine: own("quarantine")?,
+            released: BlobStore::open(own("released")?, 0o600)?,
+            datasets: own("datasets")?,
+            runtimes: own("runtimes")?,
+            incoming: own("incoming")?,
+            from_gateway: configuration.from_gateway_directory.clone(),
+            outbox: BlobStore::open(&configuration.to_gateway_directory, 0o640)?,
+            packets: BlobStore::open(&configuration.to_console_directory, 0o640)?,
+        })
+    }
+
+    /// Where a snapshot of a dataset lies, if the room has it.
+    pub fn snapshot(&self, dataset: &release::value::Name, tree: &Digest) -> Option<PathBuf> {
+        there(self.datasets.join(dataset.as_str()).join(tree.to_string()))
+    }
+
+    /// Where a runtime lies, if the room has it.
+    pub fn runtime(&self, tree: &Digest) -> Option<PathBuf> {
+        there(self.runtimes.join(tree.to_string()))
+    }
+
+    /// The name of what belongs to one run.
+    pub fn run_name(request: &Digest, run: u32) -> String {
+        format!("{request}-{run}")
+    }
+
+    /// The canonical files of one run.
+    pub fn quarantine_of(&self, request: &Digest, run: u32) -> PathBuf {
+        self.quarantine.join(Self::run_name(request, run))
+    }
+}
+
+fn there(path: PathBuf) -> Option<PathBuf> {
+    path.is_dir().then_some(path)
+}
+
+impl Room {
+    /// The moment now, by this machine's clock.
+    pub fn now(&self) -> Timestamp {
+        now()
+    }
+
+    /// Asks every part of the room to end.
+    pub fn ask_to_stop(&self) {
+        self.stop.raise();
+        self.stop_told.send_replace(true);
+    }
+
+    /// Waits until the room is asked to stop.
+    pub async fn stopping(&self) {
+        let mut told = self.stop_told.subscribe();
+        // The sender lives as long as the room.
+        let _ = told.wait_for(|stopping| *stopping).await;
+    }
+
+    /// True if the launcher runs as root and each program gets a user of its own.
+    pub fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+}
+
+/// The moment now, by this machine's clock. A clock outside 1970 to 9999 reads 1970, at which nothing is in force.
+pub fn now() -> Timestamp {
+    Timestamp::from_seconds(daemon::now_seconds())
+        .unwrap_or_else(|_| Timestamp::from_seconds(0).expect("1970 is a moment"))
+}
+
+/// Reads the verdict key.
+pub fn read_key(path: &Path) -> Result<SecretKey, KeyFileError> {
+    let pem = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(KeyFileError::Unreadable)?);
+    SecretKey::from_pkcs8_pem(&pem).map_err(|_| KeyFileError::Form)
+}
+
+/// A key file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It cannot be read.
+    #[error("the verdict key cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// It is not what `init` writes.
+    #[error("the verdict key is not PKCS#8 PEM of an Ed25519 key")]
+    Form,
+}
+
+/// What goes wrong by the box's own fault: never a job's.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomError {
+    /// The store.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// A directory of files under their digest.
+    #[error("a directory of the enclave failed")]
+    Blobs(#[from] BlobError),
+    /// The file system.
+    #[error("the file system failed")]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,180 @@
+//! Which job runs when. A run starts at the beginning of a step of its policy's time grid, and a slot is free again
+//! at the beginning of the step after its run ended: so neither start nor waiting time of one job tells when another
+//! one ended within a step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::v1::Reason;
+use lifecycle::State;
+use release::envelope::Envelope;
+use release::path::SignedRequest;
+use release::refusal::Refusal;
+use release::site::Site;
+use release::value::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::admission::{has_data, reason_of};
+use crate::recovery;
+use crate::room::Room;
+use crate::run;
+use crate::store::StoreError;
+use crate::store::jobs::{self, Job, Move};
+use crate::wall::Slot;
+
+/// How long the scheduler sleeps at most.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// When a slot can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A job runs in it.
+    Busy,
+    /// From this moment.
+    FreeFrom(Timestamp),
+}
+
+/// Starts jobs until the room stops, and returns once the last run has ended.
+pub async fn schedule(room: Arc<Room>) {
+    let epoch = Timestamp::from_seconds(0).expect("1970 is a moment");
+    let mut slots = vec![Use::FreeFrom(epoch); room.configuration.slots.max(1) as usize];
+    let (ended, mut endings) = mpsc::channel::<(usize, Timestamp)>(slots.len());
+    let mut changes = room.store.changes();
+    let mut recovered = false;
+    while !room.stop.is_raised() {
+        recovered = recovered || recover(&room).await;
+        if recovered {
+            start_all(&room, &mut slots, &ended).await;
+        }
+        let sleep = until_next_second(LONGEST_SLEEP);
+        tokio::select! {
+            Some((slot, free_from)) = endings.recv() => slots[slot] = Use::FreeFrom(free_from),
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(sleep) => {}
+            () = room.stopping() => {}
+        }
+    }
+    while slots.contains(&Use::Busy) {
+        let Some((slot, free_from)) = endings.recv().await else { return };
+        slots[slot] = Use::FreeFrom(free_from);
+    }
+}
+
+/// Steps begin on whole seconds; a sleep that ends just after one starts a run in time.
+fn until_next_second(most: Duration) -> Duration {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let left = 1_000_000_000 - u64::from(since.subsec_nanos());
+    Duration::from_nanos(left + 2_000_000).min(most + Duration::from_millis(2))
+}
+
+/// Runs that an earlier process left behind are lost. They can be charged anew only once a site is there.
+async fn recover(room: &Arc<Room>) -> bool {
+    if room.site.current().is_none() {
+        return false;
+    }
+    let of = room.clone();
+    match tokio::task::spawn_blocking(move || recovery::lost_runs(&of)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            room.journal.error("lost runs are not written down").own_error(&error).write();
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(usize, Timestamp)>) {
+    let now = room.now();
+    for (index, usage) in slots.iter_mut().enumerate() {
+        if !matches!(*usage, Use::FreeFrom(moment) if moment <= now) {
+            continue;
+        }
+        let of = room.clone();
+        match tokio::task::spawn_blocking(move || start_next(&of)).await {
+            Ok(Ok(Some(job))) => {
+                *usage = Use::Busy;
+                run_in(room.clone(), index, job, ended.clone());
+            }
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                room.journal.error("the queue cannot be read").own_error(&error).write();
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Runs a job on a thread of its own, which lives until the job's last process is dead.
+fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, Timestamp)>) {
+    tokio::task::spawn_blocking(move || {
+        let slot = Slot(u32::try_from(index).unwrap_or(u32::MAX));
+        // A panic must not take the slot away; the row stays RUNNING and is lost at the next start.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run::run(&room, slot, &job)));
+        if outcome.is_err() {
+            room.journal.error("a run panicked").digest("job", job.request.as_bytes()).write();
+            if let Err(error) = crate::retry::lost(&room, &job) {
+                room.journal.error("the end of a run is not written down").own_error(&error).write();
+            }
+        }
+        // Nobody listens any more only when the process is ending.
+        let _ = ended.blocking_send((index, job.grid.after(room.now())));
+    });
+}
+
+/// Takes the first job whose step has begun out of the queue. Jobs that the site covers no more are refused.
+fn start_next(room: &Room) -> Result<Option<Job>, StoreError> {
+    let Some(site) = room.site.current() else { return Ok(None) };
+    let now = room.now();
+    // Past the expiry of roles or revocation nothing starts; jobs wait for newer ones.
+    if site.fresh(now).is_err() {
+        return Ok(None);
+    }
+    for job in room.store.read(|connection| jobs::in_state(connection, State::Queued))? {
+        if now < job.grid.after(job.entered_at) {
+            continue;
+        }
+        match may_start(room, &site, &job, now) {
+            Ok(()) => {
+                let started = start(room, &job, now)?;
+                if started {
+                    return Ok(Some(job));
+                }
+            }
+            Err(reason) => {
+                let request = job.request;
+                room.store.change(move |transaction| {
+                    jobs::make_move(transaction, &request, &Move::new(State::Refused, reason), now)
+                })?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Between admission and start a grant can be revoked or replaced, or a snapshot withdrawn.
+fn may_start(room: &Room, site: &Site, job: &Job, now: Timestamp) -> Result<(), Reason> {
+    let covered = || -> Result<SignedRequest, Refusal> {
+        let envelope = Envelope::parse(&job.envelope).map_err(|error| error.refusal())?;
+        let request = SignedRequest::verify(&envelope, site)?;
+        let grant = site.grant_in_force(&request.request().grant, now)?;
+        site.policy_in_force(&grant.statement().policy, now)?;
+        Ok(request)
+    };
+    let request = covered().map_err(reason_of)?;
+    if has_data(room, &request) { Ok(()) } else { Err(Reason::Data) }
+}
+
+fn start(room: &Room, job: &Job, now: Timestamp) -> Result<bool, StoreError> {
+    let (request, run) = (job.request, job.run);
+    // The run was charged when it was queued. A crash after this commit leaves a RUNNING row without a process: a
+    // lost run.
+    room.store.change(move |transaction| {
+        let current = jobs::find(transaction, &request)?;
+        let queued = current.is_some_and(|job| job.state == State::Queued && job.run == run);
+        if queued {
+            jobs::make_move(transaction, &request, &Move::new(State::Running, Reason::Unspecified), now)?;
+        }
+        Ok(queued)
+    })
+}

@@ -1,0 +1,470 @@
+//! The account: what each grant has spent of each dataset.
+//!
+//! Every run is charged `answer_bits` before it starts, lost runs included, and never gets them back. A PASS verdict
+//! reserves `release_bits`; a logged release spends the reservation, a denial or the verdict's expiry frees it. Two
+//! limits count: the grant's for the dataset, and the dataset's own, over all grants, of its catalogue entry.
+
+use std::collections::BTreeMap;
+
+use blobs::Digest;
+use release::account::Balance;
+use release::statement::DatasetGrant;
+use release::value::{Name, Timestamp};
+use rusqlite::{Connection, Row, Transaction};
+
+use super::{StoreError, columns, head};
+
+/// Why an account does not allow something.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Too few answer bits are left.
+    #[error("the account has too few answer bits left")]
+    AnswerBits,
+    /// Too few release bits are left.
+    #[error("the account has too few release bits left")]
+    ReleaseBits,
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an entry of the account does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Spends answer bits before a run.
+    Answer,
+    /// Sets release bits aside for a PASS verdict.
+    Reserve,
+    /// A logged release spends what was set aside.
+    Spend,
+    /// A denial or expiry gives back what was set aside.
+    Free,
+}
+
+impl Entry {
+    const ALL: [Self; 4] = [Self::Answer, Self::Reserve, Self::Spend, Self::Free];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Reserve => "reserve",
+            Self::Spend => "spend",
+            Self::Free => "free",
+        }
+    }
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountEntry {
+    /// What it does.
+    pub kind: Entry,
+    /// Of which dataset.
+    pub dataset: Name,
+    /// Under which grant.
+    pub grant: Name,
+    /// How many bits.
+    pub bits: u64,
+    /// For which request.
+    pub request: Digest,
+    /// For which of its runs.
+    pub run: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl AccountEntry {
+    /// The text that is hashed into the head.
+    pub fn text(&self) -> String {
+        let Self { kind, dataset, grant, bits, request, run, at } = self;
+        format!("{} {dataset} {grant} {bits} {request} {run} {at}", kind.word())
+    }
+}
+
+/// What a run is charged to: the grant, and for each dataset the grant's limits and the dataset's own.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The grant.
+    pub grant: Name,
+    /// For each dataset of the job the two limits.
+    pub datasets: BTreeMap<Name, DatasetLimits>,
+}
+
+/// The two limits of one dataset.
+#[derive(Debug, Clone, Copy)]
+pub struct DatasetLimits {
+    /// What the grant allows.
+    pub grant: DatasetGrant,
+    /// What the catalogue allows all grants together.
+    pub dataset: DatasetGrant,
+}
+
+/// Which run of which request an entry is about, and when it is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion {
+    /// The request.
+    pub request: Digest,
+    /// Its run.
+    pub run: u32,
+    /// The moment.
+    pub at: Timestamp,
+}
+
+/// Spends answer bits of every dataset, in full for each.
+pub fn charge_answer(
+    transaction: &Transaction<'_>,
+    limits: &Limits,
+    bits: u64,
+    occasion: Occasion,
+) -> Result<(), AccountError> {
+    charge(transaction, limits, Entry::Answer, bits, occasion)
+}
+
+/// Sets release bits of every dataset aside, in full for each.
+pub fn reserve_release(
+    transaction: &Transaction<'_>,
+    limits: &Limits,
+    bits: u64,
+    occasion: Occasion,
+) -> Result<(), AccountError> {
+    charge(transaction, limits, Entry::Reserve, bits, occasion)
+}
+
+fn charge(
+    transaction: &Transaction<'_>,
+    limits: &Limits,
+    kind: Entry,
+    bits: u64,
+    occasion: Occasion,
+) -> Result<(), AccountError> {
+    for (dataset, limit) in &limits.datasets {
+        let (of_grant, of_dataset) = match kind {
+            Entry::Answer => (limit.grant.answer_bits, limit.dataset.answer_bits),
+            Entry::Reserve | Entry::Spend | Entry::Free => {
+                (limit.grant.release_bits, limit.dataset.release_bits)
+            }
+        };
+        let balances = [
+            sums(transaction, dataset, Some(&limits.grant))?.balance(kind, of_grant.0),
+            sums(transaction, dataset, None)?.balance(kind, of_dataset.0),
+        ];
+        for balance in balances {
+            match kind {
+                Entry::Answer => balance.charge_answer(bits).map_err(|_| AccountError::AnswerBits)?,
+                Entry::Reserve | Entry::Spend | Entry::Free => {
+                    balance.reserve_release(bits).map_err(|_| AccountError::ReleaseBits)?
+                }
+            };
+        }
+    }
+    // Every dataset was asked before the first is charged, so that a refusal leaves the transaction usable.
+    for dataset in limits.datasets.keys() {
+        let (dataset, grant) = (dataset.clone(), limits.grant.clone());
+        let Occasion { request, run, at } = occasion;
+        append(transaction, &AccountEntry { kind, dataset, grant, bits, request, run, at })?;
+    }
+    Ok(())
+}
+
+/// Turns what is set aside for a run into what is spent, for good. True if something was set aside.
+pub fn spend(transaction: &Transaction<'_>, occasion: Occasion) -> Result<bool, StoreError> {
+    settle(transaction, occasion, Entry::Spend)
+}
+
+/// Gives back what is set aside for a run. True if something was set aside.
+pub fn free(transaction: &Transaction<'_>, occasion: Occasion) -> Result<bool, StoreError> {
+    settle(transaction, occasion, Entry::Free)
+}
+
+fn settle(transaction: &Transaction<'_>, occasion: Occasion, kind: Entry) -> Result<bool, StoreError> {
+    let mut open = open_reservations(transaction, occasion)?;
+    open.retain(|entry| entry.bits > 0);
+    for entry in &open {
+        append(transaction, &AccountEntry { kind, at: occasion.at, ..entry.clone() })?;
+    }
+    Ok(!open.is_empty())
+}
+
+/// Records a release whose reservation was freed before it arrived. What has left is spent, whatever the limit says.
+pub fn spend_late(transaction: &Transaction<'_>, occasion: Occasion) -> Result<(), StoreError> {
+    for reserved in entries_of_run(transaction, occasion, Entry::Reserve)? {
+        for kind in [Entry::Reserve, Entry::Spend] {
+            append(transaction, &AccountEntry { kind, at: occasion.at, ..reserved.clone() })?;
+        }
+    }
+    Ok(())
+}
+
+/// True if a release of this run was spent.
+pub fn is_spent(connection: &Connection, occasion: Occasion) -> Result<bool, StoreError> {
+    Ok(!entries_of_run(connection, occasion, Entry::Spend)?.is_empty())
+}
+
+fn open_reservations(connection: &Connection, occasion: Occasion) -> Result<Vec<AccountEntry>, StoreError> {
+    let mut open = entries_of_run(connection, occasion, Entry::Reserve)?;
+    for settled in [Entry::Spend, Entry::Free] {
+        for entry in entries_of_run(connection, occasion, settled)? {
+            if let Some(reserved) = open.iter_mut().find(|open| open.dataset == entry.dataset) {
+                reserved.bits = reserved.bits.saturating_sub(entry.bits);
+            }
+        }
+    }
+    Ok(open)
+}
+
+fn entries_of_run(
+    connection: &Connection,
+    occasion: Occasion,
+    kind: Entry,
+) -> Result<Vec<AccountEntry>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT * FROM account WHERE request = ?1 AND run = ?2 AND kind = ?3 ORDER BY number",
+    )?;
+    let mut rows = query.query((occasion.request.as_bytes(), occasion.run, kind.word()))?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(entry_of(row)?);
+    }
+    Ok(entries)
+}
+
+/// What was spent and set aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Answer bits spent.
+    pub answered: u64,
+    /// Release bits set aside, not yet spent or freed.
+    pub reserved: u64,
+    /// Release bits spent.
+    pub released: u64,
+}
+
+impl Sums {
+    fn balance(&self, kind: Entry, limit: u64) -> Balance {
+        match kind {
+            Entry::Answer => Balance::new(limit, self.answered, 0),
+            Entry::Reserve | Entry::Spend | Entry::Free => Balance::new(limit, self.released, self.reserved),
+        }
+    }
+}
+
+/// The sums of a dataset, under one grant or under all.
+pub fn sums(connection: &Connection, dataset: &Name, grant: Option<&Name>) -> Result<Sums, StoreError> {
+    let of = |kind: Entry| -> Result<u64, StoreError> {
+        let mut query = connection.prepare_cached(
+            "SELECT coalesce(sum(bits), 0) FROM account
+             WHERE dataset = ?1 AND (?2 IS NULL OR grant_id = ?2) AND kind = ?3",
+        )?;
+        let sum: i64 =
+            query.query_row((dataset.as_str(), grant.map(Name::as_str), kind.word()), |row| row.get(0))?;
+        u64::try_from(sum).map_err(|_| StoreError::Foreign("bits"))
+    };
+    let released = of(Entry::Spend)?;
+    let settled = released.checked_add(of(Entry::Free)?).ok_or(StoreError::Foreign("bits"))?;
+    let reserved = of(Entry::Reserve)?.checked_sub(settled).ok_or(StoreError::Foreign("bits"))?;
+    Ok(Sums { answered: of(Entry::Answer)?, reserved, released })
+}
+
+fn append(transaction: &Transaction<'_>, entry: &AccountEntry) -> Result<(), StoreError> {
+    let head = head::of(transaction)?.after(&entry.text());
+    transaction
+        .prepare_cached(
+            "INSERT INTO account (number, kind, dataset, grant_id, bits, request, run, at, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute((
+            columns::stored(head.entries, "number")?,
+            entry.kind.word(),
+            entry.dataset.as_str(),
+            entry.grant.as_str(),
+            columns::stored(entry.bits, "bits")?,
+            entry.request.as_bytes(),
+            entry.run,
+            entry.at.seconds(),
+            head.hash.as_bytes(),
+        ))?;
+    Ok(())
+}
+
+/// An entry as a row holds it.
+pub fn entry_of(row: &Row<'_>) -> Result<AccountEntry, StoreError> {
+    let name = |column: &'static str| -> Result<Name, StoreError> {
+        row.get::<_, String>(column)?.parse().map_err(|_| StoreError::Foreign(column))
+    };
+    let word: String = row.get("kind")?;
+    let kind = Entry::ALL.into_iter().find(|kind| kind.word() == word);
+    Ok(AccountEntry {
+        kind: kind.ok_or(StoreError::Foreign("kind"))?,
+        dataset: name("dataset")?,
+        grant: name("grant_id")?,
+        bits: columns::count(row, "bits")?,
+        request: columns::digest(row, "request")?,
+        run: columns::small(row, "run")?,
+        at: columns::moment(row, "at")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use release::value::Count;
+
+    use super::*;
+    use crate::store::testing;
+    use crate::store::{Store, jobs};
+
+    fn bits(release: u64, answer: u64) -> DatasetGrant {
+        DatasetGrant { release_bits: Count(release), answer_bits: Count(answer) }
+    }
+
+    fn limits(grant: &str, datasets: &[&str], of_grant: DatasetGrant, of_dataset: DatasetGrant) -> Limits {
+        let limit = DatasetLimits { grant: of_grant, dataset: of_dataset };
+        Limits {
+            grant: grant.parse().unwrap(),
+            datasets: datasets.iter().map(|name| (name.parse().unwrap(), limit)).collect(),
+        }
+    }
+
+    fn occasion(number: u8) -> Occasion {
+        let at = Timestamp::from_seconds(1_000_000).unwrap();
+        Occasion { request: Digest::of(&[number]), run: 1, at }
+    }
+
+    fn with_jobs(count: u8) -> (tempfile::TempDir, Store) {
+        let (directory, store) = testing::store();
+        for number in 1..=count {
+            store.change(move |transaction| jobs::testing::insert(transaction, &[number])).unwrap();
+        }
+        (directory, store)
+    }
+
+    fn sums_of(store: &Store, dataset: &str) -> Sums {
+        let dataset = dataset.parse().unwrap();
+        store.read(move |connection| sums(connection, &dataset, None)).unwrap()
+    }
+
+    #[test]
+    fn a_job_on_two_datasets_is_charged_in_full_to_both() {
+        let (_directory, store) = with_jobs(1);
+        let limits = limits("hie", &["a", "b"], bits(0, 64), bits(0, 64));
+        store.change(move |transaction| charge_answer(transaction, &limits, 32, occasion(1))).unwrap();
+        assert_eq!(sums_of(&store, "a").answered, 32);
+        assert_eq!(sums_of(&store, "b").answered, 32);
+    }
+
+    #[test]
+    fn the_last_bits_can_be_spent_and_no_more_by_grant_or_by_dataset() {
+        let (_directory, store) = with_jobs(3);
+        let charge = |limits: Limits, number| {
+            store.change(move |transaction| charge_answer(transaction, &limits, 32, occasion(number)))
+        };
+        let one = || limits("one", &["a"], bits(0, 64), bits(0, 96));
+        let two = || limits("two", &["a"], bits(0, 64), bits(0, 96));
+        charge(one(), 1).unwrap();
+        charge(one(), 2).unwrap();
+        assert!(matches!(charge(one(), 3), Err(AccountError::AnswerBits)));
+        charge(two(), 1).unwrap();
+        // The second grant has bits left; the dataset has none.
+        assert!(matches!(charge(two(), 2), Err(AccountError::AnswerBits)));
+        assert_eq!(sums_of(&store, "a").answered, 96);
+    }
+
+    #[test]
+    fn a_charge_that_one_dataset_refuses_is_made_to_none() {
+        let (_directory, store) = with_jobs(1);
+        let mut limits = limits("hie", &["a", "b"], bits(0, 64), bits(0, 64));
+        limits.datasets.get_mut(&"b".parse().unwrap()).unwrap().grant = bits(0, 31);
+        let refused = store.change(move |transaction| charge_answer(transaction, &limits, 32, occasion(1)));
+        assert!(matches!(refused, Err(AccountError::AnswerBits)));
+        assert_eq!(sums_of(&store, "a").answered, 0);
+    }
+
+    #[test]
+    fn a_reservation_is_spent_or_freed_once() {
+        let (_directory, store) = with_jobs(2);
+        let reserve = |number| {
+            let limits = limits("hie", &["a"], bits(100, 0), bits(100, 0));
+            store.change(move |transaction| reserve_release(transaction, &limits, 60, occasion(number)))
+        };
+        reserve(1).unwrap();
+        assert!(matches!(reserve(2), Err(AccountError::ReleaseBits)));
+        assert!(store.change(|transaction| free(transaction, occasion(1))).unwrap());
+        assert!(!store.change(|transaction| free(transaction, occasion(1))).unwrap());
+        reserve(2).unwrap();
+        assert!(store.change(|transaction| spend(transaction, occasion(2))).unwrap());
+        assert!(!store.change(|transaction| free(transaction, occasion(2))).unwrap());
+        assert_eq!(sums_of(&store, "a"), Sums { answered: 0, reserved: 0, released: 60 });
+    }
+
+    #[test]
+    fn a_release_that_arrives_after_its_reservation_was_freed_is_spent() {
+        let (_directory, store) = with_jobs(1);
+        let limits = limits("hie", &["a"], bits(100, 0), bits(100, 0));
+        store.change(move |transaction| reserve_release(transaction, &limits, 60, occasion(1))).unwrap();
+        store.change(|transaction| free(transaction, occasion(1))).unwrap();
+        store.change(|transaction| spend_late(transaction, occasion(1))).unwrap();
+        assert_eq!(sums_of(&store, "a"), Sums { answered: 0, reserved: 0, released: 60 });
+    }
+
+    #[test]
+    fn an_older_account_does_not_start_and_the_newer_one_does() {
+        let (directory, store) = with_jobs(1);
+        let limits = || limits("hie", &["a"], bits(0, 1000), bits(0, 1000));
+        let copy = directory.path().join("copy.db");
+        store
+            .read({
+                let copy = copy.clone();
+                move |connection| {
+                    connection.execute("VACUUM INTO ?1", [copy.to_str()])?;
+                    Ok(())
+                }
+            })
+            .unwrap();
+        let charged = limits();
+        store.change(move |transaction| charge_answer(transaction, &charged, 32, occasion(1))).unwrap();
+        let newest = std::fs::read_to_string(directory.path().join("head")).unwrap();
+        assert!(newest.starts_with("1 "));
+        drop(store);
+        assert!(testing::open(directory.path()).is_ok());
+        let older = Store::open(&copy, &directory.path().join("head"), daemon::Journal::new("test"));
+        assert!(matches!(
+            older,
+            Err(StoreError::Head(crate::store::HeadError::Older { entries: 0, head_entries: 1 }))
+        ));
+    }
+
+    #[test]
+    fn an_account_that_is_ahead_of_its_head_starts_and_one_without_a_head_does_not() {
+        let (directory, store) = with_jobs(1);
+        let limits = limits("hie", &["a"], bits(0, 1000), bits(0, 1000));
+        let head = directory.path().join("head");
+        let before = std::fs::read(&head).unwrap();
+        store.change(move |transaction| charge_answer(transaction, &limits, 32, occasion(1))).unwrap();
+        drop(store);
+        let after = std::fs::read(&head).unwrap();
+        std::fs::write(&head, before).unwrap();
+        drop(testing::open(directory.path()).unwrap());
+        assert_eq!(std::fs::read(&head).unwrap(), after);
+        std::fs::remove_file(&head).unwrap();
+        let missing = testing::open(directory.path());
+        assert!(matches!(
+            missing,
+            Err(StoreError::Head(crate::store::HeadError::Missing { entries: 1, .. }))
+        ));
+    }
+
+    #[test]
+    fn an_account_whose_bits_were_changed_does_not_start() {
+        let (directory, store) = with_jobs(1);
+        let limits = limits("hie", &["a"], bits(0, 1000), bits(0, 1000));
+        store.change(move |transaction| charge_answer(transaction, &limits, 32, occasion(1))).unwrap();
+        store
+            .change(|transaction| -> Result<(), StoreError> {
+                transaction.execute("UPDATE account SET bits = 1", [])?;
+                Ok(())
+            })
+            .unwrap();
+        drop(store);
+        let broken = testing::open(directory.path());
+        assert!(matches!(broken, Err(StoreError::Head(crate::store::HeadError::Broken { number: 1 }))));
+    }
+}

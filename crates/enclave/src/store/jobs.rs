@@ -1,0 +1,291 @@
+//! Jobs and their moves. Every move is checked against the table of states and leaves a report for the gateway in the
+//! same transaction, so that a crash leaves both or neither.
+
+use api::v1::Reason;
+use blobs::Digest;
+use lifecycle::State;
+use release::rule::Rule;
+use release::statement::DenialReason;
+use release::value::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+
+use super::{StoreError, columns, reports};
+use crate::grid::Grid;
+
+/// A job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Payload digest of its request: the job's one name.
+    pub request: Digest,
+    /// The request's envelope.
+    pub envelope: Vec<u8>,
+    /// What it is for, in words; for the stewards only.
+    pub purpose: String,
+    /// The salt of the purpose's digest.
+    pub purpose_salt: [u8; 32],
+    /// Where it stands.
+    pub state: State,
+    /// Why it was not admitted.
+    pub refusal: Option<Reason>,
+    /// Number of the run that was charged last; 0 if none was.
+    pub run: u32,
+    /// The time grid of its policy.
+    pub grid: Grid,
+    /// When it came into its state.
+    pub entered_at: Timestamp,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Payload digest of the request.
+    pub request: Digest,
+    /// Its envelope.
+    pub envelope: Vec<u8>,
+    /// What it is for.
+    pub purpose: String,
+    /// The salt of the purpose's digest.
+    pub purpose_salt: [u8; 32],
+}
+
+/// Stores an admitted job, QUEUED for its first run. The nonce is unique in the database.
+pub fn insert_admitted(
+    transaction: &Transaction<'_>,
+    submission: &Submission,
+    nonce: &[u8; 32],
+    bundle: &Digest,
+    grid: Grid,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let row = NewRow {
+        nonce: Some(nonce),
+        bundle: Some(bundle),
+        state: State::Queued,
+        refusal: Reason::Unspecified,
+    };
+    insert(transaction, submission, row, 1, grid, at)
+}
+
+/// Stores a refusal, so that a repeat gets the same answer.
+pub fn insert_refused(
+    transaction: &Transaction<'_>,
+    submission: &Submission,
+    reason: Reason,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    // What was refused is never judged; its words are not kept.
+    let submission = Submission { purpose: String::new(), envelope: Vec::new(), ..submission.clone() };
+    let row = NewRow { nonce: None, bundle: None, state: State::Refused, refusal: reason };
+    insert(transaction, &submission, row, 0, Grid::new(1), at)
+}
+
+struct NewRow<'a> {
+    nonce: Option<&'a [u8; 32]>,
+    bundle: Option<&'a Digest>,
+    state: State,
+    refusal: Reason,
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    submission: &Submission,
+    row: NewRow<'_>,
+    run: u32,
+    grid: Grid,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO jobs (request, nonce, bundle, envelope, purpose, purpose_salt, state, refusal, run,
+             grid_seconds, admitted_at, entered_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+        (
+            submission.request.as_bytes(),
+            row.nonce,
+            row.bundle.map(Digest::as_bytes),
+            &submission.envelope,
+            &submission.purpose,
+            &submission.purpose_salt,
+            row.state.word(),
+            row.refusal as i32,
+            run,
+            grid.seconds(),
+            at.seconds(),
+        ),
+    )?;
+    Ok(())
+}
+
+/// The job with this request.
+pub fn find(connection: &Connection, request: &Digest) -> Result<Option<Job>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM jobs WHERE request = ?1")?;
+    let mut rows = query.query([request.as_bytes()])?;
+    rows.next()?.map(job_of).transpose()
+}
+
+/// True if an admitted request had this nonce.
+pub fn nonce_is_used(connection: &Connection, nonce: &[u8; 32]) -> Result<bool, StoreError> {
+    let mut query = connection.prepare_cached("SELECT 1 FROM jobs WHERE nonce = ?1")?;
+    Ok(query.query_row([nonce], |_| Ok(())).optional()?.is_some())
+}
+
+/// True if a job that waits or runs has this bundle.
+pub fn bundle_is_needed(connection: &Connection, bundle: &Digest) -> Result<bool, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT 1 FROM jobs WHERE bundle = ?1 AND state IN (?2, ?3)")?;
+    let states = (bundle.as_bytes(), State::Queued.word(), State::Running.word());
+    Ok(query.query_row(states, |_| Ok(())).optional()?.is_some())
+}
+
+/// Jobs in a state, the one that came into it first at the front.
+pub fn in_state(connection: &Connection, state: State) -> Result<Vec<Job>, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT * FROM jobs WHERE state = ?1 ORDER BY admitted_at, entered_at, request")?;
+    let mut rows = query.query([state.word()])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(job_of(row)?);
+    }
+    Ok(jobs)
+}
+
+fn job_of(row: &Row<'_>) -> Result<Job, StoreError> {
+    let refusal = columns::reason(row, "refusal")?;
+    Ok(Job {
+        request: columns::digest(row, "request")?,
+        envelope: row.get("envelope")?,
+        purpose: row.get("purpose")?,
+        purpose_salt: row.get("purpose_salt")?,
+        state: columns::state(row, "state")?,
+        refusal: (refusal != Reason::Unspecified).then_some(refusal),
+        run: columns::small(row, "run")?,
+        grid: Grid::new(columns::count(row, "grid_seconds")?),
+        entered_at: columns::moment(row, "entered_at")?,
+    })
+}
+
+/// What is known of a move.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// The new state.
+    pub to: State,
+    /// Why.
+    pub reason: Reason,
+    /// The first rule that forbade the release.
+    pub rule: Option<Rule>,
+    /// The first declared output that it was about.
+    pub output: Option<u32>,
+    /// Why a steward refused.
+    pub denial_reasons: Vec<DenialReason>,
+}
+
+impl Move {
+    /// A move of which no more than this is told.
+    pub fn new(to: State, reason: Reason) -> Self {
+        Self { to, reason, rule: None, output: None, denial_reasons: Vec::new() }
+    }
+}
+
+/// Makes a move and leaves its report.
+pub fn make_move(
+    transaction: &Transaction<'_>,
+    request: &Digest,
+    movement: &Move,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let job = find(transaction, request)?.ok_or(StoreError::Foreign("request"))?;
+    lifecycle::transition(job.state, movement.to)?;
+    transaction.execute(
+        "UPDATE jobs SET state = ?2, entered_at = ?3 WHERE request = ?1",
+        (request.as_bytes(), movement.to.word(), at.seconds()),
+    )?;
+    if movement.to.is_end() {
+        // Nobody needs the words any more; the stewards have them in their packet.
+        transaction.execute("UPDATE jobs SET purpose = '' WHERE request = ?1", [request.as_bytes()])?;
+    }
+    reports::leave(transaction, &job, movement, at)
+}
+
+/// Numbers the next run of a job. It must have been charged in the same transaction.
+pub fn set_run(transaction: &Transaction<'_>, request: &Digest, run: u32) -> Result<(), StoreError> {
+    transaction.execute("UPDATE jobs SET run = ?2 WHERE request = ?1", (request.as_bytes(), run))?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A queued job whose request is the digest of these bytes, admitted at second 1,000,000 with a grid of 10 s.
+    pub(crate) fn insert(transaction: &Transaction<'_>, name: &[u8]) -> Result<(), StoreError> {
+        let request = Digest::of(name);
+        let submission =
+            Submission { request, envelope: vec![1], purpose: "why".to_owned(), purpose_salt: [7; 32] };
+        insert_admitted(transaction, &submission, request.as_bytes(), &request, Grid::new(10), at(0))
+    }
+
+    /// Second 1,000,000 and so many.
+    pub(crate) fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(1_000_000 + seconds).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::at;
+    use super::*;
+    use crate::store::testing::store;
+
+    #[test]
+    fn a_nonce_is_accepted_once() {
+        let (_directory, store) = store();
+        store.change(|transaction| testing::insert(transaction, b"one")).unwrap();
+        let nonce = *Digest::of(b"one").as_bytes();
+        assert!(store.read(move |connection| nonce_is_used(connection, &nonce)).unwrap());
+        let again = store.change(move |transaction| {
+            let submission = Submission {
+                request: Digest::of(b"two"),
+                envelope: vec![],
+                purpose: String::new(),
+                purpose_salt: [0; 32],
+            };
+            insert_admitted(transaction, &submission, &nonce, &Digest::of(b""), Grid::new(1), at(0))
+        });
+        assert!(matches!(again, Err(StoreError::Database(_))));
+        let other = store.read(|connection| nonce_is_used(connection, &[9; 32])).unwrap();
+        assert!(!other);
+    }
+
+    #[test]
+    fn a_move_outside_the_table_is_refused_and_leaves_no_report() {
+        let (_directory, store) = store();
+        let request = Digest::of(b"one");
+        store.change(|transaction| testing::insert(transaction, b"one")).unwrap();
+        let refused = store.change(move |transaction| {
+            make_move(transaction, &request, &Move::new(State::Released, Reason::Passed), at(0))
+        });
+        assert!(matches!(refused, Err(StoreError::Move(_))));
+        store
+            .change(move |transaction| {
+                make_move(transaction, &request, &Move::new(State::Running, Reason::Unspecified), at(0))
+            })
+            .unwrap();
+        let reports = store.read(|connection| reports::due(connection, at(100))).unwrap();
+        assert_eq!(reports.len(), 1);
+    }
+
+    #[test]
+    fn the_words_of_a_purpose_are_gone_once_a_job_has_ended() {
+        let (_directory, store) = store();
+        let request = Digest::of(b"one");
+        store.change(|transaction| testing::insert(transaction, b"one")).unwrap();
+        for (to, words) in [(State::Running, "why"), (State::Failed, "")] {
+            store
+                .change(move |transaction| {
+                    make_move(transaction, &request, &Move::new(to, Reason::ProgramFailed), at(0))
+                })
+                .unwrap();
+            let job = store.read(move |connection| find(connection, &request)).unwrap().unwrap();
+            assert_eq!(job.purpose, words);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The tables of `account.db`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// The schema that this version writes.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+-- Jobs, by the payload digest of their request. A request that was refused has no nonce here: it used none up.
+CREATE TABLE jobs (
+    request BLOB PRIMARY KEY NOT NULL CHECK (length(request) = 32),
+    nonce BLOB UNIQUE CHECK (length(nonce) = 32),
+    bundle BLOB CHECK (length(bundle) = 32),
+    envelope BLOB NOT NULL,
+    purpose TEXT NOT NULL,
+    purpose_salt BLOB NOT NULL CHECK (length(purpose_salt) = 32),
+    state TEXT NOT NULL,
+    -- Why it was not admitted; 0 if it was.
+    refusal INTEGER NOT NULL,
+    -- Number of the run that was charged last; 0 if none was.
+    run INTEGER NOT NULL,
+    grid_seconds INTEGER NOT NULL,
+    admitted_at INTEGER NOT NULL,
+    entered_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX jobs_by_bundle ON jobs (bundle, state);
+CREATE INDEX jobs_by_state ON jobs (state);
+
+-- What is told to the gateway, on the time grid; kept until it is taken.
+CREATE TABLE reports (
+    request BLOB NOT NULL REFERENCES jobs (request),
+    number INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason INTEGER NOT NULL,
+    rule TEXT,
+    output INTEGER,
+    denial_reasons INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    taken INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (request, number)
+) STRICT;
+CREATE INDEX reports_to_send ON reports (due_at) WHERE taken = 0;
+
+-- The account: every charge, reservation, spending and freeing, chained by hash.
+CREATE TABLE account (
+    number INTEGER PRIMARY KEY NOT NULL,
+    kind TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    grant_id TEXT NOT NULL,
+    bits INTEGER NOT NULL,
+    request BLOB NOT NULL REFERENCES jobs (request),
+    run INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    head BLOB NOT NULL CHECK (length(head) = 32)
+) STRICT;
+CREATE INDEX account_by_grant ON account (dataset, grant_id, kind, bits);
+CREATE INDEX account_by_run ON account (request, run, kind);
+
+-- Verdicts, by payload digest.
+CREATE TABLE verdicts (
+    verdict BLOB PRIMARY KEY NOT NULL CHECK (length(verdict) = 32),
+    request BLOB NOT NULL REFERENCES jobs (request),
+    run INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    packet BLOB NOT NULL CHECK (length(packet) = 32),
+    passed INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    -- The console holds verdict and packet durably.
+    taken INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (request, run)
+) STRICT;
+CREATE INDEX verdicts_to_send ON verdicts (verdict) WHERE taken = 0;
+
+-- Logged releases. The bytes stay until the gateway has its own verified copy.
+CREATE TABLE releases (
+    release_file BLOB PRIMARY KEY NOT NULL CHECK (length(release_file) = 32),
+    verdict BLOB NOT NULL UNIQUE REFERENCES verdicts (verdict),
+    request BLOB NOT NULL REFERENCES jobs (request),
+    bytes BLOB NOT NULL,
+    -- The files lie in the outbox.
+    staged INTEGER NOT NULL DEFAULT 0,
+    -- The gateway took them.
+    taken INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX releases_to_send ON releases (release_file) WHERE taken = 0;
+
+-- Single values: the versions of the site that were seen.
+CREATE TABLE kept (
+    name TEXT PRIMARY KEY NOT NULL,
+    value BLOB NOT NULL
+) STRICT;
+";
+
+/// Opens the database, or makes it.
+pub fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // Below FULL a power cut takes back commits that were acted upon.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Wiped means wiped: freed pages hold purposes and, in release files, names.
+    connection.pragma_update(None, "secure_delete", true)?;
+    let transaction = connection.transaction()?;
+    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        0 => {
+            transaction.execute_batch(TABLES)?;
+            transaction.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+        }
+        VERSION => {}
+        found => return Err(StoreError::Newer { found, known: VERSION }),
+    }
+    // A crash before this line leaves an empty file, which the next start fills.
+    transaction.commit()?;
+    Ok(connection)
+}

@@ -1,0 +1,323 @@
+//! What each program behind the wall may see and use. Here is decided who has data: the job and the scanner, nobody
+//! else; and who may write: each program to one empty directory of its own.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use egress::Policy;
+use release::report::{DETAIL_LIMIT, OutputReport, ScanReport};
+use release::statement::{self, Request, WallName};
+use sandbox::{
+    Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, Specification, Stdin,
+};
+
+use crate::files;
+use crate::room::Room;
+
+/// Names at the top of a runtime that the wall or a job's own mounts have.
+pub const RESERVED: [&str; 7] = ["dev", "proc", "tmp", "job", "data", "out", "sys"];
+
+/// Host users of one slot.
+const USERS_PER_SLOT: u32 = 8;
+
+/// Programs behind the wall. When the enclave is root each runs as a user of its own, so that none can touch what
+/// another left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// Unpacks the bundle.
+    Unbundler,
+    /// The researcher's code.
+    Job,
+    /// Reads what the job wrote.
+    Canonicaliser,
+    /// Judges canonical files.
+    Judge,
+    /// Makes views of canonical files.
+    Views,
+    /// Searches for copies.
+    Scanner,
+}
+
+/// A place for one job at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// The host user of a program in this slot; None if the enclave is not root and can lend only its own.
+    pub fn user(self, room: &Room, program: Program) -> Option<u32> {
+        let base = room.configuration.slot_user_base + self.0 * USERS_PER_SLOT;
+        Room::is_root().then_some(base + program as u32)
+    }
+
+    /// An empty directory that this program may write.
+    pub fn writable_directory(self, room: &Room, program: Program, path: &Path) -> io::Result<()> {
+        files::new_directory(path, 0o700)?;
+        match self.user(room, program) {
+            None => Ok(()),
+            Some(user) => {
+                let user = rustix::fs::Uid::from_raw(user);
+                Ok(rustix::fs::chown(path, Some(user), None)?)
+            }
+        }
+    }
+}
+
+/// Takes a directory back from a program that has ended: renames it away, so that the name under which the program
+/// wrote leads nowhere, and forbids writing. Returns where it is now.
+pub fn freeze(directory: &Path, into: &Path) -> io::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::rename(directory, into)?;
+    if Room::is_root() {
+        rustix::fs::chown(into, Some(rustix::fs::Uid::ROOT), None)?;
+    }
+    fs::set_permissions(into, fs::Permissions::from_mode(0o555))?;
+    Ok(into.to_owned())
+}
+
+/// Makes a plain file in a frozen directory readable to the next program. Its last writer is dead, so what is looked
+/// at here stays what it is.
+pub fn make_readable(directory: &Path, name: &str) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join(name);
+    match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_file() => fs::set_permissions(&path, fs::Permissions::from_mode(0o444)),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a job sees of the host.
+pub struct JobView<'a> {
+    /// The runtime's tree.
+    pub runtime: &'a Path,
+    /// The unpacked bundle.
+    pub bundle: &'a Path,
+    /// Each dataset's name and snapshot.
+    pub data: &'a [(String, PathBuf)],
+    /// Where it writes.
+    pub out: &'a Path,
+}
+
+/// The wall around a job.
+pub fn job(
+    room: &Room,
+    slot: Slot,
+    request: &Request,
+    policy: &Policy,
+    view: &JobView<'_>,
+) -> io::Result<Specification> {
+    let mut mounts = runtime_mounts(view.runtime)?;
+    mounts.push(mount(view.bundle, "/job", Access::ReadOnly));
+    mounts.extend(data_mounts(view.data));
+    mounts.push(mount(view.out, "/out", Access::Writable));
+    let limits = job_limits(room, request, policy);
+    let (program, arguments) = request
+        .command
+        .split_first()
+        .map_or((String::new(), Vec::new()), |(first, rest)| (first.clone(), rest.to_vec()));
+    let cpus = request.limits.cpus.0.min(room.configuration.limits.cpus).to_string();
+    let fixed = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("HOME", "/tmp"),
+        ("TMPDIR", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("OMP_NUM_THREADS", &cpus),
+        ("OPENBLAS_NUM_THREADS", &cpus),
+        ("MKL_NUM_THREADS", &cpus),
+    ];
+    Ok(Specification {
+        mounts,
+        program,
+        arguments,
+        environment: fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        working_directory: "/job".to_owned(),
+        limits,
+        calls: Calls::Job,
+        host_uid: slot.user(room, Program::Job),
+    })
+}
+
+fn job_limits(room: &Room, request: &Request, policy: &Policy) -> Limits {
+    let most = &room.configuration.limits;
+    let asked = &request.limits;
+    let seconds = asked.seconds.0.min(policy.max_run_seconds).min(most.seconds).max(1);
+    let cpus = asked.cpus.0.min(most.cpus).max(1);
+    Limits {
+        memory_bytes: asked.memory_bytes.0.min(most.memory_bytes).max(16 << 20),
+        processes: most.processes,
+        open_files: 1000,
+        file_bytes: most.file_bytes,
+        cpu_seconds: seconds.saturating_mul(cpus).clamp(1, 1 << 30),
+        wall: Duration::from_secs(seconds),
+        tmp_bytes: most.temporary_bytes,
+        tmp_inodes: 65_536,
+        // A job's words go nowhere: each would be an egress channel.
+        stdout_bytes: 0,
+    }
+}
+
+/// Each directory at the top of a runtime, shown at the same place.
+fn runtime_mounts(tree: &Path) -> io::Result<Vec<Mount>> {
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(tree)? {
+        // Names were checked when the runtime was registered; anything else is not shown.
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort();
+    names.retain(|name| !RESERVED.contains(&name.as_str()));
+    Ok(names
+        .iter()
+        .map(|name| mount(&tree.join(name), &format!("/{name}"), Access::ReadOnlyExecutable))
+        .collect())
+}
+
+fn data_mounts(data: &[(String, PathBuf)]) -> impl Iterator<Item = Mount> {
+    data.iter().map(|(name, path)| mount(path, &format!("/data/{name}"), Access::ReadOnly))
+}
+
+fn mount(source: &Path, target: &str, access: Access) -> Mount {
+    Mount { source: source.to_owned(), target: target.to_owned(), access }
+}
+
+/// A child of the enclave: its program, what it reads, and where it writes.
+pub struct Child<'a> {
+    /// Which one.
+    pub program: Program,
+    /// What it reads: host directory and place inside.
+    pub reads: Vec<(&'a Path, &'static str)>,
+    /// Where it writes: host directory and place inside.
+    pub writes: Option<(&'a Path, &'static str)>,
+    /// Data, for the scanner only.
+    pub data: &'a [(String, PathBuf)],
+}
+
+/// The wall around a child of the enclave.
+pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
+    let configuration = &room.configuration;
+    let (binary, inside, arguments, stdout_bytes) = match child.program {
+        Program::Unbundler => (&configuration.unbundler, "/databox-unbundle", vec!["/unpacked"], 0),
+        Program::Canonicaliser => checker(room, "canonicalise", OutputReport::BYTES + DETAIL_LIMIT),
+        Program::Judge => checker(room, "judge", OutputReport::BYTES + DETAIL_LIMIT),
+        Program::Views => checker(room, "views", OutputReport::BYTES),
+        Program::Scanner => checker(room, "scan", ScanReport::BYTES),
+        Program::Job => unreachable!("a job has a wall of its own"),
+    };
+    let mut mounts = vec![mount(binary, inside, Access::ReadOnlyExecutable)];
+    mounts.extend(child.reads.iter().map(|(source, target)| mount(source, target, Access::ReadOnly)));
+    mounts.extend(child.writes.iter().map(|(source, target)| mount(source, target, Access::Writable)));
+    mounts.extend(data_mounts(child.data));
+    let limits = &configuration.limits;
+    Specification {
+        mounts,
+        program: inside.to_owned(),
+        arguments: arguments.into_iter().map(str::to_owned).collect(),
+        environment: Vec::new(),
+        working_directory: "/".to_owned(),
+        limits: Limits {
+            memory_bytes: limits.child_memory_bytes,
+            processes: 16,
+            open_files: 512,
+            file_bytes: limits.file_bytes,
+            cpu_seconds: limits.child_seconds.clamp(1, 1 << 30),
+            wall: Duration::from_secs(limits.child_seconds.max(1)),
+            tmp_bytes: 0,
+            tmp_inodes: 0,
+            stdout_bytes: stdout_bytes as u64,
+        },
+        calls: Calls::Reader,
+        host_uid: slot.user(room, child.program),
+    }
+}
+
+fn checker<'a>(
+    room: &'a Room,
+    subcommand: &'static str,
+    stdout: usize,
+) -> (&'a PathBuf, &'static str, Vec<&'static str>, usize) {
+    (&room.configuration.checker, "/databox-check", vec![subcommand], stdout)
+}
+
+/// Why a child gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It was not started, or cannot be vouched for.
+    #[error("a child of the enclave was not started")]
+    Launch(#[from] LaunchError),
+    /// It ended without a report.
+    #[error("a child of the enclave ended without an answer")]
+    Ended(Outcome),
+}
+
+/// Runs a child to its end and returns what it wrote to standard output.
+pub fn run_child(
+    room: &Room,
+    slot: Slot,
+    specification: &Child<'_>,
+    stdin: Stdin,
+    cancel: &Cancel,
+) -> Result<Vec<u8>, ChildError> {
+    let specification = child(room, slot, specification);
+    let Ended { outcome, stdout, .. } = room.launcher.run(&specification, stdin, cancel)?;
+    if outcome == Outcome::Succeeded { Ok(stdout) } else { Err(ChildError::Ended(outcome)) }
+}
+
+/// The wall as a verdict names it, layer by layer, as the launcher saw it during the run.
+pub fn statement(evidence: &Evidence) -> statement::Wall {
+    let sandbox::Wall::Native = evidence.wall;
+    let layers = evidence.layers.iter().map(|layer| statement::Layer {
+        name: layer.name.as_str().parse().expect("names of layers are names"),
+        state: match layer.state {
+            sandbox::State::On => statement::LayerState::On,
+            sandbox::State::Off => statement::LayerState::Off,
+            sandbox::State::Absent => statement::LayerState::Absent,
+        },
+    });
+    statement::Wall { name: WallName::Native, privileged: evidence.privileged, layers: layers.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_frozen_directory_is_elsewhere_and_cannot_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("out");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("metrics.json"), "{}").unwrap();
+        let frozen = freeze(&out, &directory.path().join("frozen")).unwrap();
+        assert!(!out.exists());
+        assert_eq!(fs::metadata(&frozen).unwrap().permissions().mode() & 0o777, 0o555);
+        assert!(frozen.join("metrics.json").is_file());
+    }
+
+    #[test]
+    fn what_an_output_links_to_keeps_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "data").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&secret, directory.path().join("link")).unwrap();
+        fs::write(directory.path().join("plain"), "x").unwrap();
+        fs::set_permissions(directory.path().join("plain"), fs::Permissions::from_mode(0o000)).unwrap();
+        for name in ["link", "plain", "none"] {
+            make_readable(directory.path(), name).unwrap();
+        }
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(directory.path().join("plain")).unwrap().permissions().mode() & 0o777, 0o444);
+    }
+
+    #[test]
+    fn every_layer_of_the_wall_has_a_name_that_a_verdict_can_hold() {
+        let layers = sandbox::LayerName::ALL.iter();
+        let layers = layers.map(|name| sandbox::Layer { name: *name, state: sandbox::State::On }).collect();
+        let evidence = Evidence { wall: sandbox::Wall::Native, privileged: false, layers };
+        assert_eq!(statement(&evidence).layers.len(), sandbox::LayerName::ALL.len());
+    }
+}
