@@ -110,8 +110,8 @@ pub struct SearchedView<'a> {
 /// What bounds the memory of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of views searched for in one pass over the data. A pass takes 4 times as much memory, 10 times once an
-    /// output shares 31 bytes or so with the data, and 16 times if it shares plain stretches too.
+    /// Bytes of views searched for in one pass over the data. If they are a power of two, a pass takes up to 4 times as
+    /// much memory, 10 times once an output shares runs with the data, and 16 times if it shares plain ones too.
     pub pass_bytes: usize,
     /// Bytes of data read at a time.
     pub chunk_bytes: usize,
@@ -167,18 +167,19 @@ pub fn search<S: Source>(
     limits: Limits,
 ) -> Result<ScanReport, ScanError> {
     let key = HashKey::random().map_err(ScanError::NoRandomness)?;
+    let data = data.iter().map(|source| source as &dyn Source).collect();
     let scan = Scan { key: &key, background: background.keyed(&key), data, limits };
     scan.run(views)
 }
 
-struct Scan<'a, S> {
+struct Scan<'a> {
     key: &'a HashKey,
     background: background::KeyedBackground<'a>,
-    data: &'a [S],
+    data: Vec<&'a dyn Source>,
     limits: Limits,
 }
 
-impl<S: Source> Scan<'_, S> {
+impl Scan<'_> {
     fn run(&self, mut views: Vec<SearchedView<'_>>) -> Result<ScanReport, ScanError> {
         let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
         let checked = !views.is_empty();

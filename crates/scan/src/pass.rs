@@ -80,6 +80,7 @@ impl<'a> Passes<'a> {
             pieces.push(Piece { output, view, offset: unfinished.offset, range: start..bytes.len(), last });
             self.unfinished = (!last).then_some(unfinished);
         }
+        bytes.shrink_to_fit();
         Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, key, background)))
     }
 

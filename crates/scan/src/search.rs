@@ -23,7 +23,7 @@ pub(crate) struct Search<'a> {
     key: &'a HashKey,
     background: &'a KeyedBackground<'a>,
     pass: Pass,
-    /// Where runs of 31 bytes and of 127 stand. Made when first asked, as most searches never do.
+    /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
     wide_runs: Option<Positions>,
     pub(crate) measure: Measure,
@@ -40,7 +40,7 @@ impl<'a> Search<'a> {
     }
 
     /// Searches one private file, with `chunk_bytes` of it at a time.
-    pub(crate) fn search(&mut self, file: impl Read, chunk_bytes: usize) -> io::Result<()> {
+    pub(crate) fn search(&mut self, file: Box<dyn Read + '_>, chunk_bytes: usize) -> io::Result<()> {
         let mut stream = Stream::new(file, chunk_bytes);
         while let Some((data, range)) = stream.advance()? {
             self.measure.bytes += range.len() as u64;
@@ -54,7 +54,8 @@ impl<'a> Search<'a> {
         for (index, block) in blocks.iter().enumerate() {
             let at = range.start + 64 * index;
             let (windows, _) = block.as_chunks::<16>();
-            let hashes = [0, 1, 2, 3].map(|part| self.key.narrow(&windows[part]));
+            let hash_of = |part: usize| self.key.narrow(&windows[part]);
+            let hashes = [hash_of(0), hash_of(1), hash_of(2), hash_of(3)];
             for (part, hash) in hashes.into_iter().enumerate() {
                 if self.pass.filter.may_hold(hash) {
                     self.examine(Kind::Narrow, data, at + 16 * part);

@@ -48,7 +48,7 @@ pub enum View {
     /// The bytes of each value without its highest one: characters laid where they change a weight least.
     LowBytes,
     /// The canonical file, compared with every second pair of bytes of the data: what rounding to `bf16` leaves of
-    /// data laid into `f32`. See [`crate::data`].
+    /// data laid into `f32`. The data is read from each of four beginnings.
     UpperHalves,
 }
 
@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn one_character_a_weight_survives_bf16_and_is_read_at_each_scale() {
-        let cases: [(View, fn(f32) -> f32); 5] = [
+        type Scale = fn(f32) -> f32;
+        let cases: [(View, Scale); 5] = [
             (View::Value, |character| character),
             (View::ValueTimes255, |character| character / 255.0),
             (View::ValueTimes128, |character| character / 128.0),
