@@ -30,7 +30,7 @@ pub fn as_text(path: &Path, examination: &Examination, out: &mut dyn Write) -> i
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Result<'a> {
+struct Summary<'a> {
     file: String,
     result: &'static str,
     code: u8,
@@ -60,7 +60,7 @@ pub fn as_json(path: &Path, examination: &Examination, out: &mut dyn Write) -> i
     });
     let release = examination.result.as_ref().ok();
     let refusal = examination.result.as_ref().err();
-    let result = Result {
+    let summary = Summary {
         file: path.display().to_string(),
         result: if release.is_some() { "VERIFIED" } else { "REFUSED" },
         code: refusal.map_or(0, |refusal| refusal.code()),
@@ -70,7 +70,7 @@ pub fn as_json(path: &Path, examination: &Examination, out: &mut dyn Write) -> i
         witnessed: release.map(|release| release.witnessed().time.to_string()),
         checks: checks.collect(),
     };
-    serde_json::to_writer(&mut *out, &result)?;
+    serde_json::to_writer(&mut *out, &summary)?;
     writeln!(out)
 }
 

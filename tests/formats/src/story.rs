@@ -15,8 +15,10 @@ use release::value::{Bytes, Count, Name, Timestamp};
 
 use crate::log_story::LogStory;
 
+type Change<T> = dyn Fn(&mut T);
+
 /// A change to one part of the story; nothing by default.
-pub struct Edit<T>(Option<Box<dyn Fn(&mut T)>>);
+pub struct Edit<T>(Option<Box<Change<T>>>);
 
 impl<T> Default for Edit<T> {
     fn default() -> Self {

@@ -19,7 +19,7 @@ use crate::rule::Rule;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
 use crate::statement::{
     Catalogue, CatalogueEntry, DeclaredOutput, Evidence, Judgement, LayerState, Manifest, Request, Roles,
-    RolesId, RuleResult, Warning,
+    RolesId, RuleResult, Verdict, Warning,
 };
 use crate::value::{Count, Name, Timestamp};
 
@@ -245,8 +245,12 @@ pub(super) fn verify(
         let names = approved.approvals().iter().map(|approval| approval.statement().steward.as_str());
         names.collect::<Vec<_>>().join(", ")
     })?;
-    rows.check("account", path::check_accounts(manifest.statement(), &verdict), |_| {
-        format!("{} bits of what the grant has left", manifest.statement().released_bits)
+    rows.check("account", path::check_accounts(manifest.statement(), &verdict), |()| {
+        let accounts = manifest.statement().accounts.iter().map(|account| {
+            format!("{}: {} bits before, limit {}", account.dataset, account.released_before, account.limit)
+        });
+        let accounts: Vec<_> = accounts.collect();
+        format!("{} bits; {}", manifest.statement().released_bits, accounts.join("; "))
     })?;
     let named = path::check_names_evidence(manifest.statement(), &verdict, &approved, &site);
     rows.check("manifest names this evidence", named, |_| "and nothing else".into())?;
@@ -541,12 +545,25 @@ fn say_what_is_not_checked(
             "a witness on the box's own machine counts: you asked for that",
         );
     }
-    let exempt = judged.guarantee.exempt_millionths;
-    let guarantee = format!(
-        "no copied run of {} bytes, {} in plain data; {exempt} millionths of the data exempt",
-        judged.guarantee.copied_run_bytes, judged.guarantee.plain_run_bytes
+    say_guarantee(judged, rows);
+}
+
+/// The guarantee is words only, unless the search for copies ran.
+fn say_guarantee(verdict: &Verdict, rows: &mut Rows) {
+    let searched = verdict.rules[Rule::CopyExact.index()].result;
+    if !matches!(searched, RuleResult::Passed | RuleResult::Noted) {
+        return;
+    }
+    let guarantee = &verdict.guarantee;
+    let views: Vec<_> = guarantee.views.iter().map(Name::as_str).collect();
+    let text = format!(
+        "the box says: no copied run of {} bytes ({} in plain data) in {}; {} millionths of the data exempt",
+        guarantee.copied_run_bytes,
+        guarantee.plain_run_bytes,
+        views.join(", "),
+        guarantee.exempt_millionths
     );
-    rows.say("guarantee", Outcome::Noted, guarantee);
+    rows.say("guarantee", Outcome::Noted, text);
 }
 
 fn warning_text(warning: Warning) -> &'static str {

@@ -148,8 +148,8 @@ fn check_files(verdict: &Verdict, request: &SignedRequest) -> Result<(), Refusal
 }
 
 fn check_bits(verdict: &Verdict) -> Result<(), Refusal> {
-    let files = verdict.files.iter().map(|file| file.released_bits.0);
-    let sum = files.fold(Some(0u64), |sum, bits| sum?.checked_add(bits)).ok_or(Refusal::VerdictBits)?;
+    let mut files = verdict.files.iter().map(|file| file.released_bits.0);
+    let sum = files.try_fold(0u64, u64::checked_add).ok_or(Refusal::VerdictBits)?;
     let release = sum.checked_add(VERDICT_BITS).ok_or(Refusal::VerdictBits)?;
     let reserved = match verdict.result {
         VerdictResult::Pass => release,
