@@ -70,6 +70,8 @@ fn from_the_enclave_come_closed_enums_digests_bounded_numbers_and_two_signed_env
     assert_eq!(envelopes, BTreeSet::from(expected));
 }
 
+type Set = fn(&mut internal::JobTransition, u64);
+
 #[test]
 fn the_bounds_in_the_proto_are_those_that_the_receiver_checks() {
     let pool = pool();
@@ -80,7 +82,7 @@ fn the_bounds_in_the_proto_are_those_that_the_receiver_checks() {
         state: api::v1::JobState::Running.into(),
         ..Default::default()
     };
-    let set: [(&str, fn(&mut internal::JobTransition, u64)); 6] = [
+    let set: [(&str, Set); 6] = [
         ("number", |wire, value| wire.number = value as u32),
         ("run", |wire, value| wire.run = value as u32),
         ("rule", |wire, value| wire.rule = value as u32),

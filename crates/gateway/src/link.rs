@@ -85,7 +85,7 @@ struct Live {
 impl Live {
     async fn run(mut self, mut incoming: Streaming<LinkRequest>) {
         self.room.journal.info("the enclave opened its stream").write();
-        let mut again = tokio::time::interval(AGAIN);
+        let mut again = tokio::time::interval_at(tokio::time::Instant::now() + AGAIN, AGAIN);
         loop {
             let room = self.room.clone();
             let step = tokio::select! {

@@ -13,14 +13,19 @@ use std::sync::Arc;
 use blobs::{Digest, StoreError as BlobError};
 use lifecycle::State;
 use release::file::{GivenFiles, LoggedRelease, Pinned, RELEASE_FILE_LIMIT, ReleaseFile, SeenState};
+use release::json;
 use release::refusal::Refusal;
 use release::site::Site;
 use release::statement::ReleasedFile;
 use release::value::{Name, Timestamp};
+use rusqlite::{Connection, Transaction};
 use rustix::fs::OFlags;
 
 use crate::room::{Room, now};
 use crate::store::{StoreError, jobs, kept, releases};
+
+/// Largest text of what was seen, in bytes.
+const SEEN_LIMIT: usize = 16 << 20;
 
 /// A release that is not served.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +51,6 @@ pub enum NotServed {
     /// The store failed.
     #[error("the release could not be stored")]
     Store(#[from] StoreError),
-    /// What was kept of earlier releases cannot be read.
-    #[error("what was kept of earlier releases cannot be read")]
-    Kept,
     /// The work was cut off.
     #[error("the gateway is ending")]
     Ended,
@@ -64,17 +66,23 @@ pub async fn take(room: &Arc<Room>, job: Digest, release_file: Digest) -> Result
         Some((requester, State::InReview | State::Approved)) => requester,
         Some(_) | None => return Err(NotServed::NoJob),
     };
-    let seen = room.store.read(|connection| kept::get(connection, kept::RELEASES)).await?;
+    let site = room.site.current().ok_or(NotServed::NoSite)?;
+    let seen = {
+        let site = site.clone();
+        room.store.read(move |connection| seen_until_now(connection, &site)).await?
+    };
     let copying = {
         let room = room.clone();
         tokio::task::spawn_blocking(move || copy_and_verify(&room, job, &requester, release_file, seen))
     };
-    let verified = copying.await.map_err(|_| NotServed::Ended)??;
-    let released = verified.logged.manifest_digest();
+    let logged = copying.await.map_err(|_| NotServed::Ended)??;
+    let released = logged.manifest_digest();
     room.store
         .change(move |transaction| {
-            kept::put(transaction, kept::RELEASES, &verified.seen)?;
-            releases::take_in(transaction, &verified.logged, &release_file, now())
+            let mut seen = seen_until_now(transaction, &site)?;
+            seen.add(&logged, now());
+            keep_seen(transaction, &seen)?;
+            releases::take_in(transaction, &logged, &release_file, now())
         })
         .await?;
     room.journal.info("a release is served").digest("release", released.as_bytes()).write();
@@ -82,29 +90,17 @@ pub async fn take(room: &Arc<Room>, job: Digest, release_file: Digest) -> Result
     Ok(())
 }
 
-struct VerifiedRelease {
-    logged: LoggedRelease,
-    seen: Vec<u8>,
-}
-
 fn copy_and_verify(
     room: &Room,
     job: Digest,
     requester: &Name,
     release_file: Digest,
-    seen: Option<Vec<u8>>,
-) -> Result<VerifiedRelease, NotServed> {
-    let site = room.site.current().ok_or(NotServed::NoSite)?;
-    let seen = match seen {
-        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| NotServed::Kept)?,
-        None => SeenState::default(),
-    };
-    let mut seen = with_site(seen, &site, now());
-    let configuration = &room.configuration;
+    seen: SeenState,
+) -> Result<LoggedRelease, NotServed> {
     let pinned = Pinned {
-        roles: configuration.site_pin,
-        accept_on_box_witness: configuration.accept_on_box_witness,
-        seen: Some(seen.clone()),
+        roles: room.configuration.site_pin,
+        accept_on_box_witness: room.configuration.accept_on_box_witness,
+        seen: Some(seen),
     };
     copy(room, release_file, RELEASE_FILE_LIMIT as u64)?;
     let file = ReleaseFile::parse(&room.served.read(release_file, RELEASE_FILE_LIMIT as u64)?)?;
@@ -112,10 +108,7 @@ fn copy_and_verify(
     let logged = file.verify(&pinned, now(), GivenFiles::NotGiven)?;
     check_job(&logged, job, requester)?;
     let measured = copy_files(room, &logged.manifest().files)?;
-    let logged = file.verify(&pinned, now(), GivenFiles::Measured(&measured))?;
-    seen.add(&logged, now());
-    let seen = serde_json::to_vec(&seen).map_err(|_| NotServed::Kept)?;
-    Ok(VerifiedRelease { logged, seen })
+    Ok(file.verify(&pinned, now(), GivenFiles::Measured(&measured))?)
 }
 
 fn check_job(logged: &LoggedRelease, job: Digest, requester: &Name) -> Result<(), NotServed> {
@@ -128,7 +121,26 @@ fn check_job(logged: &LoggedRelease, job: Digest, requester: &Name) -> Result<()
     Ok(())
 }
 
-/// Adds what the room's own site shows. When something was first seen is kept, since a release under older roles is
+/// Remembers what the site shows from the moment that it is seen.
+pub fn keep_site(transaction: &Transaction<'_>, site: &Site) -> Result<(), StoreError> {
+    let seen = seen_until_now(transaction, site)?;
+    keep_seen(transaction, &seen)
+}
+
+fn keep_seen(transaction: &Transaction<'_>, seen: &SeenState) -> Result<(), StoreError> {
+    kept::put(transaction, kept::RELEASES, &json::to_bytes(seen))
+}
+
+fn seen_until_now(connection: &Connection, site: &Site) -> Result<SeenState, StoreError> {
+    let seen = match kept::get(connection, kept::RELEASES)? {
+        // What cannot be read is not "nothing seen": an older log would be taken then.
+        Some(bytes) => json::from_bytes(&bytes, SEEN_LIMIT).map_err(|_| StoreError::Foreign("kept"))?,
+        None => SeenState::default(),
+    };
+    Ok(with_site(seen, site, now()))
+}
+
+/// Adds what the room's own site shows. When something was first seen stays, since a release under older roles is
 /// taken for a while after that only.
 fn with_site(mut seen: SeenState, site: &Site, now: Timestamp) -> SeenState {
     let shown = SeenState::of_site(site, now);

@@ -218,11 +218,13 @@ async fn a_release_of_another_job_makes_no_job_released() {
 async fn a_recalled_release_is_not_taken() {
     let release = Story::default().tell().release.manifest.payload_digest();
     let scene = scene(Story::default()).await;
-    let (mut seen, site) = (SeenState::default(), scene.room.site.current().unwrap());
-    seen = with_site(seen, &site, now());
-    seen.recalled.insert(release);
-    let kept = serde_json::to_vec(&seen).unwrap();
-    scene.room.store.change(move |transaction| kept::put(transaction, kept::RELEASES, &kept)).await.unwrap();
-    assert!(matches!(scene.take().await, Err(NotServed::Refused(_))));
+    let site = scene.room.site.current().unwrap();
+    let recall = move |transaction: &Transaction<'_>| {
+        let mut seen = seen_until_now(transaction, &site)?;
+        seen.recalled.insert(release);
+        keep_seen(transaction, &seen)
+    };
+    scene.room.store.change(recall).await.unwrap();
+    assert!(matches!(scene.take().await, Err(NotServed::Refused(Refusal::Revoked))));
     scene.is_not_served().await;
 }

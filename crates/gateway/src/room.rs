@@ -11,6 +11,7 @@ use server::{Gate, Principal, Refused, Role};
 use tokio::sync::{Notify, broadcast};
 
 use crate::configuration::Configuration;
+use crate::outbox;
 use crate::spool::Spool;
 use crate::store::{Store, StoreError, kept};
 
@@ -95,7 +96,13 @@ impl Room {
         match looked {
             Ok(Look::Newer(seen)) => {
                 let bytes = seen.to_bytes();
-                self.store.change(move |transaction| kept::put(transaction, kept::SITE, &bytes)).await?;
+                let site = self.site.current();
+                self.store
+                    .change(move |transaction| {
+                        kept::put(transaction, kept::SITE, &bytes)?;
+                        site.map_or(Ok(()), |site| outbox::keep_site(transaction, &site))
+                    })
+                    .await?;
                 let version = self.site.roles().map_or(0, |roles| roles.version.0);
                 self.journal.info("the site is in force").number("roles", version).write();
             }
