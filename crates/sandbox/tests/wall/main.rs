@@ -36,3 +36,22 @@ fn every_promise_holds_for_a_normal_user_too() {
     assert!(result.status.success(), "as uid 65534:\n{said}");
     assert!(said.contains("test view::"), "no test ran:\n{said}");
 }
+
+/// Root's own groups, such as those that may read raw disks, must not reach the job.
+#[test]
+fn a_job_has_none_of_roots_groups() {
+    if !stand::is_root() {
+        return;
+    }
+    let stand = stand::Stand::new();
+    let result = Command::new("/usr/bin/setpriv")
+        .args(["--groups=6,15"])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", "view::a_job_sees_nothing_of_the_host"])
+        .env(stand::HELPER, &stand.helper)
+        .env(stand::RUNTIME, &stand.runtime)
+        .output()
+        .expect("setpriv, of Debian's util-linux");
+    let said = String::from_utf8_lossy(&result.stdout);
+    assert!(result.status.success() && said.contains("1 passed"), "{said}");
+}
