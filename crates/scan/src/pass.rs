@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::hash::{HashKey, Kind, array_at};
 use crate::tally::Tally;
 use crate::views::View;
-use crate::window::{is_all_plain, is_exempt, is_plain};
+use crate::window::{is_exempt, is_plain};
 use crate::{ScanError, SearchedView};
 
 /// Bytes of a view that stand at the end of one pass and at the beginning of the next, so that what a run is counted by
@@ -157,17 +157,26 @@ impl Pass {
     }
 }
 
+/// Hashes that are made before any is stored, so that the processor waits for many places of memory at once.
+pub(crate) const TOGETHER: usize = 64;
+
 fn insert_windows(piece: &[u8], key: &HashKey, filter: &mut Filter) {
-    for (at, narrow) in piece.array_windows().enumerate() {
-        if !is_plain(narrow) {
-            filter.insert(key.narrow(narrow));
-        } else if let Some(wide) = piece[at..].first_chunk()
-            && is_all_plain(wide)
-            && !is_exempt(wide)
-        {
-            filter.insert(key.window(Kind::Wide, piece, at));
+    // From the last window to the first: bit n tells whether the window n bytes behind this one is plain.
+    let mut plain = 0_u64;
+    const FOUR_PARTS: u64 = 1 | 1 << 16 | 1 << 32 | 1 << 48;
+    let mut hashes = Vec::with_capacity(TOGETHER);
+    for (at, narrow) in piece.array_windows().enumerate().rev() {
+        plain = plain << 1 | u64::from(is_plain(narrow));
+        if plain & 1 == 0 {
+            hashes.push(key.narrow(narrow));
+        } else if plain & FOUR_PARTS == FOUR_PARTS && !is_exempt(array_at(piece, at)) {
+            hashes.push(key.window(Kind::Wide, piece, at));
+        }
+        if hashes.len() == TOGETHER {
+            hashes.drain(..).for_each(|hash| filter.insert(hash));
         }
     }
+    hashes.into_iter().for_each(|hash| filter.insert(hash));
 }
 
 fn public_bytes(bytes: &[u8], pieces: &[Piece], key: &HashKey, background: &KeyedBackground<'_>) -> Bits {

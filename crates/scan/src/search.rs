@@ -7,7 +7,7 @@ use crate::REACH;
 use crate::background::KeyedBackground;
 use crate::data::Stream;
 use crate::hash::{HashKey, Kind, array_at};
-use crate::pass::Pass;
+use crate::pass::{Pass, TOGETHER};
 use crate::positions::{Positions, Then};
 use crate::window::{is_all_plain, is_exempt, is_plain};
 
@@ -17,6 +17,9 @@ pub(crate) struct Measure {
     pub(crate) bytes: u64,
     pub(crate) exempt: u64,
 }
+
+/// Data whose windows are hashed before any is looked up. It is 64 windows, one for each bit of a word.
+const GROUP_BYTES: usize = 64 * 16;
 
 /// Searches data for the views of one pass.
 pub(crate) struct Search<'a> {
@@ -50,29 +53,35 @@ impl<'a> Search<'a> {
     }
 
     fn search_chunk(&mut self, data: &[u8], range: Range<usize>) {
-        let (blocks, rest) = data[range.clone()].as_chunks::<64>();
-        for (index, block) in blocks.iter().enumerate() {
-            let at = range.start + 64 * index;
-            let (windows, _) = block.as_chunks::<16>();
-            let hash_of = |part: usize| self.key.narrow(&windows[part]);
-            let hashes = [hash_of(0), hash_of(1), hash_of(2), hash_of(3)];
-            for (part, hash) in hashes.into_iter().enumerate() {
-                if self.pass.filter.may_hold(hash) {
-                    self.examine(Kind::Narrow, data, at + 16 * part);
-                }
-            }
-            if is_plain(&windows[0]) && is_all_plain(block) {
-                if is_exempt(block) {
-                    self.measure.exempt += 64;
-                } else if self.pass.filter.may_hold(self.key.wide(hashes)) {
-                    self.examine(Kind::Wide, data, at);
-                }
-            }
+        for start in range.clone().step_by(GROUP_BYTES) {
+            self.search_group(data, start, range.end.min(start + GROUP_BYTES));
         }
-        let (windows, _) = rest.as_chunks::<16>();
-        for (part, window) in windows.iter().enumerate() {
-            if self.pass.filter.may_hold(self.key.narrow(window)) {
-                self.examine(Kind::Narrow, data, range.end - rest.len() + 16 * part);
+    }
+
+    /// Searches some windows together: apart from each other, hashing and asking the filter let the processor wait for
+    /// many places of memory at once.
+    fn search_group(&mut self, data: &[u8], start: usize, end: usize) {
+        let (windows, _) = data[start..end].as_chunks::<16>();
+        let (blocks, _) = data[start..end].as_chunks::<64>();
+        let mut hashes = [0; GROUP_BYTES / 16];
+        hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
+        let mut maybe = 0_u64;
+        for (index, hash) in hashes[..windows.len()].iter().enumerate() {
+            maybe |= u64::from(self.pass.filter.may_hold(*hash)) << index;
+        }
+        while maybe != 0 {
+            self.examine(Kind::Narrow, data, start + 16 * maybe.trailing_zeros() as usize);
+            maybe &= maybe - 1;
+        }
+        let (parts, _) = hashes.as_chunks::<4>();
+        for (index, (block, parts)) in blocks.iter().zip(parts).enumerate() {
+            if !is_all_plain(block) {
+                continue;
+            }
+            if is_exempt(block) {
+                self.measure.exempt += 64;
+            } else if self.pass.filter.may_hold(self.key.wide(*parts)) {
+                self.examine(Kind::Wide, data, start + 64 * index);
             }
         }
     }
@@ -143,10 +152,14 @@ impl<'a> Search<'a> {
 /// Where each run of the kind's length stands in the views.
 fn positions_of_runs(kind: Kind, pass: &Pass, key: &HashKey) -> Positions {
     let mut positions = Positions::below(pass.bytes.len());
+    let mut hashes = Vec::with_capacity(TOGETHER);
     for piece in &pass.pieces {
         let Range { start, end } = piece.range;
-        for at in start..(end + 1).saturating_sub(kind.run()) {
-            positions.insert(key.run(kind, &pass.bytes, at), at);
+        let end = (end + 1).saturating_sub(kind.run());
+        for some in (start..end).step_by(TOGETHER) {
+            hashes.clear();
+            hashes.extend((some..end.min(some + TOGETHER)).map(|at| key.run(kind, &pass.bytes, at)));
+            hashes.iter().enumerate().for_each(|(index, hash)| positions.insert(*hash, some + index));
         }
     }
     positions

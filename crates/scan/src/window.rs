@@ -9,7 +9,13 @@ const DISTINCT: u32 = 5;
 pub(crate) fn is_plain(window: &[u8; 16]) -> bool {
     // Bytes that are distinct modulo 64 are distinct.
     let modulo = window.iter().fold(0_u64, |set, byte| set | 1 << (byte & 63));
-    modulo.count_ones() < DISTINCT && has_few_distinct(window)
+    modulo.count_ones() < DISTINCT && (is_in_one_quarter(window) || has_few_distinct(window))
+}
+
+/// Whether all bytes have the same two highest bits. Then those that are distinct are distinct modulo 64 too.
+fn is_in_one_quarter(window: &[u8; 16]) -> bool {
+    let differing = u128::from_le_bytes(*window) ^ u128::from_le_bytes([window[0]; 16]);
+    differing & u128::from_le_bytes([0xc0; 16]) == 0
 }
 
 fn has_few_distinct(window: &[u8; 16]) -> bool {
