@@ -19,7 +19,7 @@ impl<K: Eq + Hash + Clone> Pending<K> {
 
     /// Which of the things that are to be acknowledged are to be sent now. Things that are not among them any more
     /// are forgotten.
-    pub fn to_send<T>(&mut self, open: Vec<T>, key: impl Fn(&T) -> K, now: Instant) -> Vec<T> {
+    pub fn due<T>(&mut self, open: Vec<T>, key: impl Fn(&T) -> K, now: Instant) -> Vec<T> {
         let before = std::mem::take(&mut self.sent);
         let mut to_send = Vec::new();
         for thing in open {
