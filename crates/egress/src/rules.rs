@@ -1,1 +1,229 @@
-//! Every rule with its reason.
+//! Every rule with its reason and examples, accepted and refused. The tests run each example.
+
+use release::rule::Rule;
+use release::statement::RuleResult;
+
+/// Why a rule is there, and what it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Explanation {
+    /// The rule.
+    pub rule: Rule,
+    /// What would be lost without it.
+    pub reason: &'static str,
+    /// Whether this version runs it. A rule that is not built reads `not-checked` in every verdict.
+    pub built: bool,
+    /// Examples under the standard policy, the dataset `hie` having the categories `free` and `individual` in the column
+    /// `plan`.
+    pub examples: &'static [Example],
+}
+
+/// An output and what a rule says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// What it shows.
+    pub shows: &'static str,
+    /// The declared output, as JSON.
+    pub declared: &'static str,
+    /// What was written there.
+    pub written: Written,
+    /// What comes of the rule.
+    pub result: RuleResult,
+}
+
+/// What was written in an example.
+#[derive(Debug, Clone, Copy)]
+pub enum Written {
+    /// A text file.
+    Text(&'static str),
+    /// A safetensors file of tensors in binary32: name, shape, values.
+    Tensors(&'static [(&'static str, &'static [u64], &'static [f32])]),
+    /// A safetensors file of so many tensors in binary32 that the declaration names, all of them zero.
+    Zeros,
+    /// A symbolic link.
+    SymbolicLink,
+    /// Nothing.
+    Nothing,
+    /// A text file, searched for copies of this data.
+    Searched {
+        /// The private data.
+        data: &'static str,
+        /// The text.
+        text: &'static str,
+    },
+}
+
+/// The explanation of a rule.
+pub fn explain(rule: Rule) -> Explanation {
+    let (built, reason, examples) = match rule {
+        Rule::CopyBundle => (false, COPY_BUNDLE, &[][..]),
+        Rule::CopyExact => (true, COPY_EXACT, COPY_EXACT_EXAMPLES),
+        Rule::CopyNumeric => (false, COPY_NUMERIC, &[][..]),
+        Rule::FigureForm => (true, FIGURE_FORM, FIGURE_FORM_EXAMPLES),
+        Rule::MetricsCount => (true, METRICS_COUNT, METRICS_COUNT_EXAMPLES),
+        Rule::MetricsForm => (true, METRICS_FORM, METRICS_FORM_EXAMPLES),
+        Rule::OutputDeclared => (true, OUTPUT_DECLARED, OUTPUT_DECLARED_EXAMPLES),
+        Rule::ReleaseBits => (true, RELEASE_BITS, RELEASE_BITS_EXAMPLES),
+        Rule::TableCells => (true, TABLE_CELLS, TABLE_CELLS_EXAMPLES),
+        Rule::TableDifferencing => (false, TABLE_DIFFERENCING, &[][..]),
+        Rule::TableDominance => (false, TABLE_DOMINANCE, &[][..]),
+        Rule::TableForm => (true, TABLE_FORM, TABLE_FORM_EXAMPLES),
+        Rule::TableRounding => (true, TABLE_ROUNDING, TABLE_ROUNDING_EXAMPLES),
+        Rule::TableSmallestCount => (true, TABLE_SMALLEST_COUNT, TABLE_SMALLEST_COUNT_EXAMPLES),
+        Rule::WeightsCapacity => (true, WEIGHTS_CAPACITY, WEIGHTS_CAPACITY_EXAMPLES),
+        Rule::WeightsForm => (true, WEIGHTS_FORM, WEIGHTS_FORM_EXAMPLES),
+    };
+    Explanation { rule, reason, built, examples }
+}
+
+const METRICS: &str = r#"{"kind":"metrics","path":"metrics.json","names":["loss"]}"#;
+const WEIGHTS: &str =
+    r#"{"kind":"weights","path":"model.safetensors","tensors":[{"name":"w","shape":["2"]}]}"#;
+const TOO_LARGE: &str =
+    r#"{"kind":"weights","path":"model.safetensors","tensors":[{"name":"w","shape":["8192","1025"]}]}"#;
+const TABLE: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
+    {"name":"plan","type":"category:hie.plan"},{"name":"n","type":"integer"},{"name":"mean","type":"decimal:2"}],
+    "countColumn":"n"}"#;
+const UNCOUNTED: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
+    {"name":"plan","type":"category:hie.plan"},{"name":"mean","type":"decimal:2"}]}"#;
+
+const fn example(
+    shows: &'static str,
+    declared: &'static str,
+    written: Written,
+    result: RuleResult,
+) -> Example {
+    Example { shows, declared, written, result }
+}
+
+use RuleResult::{Blocked, Noted, Passed};
+use Written::{Nothing, Searched, SymbolicLink, Tensors, Text, Zeros};
+
+const COPY_BUNDLE: &str = "A bundle can bring guesses of the data and have the job say which were right. So a run that \
+    stands in bundle, data and output is shown to the stewards instead of being excused.";
+
+const COPY_EXACT: &str = "A job that copies rows into an output, by accident or lazily, is found: no run of 31 bytes \
+    of the data stands in any view of it. A job that encrypts what it copies is not found; the bits bound it.";
+const COPY_EXACT_EXAMPLES: &[Example] = &[
+    example(
+        "a row of the data in a cell of text",
+        METRICS,
+        Searched {
+            data: "zper,plan,visits,note\n125024,free,3,patient-00f1-record-of-1974\n",
+            text: "{\"loss\":\"125024,free,3,patient-00f1-record-of-1974\"}\n",
+        },
+        Blocked,
+    ),
+    example(
+        "a number of its own",
+        METRICS,
+        Searched {
+            data: "zper,plan,visits,note\n125024,free,3,patient-00f1-record-of-1974\n",
+            text: "{\"loss\":0.1235}\n",
+        },
+        Passed,
+    ),
+];
+
+const COPY_NUMERIC: &str =
+    "Rows of the data can be written as numbers in other units or order, which no comparison of bytes finds.";
+
+const FIGURE_FORM: &str = "A picture holds whatever its pixels hold. A chart will be released as its values, under the \
+    rules for tables, and be drawn by whoever looks; until that is built, none is released.";
+const FIGURE_FORM_EXAMPLES: &[Example] = &[example(
+    "any chart",
+    r#"{"kind":"figure","path":"chart.json","columns":[{"name":"plan","type":"category:hie.plan"}]}"#,
+    Text("{}"),
+    Blocked,
+)];
+
+const METRICS_COUNT: &str = "A long list of metrics is a table of data by another name.";
+const METRICS_COUNT_EXAMPLES: &[Example] = &[example("one metric", METRICS, Text("{\"loss\":0.5}"), Passed)];
+
+const METRICS_FORM: &str = "Digits that no metric needs can carry text; so can names, notes and the order of keys. Only \
+    the declared names leave, each with a number of at most 4 significant digits.";
+const METRICS_FORM_EXAMPLES: &[Example] = &[
+    example("a metric", METRICS, Text("{\"loss\":0.5}"), Passed),
+    example("surplus digits", METRICS, Text("{\"loss\":0.123456789}"), Noted),
+    example("a name that is not declared", METRICS, Text("{\"loss\":0.5,\"more\":1}"), Blocked),
+    example("a declared name that is missing", METRICS, Text("{}"), Blocked),
+    example("the same name twice", METRICS, Text("{\"loss\":0.5,\"loss\":0.6}"), Blocked),
+    example("text in place of a number", METRICS, Text("{\"loss\":\"0.5\"}"), Blocked),
+    example("a number that is none", METRICS, Text("{\"loss\":NaN}"), Blocked),
+];
+
+const OUTPUT_DECLARED: &str = "Names, links and the mere presence of a file can carry something. What the signed \
+    request declared is written, each as a file with one name, and nothing else.";
+const OUTPUT_DECLARED_EXAMPLES: &[Example] = &[
+    example("a declared file", METRICS, Text("{\"loss\":0.5}"), Passed),
+    example("a declared file that is missing", METRICS, Nothing, Blocked),
+    example("a link, which could lead into the data", METRICS, SymbolicLink, Blocked),
+];
+
+const RELEASE_BITS: &str = "Whatever a hostile job hides, it cannot hide more than the files can carry.";
+const RELEASE_BITS_EXAMPLES: &[Example] = &[
+    example("a small model", WEIGHTS, Tensors(&[("w", &[2], &[0.5, 0.25])]), Passed),
+    example("more parameters than the policy has bits for", TOO_LARGE, Zeros, Blocked),
+];
+
+const TABLE_CELLS: &str = "A table with a cell for each person is the data.";
+const TABLE_CELLS_EXAMPLES: &[Example] =
+    &[example("a small table", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed)];
+
+const TABLE_DIFFERENCING: &str = "Two tables, each harmless, can differ by one person. Tables of a dataset must be compared with each other.";
+
+const TABLE_DOMINANCE: &str =
+    "A sum of which one unit has nearly all tells that unit's value, however many units stand behind it.";
+
+const TABLE_FORM: &str = "Free text in cells, the order of rows, and ways to write the same number can carry something. \
+    Cells are numbers of declared digits or categories of the signed catalogue; rows are sorted.";
+const TABLE_FORM_EXAMPLES: &[Example] = &[
+    example("a table", TABLE, Text("plan,n,mean\nfree,50,1.25\nindividual,40,2.50\n"), Passed),
+    example("surplus digits", TABLE, Text("plan,n,mean\nfree,50,1.256\n"), Noted),
+    example("a value that is no category", TABLE, Text("plan,n,mean\nJane Roe,50,1.25\n"), Blocked),
+    example("a column that is not declared", TABLE, Text("plan,n,mean,note\nfree,50,1.25,x\n"), Blocked),
+    example("two rows of one group", TABLE, Text("plan,n,mean\nfree,50,1.25\nfree,50,1.26\n"), Blocked),
+    example("a number that is none", TABLE, Text("plan,n,mean\nfree,50,nan\n"), Blocked),
+];
+
+const TABLE_ROUNDING: &str = "Exact counts of two tables that differ by one person tell what that person is.";
+const TABLE_ROUNDING_EXAMPLES: &[Example] = &[
+    example("a multiple of 5", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed),
+    example("another count, which is rounded", TABLE, Text("plan,n,mean\nfree,52,1.25\n"), Noted),
+];
+
+const TABLE_SMALLEST_COUNT: &str = "Behind a row of few people a neighbour or an employer knows who they are. It is checked before rounding.";
+const TABLE_SMALLEST_COUNT_EXAMPLES: &[Example] = &[
+    example("ten people", TABLE, Text("plan,n,mean\nfree,10,1.25\n"), Passed),
+    example(
+        "nine people, though rounding makes them ten",
+        TABLE,
+        Text("plan,n,mean\nfree,9,1.25\n"),
+        Blocked,
+    ),
+    example("nobody", TABLE, Text("plan,n,mean\nfree,0,0\n"), Blocked),
+    example("no column that counts", UNCOUNTED, Text("plan,mean\nfree,1.25\n"), Blocked),
+];
+
+const WEIGHTS_CAPACITY: &str = "Honest training itself can store some bits of the data in each parameter, and a hostile \
+    job as many as it has. So the sum over all parameters is bounded.";
+const WEIGHTS_CAPACITY_EXAMPLES: &[Example] = &[
+    example("a small model", WEIGHTS, Tensors(&[("w", &[2], &[0.5, 0.25])]), Passed),
+    example("more parameters than the policy has bits for", TOO_LARGE, Zeros, Blocked),
+];
+
+const WEIGHTS_FORM: &str = "A weights file has room for text in its header, between its tensors, in the payload of a \
+    NaN and in fraction bits that no model needs. It is written anew from its values, in fewer bits.";
+const WEIGHTS_FORM_EXAMPLES: &[Example] = &[
+    example("values that need no rounding", WEIGHTS, Tensors(&[("w", &[2], &[0.5, 0.25])]), Passed),
+    example("values that are rounded", WEIGHTS, Tensors(&[("w", &[2], &[0.1, 0.2])]), Noted),
+    example("minus zero, set to zero", WEIGHTS, Tensors(&[("w", &[2], &[-0.0, 0.25])]), Noted),
+    example("a NaN", WEIGHTS, Tensors(&[("w", &[2], &[f32::NAN, 0.25])]), Blocked),
+    example("another shape than declared", WEIGHTS, Tensors(&[("w", &[1, 2], &[0.5, 0.25])]), Blocked),
+    example(
+        "a tensor that is not declared",
+        WEIGHTS,
+        Tensors(&[("w", &[2], &[0.5, 0.25]), ("x", &[1], &[0.0])]),
+        Blocked,
+    ),
+    example("a file of another kind", WEIGHTS, Text("PK\u{3}\u{4} not weights"), Blocked),
+];
