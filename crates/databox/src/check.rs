@@ -91,10 +91,11 @@ pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
         Some(file) => fs::read_to_string(file).map_err(file_failure(file))?,
         None => STANDARD.to_owned(),
     };
-    Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let largest = limits.weights.max_file_bytes.max(limits.table.max_file_bytes).max(limits.metrics.max_file_bytes);
     let canonical = Scratch::new("canonical")?;
     let task = Task { policy, outputs, catalogue: Vec::new(), as_written: true };
-    let staged = stage::outputs(&arguments.outputs)?;
+    let staged = stage::outputs(&arguments.outputs, largest)?;
     let mut checked = judged(&task, staged.path(), &canonical)?;
     if let Some(private) = &arguments.private {
         let scan = searched(&task, &canonical, private)?;

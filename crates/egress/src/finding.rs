@@ -185,16 +185,21 @@ pub(crate) fn conclude(files: Vec<Recorded>, outputs: usize, applicable: impl Fn
     Judgement { report, files: files.collect(), result }
 }
 
-/// What a job wrote, fit to be shown to people: printable ASCII, at most 48 characters. A terminal or page obeys no
+/// What a job wrote, fit to be shown to people: printable ASCII, at most some 50 characters. A terminal or page obeys no
 /// byte of it.
-pub(crate) fn quoted(bytes: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]);
-    let mut text: String = shown.chars().flat_map(char::escape_default).collect();
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]);
+    let mut text: String = text.chars().flat_map(char::escape_default).collect();
     if text.len() > 48 || bytes.len() > 256 {
         text.truncate(48);
         text.push_str("...");
     }
-    format!("\"{text}\"")
+    text
+}
+
+/// The same within quotes.
+pub(crate) fn quoted(bytes: &[u8]) -> String {
+    format!("\"{}\"", shown(bytes))
 }
 
 /// Adds what another child reports of the rules: a block is never lost, and a rule that one of them ran counts as run.

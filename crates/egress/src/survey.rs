@@ -4,7 +4,7 @@ use release::rule::Rule;
 use release::statement::{DeclaredOutput, OutputKind};
 
 use crate::files::{ENTRY_LIMIT, Entry, EntryKind};
-use crate::finding::{Record, Recorded, quoted};
+use crate::finding::{Record, Recorded, shown};
 use crate::policy::Policy;
 
 /// Most undeclared entries that are named; further ones are only counted.
@@ -70,7 +70,7 @@ fn undeclared_entry(entry: &Entry) -> Recorded {
     };
     let mut record = Record::new();
     record.block(Rule::OutputDeclared, format!("{what} that is not declared"));
-    Recorded { record, name: quoted(&entry.name), kind: None, bytes: 0, bits: 0 }
+    Recorded { record, name: shown(&entry.name), kind: None, bytes: 0, bits: 0 }
 }
 
 /// Largest file of a kind that is read, in bytes.

@@ -10,9 +10,6 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::failure::{Failure, file_failure, whole};
 
-/// Bytes of one output that are copied. A policy that allows more is refused by it; a longer file keeps its length.
-const OUTPUT_BYTES: u64 = 4 << 30;
-
 /// Entries of an output directory that are copied: one more than the judge lists.
 const ENTRIES: usize = 1200;
 
@@ -52,14 +49,15 @@ fn copied(from: &Path, copy: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Res
     Ok(Staged::Copied { _root: root, directory })
 }
 
-/// What a job wrote. A link, directory, pipe or second name stays what it is, so that it is found.
-pub(super) fn outputs(from: &Path) -> Result<Staged, Failure> {
+/// What a job wrote. A link, directory, pipe or second name stays what it is, so that it is found. Of a file at most
+/// `limit` bytes are copied; a longer one, which the policy does not allow, keeps its length and has a hole.
+pub(super) fn outputs(from: &Path, limit: u64) -> Result<Staged, Failure> {
     copied(from, |from, root| {
         for (index, entry) in fs::read_dir(from)?.take(ENTRIES).enumerate() {
             let entry = entry?;
             let (kind, to) = (entry.file_type()?, root.join("files").join(entry.file_name()));
             if kind.is_file() {
-                let second_name = copy_file(&entry.path(), &to, OUTPUT_BYTES)?.nlink() > 1;
+                let second_name = copy_file(&entry.path(), &to, limit)?.nlink() > 1;
                 if second_name {
                     fs::hard_link(&to, root.join(format!("second-name-{index}")))?;
                 }

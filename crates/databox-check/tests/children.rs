@@ -1,0 +1,210 @@
+//! The four subcommands as the box runs them, one process each, on real directories. The wall around them is tested
+//! elsewhere.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use egress::rules::{Written, explain};
+use egress::{Detail, ScanTask, Task};
+use release::report::{OutputReport, ScanReport, VIEWS};
+use release::rule::Rule;
+use release::statement::{DeclaredOutput, RuleResult};
+
+const WEIGHTS: &str =
+    r#"{"kind":"weights","path":"model.safetensors","tensors":[{"name":"w","shape":["64"]}]}"#;
+const METRICS: &str = r#"{"kind":"metrics","path":"metrics.json","names":["loss"]}"#;
+const SECRET: &str = "125024,free,3,patient-00f1-record-of-1974,Jane Roe,12 Elm Street, moved to";
+
+struct Desk {
+    root: tempfile::TempDir,
+    task: Task,
+}
+
+impl Desk {
+    fn new(declared: &[&str]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["out", "canonical", "views", "data", "data/hie"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let rows: String = (0..50).map(|row| format!("{row},nothing,of,note,{}\n", row * 7919)).collect();
+        fs::write(root.path().join("data/hie/hie.csv"), format!("{rows}{SECRET}\n{rows}")).unwrap();
+        let outputs: Vec<DeclaredOutput> =
+            declared.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        let policy = include_str!("../../../policies/egress/standard.toml").to_owned();
+        Self { root, task: Task { policy, outputs, catalogue: Vec::new(), as_written: false } }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn run(&self, subcommand: &str) -> Output {
+        let task = match subcommand {
+            "scan" => ScanTask::new(&self.task.outputs, &self.task.catalogue).to_json(),
+            _ => self.task.to_json(),
+        };
+        run(subcommand, self.root.path(), &task)
+    }
+
+    /// The report of `canonicalise` or `judge`, and what it says of the rule.
+    fn report(&self, subcommand: &str) -> (OutputReport, Detail) {
+        let output = self.run(subcommand);
+        assert!(output.status.success(), "{output:?}");
+        let (report, detail) = output.stdout.split_at(OutputReport::BYTES);
+        (OutputReport::from_bytes(report).unwrap(), serde_json::from_slice(detail).unwrap())
+    }
+
+    fn scanned(&self) -> ScanReport {
+        let views = self.run("views");
+        assert!(views.status.success(), "{views:?}");
+        assert_eq!(OutputReport::from_bytes(&views.stdout), Ok(OutputReport::unchecked()));
+        let scan = self.run("scan");
+        assert!(scan.status.success(), "{scan:?}");
+        ScanReport::from_bytes(&scan.stdout).unwrap()
+    }
+}
+
+fn run(subcommand: &str, root: &Path, task: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_databox-check"));
+    command.arg(subcommand);
+    for name in ["out", "canonical", "views", "data"] {
+        command.arg(format!("--{name}")).arg(root.join(name));
+    }
+    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(task).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn model(values: impl Iterator<Item = f32>) -> Vec<u8> {
+    let data: Vec<u8> = values.chain(std::iter::repeat(0.0)).take(64).flat_map(f32::to_le_bytes).collect();
+    let header = r#"{"w":{"dtype":"F32","shape":[64],"data_offsets":[0,256]}}"#;
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+#[test]
+fn an_honest_job_passes_all_four() {
+    let desk = Desk::new(&[WEIGHTS, METRICS]);
+    desk.write("out/model.safetensors", model((0..64).map(|value| (value as f32).sin())));
+    desk.write("out/metrics.json", "{\"loss\":0.25}");
+    let (formed, _) = desk.report("canonicalise");
+    assert_eq!(formed.rules[Rule::OutputDeclared.index()], RuleResult::Passed);
+    let (judged, detail) = desk.report("judge");
+    assert!(!judged.rules.contains(&RuleResult::Blocked), "{detail:?}");
+    assert_eq!((judged.bits[0], judged.bits[1]), (64 * 16, 8 * 4));
+    let scan = desk.scanned();
+    assert_eq!(scan.rules[Rule::CopyExact.index()], RuleResult::Passed);
+    assert_eq!(scan.data_bytes, fs::metadata(desk.path("data/hie/hie.csv")).unwrap().len());
+}
+
+#[test]
+fn a_row_of_the_data_written_as_one_character_a_weight_is_found() {
+    let desk = Desk::new(&[WEIGHTS]);
+    desk.write("out/model.safetensors", model(SECRET.bytes().map(f32::from)));
+    let (formed, _) = desk.report("canonicalise");
+    assert!(!formed.rules.contains(&RuleResult::Blocked), "the form alone says nothing of copies");
+    let scan = desk.scanned();
+    assert_eq!(scan.rules[Rule::CopyExact.index()], RuleResult::Blocked);
+    let views: Vec<&str> = scan.places.iter().map(|place| VIEWS[usize::from(place.view)]).collect();
+    assert!(views.contains(&"tensor-value"), "{views:?}");
+}
+
+#[test]
+fn links_pipes_directories_and_second_names_are_refused_and_nothing_behind_them_is_read() {
+    type Make = fn(&Desk);
+    let makes: [(&str, Make); 5] = [
+        ("symbolic link", |desk| symlink(desk.path("secret.json"), desk.path("out/metrics.json")).unwrap()),
+        ("hard link", |desk| fs::hard_link(desk.path("secret.json"), desk.path("out/metrics.json")).unwrap()),
+        ("directory", |desk| fs::create_dir(desk.path("out/metrics.json")).unwrap()),
+        ("pipe", |desk| {
+            let made = Command::new("mkfifo").arg(desk.path("out/metrics.json")).status().unwrap();
+            assert!(made.success());
+        }),
+        ("link in circles", |desk| symlink("metrics.json", desk.path("out/metrics.json")).unwrap()),
+    ];
+    for (what, make) in makes {
+        let desk = Desk::new(&[METRICS]);
+        desk.write("secret.json", "{\"loss\":0.25}");
+        make(&desk);
+        let (report, detail) = desk.report("canonicalise");
+        assert_eq!(report.rules[Rule::OutputDeclared.index()], RuleResult::Blocked, "{what}");
+        assert_eq!(fs::read_dir(desk.path("canonical")).unwrap().count(), 0, "{what}");
+        assert_eq!(detail.files[0].findings.len(), 1, "{what}");
+    }
+    // The same bytes as a plain file are accepted.
+    let desk = Desk::new(&[METRICS]);
+    desk.write("out/metrics.json", "{\"loss\":0.25}");
+    assert_eq!(desk.report("canonicalise").0.rules[Rule::OutputDeclared.index()], RuleResult::Passed);
+}
+
+#[test]
+fn bytes_laid_in_place_of_a_canonical_form_are_blocked_by_judge_and_scanner() {
+    let desk = Desk::new(&[WEIGHTS]);
+    desk.write("canonical/model.safetensors", SECRET);
+    let (judged, _) = desk.report("judge");
+    assert_eq!(judged.rules[Rule::WeightsForm.index()], RuleResult::Blocked);
+    assert_eq!(desk.scanned().rules[Rule::CopyExact.index()], RuleResult::Blocked);
+    desk.write("canonical/more", "x");
+    let (judged, _) = desk.report("judge");
+    assert_eq!(judged.rules[Rule::OutputDeclared.index()], RuleResult::Blocked);
+}
+
+#[test]
+fn a_view_that_is_not_there_ends_the_search() {
+    let desk = Desk::new(&[METRICS]);
+    desk.write("canonical/metrics.json", "{\"loss\":0.25}\n");
+    assert!(!desk.run("scan").status.success());
+    assert!(desk.run("views").status.success());
+    assert!(desk.run("scan").status.success());
+    // Nor does data that cannot be searched count as searched.
+    symlink("/etc/hostname", desk.path("data/link")).unwrap();
+    assert!(!desk.run("scan").status.success());
+}
+
+#[test]
+fn no_file_is_overwritten() {
+    let desk = Desk::new(&[METRICS]);
+    desk.write("out/metrics.json", "{\"loss\":0.25}");
+    desk.write("canonical/metrics.json", "before");
+    assert!(!desk.run("canonicalise").status.success());
+    assert_eq!(fs::read(desk.path("canonical/metrics.json")).unwrap(), b"before");
+}
+
+#[test]
+fn a_wrong_command_or_task_gives_no_report() {
+    let desk = Desk::new(&[METRICS]);
+    for (subcommand, task, code) in [
+        ("judge", &b"{}"[..], 1),
+        ("scan", &b"{}"[..], 1),
+        ("judge", &b""[..], 1),
+        ("judgement", &b"{}"[..], 2),
+    ] {
+        let output = run(subcommand, desk.root.path(), task);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{subcommand}");
+    }
+    let mut unknown = desk.task.to_json();
+    unknown.pop();
+    unknown.extend(b",\"more\":1}");
+    assert_eq!(run("judge", desk.root.path(), &unknown).status.code(), Some(1));
+}
+
+#[test]
+fn the_examples_of_the_copy_rule_come_out_as_they_say() {
+    let mut ran = 0;
+    for example in explain(Rule::CopyExact).examples {
+        let Written::Searched { data, text } = example.written else { continue };
+        let desk = Desk::new(&[example.declared]);
+        desk.write("data/hie/hie.csv", data);
+        desk.write("canonical/metrics.json", text);
+        assert_eq!(desk.scanned().rules[Rule::CopyExact.index()], example.result, "{}", example.shows);
+        ran += 1;
+    }
+    assert_eq!(ran, 2);
+}
