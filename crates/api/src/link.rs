@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn numbers_past_their_bound_are_refused() {
         let good = internal::JobTransition::from(blocked());
-        let spoil: [(&str, fn(&mut internal::JobTransition)); 8] = [
+        type Spoil = fn(&mut internal::JobTransition);
+        let spoil: [(&str, Spoil); 8] = [
             ("number", |wire| wire.number = 0),
             ("number", |wire| wire.number = Transition::NUMBERS + 1),
             ("run", |wire| wire.run = Transition::RUNS + 1),

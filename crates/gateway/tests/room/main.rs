@@ -18,6 +18,7 @@ use lifecycle::State;
 use release::site::Site;
 use release::value::Timestamp;
 use stage::{BUNDLE, EVE, Enclave, Gateway, MIA, PURPOSE, STEWARD, Stage, story};
+use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -312,6 +313,29 @@ async fn uploads_are_told_where_to_go_on_and_other_bytes_are_no_bundle() {
     let refused = JobServiceClient::new(mia.clone()).create_job(wrong).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "MALFORMED"));
     submit(&stage, mia).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_arrived_before_a_line_broke_is_kept() {
+    let stage = Stage::new(story());
+    let gateway = stage.start();
+    let mia = stage.connect(&gateway, MIA).await;
+    begin(&mut BundleServiceClient::new(mia)).await;
+    let broken = stage.connect(&gateway, MIA).await;
+    let writing = tokio::spawn(async move {
+        let never_ends = tokio_stream::iter([part(0, &BUNDLE[..5])]).chain(tokio_stream::pending());
+        BundleServiceClient::new(broken).write_upload(never_ends).await.map(drop)
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    writing.abort();
+    let mut bundles = BundleServiceClient::new(stage.connect(&gateway, MIA).await);
+    for _ in 0..50 {
+        if begin(&mut bundles).await == 5 {
+            return upload(stage.connect(&gateway, MIA).await).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("what had arrived was lost");
 }
 
 #[tokio::test]
