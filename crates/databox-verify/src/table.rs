@@ -8,9 +8,9 @@ use serde::Serialize;
 
 /// Prints a row for each check, and the result.
 pub fn as_text(path: &Path, examination: &Examination, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", path.display())?;
+    writeln!(out, "{}", plain(&path.display().to_string()))?;
     for row in &examination.rows {
-        // The file's own words are shown without control characters, which could repaint a terminal.
+        // Words that come from elsewhere are shown without control characters, which could repaint a terminal.
         writeln!(out, "  {:<11}  {:<32}  {}", row.outcome.word(), plain(&row.check), plain(&row.detail))?;
     }
     match &examination.result {

@@ -1,24 +1,26 @@
 //! The release file: everything that is needed to check a release, in one file, without the box and without a
 //! network. `docs/formats/release-file.md` has a whole example.
 
+mod again;
 mod denial;
 mod denial_file;
 mod examination;
 mod log_check;
+mod remarks;
+mod seen;
 mod verify;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+pub use again::{Judge, JudgeAgain};
 pub use denial::LoggedDenial;
 pub use denial_file::{DENIAL_MEDIA_TYPE, DenialFile};
 pub use examination::{Examination, Outcome, Row};
 pub use log_check::{Witnessed, leaf};
-pub use verify::{
-    GivenFiles, Judge, JudgeAgain, LoggedRelease, Pinned, SEEN_GRACE_SECONDS, SeenHead, SeenRevocation,
-    SeenRoles, SeenState,
-};
+pub use seen::{SEEN_GRACE_SECONDS, SeenHead, SeenRevocation, SeenRoles, SeenState};
+pub use verify::{GivenFiles, LoggedRelease, Pinned};
 
 use crate::envelope::{Envelope, Wire};
 use crate::json::{self, JsonError};

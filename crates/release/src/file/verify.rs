@@ -1,31 +1,23 @@
 //! The checks of a release file, in order. None asks anything but the file, what the verifier pinned, the moment
 //! and, if given, the released files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use blobs::Digest;
-use serde::{Deserialize, Serialize};
 
-use super::ReleaseFile;
+use super::again::Judge;
 use super::examination::{Outcome, Rows};
 use super::log_check::{self, Witnessed};
+use super::seen::SeenState;
+use super::{ReleaseFile, again, remarks, seen};
 use crate::envelope::Envelope;
 use crate::key::key_id;
 use crate::log::Event;
 use crate::path::{self, Approved, JudgedVerdict, SignedRequest};
 use crate::refusal::Refusal;
-use crate::report::OutputReport;
-use crate::rule::Rule;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
-use crate::statement::{
-    Catalogue, CatalogueEntry, DeclaredOutput, Evidence, Judgement, LayerState, Manifest, Request, Roles,
-    RolesId, RuleResult, Verdict, Warning,
-};
-use crate::value::{Count, Name, Timestamp};
-
-/// How long a release under older roles or an older revocation is still taken after newer ones were seen, in
-/// seconds: one that was being witnessed at that moment is no rollback.
-pub const SEEN_GRACE_SECONDS: i64 = 3600;
+use crate::statement::{Catalogue, CatalogueEntry, Manifest, PublicKey, Request, Roles};
+use crate::value::{Name, Timestamp};
 
 /// What a verifier holds from elsewhere. Nothing that is found in a release file only is ever trusted.
 #[derive(Debug, Clone)]
@@ -45,83 +37,6 @@ impl Pinned {
     }
 }
 
-/// What a verifier saw before.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SeenState {
-    /// The newest roles.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub roles: Option<SeenRoles>,
-    /// The newest revocation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revocation: Option<SeenRevocation>,
-    /// The largest head of the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<SeenHead>,
-    /// Payload digests of manifests that a revocation recalled.
-    pub recalled: BTreeSet<Digest>,
-}
-
-/// Roles that were seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SeenRoles {
-    /// Version and payload digest.
-    pub roles: RolesId,
-    /// When they were first seen.
-    pub since: Timestamp,
-}
-
-/// A revocation that was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SeenRevocation {
-    /// Its version.
-    pub version: Count,
-    /// When it was first seen.
-    pub since: Timestamp,
-}
-
-/// A head of the log that was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SeenHead {
-    /// Number of leaves.
-    pub size: Count,
-    /// Root of the tree.
-    pub root: Digest,
-}
-
-impl SeenState {
-    /// What a room knows from its own site, seen at this moment.
-    pub fn of_site(site: &Site, seen_at: Timestamp) -> Self {
-        let mut seen = Self::default();
-        seen.add_site(site, seen_at);
-        seen
-    }
-
-    /// Adds what a verified release shows.
-    pub fn add(&mut self, release: &LoggedRelease, seen_at: Timestamp) {
-        self.add_site(&release.site, seen_at);
-        let head = &release.witnessed.head;
-        if self.head.is_none_or(|seen| seen.size.0 < head.size) {
-            self.head = Some(SeenHead { size: Count(head.size), root: head.root });
-        }
-    }
-
-    fn add_site(&mut self, site: &Site, since: Timestamp) {
-        let roles = site.roles_id();
-        if self.roles.as_ref().is_none_or(|seen| seen.roles.version < roles.version) {
-            self.roles = Some(SeenRoles { roles, since });
-        }
-        let version = site.revocation().version;
-        if self.revocation.as_ref().is_none_or(|seen| seen.version < version) {
-            self.revocation = Some(SeenRevocation { version, since });
-        }
-        self.recalled.extend(site.revocation().releases.iter().copied());
-    }
-}
-
 /// The released files, as far as they are at hand.
 #[derive(Clone, Copy, Default)]
 pub enum GivenFiles<'a> {
@@ -137,25 +52,6 @@ pub enum GivenFiles<'a> {
         /// Who judges. The judge is not part of this crate, since it parses what a job wrote.
         judge: &'a dyn Judge,
     },
-}
-
-/// Whoever can judge canonical files again: the `egress` crate, in the verifier and on a steward's machine.
-pub trait Judge {
-    /// What came of each rule that needs no data, and the bits. `None` if it could not be done at all, which
-    /// refuses the release.
-    fn judge(&self, again: &JudgeAgain<'_>) -> Option<OutputReport>;
-}
-
-/// What a judge needs.
-pub struct JudgeAgain<'a> {
-    /// The policy's TOML file.
-    pub policy: &'a [u8],
-    /// The declared outputs, in the order of the request.
-    pub outputs: &'a [DeclaredOutput],
-    /// The catalogue entries of the datasets, in the order of the request.
-    pub catalogue: &'a [Catalogue],
-    /// The canonical files by name.
-    pub files: &'a BTreeMap<Name, Vec<u8>>,
 }
 
 /// A release whose every statement was checked, that stands in the log, and that enough witnesses saw there. The
@@ -192,6 +88,11 @@ impl LoggedRelease {
     /// The request's digest, by which a gateway finds its job.
     pub fn request_digest(&self) -> Digest {
         self.verdict.request().payload_digest()
+    }
+
+    /// What the site had decided when it was signed, as far as the release file shows it.
+    pub(super) fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Where it stands in the log, and since when.
@@ -261,9 +162,9 @@ pub(super) fn verify(
     rows.check("in force when witnessed", in_force(&site, &request, witnessed.time), |_| {
         "roles, revocation, policy and grant".into()
     })?;
-    check_seen(&site, &manifest, &witnessed, pinned, rows)?;
-    judge_again(file, &request, &verdict, files, rows)?;
-    say_what_is_not_checked(&verdict, &approved, &manifest, &site, pinned, rows);
+    seen::check(&site, &manifest, &witnessed, pinned, rows)?;
+    again::judge_again(file, &request, &verdict, files, rows)?;
+    remarks::say_what_is_not_checked(&verdict, &approved, &manifest, &site, pinned, rows);
     Ok(LoggedRelease { manifest, verdict, witnessed, site })
 }
 
@@ -360,7 +261,7 @@ fn catalogue_complete(file: &ReleaseFile, request: &Request) -> Result<(), Refus
 fn check_log(
     file: &ReleaseFile,
     manifest: &Verified<Manifest>,
-    signer: &crate::statement::PublicKey,
+    signer: &PublicKey,
     roles: &Roles,
     pinned: &Pinned,
     rows: &mut Rows,
@@ -400,177 +301,4 @@ fn in_force(site: &Site, request: &SignedRequest, at: Timestamp) -> Result<(), R
     site.fresh(at)?;
     let grant = site.grant_in_force(&request.request().grant, at)?;
     site.policy_in_force(&grant.statement().policy, at).map(drop)
-}
-
-fn check_seen(
-    site: &Site,
-    manifest: &Verified<Manifest>,
-    witnessed: &Witnessed,
-    pinned: &Pinned,
-    rows: &mut Rows,
-) -> Result<(), Refusal> {
-    let Some(seen) = &pinned.seen else {
-        rows.say("rollback", Outcome::NotChecked, "nothing is remembered from before");
-        return Ok(());
-    };
-    rows.check("rollback", compare_seen(site, manifest, witnessed, seen), |()| {
-        format!("valid as of log size {}", witnessed.head.size)
-    })
-}
-
-fn compare_seen(
-    site: &Site,
-    manifest: &Verified<Manifest>,
-    witnessed: &Witnessed,
-    seen: &SeenState,
-) -> Result<(), Refusal> {
-    if seen.recalled.contains(&manifest.payload_digest()) {
-        return Err(Refusal::Revoked);
-    }
-    let too_late = |seen_at: Timestamp| witnessed.time > seen_at.plus(SEEN_GRACE_SECONDS);
-    let roles = seen.roles.as_ref().is_none_or(|seen| match site.roles().version < seen.roles.version {
-        // An old release carries the roles of its time; a new one under old roles would be a way around new ones.
-        true => !too_late(seen.since),
-        false => site.roles_version(&seen.roles).is_some(),
-    });
-    let revocation = seen
-        .revocation
-        .as_ref()
-        .is_none_or(|seen| site.revocation().version >= seen.version || !too_late(seen.since));
-    // Two roots of one size are two pasts. Heads of other sizes need a consistency proof, which a log's mirror has.
-    let found = &witnessed.head;
-    let head = seen.head.is_none_or(|seen| found.size != seen.size.0 || found.root == seen.root);
-    if roles && revocation && head { Ok(()) } else { Err(Refusal::Rollback) }
-}
-
-fn judge_again(
-    file: &ReleaseFile,
-    request: &SignedRequest,
-    verdict: &JudgedVerdict,
-    files: GivenFiles<'_>,
-    rows: &mut Rows,
-) -> Result<(), Refusal> {
-    let GivenFiles::Bytes { files, judge } = files else {
-        rows.say("judged again", Outcome::NotChecked, "the files' bytes were not given");
-        return Ok(());
-    };
-    let datasets = &file.catalogue[..request.request().datasets.len()];
-    let catalogue: Result<Vec<Catalogue>, _> = datasets.iter().map(Envelope::unverified).collect();
-    let catalogue = catalogue?;
-    let outputs = &request.request().outputs;
-    let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue, files };
-    let report = judge.judge(&again).ok_or(Refusal::JudgedDifferently);
-    let same = report.and_then(|report| compare_reports(&report, outputs, verdict));
-    rows.check("judged again", same, |rules| format!("{rules} rules that need no data, and the bits"))?;
-    Ok(())
-}
-
-/// Compares a second judgement with the verdict, and returns how many rules it covers.
-///
-/// The verdict's rule results also hold what the canonicaliser changed, which the canonical files no longer show; so
-/// `noted` there and `passed` here agree. Bits may only be higher in the verdict: they are a bound, and it was charged.
-fn compare_reports(
-    report: &OutputReport,
-    outputs: &[DeclaredOutput],
-    verdict: &JudgedVerdict,
-) -> Result<usize, Refusal> {
-    let judged = verdict.verdict();
-    let mut covered = 0;
-    for (rule, outcome) in Rule::ALL.into_iter().zip(&judged.rules) {
-        let again = report.rules[rule.index()];
-        let agrees = match again {
-            RuleResult::NotChecked => continue,
-            RuleResult::Passed => matches!(outcome.result, RuleResult::Passed | RuleResult::Noted),
-            RuleResult::Noted | RuleResult::Blocked | RuleResult::NotApplicable => outcome.result == again,
-        };
-        if !agrees {
-            return Err(Refusal::JudgedDifferently);
-        }
-        covered += 1;
-    }
-    for (output, bits) in outputs.iter().zip(report.bits) {
-        let file = judged.files.iter().find(|file| file.name == *output.path());
-        if file.is_none_or(|file| file.released_bits.0 < bits) {
-            return Err(Refusal::JudgedDifferently);
-        }
-    }
-    // A judge that looked at nothing would agree with everything.
-    if covered == 0 { Err(Refusal::JudgedDifferently) } else { Ok(covered) }
-}
-
-/// Rows for everything that reads `not-checked` in the evidence, and for what a reader must know.
-fn say_what_is_not_checked(
-    verdict: &JudgedVerdict,
-    approved: &Approved,
-    manifest: &Verified<Manifest>,
-    site: &Site,
-    pinned: &Pinned,
-    rows: &mut Rows,
-) {
-    let judged = verdict.verdict();
-    for outcome in judged.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked) {
-        rows.say(&format!("rule {}", outcome.id), Outcome::NotChecked, "the box did not run it");
-    }
-    let evidence = [
-        ("verdict differencedAgainst", judged.differenced_against),
-        ("verdict accountHead", judged.account_head),
-        ("verdict codeReview", judged.code_review),
-        ("verdict attestation", judged.attestation),
-        ("manifest differencedAgainst", manifest.statement().differenced_against),
-        ("revocation interests", site.revocation().interests),
-    ];
-    for (field, _) in evidence.into_iter().filter(|(_, evidence)| *evidence == Evidence::NotChecked) {
-        rows.say(field, Outcome::NotChecked, "reads not-checked");
-    }
-    for approval in approved.approvals().iter().map(Verified::statement) {
-        if approval.judged_again == Judgement::NotChecked {
-            let check = format!("approval of {} judgedAgain", approval.steward);
-            rows.say(&check, Outcome::NotChecked, "reads not-checked");
-        }
-    }
-    for layer in judged.wall.layers.iter().filter(|layer| layer.state != LayerState::On) {
-        let state = if layer.state == LayerState::Off { "off" } else { "absent" };
-        rows.say(&format!("wall layer {}", layer.name), Outcome::Noted, state);
-    }
-    for file in judged.files.iter().filter(|file| file.declared_counts) {
-        rows.say(&format!("counts in {}", file.name), Outcome::Noted, "are the job's word, bounded by bits");
-    }
-    for warning in &judged.warnings {
-        rows.say("warning", Outcome::Noted, warning_text(*warning));
-    }
-    if pinned.accept_on_box_witness {
-        rows.say(
-            "witnesses",
-            Outcome::Noted,
-            "a witness on the box's own machine counts: you asked for that",
-        );
-    }
-    say_guarantee(judged, rows);
-}
-
-/// The guarantee is words only, unless the search for copies ran.
-fn say_guarantee(verdict: &Verdict, rows: &mut Rows) {
-    let searched = verdict.rules[Rule::CopyExact.index()].result;
-    if !matches!(searched, RuleResult::Passed | RuleResult::Noted) {
-        return;
-    }
-    let guarantee = &verdict.guarantee;
-    let views: Vec<_> = guarantee.views.iter().map(Name::as_str).collect();
-    let text = format!(
-        "the box says: no copied run of {} bytes ({} in plain data) in {}; {} millionths of the data exempt",
-        guarantee.copied_run_bytes,
-        guarantee.plain_run_bytes,
-        views.join(", "),
-        guarantee.exempt_millionths
-    );
-    rows.say("guarantee", Outcome::Noted, text);
-}
-
-fn warning_text(warning: Warning) -> &'static str {
-    match warning {
-        Warning::FineTimeGrid => "the time grid is finer than the standard policy's",
-        Warning::WitnessOnBoxMachine => "the policy accepts a witness on the box's own machine",
-        Warning::SharedKernel => "the job ran on the shared kernel",
-        Warning::DemonstrationKeys => "people's keys were made by the box, as in a demonstration",
-    }
 }

@@ -46,12 +46,13 @@ pub(crate) fn next(
     if roles.issued_at > now.plus(CLOCK_SKEW_SECONDS) {
         return Err(Refusal::OutOfForce);
     }
-    check_content(&roles)?;
-    signed_by_root(envelope, &roles)?;
     if let Some(before) = before {
-        // Without the old threshold's consent a new version would be a new site.
+        // Without the old threshold's consent a new version would be a new site. It is asked first, so that a
+        // stranger's roles are not worth the work of looking at all their keys.
         signed_by_root(envelope, before.statement())?;
     }
+    check_content(&roles)?;
+    signed_by_root(envelope, &roles)?;
     Ok(Verified::new(roles, envelope.clone()))
 }
 

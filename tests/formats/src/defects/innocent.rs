@@ -28,6 +28,12 @@ pub(super) fn all() -> Vec<Defect> {
         )
         .remembering(super::log::seen_later("2026-03-02T11:30:00Z")),
         Defect::innocent(
+            "remembered-other-log",
+            "Another root of the same size was seen, of another log: a site may begin a new one.",
+            story(),
+        )
+        .remembering(super::log::seen_head("hospital.example/databox/older-log")),
+        Defect::innocent(
             "url-safe-base64",
             "DSSE lets writers choose the alphabet of base64.",
             story().bytes(|bytes| {

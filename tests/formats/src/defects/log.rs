@@ -233,13 +233,18 @@ pub(super) fn seen_later(since: &str) -> SeenState {
     }
 }
 
+/// A memory of another root of the example's size.
+pub(super) fn seen_head(origin: &str) -> SeenState {
+    let head = SeenHead { origin: origin.to_owned(), size: Count(9), root: Digest::of(b"another past") };
+    SeenState { head: Some(head), ..SeenState::default() }
+}
+
 fn rollback() -> Vec<Defect> {
     let rollback = |which, about, seen: SeenState| {
         Defect::new(Refusal::Rollback, which, about, story()).remembering(seen)
     };
     let fork = RolesId { version: Count(2), payload: Digest::of(b"other roles, version 2").into() };
     let since = time("2026-02-02T09:00:00Z");
-    let head = SeenHead { size: Count(9), root: Digest::of(b"another past") };
     vec![
         rollback(
             "roles",
@@ -256,10 +261,6 @@ fn rollback() -> Vec<Defect> {
             "Other roles of the same version were seen.",
             SeenState { roles: Some(SeenRoles { roles: fork, since }), ..SeenState::default() },
         ),
-        rollback(
-            "forked-log",
-            "Another root of the same size was seen.",
-            SeenState { head: Some(head), ..SeenState::default() },
-        ),
+        rollback("forked-log", "Another root of the same size was seen.", seen_head(LOG)),
     ]
 }

@@ -1,0 +1,88 @@
+//! Judging released files a second time, and comparing what it gives with the verdict.
+
+use std::collections::BTreeMap;
+
+use super::ReleaseFile;
+use super::examination::{Outcome, Rows};
+use super::verify::GivenFiles;
+use crate::envelope::Envelope;
+use crate::path::{JudgedVerdict, SignedRequest};
+use crate::refusal::Refusal;
+use crate::report::OutputReport;
+use crate::rule::Rule;
+use crate::statement::{Catalogue, DeclaredOutput, RuleResult};
+use crate::value::Name;
+
+/// Whoever can judge canonical files again: the `egress` crate, in the verifier and on a steward's machine.
+pub trait Judge {
+    /// What came of each rule that needs no data, and the bits. `None` if it could not be done at all, which
+    /// refuses the release.
+    fn judge(&self, again: &JudgeAgain<'_>) -> Option<OutputReport>;
+}
+
+/// What a judge needs.
+pub struct JudgeAgain<'a> {
+    /// The policy's TOML file.
+    pub policy: &'a [u8],
+    /// The declared outputs, in the order of the request.
+    pub outputs: &'a [DeclaredOutput],
+    /// The catalogue entries of the datasets, in the order of the request.
+    pub catalogue: &'a [Catalogue],
+    /// The canonical files by name.
+    pub files: &'a BTreeMap<Name, Vec<u8>>,
+}
+
+pub(super) fn judge_again(
+    file: &ReleaseFile,
+    request: &SignedRequest,
+    verdict: &JudgedVerdict,
+    files: GivenFiles<'_>,
+    rows: &mut Rows,
+) -> Result<(), Refusal> {
+    let GivenFiles::Bytes { files, judge } = files else {
+        rows.say("judged again", Outcome::NotChecked, "the files' bytes were not given");
+        return Ok(());
+    };
+    let datasets = &file.catalogue[..request.request().datasets.len()];
+    let catalogue: Result<Vec<Catalogue>, _> = datasets.iter().map(Envelope::unverified).collect();
+    let catalogue = catalogue?;
+    let outputs = &request.request().outputs;
+    let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue, files };
+    let report = judge.judge(&again).ok_or(Refusal::JudgedDifferently);
+    let same = report.and_then(|report| compare(&report, outputs, verdict));
+    rows.check("judged again", same, |rules| format!("{rules} rules that need no data, and the bits"))?;
+    Ok(())
+}
+
+/// Compares a second judgement with the verdict, and returns how many rules it covers.
+///
+/// The verdict's rule results also hold what the canonicaliser changed, which the canonical files no longer show; so
+/// `noted` there and `passed` here agree. Bits may only be higher in the verdict: they are a bound, and it was charged.
+fn compare(
+    report: &OutputReport,
+    outputs: &[DeclaredOutput],
+    verdict: &JudgedVerdict,
+) -> Result<usize, Refusal> {
+    let judged = verdict.verdict();
+    let mut covered = 0;
+    for (rule, outcome) in Rule::ALL.into_iter().zip(&judged.rules) {
+        let again = report.rules[rule.index()];
+        let agrees = match again {
+            RuleResult::NotChecked => continue,
+            RuleResult::Passed => matches!(outcome.result, RuleResult::Passed | RuleResult::Noted),
+            RuleResult::Noted | RuleResult::Blocked | RuleResult::NotApplicable => outcome.result == again,
+        };
+        if !agrees {
+            return Err(Refusal::JudgedDifferently);
+        }
+        covered += 1;
+    }
+    for (output, bits) in outputs.iter().zip(report.bits) {
+        let file = judged.files.iter().find(|file| file.name == *output.path());
+        if file.is_none_or(|file| file.released_bits.0 < bits) {
+            return Err(Refusal::JudgedDifferently);
+        }
+    }
+    // A judge that looked at nothing would agree with everything.
+    if covered == 0 { Err(Refusal::JudgedDifferently) } else { Ok(covered) }
+}

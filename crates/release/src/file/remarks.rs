@@ -1,0 +1,86 @@
+//! What a reader must know of a release that is no reason to refuse it.
+
+use super::examination::{Outcome, Rows};
+use super::verify::Pinned;
+use crate::path::{Approved, JudgedVerdict};
+use crate::rule::Rule;
+use crate::site::{Site, Verified};
+use crate::statement::{Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, Warning};
+use crate::value::Name;
+
+/// Rows for everything that reads `not-checked` in the evidence, and for what a reader must know.
+pub(super) fn say_what_is_not_checked(
+    verdict: &JudgedVerdict,
+    approved: &Approved,
+    manifest: &Verified<Manifest>,
+    site: &Site,
+    pinned: &Pinned,
+    rows: &mut Rows,
+) {
+    let judged = verdict.verdict();
+    for outcome in judged.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked) {
+        rows.say(&format!("rule {}", outcome.id), Outcome::NotChecked, "the box did not run it");
+    }
+    let evidence = [
+        ("verdict differencedAgainst", judged.differenced_against),
+        ("verdict accountHead", judged.account_head),
+        ("verdict codeReview", judged.code_review),
+        ("verdict attestation", judged.attestation),
+        ("manifest differencedAgainst", manifest.statement().differenced_against),
+        ("revocation interests", site.revocation().interests),
+    ];
+    for (field, _) in evidence.into_iter().filter(|(_, evidence)| *evidence == Evidence::NotChecked) {
+        rows.say(field, Outcome::NotChecked, "reads not-checked");
+    }
+    for approval in approved.approvals().iter().map(Verified::statement) {
+        if approval.judged_again == Judgement::NotChecked {
+            let check = format!("approval of {} judgedAgain", approval.steward);
+            rows.say(&check, Outcome::NotChecked, "reads not-checked");
+        }
+    }
+    for layer in judged.wall.layers.iter().filter(|layer| layer.state != LayerState::On) {
+        let state = if layer.state == LayerState::Off { "off" } else { "absent" };
+        rows.say(&format!("wall layer {}", layer.name), Outcome::Noted, state);
+    }
+    for file in judged.files.iter().filter(|file| file.declared_counts) {
+        rows.say(&format!("counts in {}", file.name), Outcome::Noted, "are the job's word, bounded by bits");
+    }
+    for warning in &judged.warnings {
+        rows.say("warning", Outcome::Noted, warning_text(*warning));
+    }
+    if pinned.accept_on_box_witness {
+        rows.say(
+            "witnesses",
+            Outcome::Noted,
+            "a witness on the box's own machine counts: you asked for that",
+        );
+    }
+    say_guarantee(judged, rows);
+}
+
+/// The guarantee is words only, unless the search for copies ran.
+fn say_guarantee(verdict: &Verdict, rows: &mut Rows) {
+    let searched = verdict.rules[Rule::CopyExact.index()].result;
+    if !matches!(searched, RuleResult::Passed | RuleResult::Noted) {
+        return;
+    }
+    let guarantee = &verdict.guarantee;
+    let views: Vec<_> = guarantee.views.iter().map(Name::as_str).collect();
+    let text = format!(
+        "the box says: no copied run of {} bytes ({} in plain data) in {}; {} millionths of the data exempt",
+        guarantee.copied_run_bytes,
+        guarantee.plain_run_bytes,
+        views.join(", "),
+        guarantee.exempt_millionths
+    );
+    rows.say("guarantee", Outcome::Noted, text);
+}
+
+fn warning_text(warning: Warning) -> &'static str {
+    match warning {
+        Warning::FineTimeGrid => "the time grid is finer than the standard policy's",
+        Warning::WitnessOnBoxMachine => "the policy accepts a witness on the box's own machine",
+        Warning::SharedKernel => "the job ran on the shared kernel",
+        Warning::DemonstrationKeys => "people's keys were made by the box, as in a demonstration",
+    }
+}

@@ -1,0 +1,166 @@
+//! `databox-verify` as people call it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use databox_verify::command;
+use release::refusal::Refusal;
+use serde_json::Value;
+use test_formats::story::{Story, Told};
+
+struct Run {
+    code: u8,
+    out: String,
+    errors: String,
+}
+
+fn run(arguments: &[&dyn AsRef<Path>]) -> Run {
+    let arguments: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().into()).collect();
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let code = command::exit_code(arguments, &mut out, &mut errors);
+    Run { code, out: String::from_utf8(out).unwrap(), errors: String::from_utf8(errors).unwrap() }
+}
+
+struct Desk {
+    directory: tempfile::TempDir,
+    told: Told,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { directory: tempfile::tempdir().unwrap(), told: Story::default().tell() };
+        fs::write(desk.release(), &desk.told.bytes).unwrap();
+        for (name, bytes) in &desk.told.files {
+            fs::write(desk.directory.path().join(name.as_str()), bytes).unwrap();
+        }
+        desk
+    }
+
+    fn release(&self) -> PathBuf {
+        self.directory.path().join("example.release.json")
+    }
+
+    fn pin(&self) -> String {
+        self.told.pin.to_string()
+    }
+}
+
+#[test]
+fn the_release_file_may_lie_beside_the_files() {
+    let desk = Desk::new();
+    let files = run(&[&desk.release(), &"--roles", &desk.pin(), &"--files", &desk.directory.path()]);
+    assert_eq!(files.code, 0, "{}", files.out);
+    assert!(files.out.contains("judged again"));
+}
+
+#[test]
+fn a_link_or_a_directory_among_the_files_is_a_wrong_set_of_files() {
+    let desk = Desk::new();
+    let arguments: [&dyn AsRef<Path>; 5] =
+        [&desk.release(), &"--roles", &desk.pin(), &"--files", &desk.directory.path()];
+    let metrics = desk.directory.path().join("metrics.json");
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::rename(&metrics, elsewhere.path().join("metrics.json")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("metrics.json"), &metrics).unwrap();
+    assert_eq!(run(&arguments).code, Refusal::FilesSet.code());
+    fs::remove_file(&metrics).unwrap();
+    fs::create_dir(&metrics).unwrap();
+    assert_eq!(run(&arguments).code, Refusal::FilesSet.code());
+}
+
+#[test]
+fn the_pin_is_demanded_and_believed() {
+    let desk = Desk::new();
+    assert_eq!(run(&[&desk.release()]).code, 2);
+    let other = "0".repeat(64);
+    let refused = run(&[&desk.release(), &"--roles", &other]);
+    assert_eq!(refused.code, Refusal::RolesPin.code());
+    assert!(refused.out.ends_with("REFUSED 48 roles-pin\n"));
+}
+
+#[test]
+fn of_several_releases_the_first_refusal_is_the_exit_code() {
+    let desk = Desk::new();
+    let wrong = desk.directory.path().join("wrong.release.json");
+    fs::write(&wrong, &desk.told.bytes[1..]).unwrap();
+    let both = run(&[&desk.release(), &wrong, &desk.release(), &"--roles", &desk.pin()]);
+    assert_eq!(both.code, Refusal::JsonForm.code());
+    assert_eq!(both.out.matches("\nVERIFIED ").count(), 2);
+}
+
+#[test]
+fn what_is_verified_is_remembered_and_what_is_refused_is_not() {
+    let desk = Desk::new();
+    let memory = desk.directory.path().join("memory.json");
+    let wrong = desk.directory.path().join("wrong.release.json");
+    fs::write(&wrong, "{}").unwrap();
+    assert_ne!(run(&[&wrong, &"--roles", &desk.pin(), &"--remember", &memory]).code, 0);
+    assert!(!memory.exists());
+    let first = run(&[&desk.release(), &"--roles", &desk.pin(), &"--remember", &memory]);
+    assert_eq!(first.code, 0, "{}", first.out);
+    let kept: Value = serde_json::from_slice(&fs::read(&memory).unwrap()).unwrap();
+    assert_eq!(kept["head"]["size"], "9");
+    assert_eq!(kept["roles"]["roles"]["version"], "2");
+    // The same release again is no rollback.
+    assert_eq!(run(&[&desk.release(), &"--roles", &desk.pin(), &"--remember", &memory]).code, 0);
+    // A memory that cannot be read is not an empty one.
+    fs::write(&memory, "{}x").unwrap();
+    assert_eq!(run(&[&desk.release(), &"--roles", &desk.pin(), &"--remember", &memory]).code, 3);
+}
+
+#[test]
+fn json_has_one_object_a_release() {
+    let desk = Desk::new();
+    let verified = run(&[&desk.release(), &"--roles", &desk.pin(), &"--json"]);
+    let object: Value = serde_json::from_str(&verified.out).unwrap();
+    assert_eq!(object["result"], "VERIFIED");
+    assert_eq!(object["manifest"], desk.told.release.manifest.payload_digest().to_string());
+    let unchecked = object["checks"].as_array().unwrap().iter().filter(|row| row["outcome"] == "not-checked");
+    assert!(unchecked.count() >= 6);
+}
+
+#[test]
+fn a_file_name_cannot_repaint_a_terminal() {
+    let desk = Desk::new();
+    let painted = desk.directory.path().join("a\u{1b}[2KVERIFIED.release.json");
+    fs::write(&painted, "{}").unwrap();
+    let shown = run(&[&painted, &"--roles", &desk.pin()]);
+    assert_eq!(shown.code, Refusal::JsonForm.code());
+    assert!(!shown.out.contains('\u{1b}'), "{:?}", shown.out);
+}
+
+#[test]
+fn mistakes_on_the_command_line_and_unreadable_files_have_codes_of_their_own() {
+    let desk = Desk::new();
+    let pin = desk.pin();
+    let wrong: [&[&dyn AsRef<Path>]; 7] = [
+        &[],
+        &[&"--roles", &pin],
+        &[&desk.release(), &"--roles", &"abc"],
+        &[&desk.release(), &"--roles"],
+        &[&desk.release(), &"--roles", &pin, &"--rolls", &pin],
+        &[&desk.release(), &"--roles", &pin, &"--roles", &pin],
+        &[&desk.release(), &desk.release(), &"--roles", &pin, &"--files", &"."],
+    ];
+    for arguments in wrong {
+        let run = run(arguments);
+        assert_eq!(run.code, 2);
+        assert!(run.errors.contains("--help") && run.out.is_empty(), "{}", run.errors);
+    }
+    let missing = run(&[&"/nowhere/a.release.json", &"--roles", &pin]);
+    assert_eq!(missing.code, 3);
+    assert!(missing.errors.contains("cannot be read"));
+}
+
+#[test]
+fn every_refusal_is_explained_by_code_and_by_name() {
+    let all = run(&[&"explain"]);
+    for refusal in Refusal::ALL {
+        assert!(all.out.contains(refusal.meaning()));
+        let by_code = run(&[&"explain", &refusal.code().to_string()]);
+        let by_name = run(&[&"explain", &refusal.name()]);
+        assert_eq!((by_code.code, by_code.out.as_str()), (0, by_name.out.as_str()));
+    }
+    assert_eq!(run(&[&"explain", &"39"]).code, 2);
+}
