@@ -23,12 +23,12 @@ const STATIC: [(&str, &str); 4] = [
 pub fn programs() -> Result<PathBuf, String> {
     let directory = target().join("databox/bin");
     fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-    let mut dynamic = cargo(&["build", "--locked"]);
+    let mut dynamic = cargo(&["build", "--quiet", "--locked"]);
     for name in DYNAMIC {
         dynamic.args(["--package", name]);
     }
     checked(&mut dynamic)?;
-    let mut linked = cargo(&["build", "--locked", "--target", TRIPLE]);
+    let mut linked = cargo(&["build", "--quiet", "--locked", "--target", TRIPLE]);
     // Only with an explicit target: otherwise the flag would reach procedural macros, which cannot be static.
     linked.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
     for (package, name) in STATIC {

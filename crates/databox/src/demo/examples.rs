@@ -9,13 +9,13 @@ use crate::failure::{Failure, file_failure, whole};
 const DATA: &[u8] = include_bytes!("../../../../examples/data/randhie.csv.zst");
 
 /// An honest job: a logistic model.
-pub const ANY_VISIT: [(&str, &str); 2] = [
+pub const ANY_VISIT: [(&str, &str); 4] = [
     ("databox.toml", include_str!("../../../../examples/any-visit/databox.toml")),
     ("train.py", include_str!("../../../../examples/any-visit/train.py")),
+    ("model.py", include_str!("../../../../examples/any-visit/model.py")),
+    // Scores released weights outside of the box.
+    ("score.py", include_str!("../../../../examples/any-visit/score.py")),
 ];
-
-/// Scores released weights outside of the box.
-pub const SCORE: &str = include_str!("../../../../examples/any-visit/score.py");
 
 /// A theft: rows of the data as weights, one character a weight.
 pub const STEAL_ROWS: [(&str, &str); 2] = [

@@ -9,7 +9,7 @@ mod preflight;
 pub use path::open_review;
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::failure::{Failure, file_failure, whole};
@@ -64,26 +64,27 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         scratch.path().display()
     );
+    let played = play(arguments, scratch.path());
+    if arguments.keep {
+        println!("kept {}", scratch.keep().display());
+    }
+    played
+}
+
+fn play(arguments: &DemoArguments, directory: &Path) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new("RUNTIME", whole(&error)))?;
     let mut steps = Steps::new();
-    let mut stage = path::set_up(scratch.path(), Endpoints::free()?, &mut steps)?;
+    let mut stage = path::set_up(directory, Endpoints::free()?, &mut steps)?;
     let released = runtime.block_on(path::release(&stage, &mut steps))?;
     runtime.block_on(attack::steal(&stage, &mut steps))?;
     attack::tamper(&stage, &released, &mut steps)?;
     runtime.block_on(attack::lay_by_hand(&stage, &mut steps))?;
     println!("These keys were made by the demonstration: do not put real data here.");
-    if !arguments.exit {
-        stay_up(&mut stage)?;
-    }
-    drop(stage);
-    if arguments.keep {
-        println!("kept {}", scratch.keep().display());
-    }
-    Ok(())
+    if arguments.exit { Ok(()) } else { stay_up(&mut stage) }
 }
 
 /// As root, jobs and checkers run as users of their own, who must be able to pass through the directory.
-fn open_to_walled_users(directory: &std::path::Path) -> Result<(), Failure> {
+fn open_to_walled_users(directory: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))
         .map_err(file_failure(directory))
@@ -102,6 +103,6 @@ fn stay_up(stage: &mut Throwaway) -> Result<(), Failure> {
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    println!("ended; {} is removed", stage.directory().display());
+    println!("ended");
     Ok(())
 }

@@ -187,8 +187,7 @@ fn verify(stage: &Throwaway, file: &Path, steps: &mut Steps) -> Result<(), Failu
 /// Scores the released weights outside of the box and compares with the released metrics.
 fn score(stage: &Throwaway, file: &Path, steps: &mut Steps) -> Result<(), Failure> {
     let directory = file.parent().unwrap_or(Path::new("."));
-    let script = stage.directory().join("score.py");
-    std::fs::write(&script, examples::SCORE).map_err(file_failure(&script))?;
+    let script = stage.directory().join("any-visit/score.py");
     let output = Command::new("/usr/bin/python3")
         .arg(&script)
         .arg(directory.join("model.safetensors"))
