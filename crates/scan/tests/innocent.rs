@@ -2,7 +2,7 @@
 
 mod material;
 
-use material::{Random, places, raw, search, search_with};
+use material::{Random, SMALL, places, raw, search, search_with};
 use scan::views::{Dtype, tensor, text_numbers};
 use scan::{Background, Limits, SearchedView, View};
 
@@ -144,4 +144,35 @@ fn short_public_strings_excuse_nothing() {
     let data: &[u8] = b"\n1,0,1,1,0,7,8,0,0,1,0,1,1,2,1,1,0,0,0,1,6,3,1,1,0,0,1,1,0,1\n";
     let background = Background::of(["0", "1", ",", "1,0,1,1,0,7,8,0"]);
     assert_eq!(search_with(vec![raw(0, data)], &[data], &background, Limits::default()).runs, 1);
+}
+
+const NAME: &[u8] = b"a name of the catalogue, longer than a run";
+
+#[test]
+fn what_was_excused_once_still_counts_where_the_data_has_more_of_it() {
+    let mut random = Random(22);
+    let (left, right, other) = (random.bytes(20), random.bytes(20), random.bytes(20));
+    let view = [&left, NAME, &right].concat();
+    let half = [[&left, NAME, &other].concat(), [&other, NAME, &right].concat()];
+    let background = Background::of([NAME]);
+    let runs_with =
+        |data: &[&[u8]]| search_with(vec![raw(0, &view)], data, &background, Limits::default()).runs;
+    assert_eq!(runs_with(&[&half[0], &half[1]]), 0);
+    assert_eq!(runs_with(&[&half[0], &half[1], &view]), 1);
+}
+
+#[test]
+fn a_public_name_that_is_cut_between_two_passes_is_still_public() {
+    let mut random = Random(23);
+    let (before, behind) = (random.bytes(25), random.bytes(25));
+    let data = [&before[..], NAME, &random.bytes(30), NAME, &behind].concat();
+    let background = Background::of([NAME]);
+    for shift in 0..200 {
+        let mut view = random.bytes(shift);
+        while view.len() < 20_000 {
+            view.extend([&before[..], NAME, &random.bytes(17), NAME, &behind, &random.bytes(17)].concat());
+        }
+        let report = search_with(vec![raw(0, &view)], &[&data], &background, SMALL);
+        assert_eq!(report.runs, 0, "{shift}");
+    }
 }
