@@ -96,13 +96,8 @@ fn the_sum_of_all_files_is_bounded() {
 
 #[test]
 fn a_sink_that_fails_is_an_error_and_no_judgement() {
-    for (declared, file) in [(ONE, &b"{\"x\":1}"[..])] {
-        let mut source = InMemory::new([(task(&[declared]).outputs[0].path().clone(), file.to_vec())]);
-        assert!(matches!(
-            canonicalise(&task(&[declared]), &mut source, &mut Full),
-            Err(EgressError::File(_))
-        ));
-    }
+    let mut source = InMemory::new([(name("one.json"), b"{\"x\":1}".to_vec())]);
+    assert!(matches!(canonicalise(&task(&[ONE]), &mut source, &mut Full), Err(EgressError::File(_))));
 }
 
 fn refusal(declared: &[&str]) -> Option<DeclarationError> {
