@@ -34,7 +34,7 @@ use store::{Standing, Store};
 const JOURNAL: Journal = Journal::new("console");
 
 /// How often the site directory is looked at: a revocation acts within this time.
-const SITE_LOOK: Duration = Duration::from_secs(1);
+const SITE_LOOK: Duration = Duration::from_millis(250);
 
 /// How often reviews that nobody decided are looked for.
 const EXPIRY_LOOK: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use release::path::{JudgedVerdict, SignedRequest};
 use release::report::{OutputReport, VIEWS};
 use release::site::Site;
 use release::statement::{
-    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, RuleResult, Verdict, VerdictResult,
+    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, Request, RuleResult, Verdict, VerdictResult,
 };
 use tonic::transport::Channel;
 
@@ -46,6 +46,8 @@ pub struct Opened {
     pub site: Site,
     /// Where it stands.
     pub review: Review,
+    /// The request that it is about.
+    pub request: Request,
     /// The verdict.
     pub verdict: Verdict,
     /// Payload digest of the verdict.
@@ -122,7 +124,7 @@ impl Desk {
         let content = self.open_packet(&review.review, &verdict).await?;
         compare_files(&verdict, &content)?;
         let judged_again = judge_again(&site, request.request(), &verdict, &content)?;
-        Ok(Opened { site, review, verdict, digest, content, judged_again })
+        Ok(Opened { site, review, request: request.request().clone(), verdict, digest, content, judged_again })
     }
 
     async fn find(&mut self, begin: &str) -> Result<Review, Failure> {
@@ -239,9 +241,11 @@ fn compare_files(verdict: &Verdict, content: &packet::Content) -> Result<(), Fai
     if verdict.files.len() != content.canonical.len() {
         return Err(refused("the packet holds other files than the verdict names".to_owned()));
     }
-    for (file, (name, bytes)) in verdict.files.iter().zip(&content.canonical) {
-        if &file.name != name || file.sha256 != Digest::of(bytes) || file.bytes.0 != bytes.len() as u64 {
-            return Err(refused(format!("{name} in the packet is not the file that the verdict names")));
+    for file in &verdict.files {
+        let held = content.canonical.iter().find(|(name, _)| name == &file.name);
+        let same = held.is_some_and(|(_, bytes)| file.sha256 == Digest::of(bytes) && file.bytes.0 == bytes.len() as u64);
+        if !same {
+            return Err(refused(format!("{} in the packet is not the file that the verdict names", file.name)));
         }
     }
     Ok(())
@@ -250,7 +254,7 @@ fn compare_files(verdict: &Verdict, content: &packet::Content) -> Result<(), Fai
 /// Runs the judge on the canonical files once more, behind a wall, and compares every rule that needs no data.
 fn judge_again(
     site: &Site,
-    request: &release::statement::Request,
+    request: &Request,
     verdict: &Verdict,
     content: &packet::Content,
 ) -> Result<Judgement, Failure> {
@@ -291,7 +295,7 @@ fn judge_again(
     Ok(if same(&report, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
 }
 
-fn same(report: &OutputReport, request: &release::statement::Request, verdict: &Verdict) -> bool {
+fn same(report: &OutputReport, request: &Request, verdict: &Verdict) -> bool {
     let rules = verdict.rules.iter().all(|outcome| {
         let Some(rule) = release::rule::Rule::from_id(outcome.id.as_str()) else { return false };
         match (report.rules[rule.index()], outcome.result) {

@@ -38,7 +38,7 @@ pub fn small_data(people: usize) -> String {
     for person in 0..people {
         for year in 0..2 {
             let plan = ["free", "shared", "deductible"][person % 3];
-            let mixed = (person * 2 + year) as u64 * 0x9e37_79b9_7f4a_7c15;
+            let mixed = ((person * 2 + year) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             text += &format!("{},{plan},{},patient-{mixed:016x}-record\n", 100_000 + person, mixed % 7);
         }
     }

@@ -80,7 +80,7 @@ pub fn tamper(stage: &Throwaway, released: &Released, steps: &mut Steps) -> Resu
         forge(&copy, &file)?;
         let output = verifier(stage, &file)?.output().map_err(file_failure(&file))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let refused = text.lines().find(|line| line.contains("REFUSED")).unwrap_or("").trim().to_owned();
+        let refused = text.lines().find(|line| line.starts_with("REFUSED")).unwrap_or("").to_owned();
         let code = output.status.code().unwrap_or(0);
         if refused.is_empty() || !(40..100).contains(&code) || codes.contains(&code) {
             return Err(Failure::new(
@@ -89,9 +89,13 @@ pub fn tamper(stage: &Throwaway, released: &Released, steps: &mut Steps) -> Resu
             ));
         }
         codes.push(code);
-        steps.done("forgery", format!("{what} → {refused}, exit {code}"));
+        steps.done("forgery", format!("{what} → {}, exit {code}", cut(&refused, 70)));
     }
     Ok(())
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 fn copy_of(directory: &Path, to: &Path) -> Result<PathBuf, Failure> {

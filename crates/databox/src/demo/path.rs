@@ -178,7 +178,7 @@ fn verify(stage: &Throwaway, file: &Path, steps: &mut Steps) -> Result<(), Failu
     if !output.status.success() {
         return Err(Failure::new("DEMO", format!("the verifier refused: {text}")));
     }
-    let rows = text.lines().filter(|line| line.starts_with("ok")).count();
+    let rows = text.lines().filter(|line| line.trim_start().starts_with("ok ")).count();
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     steps.done("audit", format!("databox-verify, offline: VERIFIED {} ({rows} checks)", short(&name)));
     Ok(())

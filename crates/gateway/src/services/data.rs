@@ -36,6 +36,7 @@ impl DataService for Data {
         request: Request<GetSiteRequest>,
     ) -> Result<Response<Self::GetSiteStream>, Status> {
         principal(&request)?;
+        self.0.look_at_site().await.map_err(|_| Refused::Box)?;
         let site = self.0.current_site()?;
         let files = site_files(&site).map_err(|_| Refused::Box)?.into_iter().map(|(path, content)| {
             let path = path.to_str().ok_or(Refused::Box)?.to_owned();
