@@ -2,6 +2,7 @@
 //! answers.
 
 mod box_on_disk;
+mod check;
 mod refusals;
 mod release;
 mod restart;

@@ -1,0 +1,126 @@
+//! `databox check`: the researcher's desk runs the box's own code behind the same wall.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use databox::check::{Answer, CheckArguments, Checked, check};
+use harness::{manifest, programs, small_data};
+
+const OUTPUTS: &str = r#"[[output]]
+path = "model.safetensors"
+kind = "weights"
+tensors = [{ name = "w", shape = [64] }]
+
+[[output]]
+path = "by_plan.csv"
+kind = "table"
+count_column = "n"
+columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "integer" }]
+"#;
+
+struct Desk {
+    root: tempfile::TempDir,
+}
+
+impl Desk {
+    /// A desk with an honest job's outputs. Its directories are closed to other users, as a researcher's are.
+    fn new() -> Self {
+        databox::programs::are_in(programs());
+        let root = tempfile::tempdir().unwrap();
+        for name in ["out", "data"] {
+            let path = root.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let desk = Self { root };
+        desk.write("databox.toml", manifest(OUTPUTS).as_bytes());
+        desk.write("data/hie.csv", small_data(100).as_bytes());
+        desk.write("out/model.safetensors", &model((0..64).map(|value| (value as f32).sin())));
+        desk.write("out/by_plan.csv", b"plan,n\nshared,33\nfree,34\n");
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn check(&self) -> Checked {
+        let arguments = CheckArguments {
+            manifest: self.path("databox.toml"),
+            outputs: self.path("out"),
+            private: Some(self.path("data")),
+            policy: None,
+            canonical: Some(self.path("canonical")),
+        };
+        check(&arguments).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+}
+
+fn model(values: impl Iterator<Item = f32>) -> Vec<u8> {
+    let data: Vec<u8> = values.chain(std::iter::repeat(0.0)).take(64).flat_map(f32::to_le_bytes).collect();
+    let header = r#"{"w":{"dtype":"F32","shape":[64],"data_offsets":[0,256]}}"#;
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+fn rules(checked: &Checked) -> Vec<&str> {
+    checked.files.iter().flat_map(|file| &file.findings).map(|finding| finding.rule.as_str()).collect()
+}
+
+#[test]
+fn an_honest_job_passes_and_its_canonical_bytes_and_price_are_shown() {
+    let desk = Desk::new();
+    let checked = desk.check();
+    assert_eq!(checked.result, Answer::Pass, "{checked:?}");
+    let table = fs::read(desk.path("canonical/by_plan.csv")).unwrap();
+    assert_eq!(table, b"plan,n\nfree,35\nshared,35\n");
+    assert_eq!(checked.released_bits.0, 16 * 64 + 8 * (table.len() as u64 - 7));
+    let shown = serde_json::to_value(&checked).unwrap();
+    assert_eq!(shown["result"], "PASS");
+    assert_eq!(shown["files"][1]["releasedBits"], (8 * (table.len() - 7)).to_string());
+}
+
+#[test]
+fn a_row_of_the_data_in_weights_fails_and_nothing_is_written() {
+    let desk = Desk::new();
+    let text = small_data(100);
+    desk.write("out/model.safetensors", &model(text.bytes().skip(200).map(f32::from)));
+    let checked = desk.check();
+    assert_eq!(checked.result, Answer::Fail);
+    assert!(rules(&checked).contains(&"copy.exact"), "{checked:?}");
+    assert!(!desk.path("canonical").exists());
+}
+
+#[test]
+fn a_link_is_found_as_a_link_and_small_groups_fail() {
+    let desk = Desk::new();
+    fs::remove_file(desk.path("out/by_plan.csv")).unwrap();
+    symlink(desk.path("data/hie.csv"), desk.path("out/by_plan.csv")).unwrap();
+    let checked = desk.check();
+    assert_eq!((checked.result, checked.files[1].bytes.0), (Answer::Fail, 0));
+    assert!(rules(&checked).contains(&"output.declared"), "{checked:?}");
+
+    let desk = Desk::new();
+    desk.write("out/by_plan.csv", b"plan,n\nfree,34\nshared,9\n");
+    let checked = desk.check();
+    assert_eq!(checked.result, Answer::Fail);
+    assert!(rules(&checked).contains(&"table.smallest-count"), "{checked:?}");
+}
+
+#[test]
+fn what_is_not_declared_is_charged_for() {
+    let desk = Desk::new();
+    desk.write(
+        "databox.toml",
+        b"[[output]]\npath = \"by_plan.csv\"\nkind = \"table\"\ncount_column = \"n\"\n",
+    );
+    fs::remove_file(desk.path("out/model.safetensors")).unwrap();
+    let checked = desk.check();
+    assert_eq!(checked.result, Answer::Pass, "{checked:?}");
+    let table = fs::metadata(desk.path("canonical/by_plan.csv")).unwrap().len();
+    assert_eq!(checked.released_bits.0, 8 * table);
+}
