@@ -28,7 +28,8 @@ pub fn programs() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let directory = target.join("databox/bin");
     assert!(directory.join("databox").is_file(), "the programs are not built: run `cargo xtask build` first");
-    directory
+    // Walls take plain paths only.
+    directory.canonicalize().expect("the directory is there")
 }
 
 /// A small dataset in the place of the real one: so many people, two rows each, with the columns that tests need.
@@ -203,5 +204,19 @@ impl TestBox {
         let text = String::from_utf8_lossy(metrics).into_owned();
         let number = text.trim().trim_start_matches("{\"value\":").trim_end_matches('}');
         number.parse().unwrap_or_else(|_| panic!("{name}: {text}"))
+    }
+}
+
+impl Drop for TestBox {
+    /// A failed test shows what the rooms said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for room in databox::home::ROOMS {
+                let journal = std::fs::read_to_string(self.stage.home.journal(room)).unwrap_or_default();
+                for line in journal.lines().filter(|line| !line.contains(r#""level":"info""#)) {
+                    eprintln!("{line}");
+                }
+            }
+        }
     }
 }
