@@ -92,7 +92,8 @@ pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
         None => STANDARD.to_owned(),
     };
     let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
-    let largest = limits.weights.max_file_bytes.max(limits.table.max_file_bytes).max(limits.metrics.max_file_bytes);
+    let largest =
+        limits.weights.max_file_bytes.max(limits.table.max_file_bytes).max(limits.metrics.max_file_bytes);
     let canonical = Scratch::new("canonical")?;
     let task = Task { policy, outputs, catalogue: Vec::new(), as_written: true };
     let staged = stage::outputs(&arguments.outputs, largest)?;

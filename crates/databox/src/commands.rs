@@ -261,7 +261,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Init(arguments) => show::made(&init::init(&arguments)?),
         Command::Up { directory } => up(&Home::at(directory))?,
         Command::Key(KeyCommand::New(arguments)) => {
-            let files = key::new(&arguments)?;
+            let (files, _) = key::new(&arguments)?;
             show::made(
                 &[files.signing(), files.review(), files.public(), files.tls_key(), files.tls_request()]
                     .map(|path| path.display().to_string()),

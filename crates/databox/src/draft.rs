@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use packet::key::ReviewSecret;
 use release::statement::{Catalogue, parse_payload, payload};
 use release::value::Name;
 
@@ -20,12 +21,17 @@ pub fn from_packet(
     passphrase_file: Option<&Path>,
     out: &Path,
 ) -> Result<Catalogue, Failure> {
-    let bytes = std::fs::read(packet).map_err(file_failure(packet))?;
     let passphrase = key::passphrase(passphrase_file, &format!("Passphrase of {steward}: "))?;
     let secret =
         packet::key::read_review(&keys.review(), &passphrase).map_err(file_failure(&keys.review()))?;
+    open(packet, steward, &secret, out)
+}
+
+/// The same with a key at hand.
+pub fn open(packet: &Path, steward: &Name, secret: &ReviewSecret, out: &Path) -> Result<Catalogue, Failure> {
+    let bytes = std::fs::read(packet).map_err(file_failure(packet))?;
     let binding = blobs::Digest::of(packet.file_stem().unwrap_or_default().as_encoded_bytes());
-    let content = packet::open(&bytes, steward, &secret, &binding).map_err(file_failure(packet))?;
+    let content = packet::open(&bytes, steward, secret, &binding).map_err(file_failure(packet))?;
     let draft = content.details.iter().find(|(label, _)| label.as_str() == DRAFT_LABEL);
     let (_, draft) =
         draft.ok_or_else(|| Failure::new("DRAFT", format!("{} holds no draft", packet.display())))?;

@@ -90,8 +90,8 @@ impl KeyFiles {
     }
 }
 
-/// Makes a person's keys and returns the paths made.
-pub fn new(arguments: &KeyArguments) -> Result<KeyFiles, Failure> {
+/// Makes a person's keys and returns the paths made, and the keys.
+pub fn new(arguments: &KeyArguments) -> Result<(KeyFiles, PersonKeys), Failure> {
     let files = KeyFiles::new(&arguments.directory, &arguments.id);
     std::fs::create_dir_all(&arguments.directory).map_err(file_failure(&arguments.directory))?;
     let passphrase =
@@ -111,7 +111,7 @@ pub fn new(arguments: &KeyArguments) -> Result<KeyFiles, Failure> {
     blobs::write_new_file_durably(&path, &release::json::to_bytes(&public), 0o644)
         .map_err(file_failure(&path))?;
     certificate::make_request(&files.tls_key(), &files.tls_request(), &arguments.id)?;
-    Ok(files)
+    Ok((files, keys))
 }
 
 /// Reads a person's public keys.

@@ -17,7 +17,8 @@ use release::path::{JudgedVerdict, SignedRequest};
 use release::report::{OutputReport, VIEWS};
 use release::site::Site;
 use release::statement::{
-    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, Request, RuleResult, Verdict, VerdictResult,
+    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, Request, RuleResult, Verdict,
+    VerdictResult,
 };
 use tonic::transport::Channel;
 
@@ -124,7 +125,15 @@ impl Desk {
         let content = self.open_packet(&review.review, &verdict).await?;
         compare_files(&verdict, &content)?;
         let judged_again = judge_again(&site, request.request(), &verdict, &content)?;
-        Ok(Opened { site, review, request: request.request().clone(), verdict, digest, content, judged_again })
+        Ok(Opened {
+            site,
+            review,
+            request: request.request().clone(),
+            verdict,
+            digest,
+            content,
+            judged_again,
+        })
     }
 
     async fn find(&mut self, begin: &str) -> Result<Review, Failure> {
@@ -243,9 +252,13 @@ fn compare_files(verdict: &Verdict, content: &packet::Content) -> Result<(), Fai
     }
     for file in &verdict.files {
         let held = content.canonical.iter().find(|(name, _)| name == &file.name);
-        let same = held.is_some_and(|(_, bytes)| file.sha256 == Digest::of(bytes) && file.bytes.0 == bytes.len() as u64);
+        let same = held
+            .is_some_and(|(_, bytes)| file.sha256 == Digest::of(bytes) && file.bytes.0 == bytes.len() as u64);
         if !same {
-            return Err(refused(format!("{} in the packet is not the file that the verdict names", file.name)));
+            return Err(refused(format!(
+                "{} in the packet is not the file that the verdict names",
+                file.name
+            )));
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use release::envelope::Envelope;
+use release::key::SecretKey;
 use release::site::{Site, SiteError, read_files};
 use release::statement::{
     Catalogue, Grant, Kind, PAYLOAD_LIMIT, Policy, Predicate, Revocation, Roles, kind_of, parse_payload,
@@ -218,17 +219,27 @@ pub struct SignArguments {
 /// Signs a draft, or adds a signature. Returns the payload as text for people, printed before the key is unlocked.
 pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<(), Failure> {
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
-    let mut envelope = match Envelope::parse(&bytes) {
-        Ok(envelope) => envelope,
-        Err(_) => from_draft(&bytes)?,
-    };
-    show(&words(envelope.payload())?);
+    show(&words(draft_or_envelope(&bytes)?.payload())?);
     let files = key::KeyFiles::new(&arguments.keys, &arguments.id);
     let passphrase = key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ")?;
     let secret =
         packet::key::read_signing(&files.signing(), &passphrase).map_err(file_failure(&files.signing()))?;
-    envelope.add_signature(&secret).map_err(file_failure(&arguments.file))?;
-    replace(&arguments.file, &envelope.to_bytes())
+    sign_with(&arguments.file, &secret)
+}
+
+/// Signs a draft with a key at hand, or adds a signature.
+pub fn sign_with(file: &Path, key: &SecretKey) -> Result<(), Failure> {
+    let bytes = fs::read(file).map_err(file_failure(file))?;
+    let mut envelope = draft_or_envelope(&bytes)?;
+    envelope.add_signature(key).map_err(file_failure(file))?;
+    replace(file, &envelope.to_bytes())
+}
+
+fn draft_or_envelope(bytes: &[u8]) -> Result<Envelope, Failure> {
+    match Envelope::parse(bytes) {
+        Ok(envelope) => Ok(envelope),
+        Err(_) => from_draft(bytes),
+    }
 }
 
 /// An envelope without signatures around a draft, which must be of one of the kinds that a site makes.

@@ -1,6 +1,7 @@
 //! A throw-away box: everything that `databox demo` and the tests need, made by the same functions that the commands
 //! call. Only here does one program make several people's keys; every verdict of such a box says so.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use blobs::Digest;
+use packet::key::PersonKeys;
 use release::value::Name;
 
 use crate::certificate::{self, CertificateRole};
@@ -17,7 +19,7 @@ use crate::home::Home;
 use crate::init::{self, InitArguments};
 use crate::key::{self, KeyArguments, KeyFiles};
 use crate::profile::Profile;
-use crate::site::{self, InstallArguments, NewArguments, SignArguments, SiteKind};
+use crate::site::{self, InstallArguments, NewArguments, SiteKind};
 use crate::up::Rooms;
 use crate::{draft, programs};
 
@@ -41,6 +43,7 @@ pub struct Throwaway {
     pub home: Home,
     /// Payload digest of the first roles.
     pub pin: Digest,
+    keys: BTreeMap<&'static str, PersonKeys>,
     rooms: Option<Rooms>,
     witness: Option<Child>,
     endpoints: Endpoints,
@@ -93,6 +96,7 @@ impl Throwaway {
             directory: directory.to_owned(),
             home,
             pin: Digest::of(b""),
+            keys: BTreeMap::new(),
             rooms: None,
             witness: None,
             endpoints,
@@ -122,42 +126,25 @@ impl Throwaway {
         &self.endpoints
     }
 
-    fn make_people(&self) -> Result<(), Failure> {
+    fn make_people(&mut self) -> Result<(), Failure> {
         let people = self.people();
         fs::create_dir_all(&people).map_err(file_failure(&people))?;
         let passphrase = self.passphrase_file();
         blobs::write_new_file_durably(&passphrase, b"demonstration\n", 0o600)
             .map_err(file_failure(&passphrase))?;
-        std::thread::scope(|scope| {
+        let made: Result<BTreeMap<_, _>, _> = std::thread::scope(|scope| {
             let threads = PEOPLE.map(|(id, organisation, role)| {
                 let people = &people;
                 let passphrase = &passphrase;
-                scope.spawn(move || self.make_person(people, passphrase, id, organisation, role))
+                let home = &self.home;
+                scope.spawn(move || Ok((id, make_person(home, people, passphrase, id, organisation, role)?)))
             });
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().expect("a thread that makes keys does not panic"))
-        })
-    }
-
-    fn make_person(
-        &self,
-        people: &Path,
-        passphrase: &Path,
-        id: &str,
-        organisation: &str,
-        role: CertificateRole,
-    ) -> Result<(), Failure> {
-        let files = key::new(&KeyArguments {
-            id: name(id),
-            directory: people.to_owned(),
-            organisation: name(organisation),
-            passphrase_file: Some(passphrase.to_owned()),
-        })?;
-        let request = fs::read_to_string(files.tls_request()).map_err(file_failure(&files.tls_request()))?;
-        let certificate = certificate::issue(&self.home, &name(SITE), &request, role, &name(id), 24)?;
-        let path = files.tls_certificate();
-        blobs::write_new_file_durably(&path, certificate.as_bytes(), 0o644).map_err(file_failure(&path))
+            let joined =
+                threads.map(|thread| thread.join().expect("a thread that makes keys does not panic"));
+            joined.into_iter().collect()
+        });
+        self.keys = made?;
+        Ok(())
     }
 
     fn start_witness(&mut self) -> Result<(), Failure> {
@@ -242,13 +229,7 @@ impl Throwaway {
         policy_file: Option<PathBuf>,
     ) -> Result<Digest, Failure> {
         for signer in signers {
-            let arguments = SignArguments {
-                file: draft.to_owned(),
-                id: name(signer),
-                keys: self.people(),
-                passphrase_file: Some(self.passphrase_file()),
-            };
-            site::sign(&arguments, |_| {})?;
+            site::sign_with(draft, &self.keys[signer].signing)?;
         }
         let bytes = fs::read(draft).map_err(file_failure(draft))?;
         let envelope = release::envelope::Envelope::parse(&bytes).map_err(file_failure(draft))?;
@@ -307,13 +288,7 @@ impl Throwaway {
             Ok(packet.is_file().then_some(()))
         })?;
         let out = self.directory.join(format!("statements/{dataset}.json"));
-        draft::from_packet(
-            &packet,
-            &name("ana"),
-            &self.key_files("ana"),
-            Some(&self.passphrase_file()),
-            &out,
-        )?;
+        draft::open(&packet, &name("ana"), &self.keys["ana"].review, &out)?;
         self.sign_and_install(&out, &["ana", "ben"], None)
     }
 
@@ -363,6 +338,27 @@ impl Throwaway {
             passphrase_file: Some(self.passphrase_file()),
         }
     }
+}
+
+fn make_person(
+    home: &Home,
+    people: &Path,
+    passphrase: &Path,
+    id: &str,
+    organisation: &str,
+    role: CertificateRole,
+) -> Result<PersonKeys, Failure> {
+    let (files, keys) = key::new(&KeyArguments {
+        id: name(id),
+        directory: people.to_owned(),
+        organisation: name(organisation),
+        passphrase_file: Some(passphrase.to_owned()),
+    })?;
+    let request = fs::read_to_string(files.tls_request()).map_err(file_failure(&files.tls_request()))?;
+    let certificate = certificate::issue(home, &name(SITE), &request, role, &name(id), 24)?;
+    let path = files.tls_certificate();
+    blobs::write_new_file_durably(&path, certificate.as_bytes(), 0o644).map_err(file_failure(&path))?;
+    Ok(keys)
 }
 
 impl Drop for Throwaway {

@@ -183,7 +183,8 @@ impl TestBox {
         loop {
             let reviews = desk.list().await.unwrap_or_else(|failure| panic!("no list: {failure}"));
             for review in reviews {
-                let opened = desk.open(&review.review).await.unwrap_or_else(|failure| panic!("not opened: {failure}"));
+                let opened =
+                    desk.open(&review.review).await.unwrap_or_else(|failure| panic!("not opened: {failure}"));
                 if opened.verdict.request.sha256.to_string() == job {
                     return opened;
                 }
