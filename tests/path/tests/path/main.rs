@@ -6,6 +6,7 @@ mod check;
 mod refusals;
 mod release;
 mod restart;
+mod transcript;
 
 use std::future::Future;
 

@@ -13,7 +13,12 @@ fn a_job_that_fails_says_why_in_closed_words_and_nothing_else() {
         ("raises", "raise SystemExit('patient-000 has 7 visits')", State::Failed, "PROGRAM_FAILED"),
         ("too-slow", "import time\ntime.sleep(100)", State::Failed, "TIME_LIMIT"),
         ("writes-nothing", "pass", State::Blocked, "POLICY"),
-        ("undeclared", "open('/out/rows.csv', 'w').write(open('/data/hie/hie.csv').read())\n", State::Blocked, "POLICY"),
+        (
+            "undeclared",
+            "open('/out/rows.csv', 'w').write(open('/data/hie/hie.csv').read())\n",
+            State::Blocked,
+            "POLICY",
+        ),
     ];
     wait(async {
         for (name, code, end, reason) in cases {
@@ -32,7 +37,8 @@ fn a_request_is_run_once_whoever_repeats_it() {
     let tested = TestBox::start();
     wait(async {
         let bench = tested.bench("kim").await;
-        let bundle = tested.bundle("once", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
+        let bundle =
+            tested.bundle("once", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
         let prepared = bench.prepare(&bundle).await.unwrap();
         let first = bench.submit(&prepared).await.unwrap();
         let again = bench.submit(&prepared).await.unwrap();
@@ -47,7 +53,8 @@ fn a_request_is_run_once_whoever_repeats_it() {
 fn nobody_submits_in_another_persons_name_or_without_a_grant() {
     let tested = TestBox::start();
     wait(async {
-        let bundle = tested.bundle("name", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
+        let bundle =
+            tested.bundle("name", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
         let prepared = tested.bench("kim").await.prepare(&bundle).await.unwrap();
         let stolen = tested.bench("lee").await.submit(&prepared).await.unwrap_err();
         assert_eq!(stolen.reason, "REQUESTER");

@@ -13,22 +13,37 @@ use crate::wait;
 fn an_approved_output_is_released_and_an_auditor_verifies_it_offline() {
     let tested = TestBox::start();
     wait(async {
-        let bundle = tested.bundle("honest", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("0.12345678"))]);
+        let bundle = tested.bundle(
+            "honest",
+            &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("0.12345678"))],
+        );
         let job = tested.run_job("kim", &bundle).await;
         assert_eq!(state(&job), State::InReview);
         tested.approve("ana").await;
-        assert_eq!(state(&tested.bench("kim").await.job(&job.job).await.unwrap()), State::InReview, "one approval is not enough");
+        assert_eq!(
+            state(&tested.bench("kim").await.job(&job.job).await.unwrap()),
+            State::InReview,
+            "one approval is not enough"
+        );
         tested.approve("ben").await;
         assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
         let out = tested.directory().join("released");
         let file = tested.shelf("kim").await.get(&job.job, &out).await.unwrap();
-        assert_eq!(std::fs::read_to_string(out.join("metrics.json")).unwrap(), "{\"value\":0.1235}\n", "what leaves is the canonical form");
+        assert_eq!(
+            std::fs::read_to_string(out.join("metrics.json")).unwrap(),
+            "{\"value\":0.1235}\n",
+            "what leaves is the canonical form"
+        );
         let verified = verify(&tested, &file, &["--accept-on-box-witness"]);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
         assert!(String::from_utf8_lossy(&verified.stdout).contains("VERIFIED"));
         let strict = verify(&tested, &file, &[]);
-        assert!(!strict.status.success(), "a witness on the box's own machine does not count unless one says so");
-        let other = tested.shelf("lee").await.get(&job.job, &tested.directory().join("stolen")).await.unwrap_err();
+        assert!(
+            !strict.status.success(),
+            "a witness on the box's own machine does not count unless one says so"
+        );
+        let other =
+            tested.shelf("lee").await.get(&job.job, &tested.directory().join("stolen")).await.unwrap_err();
         assert_eq!(other.reason, "NOT_FOUND", "a release is its recipient's only");
     });
 }
@@ -48,8 +63,13 @@ fn verify(tested: &TestBox, file: &std::path::Path, more: &[&str]) -> std::proce
 fn a_denial_is_a_witnessed_leaf_and_ends_the_job() {
     let tested = TestBox::start();
     wait(async {
-        for (decision, end) in [(DenialDecision::Reject, State::Rejected), (DenialDecision::Return, State::Returned)] {
-            let bundle = tested.bundle(end.word(), &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
+        for (decision, end) in
+            [(DenialDecision::Reject, State::Rejected), (DenialDecision::Return, State::Returned)]
+        {
+            let bundle = tested.bundle(
+                end.word(),
+                &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))],
+            );
             let job = tested.run_job("kim", &bundle).await;
             let mut desk = tested.desk("ana").await;
             let review = databox::demo::open_review(&mut desk).await.unwrap();
@@ -61,7 +81,10 @@ fn a_denial_is_a_witnessed_leaf_and_ends_the_job() {
             let reasons = seen.outcome.unwrap_or_default().denial_reasons;
             assert_eq!(reasons, [i32::from(api::v1::DenialReason::TooMuch)]);
             let approved = tested.desk("ben").await.approve(&opened).await;
-            assert!(approved.is_err() || approved.unwrap().release_file.is_empty(), "nothing is released after a denial");
+            assert!(
+                approved.is_err() || approved.unwrap().release_file.is_empty(),
+                "nothing is released after a denial"
+            );
         }
     });
 }

@@ -9,7 +9,8 @@ use crate::wait;
 #[test]
 fn a_job_survives_the_death_of_each_room_in_turn() {
     let mut tested = TestBox::start();
-    let bundle = tested.bundle("survivor", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
+    let bundle =
+        tested.bundle("survivor", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("1"))]);
     let job = wait(tested.run_job("kim", &bundle));
     assert_eq!(state(&job), State::InReview);
     for room in ["console", "gateway", "enclave", "signer"] {
