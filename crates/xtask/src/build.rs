@@ -19,10 +19,15 @@ const STATIC: [(&str, &str); 4] = [
     ("databox-verify", "databox-verify"),
 ];
 
+/// Statically linked programs that lie to the box, for the suite `rooms`. They are kept apart from what is installed.
+const LIARS: [&str; 1] = ["lying-checker"];
+
 /// Builds and returns the directory of programs.
 pub fn programs() -> Result<PathBuf, String> {
     let directory = target().join("databox/bin");
+    let liars = target().join("databox/liars");
     fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+    fs::create_dir_all(&liars).map_err(|error| error.to_string())?;
     let mut dynamic = cargo(&["build", "--quiet", "--locked"]);
     for name in DYNAMIC {
         dynamic.args(["--package", name]);
@@ -34,12 +39,18 @@ pub fn programs() -> Result<PathBuf, String> {
     for (package, name) in STATIC {
         linked.args(["--package", package, "--bin", name]);
     }
+    for name in LIARS {
+        linked.args(["--package", name, "--bin", name]);
+    }
     checked(&mut linked)?;
     for name in DYNAMIC {
         place(&target().join("debug").join(name), &directory.join(name))?;
     }
     for (_, name) in STATIC {
         place(&target().join(TRIPLE).join("debug").join(name), &directory.join(name))?;
+    }
+    for name in LIARS {
+        place(&target().join(TRIPLE).join("debug").join(name), &liars.join(name))?;
     }
     Ok(directory)
 }

@@ -1,0 +1,109 @@
+//! A gateway that was taken over: it listens on the real gateway's socket and hands in what it was given, as often as
+//! it likes. `lying-gateway SOCKET once|again DIRECTORY…`: each directory holds `request`, `purpose` and `salt`. With
+//! `again` everything is handed in once more after the first verdict. Prints what the enclave says, a line a message.
+
+use std::path::{Path, PathBuf};
+
+use api::internal::gateway_enclave_service_server::{GatewayEnclaveService, GatewayEnclaveServiceServer};
+use api::internal::{
+    LinkRequest, LinkResponse, Submit, TransitionTaken, link_request::Message, link_response,
+};
+use api::{Answer, MESSAGE_LIMIT, Transition};
+use lifecycle::State;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    daemon::die_with_parent()?;
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let socket = arguments.next().ok_or("no socket")?;
+    let again = arguments.next().ok_or("once or again?")?.as_path() == Path::new("again");
+    let submits = arguments.map(|directory| submit(&directory)).collect::<Result<_, _>>()?;
+    let listener = daemon::listen(&socket, 0o660)?;
+    listener.set_nonblocking(true)?;
+    let service = GatewayEnclaveServiceServer::new(Liar { submits, again })
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT);
+    let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
+    Ok(Server::builder().add_service(service).serve_with_incoming(incoming).await?)
+}
+
+fn submit(directory: &Path) -> std::io::Result<Submit> {
+    Ok(Submit {
+        request: std::fs::read(directory.join("request"))?.into(),
+        purpose: std::fs::read_to_string(directory.join("purpose"))?,
+        purpose_salt: std::fs::read(directory.join("salt"))?.into(),
+    })
+}
+
+#[derive(Clone)]
+struct Liar {
+    submits: Vec<Submit>,
+    again: bool,
+}
+
+type Outgoing = mpsc::Sender<Result<LinkResponse, Status>>;
+
+#[tonic::async_trait]
+impl GatewayEnclaveService for Liar {
+    type LinkStream = ReceiverStream<Result<LinkResponse, Status>>;
+
+    async fn link(
+        &self,
+        request: Request<Streaming<LinkRequest>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
+        let (outgoing, receiver) = mpsc::channel(32);
+        tokio::spawn(self.clone().speak(request.into_inner(), outgoing));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+impl Liar {
+    async fn speak(mut self, mut incoming: Streaming<LinkRequest>, outgoing: Outgoing) -> Option<()> {
+        self.hand_in(&outgoing).await?;
+        while let Ok(Some(message)) = incoming.message().await {
+            match message.message? {
+                Message::Ready(_) => println!("ready"),
+                Message::SubmitAnswer(answer) => {
+                    let answer = Answer::try_from(answer).ok()?;
+                    let word = answer.refused.map_or("ACCEPTED", |reason| reason.as_str_name());
+                    println!("answer {} {word}", answer.request);
+                }
+                Message::Transition(report) => {
+                    let taken = TransitionTaken {
+                        request_sha256: report.request_sha256.clone(),
+                        number: report.number,
+                    };
+                    send(&outgoing, link_response::Message::TransitionTaken(taken)).await?;
+                    let report = Transition::try_from(report).ok()?;
+                    println!(
+                        "transition {} {} {} {}",
+                        report.request, report.number, report.run, report.state
+                    );
+                    if report.state == State::InReview && std::mem::take(&mut self.again) {
+                        self.hand_in(&outgoing).await?;
+                    }
+                }
+                Message::Release(_) => println!("release"),
+            }
+        }
+        Some(())
+    }
+
+    async fn hand_in(&self, outgoing: &Outgoing) -> Option<()> {
+        for submit in &self.submits {
+            send(outgoing, link_response::Message::Submit(submit.clone())).await?;
+        }
+        Some(())
+    }
+}
+
+async fn send(outgoing: &Outgoing, message: link_response::Message) -> Option<()> {
+    outgoing.send(Ok(LinkResponse { message: Some(message) })).await.ok()
+}

@@ -1,0 +1,157 @@
+//! A gateway that replays, alters and forges requests: the enclave runs each signed request once and none that nobody
+//! signed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blobs::{BlobStore, Digest};
+use databox::job::Prepared;
+use harness::{ONE_METRIC, TestBox, manifest, write_metric};
+use release::envelope::Envelope;
+
+use crate::{Liar, wait};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-gateway");
+
+/// What the liar hands in.
+struct Case {
+    name: &'static str,
+    request: Vec<u8>,
+    purpose: String,
+    salt: [u8; 32],
+    answer: &'static str,
+}
+
+impl Case {
+    fn of(name: &'static str, prepared: &Prepared, answer: &'static str) -> Self {
+        let (purpose, salt) = (prepared.purpose.clone(), prepared.salt);
+        Self { name, request: prepared.envelope.to_bytes(), purpose, salt, answer }
+    }
+
+    fn request(&self) -> Digest {
+        Envelope::parse(&self.request).unwrap().payload_digest()
+    }
+
+    fn lay(&self, directory: &Path) -> PathBuf {
+        let place = directory.join("submits").join(self.name);
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("request"), &self.request).unwrap();
+        std::fs::write(place.join("purpose"), &self.purpose).unwrap();
+        std::fs::write(place.join("salt"), self.salt).unwrap();
+        place
+    }
+}
+
+/// The request with another nonce under the old signature. Were it taken, a request could be run any number of times.
+fn with_another_nonce(prepared: &Prepared) -> Vec<u8> {
+    let payload = prepared.envelope.payload();
+    let key = b"\"nonce\":\"";
+    let place = payload.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    let mut altered = payload.to_vec();
+    altered[place] = if altered[place] == b'0' { b'1' } else { b'0' };
+    let text = String::from_utf8(prepared.envelope.to_bytes()).unwrap();
+    let replaced = text.replace(&STANDARD.encode(payload), &STANDARD.encode(&altered));
+    assert_ne!(text, replaced);
+    replaced.into_bytes()
+}
+
+fn prepare(tested: &TestBox, name: &str) -> Prepared {
+    let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("1"))];
+    let bundle = tested.bundle(name, &files);
+    wait(async { tested.bench("kim").await.prepare(&bundle).await.unwrap() })
+}
+
+/// Starts the liar in the place of the gateway, which is gone, and has it hand these in.
+fn liar(tested: &TestBox, name: &str, how: &str, cases: &[Case]) -> Liar {
+    let mut arguments = vec![tested.stage.home.join("run/gateway.sock"), PathBuf::from(how)];
+    arguments.extend(cases.iter().map(|case| case.lay(tested.directory())));
+    Liar::start(PROGRAM, tested.directory(), name, &arguments)
+}
+
+fn answers(heard: &[String]) -> Vec<&str> {
+    heard.iter().filter(|line| line.starts_with("answer ")).map(String::as_str).collect()
+}
+
+fn moves<'a>(heard: &'a [String], request: &Digest) -> BTreeSet<&'a str> {
+    let begin = format!("transition {request} ");
+    heard.iter().filter_map(|line| line.strip_prefix(&begin)).collect()
+}
+
+/// How many times the account of a dataset was charged for running a request.
+fn charges(tested: &TestBox, request: &Digest) -> i64 {
+    let path = tested.stage.home.join("enclave/account.db");
+    let database = rusqlite::Connection::open(path).unwrap();
+    let query = "SELECT count(*) FROM account WHERE request = ?1 AND kind = 'answer'";
+    database.query_row(query, [request.as_bytes()], |row| row.get(0)).unwrap()
+}
+
+async fn reviews(tested: &TestBox) -> usize {
+    tested.desk("ana").await.list().await.unwrap().len()
+}
+
+#[test]
+fn a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_one_never() {
+    let mut tested = TestBox::start();
+    let (replayed, twin) = (prepare(&tested, "replayed"), prepare(&tested, "twin"));
+    tested.stage.rooms().kill("gateway");
+    let hand_over = BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640).unwrap();
+    hand_over.put(&replayed.bundle).unwrap();
+    hand_over.put(&twin.bundle).unwrap();
+
+    let cases = [
+        Case::of("first", &replayed, "ACCEPTED"),
+        Case::of("again", &replayed, "ACCEPTED"),
+        // A repeat gets the first answer; what it says beside the request is not looked at.
+        Case { purpose: "To publish every patient".to_owned(), ..Case::of("purpose", &replayed, "ACCEPTED") },
+        Case { request: with_another_nonce(&replayed), ..Case::of("nonce", &replayed, "REASON_REQUEST") },
+        Case::of("last", &replayed, "ACCEPTED"),
+    ];
+    let expected: Vec<String> =
+        cases.iter().map(|case| format!("answer {} {}", case.request(), case.answer)).collect();
+    let twice = [&expected[..], &expected].concat();
+    let liar_again = liar(&tested, "again", "again", &cases);
+    liar_again.until("the second round of answers", |heard| answers(heard).len() >= twice.len());
+    // Long enough for a second run to be told, on a time grid of one second.
+    std::thread::sleep(Duration::from_secs(3));
+    let heard = liar_again.heard();
+    drop(liar_again);
+    assert_eq!(answers(&heard), twice);
+    let (once, forged) = (replayed.job(), cases[3].request());
+    assert_eq!(moves(&heard, &once), BTreeSet::from(["1 1 RUNNING", "2 1 IN_REVIEW"]));
+    assert_eq!(moves(&heard, &forged), BTreeSet::new());
+    assert_eq!((charges(&tested, &once), charges(&tested, &forged)), (1, 0));
+    assert_eq!(wait(reviews(&tested)), 1, "one verdict");
+    let opened = wait(tested.opened("ana", &once.to_string()));
+    assert_eq!(opened.content.purpose, replayed.purpose, "stewards read what the researcher signed");
+
+    let once = [Case::of("twin", &twin, "ACCEPTED")];
+    let liar_once = liar(&tested, "once", "once", &once);
+    let twin = twin.job();
+    let heard = liar_once.until("the twin's review", |heard| moves(heard, &twin).len() == 2);
+    assert_eq!(moves(&heard, &twin), BTreeSet::from(["1 1 RUNNING", "2 1 IN_REVIEW"]));
+    assert_eq!((charges(&tested, &twin), wait(reviews(&tested))), (1, 2));
+}
+
+#[test]
+fn a_purpose_that_the_researcher_did_not_sign_is_never_shown_to_a_steward() {
+    let mut tested = TestBox::start();
+    let prepared = prepare(&tested, "purpose");
+    tested.stage.rooms().kill("gateway");
+    BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640)
+        .unwrap()
+        .put(&prepared.bundle)
+        .unwrap();
+    let cases = [Case {
+        purpose: "To publish every patient".to_owned(),
+        ..Case::of("purpose", &prepared, "REASON_REQUEST")
+    }];
+    let liar = liar(&tested, "purpose", "once", &cases);
+    let heard = liar.until("an answer", |heard| !answers(heard).is_empty());
+    assert_eq!(answers(&heard), [format!("answer {} REASON_REQUEST", prepared.job())]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(moves(&liar.heard(), &prepared.job()), BTreeSet::new());
+    assert_eq!((charges(&tested, &prepared.job()), wait(reviews(&tested))), (0, 0));
+}
