@@ -16,6 +16,7 @@ use release::statement::{CatalogueEntry, SaltedPurpose, WallName};
 
 use crate::files;
 use crate::grid::Grid;
+use crate::reviewers;
 use crate::room::{Room, RoomError};
 use crate::store::StoreError;
 use crate::store::account::{self, AccountError, DatasetLimits, Limits, Occasion};
@@ -94,6 +95,8 @@ fn admit<'a>(
 ) -> Result<Result<Admission<'a>, Reason>, RoomError> {
     // What was installed a moment ago counts: nobody is told to try again in a second.
     room.site.look(&room.store, &room.key, room.journal)?;
+    // The gateway may have seen a newer grant than the last look here did.
+    room.site.look(&room.store, &room.key, room.journal)?;
     let Some(site) = room.site.current() else { return Ok(Err(Reason::SiteExpired)) };
     if site.fresh(room.now()).is_err() {
         return Ok(Err(Reason::SiteExpired));
@@ -116,6 +119,12 @@ fn admit<'a>(
     else {
         return Ok(Err(Reason::Grant));
     };
+    // A packet has one size, which the policy must allow, and someone to be sealed to.
+    let reviewable = policy.packet_extra_bytes >= packet::sealed_size(0)
+        && !reviewers::of_request(&site, admitted.signed()).is_empty();
+    if !reviewable {
+        return Ok(Err(Reason::Grant));
+    }
     if egress::check_declarations(&policy, &request.outputs).is_err() {
         return Ok(Err(Reason::Request));
     }

@@ -16,10 +16,6 @@ use crate::sweep;
 /// How often the deadlines are looked at.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How long after its expiry a verdict counts as undecided. A release that was signed at the last moment still has to
-/// be witnessed and to arrive.
-const RELEASE_ON_ITS_WAY: i64 = 24 * 3600;
-
 /// Watches the deadlines until the room stops.
 pub async fn watch(room: Arc<Room>) {
     while !room.stop.is_raised() {
@@ -60,7 +56,7 @@ fn is_past(job: &Job, now: Timestamp) -> bool {
 /// Ends a review that nobody decided in time, and frees its reservation, in one transaction.
 fn expire(transaction: &rusqlite::Transaction<'_>, job: &Job, now: Timestamp) -> Result<bool, StoreError> {
     let verdict = verdicts::of_request(transaction, &job.request)?.ok_or(StoreError::Foreign("verdict"))?;
-    if now <= verdict.expires.plus(RELEASE_ON_ITS_WAY) {
+    if now <= verdict.wiped_at {
         return Ok(false);
     }
     account::free(transaction, Occasion { request: job.request, run: verdict.run, at: now })?;
@@ -97,6 +93,7 @@ mod tests {
             packet: Digest::of(b"packet"),
             passed: true,
             expires: at(100),
+            wiped_at: at(150),
             taken: true,
         };
         verdicts::insert(transaction, &verdict)?;
@@ -111,7 +108,7 @@ mod tests {
         let (_directory, store) = store();
         let job = store.change(in_review).unwrap();
         let early = job.clone();
-        let moment = at(100 + RELEASE_ON_ITS_WAY);
+        let moment = at(150);
         assert!(!store.change(move |transaction| expire(transaction, &early, moment)).unwrap());
         assert!(store.change(move |transaction| expire(transaction, &job, moment.plus(1))).unwrap());
         let hie = "hie".parse().unwrap();

@@ -31,16 +31,14 @@ mod verdict;
 mod wall;
 
 use std::error::Error;
-use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use blobs::Digest;
 use clap::Parser;
 use configuration::Configuration;
 use daemon::{ConfigurationError, Journal, StopFlag};
-use room::{KeyFileError, Places, Room, RoomError};
+use room::{Checker, KeyFileError, Places, Room, RoomError};
 use sandbox::Launcher;
 use site_watch::SiteWatch;
 use store::{Store, StoreError};
@@ -117,7 +115,8 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
     let database = configuration.state_directory.join("account.db");
     let store = Store::open(&database, &configuration.account_head_file, journal)?;
     let site = SiteWatch::new(&configuration.site_directory, configuration.site_pin, &store)?;
-    let checker = digest_of(&configuration.checker)?;
+    let checker = Checker::open(&configuration.checker)
+        .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
     Ok(Room {
         launcher: Launcher::new(&configuration.launcher),
         key,
@@ -131,12 +130,6 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         unnamed_files: Mutex::new(()),
         configuration,
     })
-}
-
-fn digest_of(checker: &std::path::Path) -> Result<Digest, EnclaveError> {
-    let read = File::open(checker).and_then(Digest::of_reader);
-    let (digest, _) = read.map_err(|source| EnclaveError::Checker { path: checker.to_owned(), source })?;
-    Ok(digest)
 }
 
 fn spawn(name: &str, room: &Arc<Room>, work: fn(&Arc<Room>)) -> std::io::Result<()> {

@@ -73,6 +73,7 @@ pub fn take_release(room: &Room, bytes: &[u8]) -> Result<(Digest, Taken), Outcom
         return Ok((verdict_digest, Taken::Before));
     }
     let now = room.now();
+    room.site.look(&room.store, &room.key, room.journal)?;
     let site = room.site.current();
     let seen =
         room.store.read(move |connection| seen_releases::with_site(connection, site.as_deref(), now))?;
@@ -200,6 +201,7 @@ pub fn take_denial(room: &Room, bytes: &[u8]) -> Result<(Digest, Taken), Outcome
     if job.state != State::InReview {
         return Ok((verdict_digest, Taken::Before));
     }
+    room.site.look(&room.store, &room.key, room.journal)?;
     let site = room.site.current().ok_or(OutcomeError::NoSite)?;
     let judged = {
         let request = SignedRequest::verify(&envelope_of(&job.envelope)?, &site)?;

@@ -31,8 +31,8 @@ pub struct Room {
     pub places: Places,
     /// Starts programs behind the wall.
     pub launcher: Launcher,
-    /// Digest of the program that makes canonical forms, judges and scans.
-    pub checker: Digest,
+    /// The program that makes canonical forms, judges and scans.
+    pub checker: Checker,
     /// Raised once the room is asked to stop.
     pub stop: StopFlag,
     /// Tells of it whoever waits.
@@ -137,6 +137,42 @@ impl Room {
     /// True if the launcher runs as root and each program gets a user of its own.
     pub fn is_root() -> bool {
         rustix::process::geteuid().is_root()
+    }
+}
+
+/// The program that makes canonical forms, judges and scans, and its digest, which every verdict names.
+#[derive(Debug)]
+pub struct Checker {
+    path: PathBuf,
+    known: Mutex<Option<(Appearance, Digest)>>,
+}
+
+/// Times, size and inode of a file.
+type Appearance = (i64, i64, u64, u64);
+
+impl Checker {
+    /// The program at this path, which is read at once, so that a wrong path is noticed at the start.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let checker = Self { path: path.to_owned(), known: Mutex::new(None) };
+        checker.digest()?;
+        Ok(checker)
+    }
+
+    /// Its digest now. It is read again when the file has been replaced, as a newer package does.
+    pub fn digest(&self) -> io::Result<Digest> {
+        use std::os::unix::fs::MetadataExt;
+        let file = std::fs::File::open(&self.path)?;
+        let found = file.metadata()?;
+        let appearance = (found.mtime(), found.mtime_nsec(), found.size(), found.ino());
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match *known {
+            Some((before, digest)) if before == appearance => Ok(digest),
+            _ => {
+                let (digest, _) = Digest::of_reader(file)?;
+                *known = Some((appearance, digest));
+                Ok(digest)
+            }
+        }
     }
 }
 

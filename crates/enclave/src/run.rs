@@ -16,7 +16,7 @@ use release::path::SignedRequest;
 use release::refusal::Refusal;
 use release::site::Site;
 use release::statement::Catalogue;
-use sandbox::{Cancel, Ended, LaunchError, Outcome, Stdin};
+use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
 use crate::files;
 use crate::outputs::{Outputs, OutputsError};
@@ -104,22 +104,19 @@ fn fail(room: &Room, job: &Job, reason: Reason) -> Result<(), StoreError> {
     })
 }
 
-/// Writes down why the box failed. The texts are the program's own; none of them quotes what a job wrote.
+/// Writes down why the box failed, cause by cause. The texts are the program's own: none of them quotes what a job
+/// wrote, and a refused specification, which holds the job's command, prints itself only.
 fn tell_fault(room: &Room, job: &Job, error: &RunError) {
-    let mut event = room.journal.error("run failed by the box's fault").digest("job", job.request.as_bytes());
-    event = event.own_error(error);
-    let cause = match error {
-        RunError::Outputs(OutputsError::Child(ChildError::Launch(launch))) | RunError::Launch(launch) => {
-            Some(launch.to_string())
-        }
-        RunError::Outputs(OutputsError::Child(child)) => Some(format!("{child:?}")),
-        RunError::Outputs(outputs) => Some(outputs.to_string()),
-        RunError::Verdict(verdict) => Some(verdict.to_string()),
-        RunError::Site | RunError::Request(_) | RunError::Room(_) => None,
-    };
-    event.write();
-    if let Some(cause) = cause {
-        room.journal.error("because").own_error(&cause).write();
+    use std::error::Error;
+    let event = room.journal.error("run failed by the box's fault").digest("job", job.request.as_bytes());
+    event.own_error(error).write();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        room.journal.error("because").own_error(&error).write();
+        cause = match error.downcast_ref::<LaunchError>() {
+            Some(LaunchError::Specification(_)) => None,
+            _ => error.source(),
+        };
     }
 }
 
@@ -187,7 +184,13 @@ fn steps(
     let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data, out: &out };
     let specification = wall::job(room, slot, asked, &ready.policy, &view)?;
     // It returns when the last process of the job is dead; only then is its directory looked at.
-    let Ended { outcome, evidence, .. } = room.launcher.run(&specification, Stdin::Empty, watch.cancel)?;
+    let ended = match room.launcher.run(&specification, Stdin::Empty, watch.cancel) {
+        Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
+            return Ok(Finished::Failed(Reason::ProgramFailed));
+        }
+        ended => ended?,
+    };
+    let Ended { outcome, evidence, .. } = ended;
     if watch.full.load(Ordering::SeqCst) {
         return Ok(Finished::Failed(Reason::OutputLimit));
     }
@@ -206,6 +209,7 @@ fn steps(
         data: &ready.data,
         cancel: watch.cancel,
     };
+    let checker = room.checker.digest()?;
     let found = outputs.look(&out)?;
     let looked_at = LookedAt {
         job,
@@ -213,11 +217,17 @@ fn steps(
         site: &ready.site,
         policy: &ready.policy,
         wall: wall::statement(&evidence),
+        checker,
         found: &found,
         quarantine: &quarantine,
     };
     verdict::conclude(room, &looked_at)?;
     Ok(Finished::Judged)
+}
+
+/// True if the command of the request is what the launcher refuses. All else in a specification is the enclave's own.
+fn is_the_requests(error: &SpecificationError) -> bool {
+    matches!(error, SpecificationError::ProgramNotPlain(_) | SpecificationError::ArgumentHoldsZero)
 }
 
 /// Unpacks the bundle in a child: a stranger's bytes are parsed there, without data and without keys. None if the

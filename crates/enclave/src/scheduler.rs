@@ -124,13 +124,19 @@ fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, T
 
 /// Takes the first job whose step has begun out of the queue. Jobs that the site covers no more are refused.
 fn start_next(room: &Room) -> Result<Option<Job>, StoreError> {
-    let Some(site) = room.site.current() else { return Ok(None) };
+    let queued = room.store.read(|connection| jobs::in_state(connection, State::Queued))?;
     let now = room.now();
+    if !queued.iter().any(|job| now >= job.grid.after(job.entered_at)) {
+        return Ok(None);
+    }
+    // A grant that was revoked a moment ago covers nothing.
+    room.site.look(&room.store, &room.key, room.journal)?;
+    let Some(site) = room.site.current() else { return Ok(None) };
     // Past the expiry of roles or revocation nothing starts; jobs wait for newer ones.
     if site.fresh(now).is_err() {
         return Ok(None);
     }
-    for job in room.store.read(|connection| jobs::in_state(connection, State::Queued))? {
+    for job in queued {
         if now < job.grid.after(job.entered_at) {
             continue;
         }

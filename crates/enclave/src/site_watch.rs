@@ -3,7 +3,7 @@
 //! or revocations that a restart would forget.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use blobs::Digest;
@@ -22,13 +22,15 @@ const PERIOD: Duration = Duration::from_millis(250);
 pub struct SiteWatch {
     watch: daemon::SiteWatch,
     in_force: RwLock<Option<Arc<Site>>>,
+    /// Held during a look, so that whoever looks next finds what this look took.
+    looking: Mutex<()>,
 }
 
 impl SiteWatch {
     /// Watches this directory from what was seen before. Nothing is read yet.
     pub fn new(directory: &Path, pin: Digest, store: &Store) -> Result<Self, StoreError> {
         let watch = daemon::SiteWatch::new(directory, pin, seen_before(store)?);
-        Ok(Self { watch, in_force: RwLock::new(None) })
+        Ok(Self { watch, in_force: RwLock::new(None), looking: Mutex::new(()) })
     }
 
     /// The last good site.
@@ -38,6 +40,7 @@ impl SiteWatch {
 
     /// Looks at the directory once, and takes what is new there.
     pub fn look(&self, store: &Store, key: &SecretKey, journal: Journal) -> Result<(), StoreError> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         match self.watch.look(now()) {
             Look::Same => {}
             Look::Newer(seen) => self.take(store, seen, key, journal)?,

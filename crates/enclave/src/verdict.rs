@@ -40,6 +40,10 @@ const COPIED_RUN_BYTES: u64 = 31;
 /// The same for data with few distinct bytes.
 const PLAIN_RUN_BYTES: u64 = 127;
 
+/// How long after its expiry a verdict counts as undecided. A release that was signed at the last moment still has to
+/// be witnessed and to arrive.
+const RELEASE_ON_ITS_WAY: i64 = 24 * 3600;
+
 /// A run whose outputs were looked at.
 pub struct LookedAt<'a> {
     /// The job.
@@ -52,6 +56,8 @@ pub struct LookedAt<'a> {
     pub policy: &'a Policy,
     /// The wall around the run.
     pub wall: Wall,
+    /// The program that the children are.
+    pub checker: Digest,
     /// What the children found.
     pub found: &'a Found,
     /// Where its canonical files are sealed.
@@ -94,6 +100,7 @@ pub fn conclude(room: &Room, run: &LookedAt<'_>) -> Result<(), VerdictError> {
     let draft = draft(room, run, &judgement, reviewers)?;
     let output = judgement.blocked_by().and_then(|rule| output_of(rule, run.found, declared));
     let signing = Signing {
+        wiped_at: draft.expires.plus(RELEASE_ON_ITS_WAY).min(kept_until(run.policy, draft.issued_at)),
         draft,
         sum: judgement.sum,
         output,
@@ -139,7 +146,6 @@ fn draft(
     let mut challenge = [0; 32];
     getrandom::fill(&mut challenge).map_err(|_| VerdictError::Random)?;
     let issued_at = issued_at(run.job.grid, room.now());
-    let expiry = i64::try_from(run.policy.verdict_expiry_seconds).unwrap_or(i64::MAX);
     Ok(Verdict {
         site: run.site.name().clone(),
         request: run.job.request.into(),
@@ -151,7 +157,7 @@ fn draft(
         wall: run.wall.clone(),
         policy: run.request.grant().statement().policy.clone(),
         roles: run.site.roles_id(),
-        build: BoxBuild { version: env!("CARGO_PKG_VERSION").to_owned(), checker: room.checker.into() },
+        build: BoxBuild { version: env!("CARGO_PKG_VERSION").to_owned(), checker: run.checker.into() },
         result: if judgement.blocked_by().is_some() { VerdictResult::Blocked } else { VerdictResult::Pass },
         files: files(run.found, judgement),
         rules: Rule::ALL
@@ -171,13 +177,23 @@ fn draft(
         packet: Digest::of(b"").into(),
         challenge: Bytes(challenge),
         issued_at,
-        expires: issued_at.plus(expiry),
+        expires: expires(run.policy, issued_at),
     })
 }
 
 /// The beginning of the step in which the verdict is made: when a run ended within it says nothing.
 fn issued_at(grid: Grid, now: Timestamp) -> Timestamp {
     grid.round_down(now)
+}
+
+/// Canonical files are wiped so many days after the verdict at the latest, so it expires by then.
+fn expires(policy: &Policy, issued_at: Timestamp) -> Timestamp {
+    let expiry = i64::try_from(policy.verdict_expiry_seconds).unwrap_or(i64::MAX);
+    issued_at.plus(expiry).min(kept_until(policy, issued_at))
+}
+
+fn kept_until(policy: &Policy, issued_at: Timestamp) -> Timestamp {
+    issued_at.plus(i64::try_from(policy.quarantine_days).unwrap_or(0).saturating_mul(24 * 3600))
 }
 
 fn files(found: &Found, judgement: &Judgement) -> Vec<VerdictFile> {
@@ -234,6 +250,7 @@ struct Signing {
     draft: Verdict,
     sum: Option<u64>,
     output: Option<u32>,
+    wiped_at: Timestamp,
     limits: Limits,
     key: SecretKey,
     occasion: Occasion,
@@ -259,6 +276,7 @@ impl Signing {
             packet,
             passed: verdict.result == VerdictResult::Pass,
             expires: verdict.expires,
+            wiped_at: self.wiped_at,
             taken: false,
         };
         verdicts::insert(transaction, &stored)?;
@@ -307,3 +325,6 @@ impl Signing {
 fn charge(dataset: &release::value::Name, reserved: u64) -> DatasetCharge {
     DatasetCharge { dataset: dataset.clone(), answer_bits: Count(ANSWER_BITS), release_bits: Count(reserved) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,7 +248,7 @@ pub enum ChildError {
     #[error("a child of the enclave was not started")]
     Launch(#[from] LaunchError),
     /// It ended without a report.
-    #[error("a child of the enclave ended without an answer")]
+    #[error("a child of the enclave ended without an answer: {0:?}")]
     Ended(Outcome),
 }
 

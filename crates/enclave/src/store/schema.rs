@@ -72,6 +72,8 @@ CREATE TABLE verdicts (
     packet BLOB NOT NULL CHECK (length(packet) = 32),
     passed INTEGER NOT NULL,
     expires INTEGER NOT NULL,
+    -- After this the review counts as undecided and its files are wiped.
+    wiped_at INTEGER NOT NULL,
     -- The console holds verdict and packet durably.
     taken INTEGER NOT NULL DEFAULT 0,
     UNIQUE (request, run)

@@ -23,6 +23,8 @@ pub struct StoredVerdict {
     pub passed: bool,
     /// After this it can be approved no more.
     pub expires: Timestamp,
+    /// After this the review counts as undecided, and its files are wiped.
+    pub wiped_at: Timestamp,
     /// The console holds it durably.
     pub taken: bool,
 }
@@ -30,8 +32,8 @@ pub struct StoredVerdict {
 /// Stores a verdict.
 pub fn insert(transaction: &Transaction<'_>, verdict: &StoredVerdict) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO verdicts (verdict, request, run, envelope, packet, passed, expires, taken)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO verdicts (verdict, request, run, envelope, packet, passed, expires, wiped_at, taken)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         (
             verdict.verdict.as_bytes(),
             verdict.request.as_bytes(),
@@ -40,6 +42,7 @@ pub fn insert(transaction: &Transaction<'_>, verdict: &StoredVerdict) -> Result<
             verdict.packet.as_bytes(),
             verdict.passed,
             verdict.expires.seconds(),
+            verdict.wiped_at.seconds(),
             verdict.taken,
         ),
     )?;
@@ -93,6 +96,7 @@ fn verdict_of(row: &Row<'_>) -> Result<StoredVerdict, StoreError> {
         packet: columns::digest(row, "packet")?,
         passed: row.get("passed")?,
         expires: columns::moment(row, "expires")?,
+        wiped_at: columns::moment(row, "wiped_at")?,
         taken: row.get("taken")?,
     })
 }
