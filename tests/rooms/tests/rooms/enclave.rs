@@ -13,7 +13,7 @@ use release::key::SecretKey;
 use release::statement::Manifest;
 use release::value::Count;
 
-use crate::{Liar, wait};
+use crate::{Liar, approve, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-enclave");
 
@@ -23,18 +23,6 @@ async fn job_in_review(tested: &TestBox, name: &str, value: &str) -> String {
     let job = tested.run_job("kim", &bundle).await;
     assert_eq!(state(&job), State::InReview);
     job.job
-}
-
-/// Both stewards approve; gives the release file.
-async fn approve(tested: &TestBox, job: &str) -> Vec<u8> {
-    for steward in ["ana", "ben"] {
-        let opened = tested.opened(steward, job).await;
-        let answer = tested.desk(steward).await.approve(&opened).await.unwrap();
-        if !answer.release_file.is_empty() {
-            return answer.release_file.to_vec();
-        }
-    }
-    panic!("two approvals made no release");
 }
 
 /// The release with the rows in the place of its file, signed with the one key that an enclave has.

@@ -13,9 +13,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Instant;
 
+use harness::TestBox;
+
 /// Runs a test's steps.
 fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(work)
+}
+
+/// Has both stewards approve, and gives the release file.
+async fn approve(tested: &TestBox, job: &str) -> Vec<u8> {
+    for steward in ["ana", "ben"] {
+        let opened = tested.opened(steward, job).await;
+        let answer = tested.desk(steward).await.approve(&opened).await.unwrap();
+        if !answer.release_file.is_empty() {
+            return answer.release_file.to_vec();
+        }
+    }
+    panic!("two approvals made no release");
 }
 
 /// A running liar. Dropping it kills it.
