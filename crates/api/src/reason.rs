@@ -25,7 +25,9 @@ impl Word for Reason {
             Self::Unspecified => "nothing is to be said yet",
             Self::Passed => "the outputs passed the policy; stewards decide next",
             Self::Policy => "the policy forbids the release; run `databox check` on the outputs at your desk",
-            Self::ProgramFailed => "the program ended with an error; try `databox job run --local`",
+            Self::ProgramFailed => {
+                "the program ended with an error; run it at your desk, on data with the same columns"
+            }
             Self::TimeLimit => "the job took longer than it asked for; raise limits.time or do less",
             Self::MemoryLimit => {
                 "the job used more memory than it asked for; raise limits.memory or use less"

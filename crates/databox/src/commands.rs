@@ -54,7 +54,7 @@ enum Command {
     /// Owner and stewards: roles, policies, grants, catalogue, revocations.
     #[command(subcommand)]
     Site(SiteCommand),
-    /// Operator: data.
+    /// Operator: data enters. Researcher: what there is.
     #[command(subcommand)]
     Data(DataCommand),
     /// Operator: runtimes.
@@ -153,6 +153,8 @@ enum SiteCommand {
 enum DataCommand {
     /// Lays data into the drop directory; the enclave answers with a draft catalogue entry.
     Add(DataArguments),
+    /// Researcher: the datasets that your grants cover.
+    Ls,
 }
 
 #[derive(Debug, Subcommand)]
@@ -279,6 +281,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Data(DataCommand::Add(arguments)) => {
             show::made(&[data::add_dataset(&arguments)?.display().to_string()]);
         }
+        Command::Data(DataCommand::Ls) => asynchronous(list_datasets(Profile::load(&profile)?, json))?,
         Command::Runtime(RuntimeCommand::Add(arguments)) => {
             show::made(&[data::add_runtime(&arguments)?.display().to_string()]);
         }
@@ -364,6 +367,11 @@ async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Resul
         JobCommand::Ls => show::jobs(&bench.jobs().await?, json),
         JobCommand::Show { job } => show::job(&bench.job(&job).await?, json),
     }
+    Ok(())
+}
+
+async fn list_datasets(profile: Profile, json: bool) -> Result<(), Failure> {
+    show::datasets(&Bench::connect(profile).await?.datasets().await?, json);
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use api::v1::bundle_service_client::BundleServiceClient;
 use api::v1::data_service_client::DataServiceClient;
 use api::v1::job_service_client::JobServiceClient;
 use api::v1::{
-    CreateJobRequest, CreateUploadRequest, FinishUploadRequest, GetJobRequest, GetSiteRequest, Job,
-    ListJobsRequest, WriteUploadRequest,
+    CreateJobRequest, CreateUploadRequest, Dataset, FinishUploadRequest, GetJobRequest, GetSiteRequest, Job,
+    ListDatasetsRequest, ListJobsRequest, WriteUploadRequest,
 };
 use blobs::Digest;
 use release::envelope::Envelope;
@@ -88,6 +88,13 @@ impl Bench {
             .hint("the box or the pin in your profile is not the one that you think")
             .exit(Exit::Denied)
         })
+    }
+
+    /// The datasets that the caller's grants cover.
+    pub async fn datasets(&self) -> Result<Vec<Dataset>, Failure> {
+        let mut client = DataServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT);
+        let answer = client.list_datasets(ListDatasetsRequest {}).await.map_err(client::refused)?;
+        Ok(answer.into_inner().datasets)
     }
 
     /// Packs a bundle directory and signs a request for it.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use api::reason::Word as _;
-use api::v1::{Job, Release, Review, SubmitDecisionResponse};
+use api::v1::{Dataset, Job, Release, Review, SubmitDecisionResponse};
 use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 
@@ -58,6 +58,24 @@ pub fn jobs(jobs: &[Job], json: bool) {
             databox::job::state(job).word(),
             job.project,
             job.name
+        );
+    }
+}
+
+/// The datasets of one's grants.
+pub fn datasets(datasets: &[Dataset], json: bool) {
+    if json {
+        let values: Vec<_> = datasets
+            .iter()
+            .map(|one| json!({ "name": one.name, "snapshot": one.snapshot, "grant": one.grant, "project": one.project }))
+            .collect();
+        println!("{}", json!({ "datasets": values }));
+        return;
+    }
+    for dataset in datasets {
+        println!(
+            "{}  snapshot {}  {} for project {}",
+            dataset.name, dataset.snapshot, dataset.grant, dataset.project
         );
     }
 }
