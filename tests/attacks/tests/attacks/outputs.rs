@@ -12,7 +12,10 @@ fn a_link_a_pipe_or_a_directory_is_no_output_but_a_file_is() {
     let attacks = [
         ("symbolic-link", "import os\nos.symlink('/data/hie/hie.csv', '/out/metrics.json')\n"),
         ("link-out", "import os\nos.symlink('../../../../etc/passwd', '/out/metrics.json')\n"),
-        ("hard-link", "import os\nopen('/out/other', 'w').write('{\"value\": 1}')\nos.link('/out/other', '/out/metrics.json')\n"),
+        (
+            "hard-link",
+            "import os\nopen('/out/other', 'w').write('{\"value\": 1}')\nos.link('/out/other', '/out/metrics.json')\n",
+        ),
         ("pipe", "import os\nos.mkfifo('/out/metrics.json')\n"),
         ("directory", "import os\nos.mkdir('/out/metrics.json')\n"),
     ];
@@ -41,12 +44,16 @@ columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "
 fn a_table_with_a_small_count_is_blocked_and_one_without_is_not() {
     let tested = TestBox::start();
     let write = |counts: [u32; 3]| {
-        let rows = ["free", "shared", "deductible"].iter().zip(counts).map(|(plan, n)| format!("{plan},{n}\\n"));
+        let rows =
+            ["free", "shared", "deductible"].iter().zip(counts).map(|(plan, n)| format!("{plan},{n}\\n"));
         format!("open('/out/table.csv', 'w').write('plan,n\\n{}')\n", rows.collect::<String>())
     };
     wait(async {
-        for (name, counts, end) in [("small", [100, 9, 100], State::Blocked), ("large", [100, 95, 100], State::InReview)] {
-            let bundle = tested.bundle(name, &[("databox.toml", &manifest(TABLE)), ("job.py", &write(counts))]);
+        for (name, counts, end) in
+            [("small", [100, 9, 100], State::Blocked), ("large", [100, 95, 100], State::InReview)]
+        {
+            let bundle =
+                tested.bundle(name, &[("databox.toml", &manifest(TABLE)), ("job.py", &write(counts))]);
             let job = tested.run_job("kim", &bundle).await;
             assert_eq!(state(&job), end, "{name}: {:?}", job.outcome);
             if end == State::Blocked {

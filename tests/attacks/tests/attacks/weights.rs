@@ -38,7 +38,9 @@ async fn job_of(tested: &TestBox, name: &str, code: &str) -> api::v1::Job {
 fn rows_in_weights_are_found_or_gone_and_a_model_passes() {
     let tested = TestBox::start();
     wait(async {
-        for (name, code) in [("one-character-a-weight", ONE_CHARACTER_A_WEIGHT), ("text-as-bf16", TEXT_AS_BF16)] {
+        for (name, code) in
+            [("one-character-a-weight", ONE_CHARACTER_A_WEIGHT), ("text-as-bf16", TEXT_AS_BF16)]
+        {
             let job = job_of(&tested, name, code).await;
             let outcome = job.outcome.clone().unwrap_or_default();
             assert_eq!((state(&job), outcome.rule.as_str()), (State::Blocked, "copy.exact"), "{name}");
