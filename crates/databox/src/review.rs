@@ -13,8 +13,10 @@ use api::v1::{
 };
 use blobs::Digest;
 use release::envelope::Envelope;
+use release::file::DenialFile;
 use release::path::{JudgedVerdict, SignedRequest};
 use release::report::{OutputReport, VIEWS};
+use release::rule::Rule;
 use release::site::Site;
 use release::statement::{
     Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, Request, RuleResult, Verdict,
@@ -53,6 +55,8 @@ pub struct Opened {
     pub verdict: Verdict,
     /// Payload digest of the verdict.
     pub digest: Digest,
+    /// The verdict as it was checked.
+    judged: JudgedVerdict,
     /// What the packet holds.
     pub content: packet::Content,
     /// Whether a second judgement gave the same.
@@ -131,6 +135,7 @@ impl Desk {
             request: request.request().clone(),
             verdict,
             digest,
+            judged,
             content,
             judged_again,
         })
@@ -208,7 +213,8 @@ impl Desk {
         self.submit(&approval).await
     }
 
-    /// Signs a denial and hands it in. It returns once the denial is a witnessed leaf of the log.
+    /// Signs a denial and hands it in. Succeeds only on the proof that a denial of this verdict is a witnessed leaf of the
+    /// log, checked here: a console could else say that it was, and drop it.
     pub async fn deny(
         &mut self,
         opened: &Opened,
@@ -227,7 +233,22 @@ impl Desk {
             roles: opened.site.roles_id(),
             issued_at: now(),
         };
-        self.submit(&denial).await
+        let answer = self.submit(&denial).await?;
+        let unproven = |text: String| {
+            Failure::new("NOT_WITNESSED", text)
+                .hint("the denial does not count yet: try again, and tell the owner if it stays so")
+                .exit(Exit::Denied)
+        };
+        if answer.denial_file.is_empty() {
+            return Err(unproven("the console gave no proof that the denial is in the log".to_owned()));
+        }
+        let refused = |error: release::refusal::Refusal| {
+            unproven(format!("the console's proof does not verify: {}", whole(&error)))
+        };
+        let file = DenialFile::parse(&answer.denial_file).map_err(refused)?;
+        file.verify(&opened.judged, &opened.site, self.profile.accept_on_box_witness, now())
+            .map_err(refused)?;
+        Ok(answer)
     }
 
     async fn submit<P: release::statement::Predicate>(
@@ -305,25 +326,38 @@ fn judge_again(
     let Some(Ok(report)) = report else {
         return Err(Failure::new("CHECKER_FAILED", "the judge's answer is not of the fixed form"));
     };
-    Ok(if same(&report, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
+    let policy = std::str::from_utf8(policy.file()).ok().and_then(|text| egress::Policy::parse(text).ok());
+    let policy = policy.ok_or_else(|| {
+        Failure::new("SITE_REFUSED", "the verdict's policy is not one that this tool can read")
+            .exit(Exit::Denied)
+    })?;
+    Ok(if same(&report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
 }
 
-fn same(report: &OutputReport, request: &Request, verdict: &Verdict) -> bool {
+fn same(report: &OutputReport, policy: &egress::Policy, request: &Request, verdict: &Verdict) -> bool {
     let rules = verdict.rules.iter().all(|outcome| {
-        let Some(rule) = release::rule::Rule::from_id(outcome.id.as_str()) else { return false };
+        let Some(rule) = Rule::from_id(outcome.id.as_str()) else { return false };
         match (report.rules[rule.index()], outcome.result) {
-            // Rules that need the data, or the raw output, were run elsewhere.
-            (RuleResult::NotChecked, _) => true,
+            // Only the scanner has the data. All else that passed must have been judged here too, or a judge that was
+            // taken over by the file would agree by saying nothing.
+            (RuleResult::NotChecked, said) => {
+                said == RuleResult::NotChecked
+                    || verdict.result == VerdictResult::Blocked
+                    || matches!(rule, Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric)
+            }
             // The canonicaliser saw the raw output too, and the enclave the account: they may have found more.
             (RuleResult::Passed, RuleResult::Noted | RuleResult::Blocked) => true,
             (RuleResult::Noted, RuleResult::Blocked) => true,
             (again, said) => again == said,
         }
     });
-    // The enclave may charge more than the judge, never less.
+    // The enclave may charge more than the judge, never less; nor less than what length and declaration alone make it.
     let bits = verdict.files.iter().all(|file| {
         let index = request.outputs.iter().position(|output| output.path() == &file.name);
-        index.is_some_and(|index| file.released_bits.0 >= report.bits[index])
+        index.is_some_and(|index| {
+            let floor = egress::floor_bits(policy, &request.outputs[index], file.bytes.0);
+            file.released_bits.0 >= report.bits[index].max(floor)
+        })
     });
     rules && bits
 }
@@ -359,8 +393,12 @@ pub fn words(opened: &Opened) -> String {
     }
     for place in &opened.content.places {
         let view = VIEWS.get(usize::from(place.view)).copied().unwrap_or("?");
-        let name =
-            opened.content.canonical.get(usize::from(place.output)).map_or("?", |(name, _)| name.as_str());
+        // Places count the declared outputs, of which a blocked run may lack some.
+        let name = opened
+            .request
+            .outputs
+            .get(usize::from(place.output))
+            .map_or("?", |output| output.path().as_str());
         let _ = writeln!(
             text,
             "copied     {name}, view {view}: {} bytes of private data from byte {}",
