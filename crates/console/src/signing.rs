@@ -125,6 +125,11 @@ impl Signing {
             let _ = self.store.set_standing(verdict, Standing::Denying);
             return true;
         }
+        if let Stalled::Refused(SignerRefusal::AlreadyReleased) = stalled {
+            // The denial came too late. The release still lacks its witnesses, or its way to the enclave.
+            let _ = self.store.set_standing(verdict, Standing::Signing);
+            return true;
+        }
         if refused && approvals {
             // Something has changed since the approvals: they stay, and a further one takes the review up again.
             let _ = self.store.set_standing(verdict, Standing::Open);

@@ -228,7 +228,8 @@ impl Store {
         self.with(|connection| decisions(connection, verdict, Some(approvals)))
     }
 
-    /// Takes a decision in and moves the review on; a repeat by the same steward keeps the first.
+    /// Takes a decision in and moves the review on. A further one of the same steward takes the place of the first,
+    /// which may have expired or been made under older roles: kept, it would have the signer refuse all.
     pub fn add_decision(
         &self,
         verdict: &Digest,
@@ -241,7 +242,7 @@ impl Store {
         self.with(|connection| {
             let transaction = connection.transaction()?;
             transaction.execute(
-                "INSERT OR IGNORE INTO decisions VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO decisions VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![verdict.as_bytes(), steward, is_approval, envelope, now],
             )?;
             transaction.execute(
@@ -394,13 +395,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_decision_of_a_steward_stays_and_is_counted_once() {
+    fn a_steward_is_counted_once_and_a_further_approval_takes_the_place_of_the_first() {
         let (_directory, store) = store();
         let verdict = Digest::of(b"one");
         store.add_review(&review(verdict)).unwrap();
         store.add_decision(&verdict, "ana", true, b"first", 1, Standing::Open).unwrap();
         store.add_decision(&verdict, "ana", true, b"second", 2, Standing::Open).unwrap();
-        assert_eq!(store.decisions(&verdict, true).unwrap(), [b"first".to_vec()]);
+        assert_eq!(store.decisions(&verdict, true).unwrap(), [b"second".to_vec()]);
         assert_eq!(store.review_of(&verdict, "ana").unwrap().unwrap().approvals, 1);
     }
 
