@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use api::v1::release_service_client::ReleaseServiceClient;
 use api::v1::{GetReleaseRequest, ListReleasesRequest, ReadFileRequest, Release};
-use release::file::{GivenFiles, Pinned, ReleaseFile};
+use release::file::{GivenFiles, Pinned, RELEASE_FILE_LIMIT, ReleaseFile};
 use release::statement::Manifest;
 use tonic::transport::Channel;
 
@@ -61,30 +61,49 @@ impl Shelf {
         fs::create_dir_all(parent).map_err(file_failure(parent))?;
         let scratch =
             tempfile::Builder::new().prefix(".fetching-").tempdir_in(parent).map_err(file_failure(parent))?;
-        let parsed = ReleaseFile::parse(&answer.release_file).map_err(refused)?;
+        let release_file = match answer.release_file.is_empty() {
+            false => answer.release_file.to_vec(),
+            // Too large for one message.
+            true => {
+                let path = scratch.path().join(".release-file");
+                self.fetch(&listed.release, "", RELEASE_FILE_LIMIT as u64, &path).await?;
+                let bytes = fs::read(&path).map_err(file_failure(&path))?;
+                fs::remove_file(&path).map_err(file_failure(&path))?;
+                bytes
+            }
+        };
+        let parsed = ReleaseFile::parse(&release_file).map_err(refused)?;
         // The names come from a manifest that is not verified yet: as names they are safe, and nothing of the files
         // is kept unless the whole verifies.
         let manifest: Manifest = parsed.manifest.unverified().map_err(refused)?;
         let mut measured = BTreeMap::new();
         for file in &manifest.files {
             let path = scratch.path().join(file.name.as_str());
-            self.fetch(&listed.release, file.name.as_str(), &path).await?;
+            self.fetch(&listed.release, file.name.as_str(), FILE_LIMIT, &path).await?;
             let copy = fs::File::open(&path).map_err(file_failure(&path))?;
             let (digest, bytes) = blobs::Digest::of_reader(copy).map_err(file_failure(&path))?;
             measured.insert(file.name.clone(), (bytes, digest));
         }
         let accept_on_box_witness = self.profile.accept_on_box_witness;
         let pinned = Pinned { accept_on_box_witness, ..Pinned::new(self.profile.site_pin) };
-        parsed.verify(&pinned, now(), GivenFiles::Measured(&measured)).map_err(refused)?;
-        let evidence = scratch.path().join(format!("{}.release.json", listed.release));
-        blobs::write_new_file_durably(&evidence, &answer.release_file, 0o644)
-            .map_err(file_failure(&evidence))?;
+        let logged = parsed.verify(&pinned, now(), GivenFiles::Measured(&measured)).map_err(refused)?;
+        // A gateway could else hand out a true release of another job.
+        let digests = [logged.manifest_digest(), logged.request_digest()];
+        if digests.iter().all(|digest| digest.to_string() != release) {
+            return Err(
+                Failure::new("RELEASE_REFUSED", "the gateway handed out another release").exit(Exit::Denied)
+            );
+        }
+        // The name is the verified digest: one of the gateway's choosing could lead elsewhere.
+        let name = format!("{}.release.json", logged.manifest_digest());
+        let evidence = scratch.path().join(&name);
+        blobs::write_new_file_durably(&evidence, &release_file, 0o644).map_err(file_failure(&evidence))?;
         fs::rename(scratch.keep(), out).map_err(file_failure(out))?;
         blobs::sync_directory(parent).map_err(file_failure(parent))?;
-        Ok(out.join(format!("{}.release.json", listed.release)))
+        Ok(out.join(name))
     }
 
-    async fn fetch(&mut self, release: &str, file: &str, to: &Path) -> Result<(), Failure> {
+    async fn fetch(&mut self, release: &str, file: &str, limit: u64, to: &Path) -> Result<(), Failure> {
         use std::io::Write as _;
         let request = ReadFileRequest { release: release.to_owned(), file: file.to_owned(), offset: 0 };
         let mut stream = self.client.read_file(request).await.map_err(client::refused)?.into_inner();
@@ -92,7 +111,7 @@ impl Shelf {
         let mut total = 0;
         while let Some(part) = stream.message().await.map_err(client::refused)? {
             total += part.chunk.len() as u64;
-            if total > FILE_LIMIT {
+            if total > limit {
                 return Err(Failure::new("FILE", format!("{file} is larger than any released file may be")));
             }
             target.write_all(&part.chunk).map_err(file_failure(to))?;

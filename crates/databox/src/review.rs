@@ -13,7 +13,7 @@ use api::v1::{
 };
 use blobs::Digest;
 use release::envelope::Envelope;
-use release::file::DenialFile;
+use release::file::{DenialFile, RELEASE_FILE_LIMIT};
 use release::path::{JudgedVerdict, SignedRequest};
 use release::report::{OutputReport, VIEWS};
 use release::rule::Rule;
@@ -68,7 +68,8 @@ impl Desk {
     pub async fn connect(profile: Profile) -> Result<Self, Failure> {
         let channel = client::connect(&profile).await?;
         let client = ReviewServiceClient::new(channel)
-            .max_decoding_message_size(MESSAGE_LIMIT)
+            // A last approval is answered with the whole release file.
+            .max_decoding_message_size(RELEASE_FILE_LIMIT + MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT);
         Ok(Self { profile, client })
     }
