@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
@@ -102,11 +103,14 @@ fn copy_and_verify(
         accept_on_box_witness: room.configuration.accept_on_box_witness,
         seen: Some(seen),
     };
-    copy(room, release_file, RELEASE_FILE_LIMIT as u64)?;
-    let file = ReleaseFile::parse(&room.served.read(release_file, RELEASE_FILE_LIMIT as u64)?)?;
+    let bytes = read(room, release_file)?;
+    let file = ReleaseFile::parse(&bytes)?;
     // Without the files first: their names and sizes count only once the manifest is verified.
     let logged = file.verify(&pinned, now(), GivenFiles::NotGiven)?;
     check_job(&logged, job, requester)?;
+    // Nothing is written before this line. If it moved up, a taken-over enclave could leave rows of the data in the
+    // store of the room that faces the network, under the name of a release file that never verified.
+    room.served.put(&bytes)?;
     let measured = copy_files(room, &logged.manifest().files)?;
     Ok(file.verify(&pinned, now(), GivenFiles::Measured(&measured))?)
 }
@@ -167,6 +171,18 @@ fn copy_files(room: &Room, files: &[ReleasedFile]) -> Result<BTreeMap<Name, (u64
         measured.insert(file.name.clone(), (bytes, file.sha256));
     }
     Ok(measured)
+}
+
+/// The announced release file, in memory: the copy that is verified is the copy that is kept.
+fn read(room: &Room, digest: Digest) -> Result<Vec<u8>, BlobError> {
+    let limit = RELEASE_FILE_LIMIT as u64;
+    let mut bytes = Vec::new();
+    open(room, digest)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(BlobError::TooLarge { limit });
+    }
+    let found = Digest::of(&bytes);
+    if found == digest { Ok(bytes) } else { Err(BlobError::DigestDiffers { expected: digest, found }) }
 }
 
 /// Copies a file of the outbox into the served store and hashes the copy: the enclave could still be writing.
