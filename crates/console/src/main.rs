@@ -70,6 +70,9 @@ fn start(path: &std::path::Path) -> Result<(), Failed> {
 
 async fn run(configuration: Configuration) -> Result<(), Failed> {
     let state = &configuration.state_directory;
+    std::fs::create_dir_all(state)?;
+    // Rooms share a group for what they hand over; reviews are none of the others' business.
+    std::fs::set_permissions(state, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let store = Arc::new(Store::open(&state.join("reviews.db"))?);
     let packets = BlobStore::open(state.join("packets"), 0o600)?;
     let seen = store.seen()?.map(|bytes| SeenVersions::from_bytes(&bytes)).transpose()?;
