@@ -81,7 +81,8 @@ pub fn check(decision: &Envelope, statements: &Statements, watch: &SiteWatch) ->
         let earlier = parse(earlier)?;
         let by_another = earlier.kind() == Kind::Approval
             && earlier.unverified::<release::statement::Approval>()?.steward != steward;
-        if by_another {
+        // One that is outdated by now does not count, and must not make the others fail.
+        if by_another && Approved::check_one(&earlier, &judged, &site, now()).is_ok() {
             approvals.push(earlier);
         }
     }

@@ -12,6 +12,7 @@ use blobs::Digest;
 use daemon::Journal;
 use release::envelope::Envelope;
 use release::log::socket::{self, Answer, Appended, Cosign, Decision, Get, Message, SignerRefusal, Submit};
+use release::refusal::Refusal;
 use release::value::Count;
 use tokio::sync::Notify;
 
@@ -114,13 +115,15 @@ impl Signing {
             }
             Err(stalled) => stalled,
         };
-        let refused = matches!(stalled, Stalled::Refused(_));
+        // What passes by itself (an unreadable or lapsed site, a late clock) is tried again; a broken rule is not.
+        let refused =
+            matches!(stalled, Stalled::Refused(SignerRefusal::Rule(rule)) if rule != Refusal::OutOfForce);
         self.journal
             .warning("a decision is not in the log")
             .digest("verdict", verdict.as_bytes())
             .own_error(&stalled)
             .write();
-        if let Stalled::Refused(SignerRefusal::Rule(release::refusal::Refusal::Denied)) = stalled {
+        if let Stalled::Refused(SignerRefusal::Rule(Refusal::Denied)) = stalled {
             // A denial lies in the site directory or in the log: the stewards' consent is void.
             let _ = self.store.set_standing(verdict, Standing::Denying);
             return true;

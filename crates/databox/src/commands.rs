@@ -225,6 +225,9 @@ enum ReviewCommand {
         /// Why; may be given several times.
         #[arg(long = "reason", required = true)]
         reasons: Vec<ReasonWord>,
+        /// Keep the signed denial here too. If the console ignores it, `databox site install` it.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -403,11 +406,17 @@ async fn review_command(command: ReviewCommand, profile: Profile, json: bool) ->
             let answer = desk.approve(&opened).await?;
             show::decision(&answer);
         }
-        ReviewCommand::Reject { review, r#return, reasons } => {
+        ReviewCommand::Reject { review, r#return, reasons, out } => {
             let opened = look(&mut desk, &review).await?;
             let decision = if r#return { DenialDecision::Return } else { DenialDecision::Reject };
-            let answer =
-                desk.deny(&opened, decision, reasons.into_iter().map(DenialReason::from).collect()).await?;
+            let answer = desk
+                .deny(
+                    &opened,
+                    decision,
+                    reasons.into_iter().map(DenialReason::from).collect(),
+                    out.as_deref(),
+                )
+                .await?;
             show::decision(&answer);
         }
     }

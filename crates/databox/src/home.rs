@@ -10,13 +10,16 @@ pub struct Home(PathBuf);
 pub const ROOMS: [&str; 4] = ["signer", "console", "gateway", "enclave"];
 
 /// Directories of a home and their modes. A room's own state is for that room alone.
-pub const DIRECTORIES: [(&str, u32); 17] = [
+pub const DIRECTORIES: [(&str, u32); 22] = [
     ("site", 0o755),
     ("drop", 0o750),
     ("drop/datasets", 0o750),
     ("drop/runtimes", 0o750),
     ("drafts", 0o750),
     ("run", 0o755),
+    ("run/gateway", 0o700),
+    ("run/console", 0o700),
+    ("run/signer", 0o700),
     ("gateway", 0o700),
     ("enclave", 0o700),
     ("console", 0o700),
@@ -26,7 +29,9 @@ pub const DIRECTORIES: [(&str, u32); 17] = [
     ("hand-over/enclave-to-gateway", 0o750),
     ("hand-over/enclave-to-console", 0o750),
     ("public", 0o755),
-    ("heads", 0o700),
+    ("heads", 0o755),
+    ("heads/enclave", 0o700),
+    ("heads/signer", 0o700),
     ("keys", 0o700),
 ];
 

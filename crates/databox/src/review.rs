@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::v1::review_service_client::ReviewServiceClient;
 use api::v1::{
@@ -211,7 +211,8 @@ impl Desk {
             issued_at,
             expires: issued_at.plus(APPROVAL_SECONDS).min(opened.verdict.expires),
         };
-        self.submit(&approval).await
+        let envelope = self.sign(&approval)?;
+        self.hand_in(&envelope).await
     }
 
     /// Signs a denial and hands it in. Succeeds only on the proof that a denial of this verdict is a witnessed leaf of the
@@ -221,6 +222,7 @@ impl Desk {
         opened: &Opened,
         decision: DenialDecision,
         mut reasons: Vec<DenialReason>,
+        keep: Option<&Path>,
     ) -> Result<SubmitDecisionResponse, Failure> {
         reasons.sort();
         reasons.dedup();
@@ -234,7 +236,12 @@ impl Desk {
             roles: opened.site.roles_id(),
             issued_at: now(),
         };
-        let answer = self.submit(&denial).await?;
+        let envelope = self.sign(&denial)?;
+        if let Some(path) = keep {
+            blobs::write_new_file_durably(path, &envelope.to_bytes(), 0o644)
+                .map_err(crate::failure::file_failure(path))?;
+        }
+        let answer = self.hand_in(&envelope).await?;
         let unproven = |text: String| {
             Failure::new("NOT_WITNESSED", text)
                 .hint("the denial does not count yet: try again, and tell the owner if it stays so")
@@ -252,16 +259,15 @@ impl Desk {
         Ok(answer)
     }
 
-    async fn submit<P: release::statement::Predicate>(
-        &mut self,
-        statement: &P,
-    ) -> Result<SubmitDecisionResponse, Failure> {
+    fn sign<P: release::statement::Predicate>(&self, statement: &P) -> Result<Envelope, Failure> {
         let files = self.profile.key_files();
         let passphrase = self.passphrase()?;
         let secret = packet::key::read_signing(&files.signing(), &passphrase)
             .map_err(|error| Failure::new("KEY", whole(&error)))?;
-        let envelope = Envelope::sign(statement, &[&secret])
-            .map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
+        Envelope::sign(statement, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))
+    }
+
+    async fn hand_in(&mut self, envelope: &Envelope) -> Result<SubmitDecisionResponse, Failure> {
         let request = SubmitDecisionRequest { decision: envelope.to_bytes().into() };
         Ok(self.client.submit_decision(request).await.map_err(client::refused)?.into_inner())
     }

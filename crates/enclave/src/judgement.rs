@@ -104,6 +104,7 @@ impl Found {
         if self.files.len() != declared.len() {
             rules[Rule::OutputDeclared.index()] = RuleResult::Blocked;
         }
+        block_what_was_not_run(&mut rules);
         Judgement { rules, bits, sum }
     }
 
@@ -195,6 +196,23 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
     }
 }
 
+/// Rules that this version of the box does not have. Verdicts name them as not checked.
+const NOT_BUILT: [Rule; 4] =
+    [Rule::CopyBundle, Rule::CopyNumeric, Rule::TableDifferencing, Rule::TableDominance];
+
+/// Deny by default: a child that leaves out a rule has not done its work. Without this a judge or scanner that was
+/// taken over could pass anything by saying nothing.
+fn block_what_was_not_run(rules: &mut [RuleResult; Rule::ALL.len()]) {
+    if rules.contains(&RuleResult::Blocked) {
+        return;
+    }
+    for rule in Rule::ALL.into_iter().filter(|rule| !NOT_BUILT.contains(rule)) {
+        if rules[rule.index()] == RuleResult::NotChecked {
+            rules[rule.index()] = RuleResult::Blocked;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use release::report::OUTPUT_LIMIT;
@@ -221,6 +239,17 @@ mod tests {
         report
     }
 
+    /// A judge that passed these rules and found the others not applicable, but for those that it does not run.
+    fn judged(passed: &[Rule]) -> OutputReport {
+        let mut report = OutputReport::unchecked();
+        for rule in Rule::ALL.into_iter().filter(|rule| !NOT_BUILT.contains(rule) && *rule != Rule::CopyExact)
+        {
+            let ran = if passed.contains(&rule) { RuleResult::Passed } else { RuleResult::NotApplicable };
+            report.rules[rule.index()] = ran;
+        }
+        report
+    }
+
     fn scanned(result: RuleResult) -> ScanReport {
         let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
         rules[Rule::CopyExact.index()] = result;
@@ -231,11 +260,7 @@ mod tests {
         Found {
             files: vec![SealedFile::new(0, &metrics(), Digest::of(b"x"), bytes)],
             canonicaliser: Some(report(&[(Rule::MetricsForm, RuleResult::Noted)])),
-            judge: Some(report(&[
-                (Rule::MetricsForm, RuleResult::Passed),
-                (Rule::MetricsCount, RuleResult::Passed),
-                (Rule::ReleaseBits, RuleResult::Passed),
-            ])),
+            judge: Some(judged(&[Rule::MetricsForm, Rule::MetricsCount, Rule::ReleaseBits])),
             scanner: Some(scanned(RuleResult::Passed)),
             ..Found::default()
         }
@@ -260,10 +285,18 @@ mod tests {
         ]));
         lie.scanner = Some(scanned(RuleResult::NotChecked));
         let judgement = lie.judge(&[metrics()], &policy());
-        assert_eq!(judgement.rules[Rule::CopyExact.index()], RuleResult::NotChecked);
+        assert_eq!(judgement.rules[Rule::CopyExact.index()], RuleResult::Blocked);
         assert_eq!(judgement.rules[Rule::TableDominance.index()], RuleResult::NotChecked);
         lie.canonicaliser = Some(report(&[(Rule::WeightsCapacity, RuleResult::Blocked)]));
         assert_eq!(lie.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::WeightsCapacity));
+    }
+
+    #[test]
+    fn a_rule_that_a_child_leaves_out_is_blocked() {
+        let mut silent = found(30);
+        silent.judge = Some(OutputReport::unchecked());
+        assert!(silent.judge(&[metrics()], &policy()).blocked_by().is_some());
+        assert_eq!(found(30).judge(&[metrics()], &policy()).blocked_by(), None);
     }
 
     #[test]

@@ -263,6 +263,8 @@ impl<D: Disk> Signer<D> {
     fn cosigned(&self, size: u64, lines: &str, now: Timestamp) -> Result<Note, Stopped> {
         let lines = NoteSignature::parse_lines(lines).map_err(|_| SignerRefusal::CosignatureForm)?;
         let site = intake::load(&self.settings.site_directory, &self.settings.site_pin, now)?;
+        // An older directory would bring back witnesses that were dropped since.
+        site.not_older_than(&self.log.state().seen)?;
         let mut note = self.checkpoint(size)?;
         lines.into_iter().for_each(|line| note.push(line));
         let refused = |_| Refusal::LogWitnesses;

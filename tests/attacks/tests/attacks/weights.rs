@@ -1,5 +1,5 @@
-//! Rows of the data in weights, three ways: found, or shown by the attack's own decoder to be gone from the canonical
-//! bytes. The twin is a model.
+//! Rows of the data in weights, three ways, all found. Rounding to bf16 takes half of each four bytes of text laid into
+//! f32; the halves that are left are found too. The twin is a model.
 
 use databox::job::state;
 use harness::{TestBox, manifest};
@@ -35,12 +35,14 @@ async fn job_of(tested: &TestBox, name: &str, code: &str) -> api::v1::Job {
 }
 
 #[test]
-fn rows_in_weights_are_found_or_gone_and_a_model_passes() {
+fn rows_in_weights_are_found_and_a_model_passes() {
     let tested = TestBox::start();
     wait(async {
-        for (name, code) in
-            [("one-character-a-weight", ONE_CHARACTER_A_WEIGHT), ("text-as-bf16", TEXT_AS_BF16)]
-        {
+        for (name, code) in [
+            ("one-character-a-weight", ONE_CHARACTER_A_WEIGHT),
+            ("text-as-bf16", TEXT_AS_BF16),
+            ("text-as-f32", TEXT_AS_F32),
+        ] {
             let job = job_of(&tested, name, code).await;
             let outcome = job.outcome.clone().unwrap_or_default();
             assert_eq!((state(&job), outcome.rule.as_str()), (State::Blocked, "copy.exact"), "{name}");
@@ -48,39 +50,4 @@ fn rows_in_weights_are_found_or_gone_and_a_model_passes() {
         let honest = job_of(&tested, "honest", HONEST).await;
         assert_eq!(state(&honest), State::InReview, "{:?}", honest.outcome);
     });
-}
-
-#[test]
-fn text_laid_into_f32_is_found_or_its_own_decoder_finds_nothing_in_the_canonical_bytes() {
-    let tested = TestBox::start();
-    wait(async {
-        let job = job_of(&tested, "text-as-f32", TEXT_AS_F32).await;
-        let outcome = job.outcome.clone().unwrap_or_default();
-        if state(&job) == State::Blocked && outcome.rule == "copy.exact" {
-            return;
-        }
-        // Not found: then the theft must have failed. The attacker's decoder takes each weight's four bytes as text.
-        let opened = tested.opened("ana", &job.job).await;
-        let (_, canonical) = &opened.content.canonical[0];
-        let data = std::fs::read(tested.directory().join("data/hie.csv")).unwrap();
-        let decoded = decode_as_f32(canonical);
-        let longest = longest_common_run(&decoded, &data[100..8292]);
-        assert!(longest < 31, "{longest} bytes of the data came through");
-    });
-}
-
-/// The weights of a canonical bf16 file as the bytes of single precision numbers.
-fn decode_as_f32(canonical: &[u8]) -> Vec<u8> {
-    let header = u64::from_le_bytes(canonical[..8].try_into().unwrap()) as usize;
-    canonical[8 + header..].chunks_exact(2).flat_map(|pair| [0, 0, pair[0], pair[1]]).collect()
-}
-
-/// Longest run that stands in both at the same place: the decoder knows where each weight came from.
-fn longest_common_run(left: &[u8], right: &[u8]) -> usize {
-    let (mut longest, mut current) = (0, 0);
-    for (a, b) in left.iter().zip(right) {
-        current = if a == b { current + 1 } else { 0 };
-        longest = longest.max(current);
-    }
-    longest
 }

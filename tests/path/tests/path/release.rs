@@ -74,7 +74,7 @@ fn a_denial_is_a_witnessed_leaf_and_ends_the_job() {
             let mut desk = tested.desk("ana").await;
             let review = databox::demo::open_review(&mut desk).await.unwrap();
             let opened = desk.open(&review).await.unwrap();
-            let answer = desk.deny(&opened, decision, vec![DenialReason::TooMuch]).await.unwrap();
+            let answer = desk.deny(&opened, decision, vec![DenialReason::TooMuch], None).await.unwrap();
             assert!(!answer.denial_file.is_empty(), "the answer carries the proof that it is a leaf");
             assert_eq!(tested.wait("kim", &job.job, end).await, end);
             let seen = tested.bench("kim").await.job(&job.job).await.unwrap();

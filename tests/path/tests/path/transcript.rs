@@ -42,6 +42,7 @@ fn the_demonstration_prints_what_the_readme_shows() {
         assert!(printed.contains(word), "{word}");
     }
     let readme = include_str!("../../../../README.md");
-    let shown = readme.split("```\n").find(|block| block.starts_with("databox 0.1.0 demo")).expect("a transcript");
+    let shown =
+        readme.split("```\n").find(|block| block.starts_with("databox 0.1.0 demo")).expect("a transcript");
     assert_eq!(words(shown), words(&printed), "README.md shows another transcript");
 }

@@ -91,7 +91,7 @@ fn altered(approval: &Envelope) -> Envelope {
 fn lie(tested: &TestBox, name: &str, messages: &[Message]) -> Vec<String> {
     let directory = tested.directory().join(name);
     std::fs::create_dir(&directory).unwrap();
-    let mut arguments: Vec<PathBuf> = vec!["signer".into(), tested.stage.home.join("run/signer.sock")];
+    let mut arguments: Vec<PathBuf> = vec!["signer".into(), tested.stage.home.join("run/signer/signer.sock")];
     for (index, message) in messages.iter().enumerate() {
         let path = directory.join(index.to_string());
         std::fs::write(&path, json::to_bytes(message)).unwrap();
@@ -201,7 +201,7 @@ fn the_enclave_lets_nothing_out_on_a_release_file_that_a_lying_console_made() {
     tested.stage.rooms().kill("console");
 
     let forged = forgeries(&genuine, &before);
-    let mut paths = vec![PathBuf::from("enclave"), tested.stage.home.join("run/console.sock")];
+    let mut paths = vec![PathBuf::from("enclave"), tested.stage.home.join("run/console/console.sock")];
     for (index, (_, file)) in forged.iter().enumerate() {
         paths.push(tested.directory().join(format!("forged-{index}")));
         std::fs::write(paths.last().unwrap(), file.to_bytes()).unwrap();

@@ -78,7 +78,7 @@ fn what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_tab
     let outbox = tested.stage.home.join("hand-over/enclave-to-gateway");
     let names = lay(&tested, &outbox, &genuine, &before, &rows);
     let script = script(&names, [&waiting, &submitted, &released]);
-    let mut arguments = vec![tested.stage.home.join("run/gateway.sock").display().to_string()];
+    let mut arguments = vec![tested.stage.home.join("run/gateway/gateway.sock").display().to_string()];
     arguments.extend(script);
     let liar = Liar::start(PROGRAM, tested.directory(), "enclave", &arguments);
     // The gateway takes one message after the other, and this is the last.
@@ -94,6 +94,11 @@ fn what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_tab
         assert_eq!(get(&tested, &released, "again").await.unwrap(), b"{\"value\":1}\n");
     });
     drop(liar);
+    for kept in std::fs::read_dir(tested.stage.home.join("gateway/served")).unwrap().flatten() {
+        let bytes = std::fs::read(kept.path()).unwrap();
+        let row = bytes.windows(8).any(|window| window == b"patient-");
+        assert!(!row, "the room that faces the network keeps a row, served or not");
+    }
 
     let home = tested.stage.home.clone();
     tested.stage.rooms().restart(&home, "enclave").unwrap();

@@ -66,7 +66,7 @@ fn prepare(tested: &TestBox, name: &str) -> Prepared {
 
 /// Starts the liar in the place of the gateway, which is gone, and has it hand these in.
 fn liar(tested: &TestBox, name: &str, how: &str, cases: &[Case]) -> Liar {
-    let mut arguments = vec![tested.stage.home.join("run/gateway.sock"), PathBuf::from(how)];
+    let mut arguments = vec![tested.stage.home.join("run/gateway/gateway.sock"), PathBuf::from(how)];
     arguments.extend(cases.iter().map(|case| case.lay(tested.directory())));
     Liar::start(PROGRAM, tested.directory(), name, &arguments)
 }
