@@ -41,7 +41,7 @@ impl Room {
         let home = room.directory.path().display().to_string();
         let text = text
             .replace("/var/lib/databox/keys", &home)
-            .replace("/var/lib/databox/run", &home)
+            .replace("/var/lib/databox/run/signer", &home)
             .replace("/var/lib/databox", &home)
             .replace("databox-console", &user.to_string())
             .replace(&"0".repeat(64), &told.pin.to_string());
