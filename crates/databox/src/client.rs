@@ -49,11 +49,13 @@ pub async fn connect(profile: &Profile) -> Result<Channel, Failure> {
 
 fn tls(profile: &Profile) -> Result<ClientConfig, Failure> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(&profile.authority)? {
+    let owner = "`authority` in the profile names the box's tls/ca.pem, which its operator hands out";
+    for certificate in certificates(&profile.authority, owner)? {
         roots.add(certificate).map_err(file_failure(&profile.authority))?;
     }
     let files = profile.key_files();
-    let chain = certificates(&files.tls_certificate())?;
+    let issue = "the operator's `databox cert issue` makes it from your NAME.tls.csr";
+    let chain = certificates(&files.tls_certificate(), issue)?;
     let key = PrivateKeyDer::from_pem_file(files.tls_key())
         .map_err(|error| Failure::new("FILE", format!("{}: {error}", files.tls_key().display())))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -68,17 +70,20 @@ fn tls(profile: &Profile) -> Result<ClientConfig, Failure> {
     Ok(config)
 }
 
-fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+fn certificates(path: &std::path::Path, hint: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let failure = |error: rustls_pki_types::pem::Error| {
-        Failure::new("CERTIFICATE", format!("{}: {error}", path.display()))
-            .hint("`databox cert issue` writes a person's certificate")
-            .exit(Exit::NotSignedIn)
+        Failure::new("CERTIFICATE", format!("{}: {error}", path.display())).hint(hint).exit(Exit::NotSignedIn)
     };
     CertificateDer::pem_file_iter(path).map_err(failure)?.collect::<Result<_, _>>().map_err(failure)
 }
 
 /// A box's answer that says no, as a failure with the same reason word.
 pub fn refused(status: Status) -> Failure {
+    if status.code() == tonic::Code::Unimplemented {
+        return Failure::new("OTHER_ROOM", "this room does not answer such a question")
+            .hint("`endpoint` in the profile: researchers call the gateway, stewards the console")
+            .exit(Exit::Usage);
+    }
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.clone());
     let exit = match status.code() {

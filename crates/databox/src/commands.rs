@@ -174,7 +174,7 @@ enum JobCommand {
     Submit {
         /// The bundle's directory.
         directory: PathBuf,
-        /// Wait until the job has ended or is in review.
+        /// Wait until the job has ended or is in review. A policy may tell of both at multiples of some minutes only.
         #[arg(long)]
         wait: bool,
     },
@@ -346,9 +346,15 @@ fn site_command(command: SiteCommand) -> Result<(), Failure> {
             }
             show::made(&[out.display().to_string()]);
         }
-        SiteCommand::Sign(arguments) => site::sign(&arguments, |words| println!("{words}"))?,
+        SiteCommand::Sign(arguments) => {
+            show::made(&[site::sign(&arguments, |words| println!("{words}"))?]);
+        }
         SiteCommand::Install(arguments) => show::made(&[site::install(&arguments)?.display().to_string()]),
-        SiteCommand::Pin { home, roles } => init::pin(&Home::at(home), &roles)?,
+        SiteCommand::Pin { home, roles } => {
+            let home = Home::at(home);
+            init::pin(&home, &roles)?;
+            show::made(&databox::home::ROOMS.map(|room| home.configuration(room).display().to_string()));
+        }
         SiteCommand::Ls { site_directory, pin } => show::made(&site::list(&site_directory, pin.as_ref())?),
     }
     Ok(())
@@ -385,7 +391,12 @@ async fn release_command(command: ReleaseCommand, profile: Profile, json: bool) 
         ReleaseCommand::Ls => show::releases(&shelf.list().await?, json),
         ReleaseCommand::Get { release, out } => {
             let release = if release.len() == 64 { release } else { bench.job(&release).await?.job };
-            let file = shelf.get(&release, &out).await?;
+            let file = shelf.get(&release, &out).await.map_err(|mut failure| {
+                if failure.reason == "NOT_FOUND" {
+                    failure.text += "; `databox release ls` lists what was released to you";
+                }
+                failure
+            })?;
             show::made(&[format!("VERIFIED {}", file.display())]);
         }
     }

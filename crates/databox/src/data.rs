@@ -39,6 +39,10 @@ pub struct DataArguments {
     pub source: String,
 }
 
+/// What to do about a name that was laid down before.
+const ALREADY_THERE: &str = "if the enclave refused it, run/enclave.log of the home says why: remove that directory and add it again. \
+     Remove it too to lay down a newer state of what was taken";
+
 /// Lays data into the drop directory. The description comes last, so that the enclave never takes half of it.
 pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
     let home = crate::home::Home::at(&arguments.home);
@@ -86,6 +90,10 @@ pub fn add_runtime(arguments: &RuntimeArguments) -> Result<PathBuf, Failure> {
     }
     let home = crate::home::Home::at(&arguments.home);
     let target = home.join("drop/runtimes").join(arguments.name.as_str());
+    if target.exists() {
+        return Err(Failure::new("ALREADY_THERE", format!("{} is there already", target.display()))
+            .hint(ALREADY_THERE));
+    }
     fs::create_dir(&target).map_err(file_failure(&target))?;
     let tree = target.join("tree");
     sandbox::host_python(&arguments.interpreter, &tree).map_err(|error| {
@@ -106,16 +114,22 @@ fn lay(
 ) -> Result<PathBuf, Failure> {
     if target.exists() {
         return Err(Failure::new("ALREADY_THERE", format!("{} is there already", target.display()))
-            .hint("the enclave has not taken it yet, or it is the dataset that you added before"));
+            .hint(ALREADY_THERE));
     }
-    fs::create_dir(target).map_err(file_failure(target))?;
+    // Looked at before anything is made, so that a wrong path leaves nothing behind.
+    let mut files = Vec::new();
     for entry in fs::read_dir(source).map_err(file_failure(source))? {
         let entry = entry.map_err(file_failure(source))?;
         let from = entry.path();
         if !from.is_file() {
-            return Err(Failure::new("DATA", format!("{} is not a plain file", from.display())));
+            return Err(Failure::new("DATA", format!("{} is not a plain file", from.display()))
+                .hint("give a directory that holds nothing but the dataset's CSV files"));
         }
-        fs::copy(&from, target.join(entry.file_name())).map_err(file_failure(&from))?;
+        files.push((from, target.join(entry.file_name())));
+    }
+    fs::create_dir(target).map_err(file_failure(target))?;
+    for (from, to) in &files {
+        fs::copy(from, to).map_err(file_failure(from))?;
     }
     describe(&target.join(description_name), description)?;
     Ok(target.to_owned())

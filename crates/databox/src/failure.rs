@@ -77,7 +77,11 @@ pub fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        let words = error.to_string();
+        // Some errors say their cause's words themselves.
+        if !text.ends_with(&words) {
+            text += &format!(": {words}");
+        }
         cause = error.source();
     }
     text

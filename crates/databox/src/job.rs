@@ -312,6 +312,12 @@ json.dump({"rows": rows}, open("/out/metrics.json", "w"))
 
 /// Writes a bundle to start from.
 pub fn new(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let manifest = directory.join("databox.toml");
+    if manifest.exists() {
+        return Err(Failure::new("ALREADY_THERE", format!("{} is there already", manifest.display()))
+            .hint("give a new directory; nothing was changed")
+            .exit(Exit::Conflict));
+    }
     fs::create_dir_all(directory).map_err(file_failure(directory))?;
     let mut made = Vec::new();
     for (name, text) in [("databox.toml", NEW_MANIFEST), ("job.py", NEW_JOB)] {

@@ -8,6 +8,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // `databox … | head` ends the command; that nobody reads on is no fault of the program.
+    let other = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        match words.starts_with("failed printing to stdout") {
+            true => eprintln!("error[OUTPUT]: nobody reads what this command prints; it stopped there"),
+            false => other(panic),
+        }
+    }));
     let line = commands::CommandLine::parse();
     match commands::run(line) {
         Ok(code) => code,

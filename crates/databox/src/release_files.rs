@@ -55,6 +55,7 @@ impl Shelf {
             answer.release.ok_or_else(|| Failure::new("ANSWER", "the gateway answered without a release"))?;
         if out.exists() {
             return Err(Failure::new("ALREADY_THERE", format!("{} is there already", out.display()))
+                .hint("--out names a new directory")
                 .exit(Exit::Conflict));
         }
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

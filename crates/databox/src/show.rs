@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use api::reason::Word as _;
-use api::v1::{Dataset, Job, Release, Review, SubmitDecisionResponse};
+use api::v1::{Dataset, Job, Release, Review, ReviewState, SubmitDecisionResponse};
 use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 
@@ -135,6 +135,11 @@ pub fn decision(answer: &SubmitDecisionResponse) {
         review.approvals,
         review.needed
     );
+    if review.state() == ReviewState::Open && review.approvals >= review.needed {
+        println!(
+            "  not released yet; if `databox review ls` keeps saying OPEN, the box's run/console.log says why"
+        );
+    }
 }
 
 /// Never one click: the review's id is typed, at least its first 8 characters.
@@ -158,5 +163,6 @@ pub fn confirm(id: &str, given: Option<String>) -> Result<(), Failure> {
         "NOT_CONFIRMED",
         format!("`{}` is not this review; nothing was signed", typed.escape_default()),
     )
+    .hint("`databox review show` prints the review's whole id; --confirm takes all of it")
     .exit(Exit::Usage))
 }

@@ -216,15 +216,24 @@ pub struct SignArguments {
     pub passphrase_file: Option<PathBuf>,
 }
 
-/// Signs a draft, or adds a signature. Returns the payload as text for people, printed before the key is unlocked.
-pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<(), Failure> {
+/// Signs a draft, or adds a signature. The payload is shown as text for people before the key is unlocked. Returns a
+/// line that says what was signed.
+pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<String, Failure> {
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     show(&words(draft_or_envelope(&bytes)?.payload())?);
     let files = key::KeyFiles::new(&arguments.keys, &arguments.id);
     let passphrase = key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ")?;
     let secret =
         packet::key::read_signing(&files.signing(), &passphrase).map_err(file_failure(&files.signing()))?;
-    sign_with(&arguments.file, &secret)
+    sign_with(&arguments.file, &secret)?;
+    let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
+    let signed = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
+    Ok(format!(
+        "{}  payload {}  {} signature(s)",
+        arguments.file.display(),
+        signed.payload_digest(),
+        signed.signatures().len()
+    ))
 }
 
 /// Signs a draft with a key at hand, or adds a signature.
@@ -297,6 +306,11 @@ pub struct InstallArguments {
 /// Puts a signed statement where rooms find it. A site that would not verify with it is left as it was.
 pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
+    if from_draft(&bytes).is_ok() {
+        return Err(Failure::new("UNSIGNED", format!("{} is a draft", arguments.file.display()))
+            .hint("`databox site sign` signs it")
+            .exit(Exit::Usage));
+    }
     let envelope = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
     let name = release::site::file_name(&envelope).map_err(file_failure(&arguments.file))?;
     let mut files = read_files(&arguments.site_directory).map_err(file_failure(&arguments.site_directory))?;
@@ -326,7 +340,10 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
 fn check_with(files: Vec<(PathBuf, Vec<u8>)>, pin: &blobs::Digest, name: &Path) -> Result<(), Failure> {
     let refused = |why: String| {
         Failure::new("SITE_REFUSED", format!("the site does not verify with {}: {why}", name.display()))
-            .hint("nothing was changed; `databox site sign` adds a missing signature")
+            .hint(
+                "nothing was changed; `databox site sign` adds a missing signature, --pin names the first roles, \
+                 --policy-file a policy's TOML file",
+            )
             .exit(Exit::Denied)
     };
     match Site::from_files(files, pin, now()) {

@@ -20,6 +20,12 @@ pub struct Rooms {
 impl Rooms {
     /// Starts the four rooms of a home and waits until each says that it is ready.
     pub fn start(home: &Home) -> Result<Self, Failure> {
+        if let Some(missing) = ROOMS.map(|room| home.configuration(room)).iter().find(|path| !path.is_file())
+        {
+            return Err(Failure::new("NO_HOME", format!("{} is not there", missing.display()))
+                .hint("`databox init` makes a home; --dir names it")
+                .exit(Exit::Usage));
+        }
         let mut rooms = Self { children: Vec::new() };
         for room in ROOMS {
             rooms.start_one(home, room)?;

@@ -63,6 +63,7 @@ pub async fn serve(arguments: &WitnessArguments) -> Result<(), Failure> {
     let witness = Witness::open(&arguments.state, &arguments.name, logs)?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         Failure::new("ADDRESS_IN_USE", format!("{}: {}", arguments.listen, whole(&error)))
+            .hint("give --listen an address of this machine and a port that nothing else listens on")
     })?;
     // Its appearance says that the witness listens.
     witness.write_public_key()?;

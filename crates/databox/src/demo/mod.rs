@@ -67,8 +67,21 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let played = play(arguments, scratch.path());
     if arguments.keep {
         println!("kept {}", scratch.keep().display());
+    } else {
+        make_removable(scratch.path());
     }
     played
+}
+
+/// What the enclave stores is read-only, directories too: without the right to write there nothing could be removed.
+fn make_removable(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700));
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_removable(&entry.path());
+        }
+    }
 }
 
 fn play(arguments: &DemoArguments, directory: &Path) -> Result<(), Failure> {

@@ -27,6 +27,11 @@ pub fn check() -> Result<(), Failure> {
         return Err(Failure::new("NO_PYTHON", "this machine has no /usr/bin/python3, which jobs run in")
             .hint("apt-get install python3"));
     }
+    let python = std::process::Command::new("/usr/bin/python3").args(["-I", "-S", "-c", ""]).output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        return Err(Failure::new("NO_PYTHON", "/usr/bin/python3 does not run for this user")
+            .hint("see what `/usr/bin/python3 -c ''` says; apt-get install --reinstall python3-minimal"));
+    }
     // It really runs a small program behind the wall.
     sandbox::probe(&programs::find("databox-launch")?)
         .map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))?;
