@@ -21,6 +21,7 @@ use api::internal::console_enclave_service_server::ConsoleEnclaveServiceServer;
 use api::v1::review_service_server::ReviewServiceServer;
 use blobs::BlobStore;
 use daemon::{Journal, Look, SiteWatch};
+use release::envelope::Envelope;
 use release::site::SeenVersions;
 use server::{Limits, Listener, Principal, Refused, Role};
 use tonic::service::Routes;
@@ -103,7 +104,8 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     let listener =
         Listener::bind(configuration.listen, &configuration.tls, Limits::default(), JOURNAL).await?;
     tokio::spawn(watch_site(site.clone(), store.clone()));
-    tokio::spawn(expire(store, packets));
+    tokio::spawn(expire(store.clone(), packets));
+    take_up_again(&store, &site);
     tokio::spawn(async move { signing.run().await });
     JOURNAL.info("ready").write();
     serve(listener, socket, link, reviews, gate(site)).await
@@ -163,6 +165,19 @@ async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>) {
         tokio::time::sleep(SITE_LOOK).await;
         if let Err(error) = look_at_site(&site, &store) {
             JOURNAL.error("the store cannot be written").own_error(&error).write();
+        }
+    }
+}
+
+/// A review with enough approvals that is open was refused by the signer. What stood in the way may be gone since.
+fn take_up_again(store: &Store, site: &SiteWatch) {
+    for review in store.standing(Standing::Open).unwrap_or_default() {
+        let Ok(Some(statements)) = store.statements(&review.verdict) else { continue };
+        let Some(Ok(last)) = statements.decisions.last().map(|bytes| Envelope::parse(bytes)) else {
+            continue;
+        };
+        if desk::check(&last, &statements, site).is_ok_and(|checked| checked.then == Standing::Signing) {
+            let _ = store.set_standing(&review.verdict, Standing::Signing);
         }
     }
 }

@@ -19,8 +19,8 @@ use release::report::{OutputReport, VIEWS};
 use release::rule::Rule;
 use release::site::Site;
 use release::statement::{
-    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, Request, RuleResult, Verdict,
-    VerdictResult,
+    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, LayerState, Request, RuleResult,
+    Verdict, VerdictResult, Wall,
 };
 use tonic::transport::Channel;
 
@@ -415,6 +415,7 @@ pub fn words(opened: &Opened) -> String {
     let unchecked = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked);
     let unchecked: Vec<_> = unchecked.map(|outcome| outcome.id.as_str()).collect();
     let _ = writeln!(text, "not run    {}", unchecked.join(", "));
+    let _ = writeln!(text, "wall       {}", wall_words(&verdict.wall));
     for warning in &verdict.warnings {
         let _ = writeln!(
             text,
@@ -428,6 +429,13 @@ pub fn words(opened: &Opened) -> String {
     let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
     let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
     text
+}
+
+/// How many layers of the wall were in force, and which were not.
+fn wall_words(wall: &Wall) -> String {
+    let (on, off): (Vec<_>, Vec<_>) = wall.layers.iter().partition(|layer| layer.state == LayerState::On);
+    let missing: Vec<_> = off.iter().map(|layer| layer.name.as_str()).collect();
+    format!("{:?}, {} in force; without {}", wall.name, plural(on.len(), "layer"), missing.join(", "))
 }
 
 fn plural(count: usize, noun: &str) -> String {

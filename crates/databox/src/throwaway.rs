@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use blobs::Digest;
 use packet::key::PersonKeys;
+use release::statement::Catalogue;
 use release::value::Name;
 
 use crate::certificate::{self, CertificateRole};
@@ -30,6 +31,12 @@ pub const PEOPLE: [(&str, &str, CertificateRole); 4] = [
     ("ana", "hospital", CertificateRole::Steward),
     ("ben", "registry", CertificateRole::Steward),
 ];
+
+/// Bits that the project `hie` may release in total.
+pub const RELEASE_BITS: u64 = 1_000_000;
+
+/// Bits that its answers before releases may carry in total.
+pub const ANSWER_BITS: u64 = 10_000;
 
 const SITE: &str = "demo.databox.example";
 
@@ -259,11 +266,6 @@ impl Throwaway {
         rooms.restart(&home, room)
     }
 
-    /// Stops the rooms and leaves everything on disk.
-    pub fn stop(&mut self) {
-        self.rooms = None;
-    }
-
     /// Registers a dataset: lays it into the drop directory, waits for the enclave's draft, has the stewards sign it.
     pub fn add_dataset(
         &self,
@@ -271,7 +273,7 @@ impl Throwaway {
         files: &Path,
         unit: &str,
         categories: &[&str],
-    ) -> Result<Digest, Failure> {
+    ) -> Result<Catalogue, Failure> {
         data::add_dataset(&DataArguments {
             name: name(dataset),
             directory: files.to_owned(),
@@ -288,8 +290,9 @@ impl Throwaway {
             Ok(packet.is_file().then_some(()))
         })?;
         let out = self.directory.join(format!("statements/{dataset}.json"));
-        draft::open(&packet, &name("ana"), &self.keys["ana"].review, &out)?;
-        self.sign_and_install(&out, &["ana", "ben"], None)
+        let catalogue = draft::open(&packet, &name("ana"), &self.keys["ana"].review, &out)?;
+        self.sign_and_install(&out, &["ana", "ben"], None)?;
+        Ok(catalogue)
     }
 
     /// Registers this machine's Python as the runtime `host-python`.
@@ -312,7 +315,10 @@ impl Throwaway {
     /// Grants the project `hie` what it needs.
     pub fn add_grant(&self) -> Result<Digest, Failure> {
         let policy = Digest::of(POLICY.as_bytes());
-        let text = GRANT.replace("POLICY", &policy.to_string());
+        let text = GRANT
+            .replace("POLICY", &policy.to_string())
+            .replace("RELEASE_BITS", &RELEASE_BITS.to_string())
+            .replace("ANSWER_BITS", &ANSWER_BITS.to_string());
         self.state_as(SiteKind::Grant, "grant", &text, &["ana", "ben"], None)
     }
 
@@ -460,6 +466,6 @@ kim = { public = "PEOPLE/kim.public.json" }
 lee = { public = "PEOPLE/lee.public.json" }
 
 [datasets.hie]
-releaseBits = 1000000
-answerBits = 10000
+releaseBits = RELEASE_BITS
+answerBits = ANSWER_BITS
 "#;

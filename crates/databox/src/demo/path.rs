@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use api::reason::Word as _;
 use lifecycle::State;
-use release::statement::VerdictResult;
+use release::file::{GivenFiles, Pinned};
+use release::statement::{Catalogue, CatalogueEntry, VerdictResult};
+use release::value::Count;
 
 use super::{Steps, examples};
 use crate::failure::{Failure, file_failure, whole};
@@ -14,7 +16,7 @@ use crate::job::{self, Bench};
 use crate::programs;
 use crate::release_files::Shelf;
 use crate::review::Desk;
-use crate::throwaway::{Endpoints, Throwaway};
+use crate::throwaway::{ANSWER_BITS, Endpoints, RELEASE_BITS, Throwaway};
 
 /// How long one step may take before the demonstration fails.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -37,19 +39,39 @@ pub fn set_up(directory: &Path, endpoints: Endpoints, steps: &mut Steps) -> Resu
         ),
     );
     let data = examples::write_data(&directory.join("data"))?;
-    stage.add_dataset("hie", &data, "zper", &["plan"])?;
+    let catalogue = stage.add_dataset("hie", &data, "zper", &["plan"])?;
+    let (rows, people) = (rows(&data.join("randhie.csv"))?, units(&catalogue));
     steps.done(
         "data",
-        "hie: RAND Health Insurance Experiment, 20,190 person-years of 5,912 people; catalogue signed by 2",
+        format!(
+            "hie: RAND Health Insurance Experiment, {rows} rows of {people} people; catalogue signed by 2"
+        ),
     );
     stage.add_runtime()?;
     steps.done("runtime", "host-python: this machine's Python, read-only, named by its digest");
     stage.add_grant()?;
     steps.done(
         "grant",
-        "grant-1: project hie, 1,000,000 bits to release, 10,000 bits of answers; signed by 2",
+        format!(
+            "grant-1: project hie, {RELEASE_BITS} bits to release, {ANSWER_BITS} bits of answers; signed by 2"
+        ),
     );
     Ok(stage)
+}
+
+fn rows(csv: &Path) -> Result<usize, Failure> {
+    let text = std::fs::read_to_string(csv).map_err(file_failure(csv))?;
+    Ok(text.lines().count().saturating_sub(1))
+}
+
+/// How many people the enclave counted in the newest snapshot.
+fn units(catalogue: &Catalogue) -> Count {
+    match &catalogue.entry {
+        CatalogueEntry::Dataset { snapshots, .. } => {
+            snapshots.last().map_or(Count(0), |snapshot| snapshot.units)
+        }
+        CatalogueEntry::Runtime { .. } => Count(0),
+    }
 }
 
 /// A release, on the researcher's disk.
@@ -78,7 +100,11 @@ pub async fn release(stage: &Throwaway, steps: &mut Steps) -> Result<Released, F
     if job::state(&run) != State::InReview {
         return Err(unexpected(&run));
     }
-    steps.done("run", "no network, read-only data, own processes, system call filter → IN_REVIEW");
+    let answer = lifecycle::ANSWER_BITS;
+    steps.done(
+        "run",
+        format!("run {}, {answer} bits of answers charged before it began → {}", run.run, job::state(&run)),
+    );
     review(stage, steps).await?;
     let file = fetch(stage, &bench, &submitted.job, steps).await?;
     verify(stage, &file, steps)?;
@@ -153,12 +179,16 @@ async fn fetch(stage: &Throwaway, bench: &Bench, job: &str, steps: &mut Steps) -
     let bytes = std::fs::read(&file).map_err(file_failure(&file))?;
     let demo = |error: &dyn std::error::Error| Failure::new("DEMO", whole(error));
     let parsed = release::file::ReleaseFile::parse(&bytes).map_err(|error| demo(&error))?;
-    let proof = release::log::LogProof::parse(parsed.log_proof.as_bytes()).map_err(|error| demo(&error))?;
+    let pinned = Pinned { accept_on_box_witness: true, ..Pinned::new(stage.pin) };
+    let logged =
+        parsed.verify(&pinned, crate::site::now(), GivenFiles::NotGiven).map_err(|error| demo(&error))?;
+    let witnessed = logged.witnessed();
     steps.done(
         "release",
         format!(
-            "signed, leaf {} of the log, cosigned by 1 witness; kim fetched and verified it",
-            proof.index
+            "signed, leaf {} of the log, cosigned by {}; kim fetched and verified it",
+            witnessed.index,
+            witnessed.witnesses.join(", ")
         ),
     );
     Ok(file)

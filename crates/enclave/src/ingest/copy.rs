@@ -21,15 +21,30 @@ pub struct Copied {
     pub bytes: u64,
 }
 
+/// What becomes of links in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// A runtime has them.
+    Kept,
+    /// The scanner reads plain files only: with a link in a dataset every job on it would fail by the box's fault.
+    Refused,
+}
+
 /// Copies a tree, without the names in `except` at its top, and keeps it in `store` under its digest.
 ///
 /// The operator could still be writing to the original, so only the copy is digested and used.
-pub fn into_store(room: &Room, from: &Path, except: &[&str], store: &Path) -> Result<Copied, IngestError> {
+pub fn into_store(
+    room: &Room,
+    from: &Path,
+    except: &[&str],
+    links: Links,
+    store: &Path,
+) -> Result<Copied, IngestError> {
     // A crash anywhere in here leaves a directory that the next start removes.
     let incoming = tempfile::Builder::new().prefix("copy-").tempdir_in(&room.places.incoming)?;
     let copy = incoming.path().join("tree");
     files::new_directory(&copy, 0o755)?;
-    copy_directory(from, &copy, except)?;
+    copy_directory(from, &copy, except, links)?;
     let (tree, bytes) = tree_digest(&copy)?;
     files::private_directory(store)?;
     let path = store.join(tree.to_string());
@@ -45,7 +60,7 @@ pub fn into_store(room: &Room, from: &Path, except: &[&str], store: &Path) -> Re
 
 /// Programs behind the wall read the copy as users of their own, so everything in it is readable; the room's own
 /// directory above keeps everyone else out.
-fn copy_directory(from: &Path, to: &Path, except: &[&str]) -> Result<(), IngestError> {
+fn copy_directory(from: &Path, to: &Path, except: &[&str], links: Links) -> Result<(), IngestError> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -56,8 +71,8 @@ fn copy_directory(from: &Path, to: &Path, except: &[&str]) -> Result<(), IngestE
         let kind = entry.file_type()?;
         if kind.is_dir() {
             files::new_directory(&target, 0o755)?;
-            copy_directory(&source, &target, &[])?;
-        } else if kind.is_symlink() {
+            copy_directory(&source, &target, &[], links)?;
+        } else if kind.is_symlink() && links == Links::Kept {
             // Where it leads is looked at by the tree digest, which refuses links that leave the tree.
             symlink(fs::read_link(&source)?, &target)?;
         } else if kind.is_file() {
@@ -93,11 +108,25 @@ mod tests {
         fs::set_permissions(from.join("bin/python3"), Permissions::from_mode(0o700)).unwrap();
         symlink("python3", from.join("bin/python")).unwrap();
         fs::write(from.join("runtime.toml"), "x").unwrap();
-        copy_directory(&from, &to, &["runtime.toml"]).unwrap();
+        copy_directory(&from, &to, &["runtime.toml"], Links::Kept).unwrap();
         fs::remove_file(from.join("runtime.toml")).unwrap();
         assert_eq!(tree_digest(&to).unwrap(), tree_digest(&from).unwrap());
         let mode = fs::metadata(to.join("bin/python3")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o555);
+    }
+
+    #[test]
+    fn a_link_in_a_dataset_is_refused_and_one_in_a_runtime_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let from = directory.path().join("from");
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("rows.csv"), "a\n").unwrap();
+        symlink("rows.csv", from.join("link.csv")).unwrap();
+        for (links, taken) in [(Links::Refused, false), (Links::Kept, true)] {
+            let to = directory.path().join(format!("{links:?}"));
+            fs::create_dir(&to).unwrap();
+            assert_eq!(copy_directory(&from, &to, &[], links).is_ok(), taken);
+        }
     }
 
     #[test]
@@ -108,6 +137,6 @@ mod tests {
         fs::create_dir(&to).unwrap();
         let made = std::process::Command::new("mkfifo").arg(from.join("pipe")).status();
         assert!(made.unwrap().success());
-        assert!(matches!(copy_directory(&from, &to, &[]), Err(IngestError::Kind)));
+        assert!(matches!(copy_directory(&from, &to, &[], Links::Kept), Err(IngestError::Kind)));
     }
 }

@@ -33,7 +33,7 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
     }
     let description: DatasetDescription = toml::from_str(&fs::read_to_string(path.join("dataset.toml"))?)?;
     let store = room.places.datasets.join(name.as_str());
-    let copied = copy::into_store(room, path, &["dataset.toml"], &store)?;
+    let copied = copy::into_store(room, path, &["dataset.toml"], copy::Links::Refused, &store)?;
     let smallest = room.configuration.category_smallest_count;
     let entry = entry(&site, name, &description, &copied, smallest, room.now())?;
     let bytes = json::to_bytes(&entry);

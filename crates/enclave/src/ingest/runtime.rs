@@ -16,7 +16,7 @@ use crate::wall::RESERVED;
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {
     let Some(site) = room.site.current() else { return Ok(Look::Waiting) };
     let description: RuntimeDescription = toml::from_str(&fs::read_to_string(path.join("runtime.toml"))?)?;
-    let copied = copy::into_store(room, &path.join("tree"), &[], &room.places.runtimes)?;
+    let copied = copy::into_store(room, &path.join("tree"), &[], copy::Links::Kept, &room.places.runtimes)?;
     check_top(&copied.path)?;
     let version = site.runtime(name).map_or(0, |entry| entry.statement().version.0) + 1;
     let entry = Catalogue {

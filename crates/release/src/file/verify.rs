@@ -16,7 +16,7 @@ use crate::log::Event;
 use crate::path::{self, Approved, JudgedVerdict, SignedRequest};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
-use crate::statement::{Catalogue, CatalogueEntry, Manifest, PublicKey, Request, Roles};
+use crate::statement::{Catalogue, CatalogueEntry, Manifest, PublicKey, Request, Roles, Warning};
 use crate::value::{Name, Timestamp};
 
 /// What a verifier holds from elsewhere. Nothing that is found in a release file only is ever trusted.
@@ -156,7 +156,11 @@ pub(super) fn verify(
     let named = path::check_names_evidence(manifest.statement(), &verdict, &approved, &site);
     rows.check("manifest names this evidence", named, |_| "and nothing else".into())?;
     let signer = &newest.box_keys.signer;
-    let witnessed = check_log(file, &manifest, signer, &newest, pinned, rows)?;
+    // The signed policy must allow such a witness too, not only whoever verifies: the verdict carries its word. Without
+    // this an unsigned line in a configuration would loosen what the policy's signers decided.
+    let policy_accepts = verdict.verdict().warnings.contains(&Warning::WitnessOnBoxMachine);
+    let accept_on_box_witness = pinned.accept_on_box_witness && policy_accepts;
+    let witnessed = check_log(file, &manifest, signer, &newest, accept_on_box_witness, rows)?;
     let times = times(&manifest, &approved, witnessed.time, now);
     rows.check("time order", times, |_| format!("signed {signed_at}, witnessed {}", witnessed.time))?;
     rows.check("in force when witnessed", in_force(&site, &request, witnessed.time), |_| {
@@ -263,7 +267,7 @@ fn check_log(
     manifest: &Verified<Manifest>,
     signer: &PublicKey,
     roles: &Roles,
-    pinned: &Pinned,
+    accept_on_box_witness: bool,
     rows: &mut Rows,
 ) -> Result<Witnessed, Refusal> {
     let proof =
@@ -275,7 +279,7 @@ fn check_log(
     rows.check("log inclusion", log_check::included(&proof, &leaf, &head), |()| {
         format!("leaf {}", leaf.hash())
     })?;
-    let witnessed = log_check::witnessed(&proof, roles, pinned.accept_on_box_witness);
+    let witnessed = log_check::witnessed(&proof, roles, accept_on_box_witness);
     let (time, witnesses) = rows.check("witnesses", witnessed, |(_, names)| {
         format!("{} of {} needed: {}", names.len(), roles.witness_quorum, names.join(", "))
     })?;

@@ -1,7 +1,7 @@
 //! Releases that must be verified: a verifier that refuses everything would pass all other vectors.
 
 use release::key::{Sign, key_id};
-use release::statement::{Approval, Judgement};
+use release::statement::{Approval, Judgement, Warning};
 use release::value::Count;
 use serde_json::Value;
 
@@ -68,8 +68,10 @@ pub(super) fn all() -> Vec<Defect> {
         ),
         Defect::innocent(
             "on-box-witness-accepted",
-            "Only the witness on the box's machine has cosigned, and the verifier was told to accept it.",
-            story().log(|log| log.cosigners = vec![cosigner(BOX_WITNESS, "2026-03-02T11:00:30Z")]),
+            "Only the witness on the box's machine has cosigned; the policy and the verifier both accept it.",
+            story()
+                .verdict(|verdict| verdict.warnings.push(Warning::WitnessOnBoxMachine))
+                .log(|log| log.cosigners = vec![cosigner(BOX_WITNESS, "2026-03-02T11:00:30Z")]),
         )
         .accepting_on_box_witness(),
         Defect::innocent(

@@ -169,6 +169,12 @@ fn witnesses() -> Vec<Defect> {
             cosigned(&[(BOX_WITNESS, BOX_WITNESS)]),
         ),
         witnesses(
+            "on-box-against-policy",
+            "The verifier accepts the witness on the box's machine, and the policy does not.",
+            cosigned(&[(BOX_WITNESS, BOX_WITNESS)]),
+        )
+        .accepting_on_box_witness(),
+        witnesses(
             "unknown",
             "Only an unknown witness has.",
             cosigned(&[("witness.mallory.example", "mallory")]),
