@@ -1,6 +1,7 @@
 //! The wire: generated types and their conversion into the types of the path.
 //!
-//! The only home of prost and tonic-build. Wire types are words of a peer: whoever receives one turns it into a type
+//! The only home of prost and tonic-build. `src/generated` is made from `proto/` by `cargo test -p api --test generated`,
+//! which fails when they differ. Wire types are words of a peer: whoever receives one turns it into a type
 //! of the path here, or refuses it, before anything else is done with it.
 
 mod convert;
@@ -13,12 +14,12 @@ pub use link::{Answer, Transition};
 mod databox {
     #[allow(missing_docs, clippy::all, clippy::pedantic)]
     pub mod v1 {
-        tonic::include_proto!("databox.v1");
+        include!("generated/databox.v1.rs");
     }
     pub mod internal {
         #[allow(missing_docs, clippy::all, clippy::pedantic)]
         pub mod v1 {
-            tonic::include_proto!("databox.internal.v1");
+            include!("generated/databox.internal.v1.rs");
         }
     }
 }
@@ -29,7 +30,7 @@ pub use databox::internal::v1 as internal;
 pub use databox::v1;
 
 /// Every file of `proto/` as an encoded FileDescriptorSet, custom options included.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 
 /// Largest message, either way, in bytes: 2 MiB. Set it on every client and server, since tonic's own default limits
 /// what is received only.

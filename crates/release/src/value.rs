@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// A value whose text is not in its one form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,18 +109,16 @@ impl FromStr for Timestamp {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let moment: jiff::Timestamp = text.parse().map_err(|_| ValueError::Timestamp)?;
-        let moment = Self::from_seconds(moment.as_second())?;
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ValueError::Timestamp)?;
+        let moment = Self::from_seconds(moment.unix_timestamp())?;
         if moment.to_string() == text { Ok(moment) } else { Err(ValueError::Timestamp) }
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_second(self.0) {
-            Ok(moment) => fmt::Display::fmt(&moment, formatter),
-            Err(_) => Err(fmt::Error),
-        }
+        let moment = OffsetDateTime::from_unix_timestamp(self.0).map_err(|_| fmt::Error)?;
+        formatter.write_str(&moment.format(&Rfc3339).map_err(|_| fmt::Error)?)
     }
 }
 
