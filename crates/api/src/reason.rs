@@ -45,6 +45,10 @@ impl Word for Reason {
             Self::Cancelled => "its requester called it off",
             Self::Data => "the dataset, snapshot or runtime is not there; look at `databox data ls`",
             Self::Wall => "the box has not the wall that the grant demands; ask its operator",
+            Self::Unheard => {
+                "the box did not tell in time what became of the job; its operator can see why. A release that is \
+                 logged later is served nevertheless: look at `databox release ls`"
+            }
         }
     }
 
@@ -80,6 +84,9 @@ impl Word for CallReason {
             Self::Overloaded => "too many calls at once; try again in a moment",
             Self::Time => "the call took too long; try again",
             Self::Box => "the box could not do its part; its operator can see why",
+            Self::TooLate => "the job is approved or has ended; it can no longer be called off",
+            Self::PageSize => "ask for at most 100 at a time",
+            Self::PageToken => "take the token of the page before, unchanged, or begin anew without one",
         }
     }
 
@@ -94,12 +101,12 @@ mod tests {
 
     #[test]
     fn every_reason_is_found_by_its_word() {
-        for number in 0..=18 {
+        for number in 0..=19 {
             let reason = Reason::try_from(number).unwrap();
             assert_eq!(Reason::from_word(reason.word()), Some(reason));
             assert!(!reason.hint().is_empty());
         }
-        for number in 0..=17 {
+        for number in 0..=20 {
             let reason = CallReason::try_from(number).unwrap();
             assert_eq!(CallReason::from_word(reason.word()), Some(reason));
         }

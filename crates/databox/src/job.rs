@@ -161,7 +161,8 @@ impl Bench {
     async fn upload(&self, bundle: &[u8]) -> Result<(), Failure> {
         let mut client = BundleServiceClient::new(self.channel()).max_encoding_message_size(MESSAGE_LIMIT);
         let sha256 = Digest::of(bundle).to_string();
-        let request = CreateUploadRequest { sha256: sha256.clone(), bytes: bundle.len() as u64 };
+        let request =
+            CreateUploadRequest { sha256: sha256.clone(), bytes: bundle.len() as u64, grant: String::new() };
         let upload = client.create_upload(request).await.map_err(client::refused)?.into_inner();
         let offset = upload.committed_bytes as usize;
         if offset < bundle.len() {

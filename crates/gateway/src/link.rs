@@ -118,7 +118,7 @@ impl Live {
             Some(link_request::Message::SubmitAnswer(answer)) => self.answer(answer).await.map(|()| None),
             Some(link_request::Message::Transition(report)) => self.report(report).await.map(Some),
             Some(link_request::Message::Release(ready)) => self.release(&ready).await.map(Some),
-            None => Err(WireError::new("message").into()),
+            Some(link_request::Message::CancelTaken(_)) | None => Err(WireError::new("message").into()),
         };
         match answered {
             Ok(Some(message)) => self.send(message).await,

@@ -5,6 +5,8 @@
 
 mod bits;
 mod table;
+mod view;
 
 pub use bits::ANSWER_BITS;
 pub use table::{HandOver, MoveError, Owner, Repeat, State, TRANSITIONS, Transition, diagram, transition};
+pub use view::VIEW_MARGIN_SECONDS;

@@ -120,6 +120,7 @@ pub const TRANSITIONS: &[Transition] = &[
     row(State::InReview, State::Cancelled, Owner::Enclave, HandOver::Report),
     row(State::InReview, State::Expired, Owner::Enclave, HandOver::Report),
     row(State::Approved, State::Released, Owner::Signer, HandOver::Release),
+    row(State::Approved, State::Lost, Owner::Gateway, HandOver::None),
 ];
 
 /// A move that is not in the table.

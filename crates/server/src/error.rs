@@ -79,6 +79,18 @@ pub enum Refused {
     /// The box could not do its part.
     #[error("the box could not do its part")]
     Box,
+    /// The job is approved or has ended.
+    #[error("the job can no longer be called off")]
+    TooLate,
+    /// A page is asked to be larger than pages are.
+    #[error("a page has at most {limit} entries")]
+    PageSize {
+        /// How many a page has at most.
+        limit: u32,
+    },
+    /// The page token is not one of this listing.
+    #[error("the page token is not one of this listing")]
+    PageToken,
 }
 
 impl Refused {
@@ -102,6 +114,9 @@ impl Refused {
             Self::Overloaded => CallReason::Overloaded,
             Self::Time => CallReason::Time,
             Self::Box => CallReason::Box,
+            Self::TooLate => CallReason::TooLate,
+            Self::PageSize { .. } => CallReason::PageSize,
+            Self::PageToken => CallReason::PageToken,
         }
     }
 
@@ -112,8 +127,9 @@ impl Refused {
             Self::Role | Self::Requester => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::Malformed(_) | Self::TooLarge { .. } | Self::Digest => Code::InvalidArgument,
+            Self::PageSize { .. } | Self::PageToken => Code::InvalidArgument,
             Self::Offset { .. } => Code::Aborted,
-            Self::BundleMissing | Self::Statement(_) | Self::Site => Code::FailedPrecondition,
+            Self::BundleMissing | Self::Statement(_) | Self::Site | Self::TooLate => Code::FailedPrecondition,
             Self::Quota { .. } => Code::ResourceExhausted,
             Self::Conflict => Code::AlreadyExists,
             Self::NotReady | Self::Overloaded => Code::Unavailable,
@@ -135,6 +151,9 @@ impl Refused {
             Self::Offset { committed } => {
                 metadata.insert("committed_bytes".to_owned(), committed.to_string());
             }
+            Self::PageSize { limit } => {
+                details.add_bad_request_violation("page_size", format!("at most {limit} are accepted"));
+            }
             Self::Quota { subject, limit } => {
                 details.add_quota_failure_violation(subject, format!("at most {limit} at the same time"));
             }
@@ -147,6 +166,7 @@ impl Refused {
             }
             Self::Certificate | Self::Role | Self::NotFound | Self::Digest | Self::BundleMissing => {}
             Self::Requester | Self::Site | Self::Conflict | Self::Time | Self::Box => {}
+            Self::TooLate | Self::PageToken => {}
         }
         details.set_error_info(self.reason().word(), DOMAIN, metadata);
         if let Some(id) = calls::request_id() {

@@ -6,7 +6,10 @@ use release::envelope::Envelope;
 use release::file::{GivenFiles, LoggedDenial, Pinned, ReleaseFile};
 use release::key::Sign;
 use release::log::{Event, LogProof};
-use release::path::{AdmittedRequest, Approved, Denied, JudgedVerdict, ManifestDraft, SignedRequest};
+use release::path::{
+    AdmittedRequest, Approved, CancelledJob, Denied, JudgedVerdict, ManifestDraft, SignedCancel,
+    SignedRequest,
+};
 use release::refusal::Refusal;
 use release::site::{Site, file_name};
 use release::statement::*;
@@ -185,4 +188,61 @@ fn no_byte_of_a_release_file_can_be_changed() {
 fn hint_ranges(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let text = std::str::from_utf8(bytes).unwrap();
     text.match_indices("\"keyid\":\"").map(|(at, key)| at + key.len()..at + key.len() + 64).collect()
+}
+
+/// A cancel of the story's job that says what `edit` makes of it, signed with this key.
+fn cancel(path: &Path, edit: impl Fn(&mut Cancel), signer: &str) -> Envelope {
+    let request: Request = path.told.release.request.unverified().unwrap();
+    let mut cancel = Cancel {
+        site: request.site,
+        request: path.told.release.request.payload_digest().into(),
+        requester: request.requester,
+        issued_at: time("2026-03-02T09:05:00Z"),
+    };
+    edit(&mut cancel);
+    Envelope::sign(&cancel, &[&key(signer)]).unwrap()
+}
+
+#[test]
+fn a_job_is_called_off_by_its_requester_alone() {
+    let path = path();
+    let requester = name("researcher-mia");
+    let grant = path.site.grants().next().unwrap().statement().id.clone();
+    let request = path.told.release.request.payload_digest();
+    let job = CancelledJob { request, requester: &requester, grant: &grant };
+    let verify = |envelope: &Envelope| {
+        SignedCancel::verify(envelope, job, &path.site, time("2026-03-02T09:06:00Z")).map(drop)
+    };
+    assert_eq!(verify(&cancel(&path, |_| (), "researcher-mia")), Ok(()));
+    let refused: [(&str, Envelope, Refusal); 6] = [
+        ("signed by another", cancel(&path, |_| (), "steward-ana"), Refusal::RequestSignature),
+        (
+            "in another's name",
+            cancel(&path, |cancel| cancel.requester.id = name("steward-ana"), "researcher-mia"),
+            Refusal::RequestSignature,
+        ),
+        (
+            "about another job",
+            cancel(&path, |cancel| cancel.request = blobs::Digest::of(b"other").into(), "researcher-mia"),
+            Refusal::RequestSignature,
+        ),
+        (
+            "of another site",
+            cancel(&path, |cancel| cancel.site = name("elsewhere"), "researcher-mia"),
+            Refusal::OtherSite,
+        ),
+        (
+            "from the future",
+            cancel(&path, |cancel| cancel.issued_at = time("2026-03-03T09:05:00Z"), "researcher-mia"),
+            Refusal::RequestTime,
+        ),
+        ("no cancel at all", path.told.release.request.clone(), Refusal::StatementKind),
+    ];
+    for (what, envelope, refusal) in refused {
+        assert_eq!(verify(&envelope), Err(refusal), "{what}");
+    }
+    let unknown = CancelledJob { grant: &name("no-such-grant"), ..job };
+    let signed = cancel(&path, |_| (), "researcher-mia");
+    let verified = SignedCancel::verify(&signed, unknown, &path.site, time("2026-03-02T09:06:00Z"));
+    assert_eq!(verified.map(drop), Err(Refusal::RequestGrant));
 }

@@ -367,7 +367,7 @@ pub mod console_enclave_service_server {
 /// knows already, bounded numbers and logged releases may stand here; a test reads that off this file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinkRequest {
-    #[prost(oneof = "link_request::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "link_request::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<link_request::Message>,
 }
 /// Nested message and enum types in `LinkRequest`.
@@ -383,6 +383,8 @@ pub mod link_request {
         Transition(super::JobTransition),
         #[prost(message, tag = "4")]
         Release(super::ReleaseReady),
+        #[prost(message, tag = "5")]
+        CancelTaken(super::CancelTaken),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -440,10 +442,19 @@ pub struct ReleaseReady {
     #[prost(bytes = "bytes", tag = "2")]
     pub release_file_sha256: ::prost::bytes::Bytes,
 }
+/// The enclave holds the cancel durably, or the job can no longer be called off, or the cancel is not the requester's:
+/// it is not sent again. Which of these it was stands nowhere here, since that would tell off the time grid whether the
+/// run has ended; what became of the job comes as a JobTransition on the grid.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelTaken {
+    /// 32 bytes: payload digest of the request that was called off.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_sha256: ::prost::bytes::Bytes,
+}
 /// To the enclave: signed statements, files under their digest, and acknowledgements.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinkResponse {
-    #[prost(oneof = "link_response::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "link_response::Message", tags = "1, 2, 3, 4")]
     pub message: ::core::option::Option<link_response::Message>,
 }
 /// Nested message and enum types in `LinkResponse`.
@@ -456,6 +467,8 @@ pub mod link_response {
         TransitionTaken(super::TransitionTaken),
         #[prost(message, tag = "3")]
         ReleaseTaken(super::ReleaseTaken),
+        #[prost(message, tag = "4")]
+        Cancel(super::Cancel),
     }
 }
 /// A job handed over. The bundle lies in the hand-over directory under the digest that the request names.
@@ -481,6 +494,20 @@ pub struct TransitionTaken {
 pub struct ReleaseTaken {
     #[prost(bytes = "bytes", tag = "1")]
     pub release_file_sha256: ::prost::bytes::Bytes,
+}
+/// A job called off by its requester. Sent for a job that the enclave accepted (after its SubmitAnswer), again at each
+/// start of the stream and every 30 seconds, until CancelTaken or the job's end. It takes effect in QUEUED, RUNNING and
+/// IN_REVIEW; the enclave verifies the statement itself (the requester of the request, with a key of the current grant,
+/// about this request and site) and makes the move to CANCELLED along the table. In any other state it does nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cancel {
+    /// DSSE envelope around a statement urn:databox:cancel:v1.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cancel: ::prost::bytes::Bytes,
+    /// 32 bytes: payload digest of the request, the same as in the statement; for finding the job before anything is
+    /// verified.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub request_sha256: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

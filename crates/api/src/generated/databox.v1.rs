@@ -7,6 +7,9 @@ pub struct CreateUploadRequest {
     /// Its size in bytes.
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
+    /// Id of the grant that the job will name; the bundle counts towards that grant's share of the spool.
+    #[prost(string, tag = "3")]
+    pub grant: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateUploadResponse {
@@ -532,6 +535,12 @@ pub enum CallReason {
     Time = 16,
     /// The box could not do its part.
     Box = 17,
+    /// The job is approved or has ended, so it can no longer be called off.
+    TooLate = 18,
+    /// A page is asked to be larger than pages are.
+    PageSize = 19,
+    /// The page token is not one of this listing.
+    PageToken = 20,
 }
 impl CallReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -558,6 +567,9 @@ impl CallReason {
             Self::Overloaded => "CALL_REASON_OVERLOADED",
             Self::Time => "CALL_REASON_TIME",
             Self::Box => "CALL_REASON_BOX",
+            Self::TooLate => "CALL_REASON_TOO_LATE",
+            Self::PageSize => "CALL_REASON_PAGE_SIZE",
+            Self::PageToken => "CALL_REASON_PAGE_TOKEN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -581,6 +593,9 @@ impl CallReason {
             "CALL_REASON_OVERLOADED" => Some(Self::Overloaded),
             "CALL_REASON_TIME" => Some(Self::Time),
             "CALL_REASON_BOX" => Some(Self::Box),
+            "CALL_REASON_TOO_LATE" => Some(Self::TooLate),
+            "CALL_REASON_PAGE_SIZE" => Some(Self::PageSize),
+            "CALL_REASON_PAGE_TOKEN" => Some(Self::PageToken),
             _ => None,
         }
     }
@@ -1018,10 +1033,10 @@ pub struct GetJobResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListJobsRequest {
-    /// At most 100; 0 means 50.
+    /// At most 100, more is refused by PAGE_SIZE; 0 means 50.
     #[prost(uint32, tag = "1")]
     pub page_size: u32,
-    /// From the answer before.
+    /// From the answer before, with the same caller; any other is refused by PAGE_TOKEN.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
 }
@@ -1052,6 +1067,19 @@ pub struct WatchJobResponse {
     pub outcome: ::core::option::Option<Outcome>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelJobRequest {
+    /// A DSSE envelope around a statement urn:databox:cancel:v1, signed by the requester of the job that it names.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cancel: ::prost::bytes::Bytes,
+}
+/// The cancel is on disk and will reach whoever decides. A job that waits for the enclave is CANCELLED in the answer;
+/// what becomes of any other is told on the time grid.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelJobResponse {
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<Job>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Job {
     /// Payload digest of the request: the job's one name.
     #[prost(string, tag = "1")]
@@ -1072,6 +1100,13 @@ pub struct Job {
     /// Which run this is, from 1; 0 before the first. Every run is charged anew.
     #[prost(uint32, tag = "7")]
     pub run: u32,
+    /// How many jobs wait before this one, plus 1, in the order in which they were taken in; 0 if this one does not wait.
+    /// As of the beginning of the current step of the policy's time grid, from states that were shown by then.
+    #[prost(uint32, tag = "8")]
+    pub queue_place: u32,
+    /// True once its requester called it off, whatever became of that.
+    #[prost(bool, tag = "9")]
+    pub cancel_requested: bool,
 }
 /// What one run of a job can tell before a release. The bits of its fields are what every run is charged.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1196,6 +1231,9 @@ pub enum Reason {
     Data = 17,
     /// The wall that the grant demands is not there.
     Wall = 18,
+    /// The box did not tell what became of the job within the limit of its state. A release that is logged later is
+    /// served nevertheless.
+    Unheard = 19,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1223,6 +1261,7 @@ impl Reason {
             Self::Cancelled => "REASON_CANCELLED",
             Self::Data => "REASON_DATA",
             Self::Wall => "REASON_WALL",
+            Self::Unheard => "REASON_UNHEARD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1247,6 +1286,7 @@ impl Reason {
             "REASON_CANCELLED" => Some(Self::Cancelled),
             "REASON_DATA" => Some(Self::Data),
             "REASON_WALL" => Some(Self::Wall),
+            "REASON_UNHEARD" => Some(Self::Unheard),
             _ => None,
         }
     }
@@ -1450,6 +1490,7 @@ pub mod job_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Events of one job after a given number, and then each new one until the job has ended.
+        /// The stream may be taken up again after any number; one that ends before the job has is to be taken up again.
         pub async fn watch_job(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchJobRequest>,
@@ -1473,6 +1514,31 @@ pub mod job_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("databox.v1.JobService", "WatchJob"));
             self.inner.server_streaming(req, path, codec).await
+        }
+        /// Calls a job off. A repeat gets the same answer. TOO_LATE once the job is approved or has ended otherwise.
+        pub async fn cancel_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelJobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/databox.v1.JobService/CancelJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("databox.v1.JobService", "CancelJob"));
+            self.inner.unary(req, path, codec).await
         }
     }
 }
@@ -1517,10 +1583,19 @@ pub mod job_service_server {
             + std::marker::Send
             + 'static;
         /// Events of one job after a given number, and then each new one until the job has ended.
+        /// The stream may be taken up again after any number; one that ends before the job has is to be taken up again.
         async fn watch_job(
             &self,
             request: tonic::Request<super::WatchJobRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchJobStream>, tonic::Status>;
+        /// Calls a job off. A repeat gets the same answer. TOO_LATE once the job is approved or has ended otherwise.
+        async fn cancel_job(
+            &self,
+            request: tonic::Request<super::CancelJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelJobResponse>,
+            tonic::Status,
+        >;
     }
     /// Jobs of the caller's projects. Researchers call it.
     #[derive(Debug)]
@@ -1778,6 +1853,51 @@ pub mod job_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/databox.v1.JobService/CancelJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelJobSvc<T: JobService>(pub Arc<T>);
+                    impl<
+                        T: JobService,
+                    > tonic::server::UnaryService<super::CancelJobRequest>
+                    for CancelJobSvc<T> {
+                        type Response = super::CancelJobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelJobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JobService>::cancel_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelJobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -1820,9 +1940,10 @@ pub mod job_service_server {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListReleasesRequest {
-    /// At most 100; 0 means 50.
+    /// At most 100, more is refused by PAGE_SIZE; 0 means 50.
     #[prost(uint32, tag = "1")]
     pub page_size: u32,
+    /// From the answer before, with the same caller; any other is refused by PAGE_TOKEN.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
 }

@@ -115,7 +115,8 @@ impl Gateway {
                 let room = self.room.clone();
                 Ok(blocking(move || outbox::release_taken(&room, release)).await??)
             }
-            None => Ok(()),
+            // Not acted upon here yet, so not acknowledged: it comes again.
+            Some(link_response::Message::Cancel(_)) | None => Ok(()),
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use api::v1::job_service_server::JobService;
 use api::v1::{
-    CreateJobRequest, CreateJobResponse, GetJobRequest, GetJobResponse, Job, JobState, ListJobsRequest,
-    ListJobsResponse, Outcome, WatchJobRequest, WatchJobResponse,
+    CancelJobRequest, CancelJobResponse, CreateJobRequest, CreateJobResponse, GetJobRequest, GetJobResponse,
+    Job, JobState, ListJobsRequest, ListJobsResponse, Outcome, WatchJobRequest, WatchJobResponse,
 };
 use blobs::Digest;
 use release::envelope::Envelope;
@@ -71,6 +71,10 @@ impl JobService for Jobs {
             jobs: jobs.into_iter().map(job_message).collect(),
             next_page_token,
         }))
+    }
+
+    async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
+        Err(Refused::NotReady.into())
     }
 
     type WatchJobStream = watch::Events;
@@ -158,6 +162,8 @@ fn job_message(view: JobView) -> Job {
         name: view.name.to_string(),
         state: JobState::from(view.last.state).into(),
         run: view.last.run,
+        queue_place: 0,
+        cancel_requested: false,
         created_at: moment(view.created_at),
         outcome: Some(outcome(&view.last)),
     }

@@ -33,7 +33,7 @@ fn part(offset: u64, chunk: &'static [u8]) -> WriteUploadRequest {
 
 async fn begin(client: &mut BundleServiceClient<Channel>) -> u64 {
     let sha256 = Digest::of(BUNDLE).to_string();
-    let request = CreateUploadRequest { sha256, bytes: BUNDLE.len() as u64 };
+    let request = CreateUploadRequest { sha256, bytes: BUNDLE.len() as u64, grant: String::new() };
     client.create_upload(request).await.unwrap().into_inner().committed_bytes
 }
 

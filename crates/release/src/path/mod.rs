@@ -8,11 +8,13 @@
 //! ```
 
 mod approval;
+mod cancel;
 mod manifest;
 mod request;
 mod verdict;
 
 pub use approval::{Approved, Denied, may_review};
+pub use cancel::{CancelledJob, SignedCancel};
 pub use manifest::ManifestDraft;
 pub(crate) use manifest::{check_accounts, check_names_evidence};
 pub use request::{AdmittedRequest, REQUEST_SECONDS_LIMIT, SignedRequest};

@@ -47,6 +47,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Some(Message::ReleaseTaken(taken)) => {
                 println!("release-taken {}", api::digest("release_file", &taken.release_file_sha256)?);
             }
+            Some(Message::Cancel(cancel)) => {
+                println!("cancel {}", api::digest("request", &cancel.request_sha256)?);
+            }
             None => println!("nothing"),
         }
     }

@@ -91,6 +91,9 @@ impl Liar {
                     }
                 }
                 Message::Release(_) => println!("release"),
+                Message::CancelTaken(taken) => {
+                    println!("cancel-taken {}", api::digest("request_sha256", &taken.request_sha256).ok()?);
+                }
             }
         }
         Some(())
