@@ -34,7 +34,9 @@ impl Word for Reason {
             }
             Self::OutputLimit => "the job wrote more than it may; write only what databox.toml declares",
             Self::ProcessLimit => "the job started more processes than it may",
-            Self::Bundle => "the bundle is not accepted; pack it with `databox job submit`",
+            Self::Bundle => {
+                "the bundle is not accepted; `databox job inspect` says why, `databox job submit` packs one"
+            }
             Self::Account => "the grant has not enough bits left for this dataset; ask its stewards",
             Self::Grant => "no current grant covers this request; ask the dataset's stewards",
             Self::Request => "the request was used before, is too old, or is not signed by an enrolled key",
@@ -66,7 +68,10 @@ impl Word for CallReason {
         match self {
             Self::Unspecified => "no reason is given",
             Self::Certificate => "use the certificate that the site's operator issued to you",
-            Self::Role => "your certificate's role may not do this, or you are revoked",
+            Self::Role => {
+                "your certificate's role may not do this; researchers call the gateway, stewards the console"
+            }
+            Self::Revoked => "you, or this certificate, are revoked; ask the owner of the data",
             Self::NotFound => "there is no such thing, or it is not yours",
             Self::Malformed => "the message is not in its form; client and box may differ in version",
             Self::TooLarge => "more than the box accepts",
@@ -106,7 +111,7 @@ mod tests {
             assert_eq!(Reason::from_word(reason.word()), Some(reason));
             assert!(!reason.hint().is_empty());
         }
-        for number in 0..=20 {
+        for number in 0..=21 {
             let reason = CallReason::try_from(number).unwrap();
             assert_eq!(CallReason::from_word(reason.word()), Some(reason));
         }

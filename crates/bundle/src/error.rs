@@ -185,6 +185,44 @@ pub enum BundleError {
 }
 
 impl BundleError {
+    /// Its name in answers of the command line and in scripts: one a case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotZstd => "BUNDLE_NOT_ZSTD",
+            Self::DictionaryUsed => "BUNDLE_DICTIONARY_USED",
+            Self::WindowTooLarge { .. } => "BUNDLE_WINDOW_TOO_LARGE",
+            Self::CompressionDamaged(_) => "BUNDLE_COMPRESSION_DAMAGED",
+            Self::TooLarge { .. } => "BUNDLE_TOO_LARGE",
+            Self::RatioTooHigh { .. } => "BUNDLE_RATIO_TOO_HIGH",
+            Self::BytesAfterFrame => "BUNDLE_BYTES_AFTER_FRAME",
+            Self::Truncated => "BUNDLE_TRUNCATED",
+            Self::HeaderFormat => "BUNDLE_HEADER_FORMAT",
+            Self::HeaderChecksum => "BUNDLE_HEADER_CHECKSUM",
+            Self::HeaderNumber { .. } => "BUNDLE_HEADER_NUMBER",
+            Self::HeaderHiddenBytes { .. } => "BUNDLE_HEADER_HIDDEN_BYTES",
+            Self::EntryKind { kind, .. } => kind.name(),
+            Self::LinkTarget { .. } => "BUNDLE_LINK_TARGET",
+            Self::DirectoryWithContents { .. } => "BUNDLE_DIRECTORY_WITH_CONTENTS",
+            Self::NameEmpty { .. } => "BUNDLE_PATH_EMPTY",
+            Self::NameAbsolute { .. } => "BUNDLE_PATH_ABSOLUTE",
+            Self::NameDots { .. } => "BUNDLE_PATH_DOTS",
+            Self::NameCharacter { .. } => "BUNDLE_PATH_CHARACTER",
+            Self::NameTooLong { .. } => "BUNDLE_PATH_TOO_LONG",
+            Self::TooDeep { .. } => "BUNDLE_TOO_DEEP",
+            Self::CaseTwins { .. } => "BUNDLE_CASE_TWINS",
+            Self::Duplicate { .. } => "BUNDLE_DUPLICATE",
+            Self::FileAndDirectory { .. } => "BUNDLE_FILE_AND_DIRECTORY",
+            Self::TooManyEntries { .. } => "BUNDLE_TOO_MANY_ENTRIES",
+            Self::HiddenPadding { .. } => "BUNDLE_HIDDEN_PADDING",
+            Self::BytesAfterArchive => "BUNDLE_BYTES_AFTER_ARCHIVE",
+            Self::ManifestMissing => "BUNDLE_MANIFEST_MISSING",
+            Self::ManifestTooLarge { .. } => "BUNDLE_MANIFEST_TOO_LARGE",
+            Self::DirectoryNotEmpty => "BUNDLE_DIRECTORY_NOT_EMPTY",
+            Self::SourceKind { .. } => "BUNDLE_SOURCE_KIND",
+            Self::Io { .. } => "FILE",
+        }
+    }
+
     pub(crate) fn io(path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
@@ -215,6 +253,21 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// The name of a refusal of this kind.
+    fn name(self) -> &'static str {
+        match self {
+            Self::HardLink => "BUNDLE_HARD_LINK",
+            Self::SymbolicLink => "BUNDLE_SYMBOLIC_LINK",
+            Self::CharacterDevice => "BUNDLE_CHARACTER_DEVICE",
+            Self::BlockDevice => "BUNDLE_BLOCK_DEVICE",
+            Self::Pipe => "BUNDLE_PIPE",
+            Self::PaxExtension => "BUNDLE_PAX_EXTENSION",
+            Self::GnuExtension => "BUNDLE_GNU_EXTENSION",
+            Self::OldFile => "BUNDLE_OLD_FILE",
+            Self::Other(_) => "BUNDLE_ENTRY_TYPE",
+        }
+    }
+
     pub(crate) fn of(type_byte: u8) -> Self {
         match type_byte {
             0 => Self::OldFile,

@@ -23,7 +23,7 @@ use blobs::BlobStore;
 use daemon::{Journal, Look, SiteWatch};
 use release::envelope::Envelope;
 use release::site::SeenVersions;
-use server::{Limits, Listener, Principal, Refused, Role};
+use server::{Limits, Listener, Principal, PrincipalError, Refused, Role};
 use tonic::service::Routes;
 
 use configuration::Configuration;
@@ -138,12 +138,20 @@ async fn serve(
 /// Stewards only, and none that is revoked; asked before every call.
 fn gate(site: Arc<SiteWatch>) -> server::Gate {
     Arc::new(move |principal: &Principal| {
+        if principal.role != Role::Steward {
+            return Err(Refused::Role);
+        }
         let site = site.current().ok_or(Refused::Site)?;
+        if principal.site != *site.name() {
+            return Err(Refused::Certificate(PrincipalError::Site));
+        }
         let revocation = site.revocation();
         let revoked =
             revocation.people.contains(&principal.id) || revocation.certificates.contains(&principal.serial);
-        let known = site.roles().people.contains_key(&principal.id);
-        if principal.role == Role::Steward && known && !revoked { Ok(()) } else { Err(Refused::Role) }
+        if revoked {
+            return Err(Refused::Revoked);
+        }
+        if site.roles().people.contains_key(&principal.id) { Ok(()) } else { Err(Refused::Role) }
     })
 }
 

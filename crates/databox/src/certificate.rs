@@ -60,7 +60,7 @@ pub fn make_authority(home: &Home, site: &Name) -> Result<(), Failure> {
     params.distinguished_name = named(&format!("{site} data box authority"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = validity(3650 * 24);
+    (params.not_before, params.not_after) = from_now(3650 * 24);
     let certificate = params.self_signed(&key).map_err(certificate_failure)?;
     write_new(&home.tls("ca", "key"), &key.serialize_pem(), 0o600)?;
     write_new(&home.tls("ca", "pem"), &certificate.pem(), 0o644)
@@ -81,7 +81,7 @@ pub fn make_server(home: &Home, room: &str, names: &[String]) -> Result<(), Fail
     params.distinguished_name = named(&format!("data box {room}"));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    (params.not_before, params.not_after) = validity(365 * 24);
+    (params.not_before, params.not_after) = from_now(365 * 24);
     let certificate = params.signed_by(&key, &authority(home)?).map_err(certificate_failure)?;
     write_new(&home.tls(room, "key"), &key.serialize_pem(), 0o600)?;
     write_new(&home.tls(room, "pem"), &certificate.pem(), 0o644)
@@ -116,13 +116,31 @@ pub fn issue(
     params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().map_err(certificate_failure)?)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    (params.not_before, params.not_after) = validity(hours);
+    (params.not_before, params.not_after) = from_now(hours);
     let certificate =
         params.signed_by(&request.public_key, &authority(home)?).map_err(certificate_failure)?;
     Ok(certificate.pem())
 }
 
-fn validity(hours: i64) -> (time::OffsetDateTime, time::OffsetDateTime) {
+/// From when to when a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub start: i64,
+    /// The second after the last.
+    pub end: i64,
+}
+
+/// Reads from when to when a certificate (DER) is valid.
+pub fn validity(der: &[u8]) -> Result<Validity, Failure> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der)
+        .map_err(|_| Failure::new("CERTIFICATE", "the certificate cannot be read"))?;
+    let validity = certificate.validity();
+    // RFC 5280, section 4.1.2.5: the last second counts.
+    Ok(Validity { start: validity.not_before.timestamp(), end: validity.not_after.timestamp() + 1 })
+}
+
+fn from_now(hours: i64) -> (time::OffsetDateTime, time::OffsetDateTime) {
     let now = time::OffsetDateTime::from_unix_timestamp(daemon::now_seconds())
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     // Five minutes back, for clocks that are late.

@@ -12,11 +12,16 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 
+use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::profile::Profile;
 
 /// Largest message either way, in bytes.
 pub const MESSAGE_LIMIT: usize = 2 << 20;
+
+/// How a person gets a certificate.
+const ISSUE: &str = "the operator's `databox cert issue` makes one from your NAME.tls.csr, valid for 24 hours; \
+    the machine's clock must be right, too";
 
 /// Connects as the profile says.
 pub async fn connect(profile: &Profile) -> Result<Channel, Failure> {
@@ -54,8 +59,8 @@ fn tls(profile: &Profile) -> Result<ClientConfig, Failure> {
         roots.add(certificate).map_err(file_failure(&profile.authority))?;
     }
     let files = profile.key_files();
-    let issue = "the operator's `databox cert issue` makes it from your NAME.tls.csr";
-    let chain = certificates(&files.tls_certificate(), issue)?;
+    let chain = certificates(&files.tls_certificate(), ISSUE)?;
+    in_force(&files.tls_certificate(), &chain)?;
     let key = PrivateKeyDer::from_pem_file(files.tls_key())
         .map_err(|error| Failure::new("FILE", format!("{}: {error}", files.tls_key().display())))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -70,6 +75,23 @@ fn tls(profile: &Profile) -> Result<ClientConfig, Failure> {
     Ok(config)
 }
 
+/// Says by name, before anything is sent, that one's own certificate is not valid now.
+fn in_force(path: &std::path::Path, chain: &[CertificateDer<'_>]) -> Result<(), Failure> {
+    let Some(leaf) = chain.first() else {
+        return Err(Failure::new("CERTIFICATE", format!("{} holds no certificate", path.display()))
+            .hint(ISSUE)
+            .exit(Exit::NotSignedIn));
+    };
+    let validity = certificate::validity(leaf)?;
+    let now = daemon::now_seconds();
+    let (reason, text) = match now {
+        now if now >= validity.end => ("CERTIFICATE_EXPIRED", "your certificate has expired"),
+        now if now < validity.start => ("CERTIFICATE_NOT_YET_VALID", "your certificate is not valid yet"),
+        _ => return Ok(()),
+    };
+    Err(Failure::new(reason, format!("{}: {text}", path.display())).hint(ISSUE).exit(Exit::NotSignedIn))
+}
+
 fn certificates(path: &std::path::Path, hint: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let failure = |error: rustls_pki_types::pem::Error| {
         Failure::new("CERTIFICATE", format!("{}: {error}", path.display())).hint(hint).exit(Exit::NotSignedIn)
@@ -77,8 +99,42 @@ fn certificates(path: &std::path::Path, hint: &str) -> Result<Vec<CertificateDer
     CertificateDer::pem_file_iter(path).map_err(failure)?.collect::<Result<_, _>>().map_err(failure)
 }
 
+/// What a server's TLS alert about the client's certificate means (RFC 8446, section 6.2). With TLS 1.3 it arrives with
+/// the first answer, after the connection seemed to stand.
+fn alerted(status: &Status) -> Option<Failure> {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>();
+        if let Some(rustls::Error::AlertReceived(alert)) = tls.or_else(|| inner?.downcast_ref()) {
+            return Some(of_alert(*alert));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn of_alert(alert: rustls::AlertDescription) -> Failure {
+    use rustls::AlertDescription as Alert;
+    let (reason, text) = match alert {
+        Alert::CertificateRequired => {
+            ("CERTIFICATE_MISSING", "the box wants a certificate, and none was shown")
+        }
+        Alert::CertificateExpired => {
+            ("CERTIFICATE_EXPIRED", "by the box's clock your certificate is not valid now")
+        }
+        Alert::UnknownCA => ("CERTIFICATE_FOREIGN", "your certificate is not from this box's authority"),
+        Alert::UnsupportedCertificate => ("CERTIFICATE_USE", "your certificate is not one for a person"),
+        _ => ("CERTIFICATE", "the box does not accept your certificate"),
+    };
+    Failure::new(reason, text).hint(ISSUE).exit(Exit::NotSignedIn)
+}
+
 /// A box's answer that says no, as a failure with the same reason word.
 pub fn refused(status: Status) -> Failure {
+    if let Some(failure) = alerted(&status) {
+        return failure;
+    }
     if status.code() == tonic::Code::Unimplemented {
         return Failure::new("OTHER_ROOM", "this room does not answer such a question")
             .hint("`endpoint` in the profile: researchers call the gateway, stewards the console")
@@ -97,6 +153,10 @@ pub fn refused(status: Status) -> Failure {
     };
     let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()).to_uppercase());
     let mut failure = Failure::new(&reason, status.message()).exit(exit);
+    let about = details.error_info().map(|info| &info.metadata);
+    if let Some(rule) = about.and_then(|about| about.get("refusal").or_else(|| about.get("certificate"))) {
+        failure.text = format!("{} ({rule})", failure.text);
+    }
     if let Some(request) = details.request_info() {
         failure = failure.hint(format!("request {}", request.request_id));
     }

@@ -170,6 +170,11 @@ enum JobCommand {
         /// A new directory.
         directory: PathBuf,
     },
+    /// Reads a bundle file as the box does: what it holds, or by name why the box refuses it.
+    Inspect {
+        /// A bundle file: one tar archive in one zstd frame.
+        file: PathBuf,
+    },
     /// Packs a bundle, signs a request for it and hands both in.
     Submit {
         /// The bundle's directory.
@@ -293,6 +298,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
                 &job::new(&directory)?.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
             );
         }
+        Command::Job(JobCommand::Inspect { file }) => show::made(&job::inspect(&file)?),
         Command::Job(command) => asynchronous(job_command(command, Profile::load(&profile)?, json))?,
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
@@ -363,7 +369,7 @@ fn site_command(command: SiteCommand) -> Result<(), Failure> {
 async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Result<(), Failure> {
     let bench = Bench::connect(profile).await?;
     match command {
-        JobCommand::New { .. } => {}
+        JobCommand::New { .. } | JobCommand::Inspect { .. } => {}
         JobCommand::Submit { directory, wait } => {
             let prepared = bench.prepare(&directory).await?;
             let mut submitted = bench.submit(&prepared).await?;

@@ -87,6 +87,23 @@ pub fn whole(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A bundle that is refused, by the name of its case.
+pub fn bundle_failure(path: &std::path::Path) -> impl FnOnce(bundle::BundleError) -> Failure + '_ {
+    move |error| {
+        Failure::new(error.name(), format!("{}: {}", path.display(), whole(&error)))
+            .hint("docs/formats/bundle.md says what a bundle may hold; `databox job submit` packs one from a directory")
+    }
+}
+
+/// A manifest that is refused, by the name of its case.
+pub fn manifest_failure(path: &std::path::Path) -> impl FnOnce(bundle::ManifestError) -> Failure + '_ {
+    move |error| {
+        Failure::new(error.name(), format!("{}: {}", path.display(), whole(&error)))
+            .hint("`databox job new DIR` writes a manifest that has every key")
+            .exit(Exit::Usage)
+    }
+}
+
 /// Turns an error about a file into a failure that names the file.
 pub fn file_failure<E: std::error::Error>(path: &std::path::Path) -> impl FnOnce(E) -> Failure + '_ {
     move |error| Failure::new("FILE", format!("{}: {}", path.display(), whole(&error)))

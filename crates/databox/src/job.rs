@@ -21,7 +21,7 @@ use release::value::Name;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
-use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
 use crate::key;
 use crate::profile::Profile;
 use crate::site::now;
@@ -104,8 +104,8 @@ impl Bench {
             Failure::new("NO_MANIFEST", format!("{} is not there", path.display()))
                 .hint("`databox job new DIR` writes one to start from")
         })?;
-        let manifest = bundle::Manifest::parse(&text).map_err(file_failure(&path))?;
-        let bundle = bundle::pack(directory).map_err(file_failure(directory))?;
+        let manifest = bundle::Manifest::parse(&text).map_err(manifest_failure(&path))?;
+        let bundle = bundle::pack(directory).map_err(bundle_failure(directory))?;
         let site = self.site().await?;
         let salt = random()?;
         let files = self.profile.key_files();
@@ -142,7 +142,7 @@ impl Bench {
             issued_at,
             expires: issued_at.plus(REQUEST_SECONDS),
         };
-        manifest.request(context).map_err(|error| Failure::new("MANIFEST", whole(&error)))
+        manifest.request(context).map_err(manifest_failure(Path::new("databox.toml")))
     }
 
     /// Uploads the bundle from where an earlier upload stopped, and hands the request in.
@@ -310,6 +310,18 @@ for file in pathlib.Path("/data").rglob("*.csv"):
         rows += sum(1 for _ in lines) - 1
 json.dump({"rows": rows}, open("/out/metrics.json", "w"))
 "#;
+
+/// Reads a bundle file as the box does and says what it holds, or by name why the box refuses it.
+pub fn inspect(file: &Path) -> Result<Vec<String>, Failure> {
+    let bytes = fs::File::open(file).map_err(file_failure(file))?;
+    let listing = bundle::read(bytes, &bundle::Limits::default()).map_err(bundle_failure(file))?;
+    listing.parse_manifest().map_err(manifest_failure(file))?;
+    let line = |entry: &bundle::Entry| match entry.contents {
+        bundle::Contents::Directory => format!("{}/", entry.path),
+        bundle::Contents::File { bytes, sha256, .. } => format!("{}  {bytes} bytes  {sha256}", entry.path),
+    };
+    Ok(listing.entries.iter().map(line).collect())
+}
 
 /// Writes a bundle to start from.
 pub fn new(directory: &Path) -> Result<Vec<PathBuf>, Failure> {

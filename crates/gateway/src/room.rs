@@ -7,7 +7,7 @@ use blobs::{BlobStore, Digest};
 use daemon::{Journal, Look, SiteWatch};
 use release::site::{SeenVersions, Site};
 use release::value::Timestamp;
-use server::{Gate, Principal, Refused, Role};
+use server::{Gate, Principal, PrincipalError, Refused, Role};
 use tokio::sync::{Notify, broadcast};
 
 use crate::configuration::Configuration;
@@ -130,7 +130,10 @@ impl Room {
         let revocation = site.revocation();
         let is_revoked =
             revocation.people.contains(&principal.id) || revocation.certificates.contains(&principal.serial);
-        if principal.site != *site.name() || is_revoked { Err(Refused::Role) } else { Ok(()) }
+        if principal.site != *site.name() {
+            return Err(Refused::Certificate(PrincipalError::Site));
+        }
+        if is_revoked { Err(Refused::Revoked) } else { Ok(()) }
     }
 
     /// The same as a gate.

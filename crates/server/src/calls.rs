@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{Layer, Service};
 
-use crate::{Gate, Limits, Principal, Refused};
+use crate::{Gate, Limits, Principal, PrincipalError, Refused};
 
 tokio::task_local! {
     static REQUEST_ID: String;
@@ -94,9 +94,11 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
     S::Future: Send,
 {
-    async fn answer(&mut self, request: Request<Body>) -> Result<Response<Body>, Refused> {
-        let principal = request.extensions().get::<Principal>().ok_or(Refused::Certificate)?;
-        (self.calls.gate)(principal)?;
+    async fn answer(&mut self, mut request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let named = request.extensions_mut().remove::<Result<Principal, PrincipalError>>();
+        let principal = named.unwrap_or(Err(PrincipalError::Form)).map_err(Refused::Certificate)?;
+        (self.calls.gate)(&principal)?;
+        request.extensions_mut().insert(principal);
         let _place = self.calls.places.try_acquire().map_err(|_| Refused::Overloaded)?;
         let limits = &self.calls.limits;
         let ours =

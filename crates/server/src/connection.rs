@@ -1,4 +1,4 @@
-//! A connection whose person is known.
+//! A connection whose certificate was read. One that names nobody may ask too, and is told why it gets no answer.
 
 use std::future::Future;
 use std::io;
@@ -13,25 +13,25 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::Principal;
 use crate::held::Held;
+use crate::{Principal, PrincipalError};
 
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
-    principal: Principal,
+    principal: Result<Principal, PrincipalError>,
     /// Until the first byte: a client that says nothing after its handshake would hold its place for nothing.
     first_byte: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
-    _person: Held<Principal>,
+    _person: Held<Result<Principal, PrincipalError>>,
 }
 
 impl Connection {
     pub(crate) fn new(
         stream: TlsStream<TcpStream>,
-        principal: Principal,
+        principal: Result<Principal, PrincipalError>,
         patience: Duration,
         place: OwnedSemaphorePermit,
-        person: Held<Principal>,
+        person: Held<Result<Principal, PrincipalError>>,
     ) -> Self {
         let first_byte = Some(Box::pin(tokio::time::sleep(patience)));
         Self { stream, principal, first_byte, _place: place, _person: person }
@@ -39,9 +39,9 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Principal;
+    type ConnectInfo = Result<Principal, PrincipalError>;
 
-    fn connect_info(&self) -> Principal {
+    fn connect_info(&self) -> Self::ConnectInfo {
         self.principal.clone()
     }
 }

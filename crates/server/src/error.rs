@@ -10,17 +10,20 @@ use release::refusal::Refusal;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::calls;
+use crate::{PrincipalError, calls};
 
 /// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The certificate does not name exactly one person in a known role.
-    #[error("the certificate does not name one person in a known role")]
-    Certificate,
-    /// The person's role may not make this call, or the person or certificate is revoked.
-    #[error("the role may not do this, or is revoked")]
+    /// The certificate does not name exactly one person of this site in a known role.
+    #[error("the certificate does not name one person in a known role: {0}")]
+    Certificate(PrincipalError),
+    /// The person's role may not make this call.
+    #[error("the role may not do this")]
     Role,
+    /// The person or the certificate is revoked.
+    #[error("the person or the certificate is revoked")]
+    Revoked,
     /// There is no such thing, or it is not the caller's.
     #[error("there is no such thing")]
     NotFound,
@@ -97,8 +100,9 @@ impl Refused {
     /// The reason as a word of the closed list.
     pub fn reason(self) -> CallReason {
         match self {
-            Self::Certificate => CallReason::Certificate,
+            Self::Certificate(_) => CallReason::Certificate,
             Self::Role => CallReason::Role,
+            Self::Revoked => CallReason::Revoked,
             Self::NotFound => CallReason::NotFound,
             Self::Malformed(_) => CallReason::Malformed,
             Self::TooLarge { .. } => CallReason::TooLarge,
@@ -123,8 +127,8 @@ impl Refused {
     /// The gRPC code. Only `UNAVAILABLE` is worth an unchanged repeat.
     pub fn code(self) -> Code {
         match self {
-            Self::Certificate => Code::Unauthenticated,
-            Self::Role | Self::Requester => Code::PermissionDenied,
+            Self::Certificate(_) => Code::Unauthenticated,
+            Self::Role | Self::Revoked | Self::Requester => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::Malformed(_) | Self::TooLarge { .. } | Self::Digest => Code::InvalidArgument,
             Self::PageSize { .. } | Self::PageToken => Code::InvalidArgument,
@@ -164,7 +168,10 @@ impl Refused {
             Self::NotReady | Self::Overloaded => {
                 details.set_retry_info(Some(Duration::from_secs(1)));
             }
-            Self::Certificate | Self::Role | Self::NotFound | Self::Digest | Self::BundleMissing => {}
+            Self::Certificate(error) => {
+                metadata.insert("certificate".to_owned(), error.name().to_owned());
+            }
+            Self::Role | Self::Revoked | Self::NotFound | Self::Digest | Self::BundleMissing => {}
             Self::Requester | Self::Site | Self::Conflict | Self::Time | Self::Box => {}
             Self::TooLate | Self::PageToken => {}
         }

@@ -105,14 +105,14 @@ struct Doorman {
     tls: TlsAcceptor,
     places: Arc<Semaphore>,
     handshakes: Arc<Counts<IpAddr>>,
-    people: Arc<Counts<Principal>>,
+    /// Certificates that name nobody count together, by what is wrong with them.
+    people: Arc<Counts<Result<Principal, PrincipalError>>>,
     limits: Limits,
     journal: Journal,
 }
 
 enum TurnedAway {
     Handshake,
-    Principal(PrincipalError),
     TooMany,
 }
 
@@ -122,7 +122,6 @@ impl TurnedAway {
         match self {
             // Anyone on the network can cause these; a line for each would fill the disk.
             Self::Handshake => return,
-            Self::Principal(error) => line.own_error(error),
             Self::TooMany => line.word("error", "this person has too many connections"),
         }
         .write();
@@ -142,7 +141,7 @@ impl Doorman {
         let stream = shaken.map_err(|_| TurnedAway::Handshake)?.map_err(|_| TurnedAway::Handshake)?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let leaf = chain.first().ok_or(TurnedAway::Handshake)?;
-        let principal = Principal::from_certificate(leaf).map_err(TurnedAway::Principal)?;
+        let principal = Principal::from_certificate(leaf);
         let person = self.people.take(principal.clone()).ok_or(TurnedAway::TooMany)?;
         Ok(Connection::new(stream, principal, self.limits.handshake, place, person))
     }

@@ -35,7 +35,7 @@ pub struct Principal {
 }
 
 /// A certificate that names nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PrincipalError {
     /// Not an X.509 certificate, or one with an extension twice.
     #[error("the certificate cannot be read")]
@@ -49,6 +49,22 @@ pub enum PrincipalError {
     /// The URI is not `spiffe://<site>/<role>/<id>`.
     #[error("the URI of the certificate is not spiffe://<site>/<role>/<id>")]
     Uri,
+    /// It names a person of another site.
+    #[error("the certificate is for another site")]
+    Site,
+}
+
+impl PrincipalError {
+    /// Its name, in the metadata of the answer.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Authority => "authority",
+            Self::UriCount => "uri-count",
+            Self::Uri => "uri",
+            Self::Site => "site",
+        }
+    }
 }
 
 impl Principal {
@@ -99,7 +115,7 @@ fn serial(bytes: &[u8]) -> String {
 
 /// Who makes this call.
 pub fn principal<T>(request: &tonic::Request<T>) -> Result<Principal, Refused> {
-    request.extensions().get().cloned().ok_or(Refused::Certificate)
+    request.extensions().get().cloned().ok_or(Refused::Certificate(PrincipalError::Form))
 }
 
 #[cfg(test)]

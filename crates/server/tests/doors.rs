@@ -195,6 +195,18 @@ async fn nobody_else_gets_in() {
     for (what, identity) in attempts {
         assert!(call(&door, identity).await.is_err(), "{what}");
     }
+    let named = [
+        ("uri-count", vec![uri, "spiffe://hospital/researcher/eve"]),
+        ("uri-count", vec![]),
+        ("uri", vec!["spiffe://hospital/root/ada"]),
+    ];
+    for (name, uris) in named {
+        let identity = identity(ours, &uris, ExtendedKeyUsagePurpose::ClientAuth);
+        let refused = call(&door, Some(identity)).await.unwrap_err();
+        let details = refused.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.metadata["certificate"].as_str()), ("CERTIFICATE", name));
+    }
     assert_eq!(call(&door, Some(ada(ours))).await.unwrap(), "ada");
 }
 

@@ -501,9 +501,10 @@ pub mod bundle_service_server {
 #[repr(i32)]
 pub enum CallReason {
     Unspecified = 0,
-    /// The certificate does not name exactly one person in a known role.
+    /// The certificate does not name exactly one person of this site in a known role; `certificate` in the metadata says
+    /// what is wrong.
     Certificate = 1,
-    /// The person's role may not make this call, or the person or certificate is revoked.
+    /// The person's role may not make this call.
     Role = 2,
     /// There is no such thing, or it is not the caller's.
     NotFound = 3,
@@ -541,6 +542,8 @@ pub enum CallReason {
     PageSize = 19,
     /// The page token is not one of this listing.
     PageToken = 20,
+    /// The person or the certificate is revoked.
+    Revoked = 21,
 }
 impl CallReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -570,6 +573,7 @@ impl CallReason {
             Self::TooLate => "CALL_REASON_TOO_LATE",
             Self::PageSize => "CALL_REASON_PAGE_SIZE",
             Self::PageToken => "CALL_REASON_PAGE_TOKEN",
+            Self::Revoked => "CALL_REASON_REVOKED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -596,6 +600,7 @@ impl CallReason {
             "CALL_REASON_TOO_LATE" => Some(Self::TooLate),
             "CALL_REASON_PAGE_SIZE" => Some(Self::PageSize),
             "CALL_REASON_PAGE_TOKEN" => Some(Self::PageToken),
+            "CALL_REASON_REVOKED" => Some(Self::Revoked),
             _ => None,
         }
     }

@@ -171,3 +171,47 @@ pub enum ManifestError {
         wanted: &'static str,
     },
 }
+
+impl ManifestError {
+    /// Its name in answers of the command line and in scripts: one a case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotText => "MANIFEST_NOT_TEXT",
+            Self::Form(error) => form_name(error),
+            Self::NotAName { .. } => "MANIFEST_NOT_A_NAME",
+            Self::Command => "MANIFEST_COMMAND",
+            Self::Purpose => "MANIFEST_PURPOSE",
+            Self::Datasets => "MANIFEST_DATASETS",
+            Self::Snapshot { .. } => "MANIFEST_SNAPSHOT",
+            Self::SnapshotUnknown { .. } => "MANIFEST_SNAPSHOT_UNKNOWN",
+            Self::Cpus => "MANIFEST_CPUS",
+            Self::Memory { .. } => "MANIFEST_MEMORY",
+            Self::Time { .. } => "MANIFEST_TIME",
+            Self::Outputs => "MANIFEST_OUTPUTS",
+            Self::OutputTwice { .. } => "MANIFEST_OUTPUT_TWICE",
+            Self::OutputKind { .. } => "MANIFEST_OUTPUT_KIND",
+            Self::OutputKeyMissing { .. } => "MANIFEST_OUTPUT_KEY_MISSING",
+            Self::OutputKeyForeign { .. } => "MANIFEST_OUTPUT_KEY_FOREIGN",
+            Self::OutputItems { .. } => "MANIFEST_OUTPUT_ITEMS",
+            Self::OutputItemTwice { .. } => "MANIFEST_OUTPUT_ITEM_TWICE",
+            Self::Shape { .. } => "MANIFEST_SHAPE",
+            Self::ColumnType { .. } => "MANIFEST_COLUMN_TYPE",
+            Self::CategoryWithoutData { .. } => "MANIFEST_CATEGORY_WITHOUT_DATA",
+            Self::RoleColumn { .. } => "MANIFEST_ROLE_COLUMN",
+        }
+    }
+}
+
+/// What is wrong with the form. serde tells its cases apart in the first words of its message only
+/// (`serde::de::Error::{unknown_field, missing_field, invalid_type, invalid_value}`); all else is not TOML.
+fn form_name(error: &toml::de::Error) -> &'static str {
+    let words = error.message();
+    let begins = |with: &str| words.starts_with(with);
+    match () {
+        () if begins("unknown field") => "MANIFEST_KEY_UNKNOWN",
+        () if begins("missing field") => "MANIFEST_KEY_MISSING",
+        () if begins("invalid type") || begins("invalid value") => "MANIFEST_TYPE",
+        () if begins("duplicate key") => "MANIFEST_KEY_TWICE",
+        () => "MANIFEST_NOT_TOML",
+    }
+}

@@ -376,7 +376,7 @@ async fn a_revoked_person_is_turned_away_on_an_open_connection() {
     stage.install(&revoked.revocation);
     for _ in 0..60 {
         if let Err(refused) = jobs.list_jobs(ListJobsRequest::default()).await {
-            assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "ROLE"));
+            assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "REVOKED"));
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
