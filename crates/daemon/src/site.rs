@@ -1,7 +1,7 @@
 //! The site directory as a running room sees it: loaded anew when its files change, never older than it was.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use release::refusal::Refusal;
@@ -15,6 +15,8 @@ pub struct SiteWatch {
     directory: PathBuf,
     pin: blobs::Digest,
     state: RwLock<State>,
+    /// Held during a look, so that whoever looks next finds what this look took.
+    looking: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +31,8 @@ struct State {
 pub enum Look {
     /// Nothing has changed.
     Same,
-    /// A newer site is in force. The caller keeps these versions durably.
-    Newer(SeenVersions),
+    /// A newer site is in force, and its versions are durable.
+    Newer,
     /// What stands there is not accepted; the site before stays in force.
     NotAccepted(NotAccepted),
 }
@@ -50,12 +52,13 @@ impl SiteWatch {
     /// Watches a directory from a pin. `seen` is what the room kept of earlier looks.
     pub fn new(directory: &Path, pin: blobs::Digest, seen: Option<SeenVersions>) -> Self {
         let state = State { seen, ..State::default() };
-        Self { directory: directory.to_owned(), pin, state: RwLock::new(state) }
+        let (state, looking) = (RwLock::new(state), Mutex::new(()));
+        Self { directory: directory.to_owned(), pin, state, looking }
     }
 
     /// The site in force, if there has been one since the start.
     pub fn current(&self) -> Option<Arc<Site>> {
-        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner).site.clone()
+        self.state.read().unwrap_or_else(PoisonError::into_inner).site.clone()
     }
 
     /// The roles in force, for a log line.
@@ -63,34 +66,43 @@ impl SiteWatch {
         self.current().map(|site| site.roles_id())
     }
 
-    /// Looks whether files have changed, and loads them if so.
-    pub fn look(&self, now: Timestamp) -> Look {
+    /// Looks whether files have changed, and loads them if so. A newer site comes into force once `keep` has made its
+    /// versions durable: a room that acted before, and died, would take the older site again. If that fails, the site
+    /// before stays in force and the next look tries again.
+    pub fn look<E>(
+        &self,
+        now: Timestamp,
+        keep: impl FnOnce(&SeenVersions, &Arc<Site>) -> Result<(), E>,
+    ) -> Result<Look, E> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let files = list(&self.directory);
-        if self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner).files == files {
-            return Look::Same;
+        if self.state.read().unwrap_or_else(PoisonError::into_inner).files == files {
+            return Ok(Look::Same);
         }
-        let loaded = Site::load(&self.directory, &self.pin, now);
-        let mut state = self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Kept even if they are refused, so that one bad file is told once and not every second.
-        state.files = files;
-        let site = match loaded {
-            Ok(site) => site,
-            Err(error) => return Look::NotAccepted(NotAccepted::Site(error)),
+        let (site, seen) = match self.load(now) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Kept although they are refused, so that one bad file is told once and not every second.
+                self.state.write().unwrap_or_else(PoisonError::into_inner).files = files;
+                return Ok(Look::NotAccepted(error));
+            }
         };
-        if let Some(seen) = &state.seen
-            && let Err(refusal) = site.not_older_than(seen)
-        {
-            return Look::NotAccepted(NotAccepted::Older(refusal));
-        }
-        let mut seen = site.seen();
-        if let Some(before) = state.seen.take() {
-            let mut merged = before;
-            merged.merge(seen);
-            seen = merged;
-        }
-        state.seen = Some(seen.clone());
-        state.site = Some(Arc::new(site));
-        Look::Newer(seen)
+        keep(&seen, &site)?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *state = State { site: Some(site), seen: Some(seen), files };
+        Ok(Look::Newer)
+    }
+
+    fn load(&self, now: Timestamp) -> Result<(Arc<Site>, SeenVersions), NotAccepted> {
+        let site = Site::load(&self.directory, &self.pin, now).map_err(NotAccepted::Site)?;
+        let before = self.state.read().unwrap_or_else(PoisonError::into_inner).seen.clone();
+        let Some(mut seen) = before else {
+            let seen = site.seen();
+            return Ok((Arc::new(site), seen));
+        };
+        site.not_older_than(&seen).map_err(NotAccepted::Older)?;
+        seen.merge(site.seen());
+        Ok((Arc::new(site), seen))
     }
 }
 

@@ -41,9 +41,9 @@ impl SiteWatch {
     /// Looks at the directory once, and takes what is new there.
     pub fn look(&self, store: &Store, key: &SecretKey, journal: Journal) -> Result<(), StoreError> {
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.watch.look(now()) {
+        match self.watch.look(now(), |seen, site| keep(store, seen.clone(), site.clone()))? {
             Look::Same => {}
-            Look::Newer(seen) => self.take(store, seen, key, journal)?,
+            Look::Newer => self.take(key, journal),
             Look::NotAccepted(NotAccepted::Site(error)) => match error.refusal() {
                 Some(refusal) => journal.warning("site not taken").word("refusal", refusal.name()).write(),
                 None => journal.warning("site not taken").own_error(&error).write(),
@@ -55,27 +55,18 @@ impl SiteWatch {
         Ok(())
     }
 
-    fn take(
-        &self,
-        store: &Store,
-        seen: SeenVersions,
-        key: &SecretKey,
-        journal: Journal,
-    ) -> Result<(), StoreError> {
-        let Some(site) = self.watch.current() else { return Ok(()) };
-        // A crash before this line forgets the sight of a site that nothing was done with.
-        keep(store, seen, site.clone())?;
+    fn take(&self, key: &SecretKey, journal: Journal) {
+        let Some(site) = self.watch.current() else { return };
         for aside in site.set_aside() {
             journal.warning("statement set aside").word("refusal", aside.refusal.name()).write();
         }
         if site.roles().box_keys.enclave != key.public() {
             // Its verdicts would be refused by everyone, and what the jobs spent would be lost.
             journal.error("roles name another verdict key").write();
-            return Ok(());
+            return;
         }
         journal.info("site taken").number("roles_version", site.roles().version.0).write();
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Some(site);
-        Ok(())
     }
 
     /// Watches until the process ends. Called on a thread of its own.

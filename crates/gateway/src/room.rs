@@ -92,24 +92,25 @@ impl Room {
     /// Looks whether the site has changed, and keeps what was seen.
     pub async fn look_at_site(self: &Arc<Self>) -> Result<(), StoreError> {
         let room = self.clone();
-        let looked = tokio::task::spawn_blocking(move || room.site.look(now())).await;
-        match looked {
-            Ok(Look::Newer(seen)) => {
-                let bytes = seen.to_bytes();
-                let site = self.site.current();
-                self.store
-                    .change(move |transaction| {
-                        kept::put(transaction, kept::SITE, &bytes)?;
-                        site.map_or(Ok(()), |site| outbox::keep_site(transaction, &site))
-                    })
-                    .await?;
+        let durable = tokio::runtime::Handle::current();
+        let looked = tokio::task::spawn_blocking(move || {
+            room.site.look(now(), |seen, site| {
+                let (bytes, site) = (seen.to_bytes(), site.clone());
+                durable.block_on(room.store.change(move |transaction| {
+                    kept::put(transaction, kept::SITE, &bytes)?;
+                    outbox::keep_site(transaction, &site)
+                }))
+            })
+        });
+        match looked.await.map_err(|_| StoreError::Ended)?? {
+            Look::Newer => {
                 let version = self.site.roles().map_or(0, |roles| roles.version.0);
                 self.journal.info("the site is in force").number("roles", version).write();
             }
-            Ok(Look::NotAccepted(error)) => {
+            Look::NotAccepted(error) => {
                 self.journal.warning("the site is not accepted").own_error(&error).write();
             }
-            Ok(Look::Same) | Err(_) => {}
+            Look::Same => {}
         }
         Ok(())
     }
