@@ -76,18 +76,37 @@ pub fn check(decision: &Envelope, statements: &Statements, watch: &SiteWatch) ->
     }
     let approval = Approved::check_one(decision, &judged, &site, now())?;
     let steward = approval.statement().steward.clone();
-    let mut approvals = vec![decision.clone()];
-    for earlier in &statements.decisions {
-        let earlier = parse(earlier)?;
-        let by_another = earlier.kind() == Kind::Approval
-            && earlier.unverified::<release::statement::Approval>()?.steward != steward;
-        // One that is outdated by now does not count, and must not make the others fail.
-        if by_another && Approved::check_one(&earlier, &judged, &site, now()).is_ok() {
-            approvals.push(earlier);
-        }
-    }
+    let mut approvals = counting(&statements.decisions, &judged, &site);
+    approvals.retain(|earlier| !is_by(earlier, &steward));
+    approvals.push(decision.clone());
     let enough = Approved::check(&approvals, &judged, &site, now()).is_ok();
     Ok(Checked { steward, is_approval: true, then: if enough { Standing::Signing } else { Standing::Open } })
+}
+
+fn is_by(approval: &Envelope, steward: &Name) -> bool {
+    approval.unverified::<release::statement::Approval>().is_ok_and(|said| said.steward == *steward)
+}
+
+/// The approvals that count now. One that is outdated by now must not make the others fail.
+fn counting(decisions: &[Vec<u8>], judged: &JudgedVerdict, site: &Site) -> Vec<Envelope> {
+    let envelopes = decisions.iter().filter_map(|bytes| parse(bytes).ok());
+    let approvals = envelopes.filter(|envelope| envelope.kind() == Kind::Approval);
+    approvals.filter(|approval| Approved::check_one(approval, judged, site, now()).is_ok()).collect()
+}
+
+/// The approvals of a review that count now.
+pub fn counting_approvals(statements: &Statements, site: &Site) -> Result<Vec<Envelope>, Refusal> {
+    let judged = verdict(&statements.request, &statements.verdict, site)?;
+    Ok(counting(&statements.decisions, &judged, site))
+}
+
+/// True if enough approvals count now.
+pub fn is_approved(statements: &Statements, site: &Site) -> bool {
+    let approved = || {
+        let judged = verdict(&statements.request, &statements.verdict, site)?;
+        Approved::check(&counting(&statements.decisions, &judged, site), &judged, site, now()).map(drop)
+    };
+    approved().is_ok()
 }
 
 /// How many people must approve, at the least.

@@ -21,9 +21,9 @@ use api::internal::console_enclave_service_server::ConsoleEnclaveServiceServer;
 use api::v1::review_service_server::ReviewServiceServer;
 use blobs::BlobStore;
 use daemon::{Journal, Look, SiteWatch};
-use release::envelope::Envelope;
 use release::site::SeenVersions;
 use server::{Limits, Listener, Principal, PrincipalError, Refused, Role};
+use tokio::sync::Notify;
 use tonic::service::Routes;
 
 use configuration::Configuration;
@@ -81,8 +81,16 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     look_at_site(&site, &store)?;
     let signer_user = daemon::user_id(&configuration.signer_user)?;
     let witnesses = configuration.witnesses.clone();
-    let signing = Signing::new(store.clone(), &configuration.signer_socket, signer_user, witnesses, JOURNAL);
-    let signing = Arc::new(signing);
+    let signing = Arc::new(Signing {
+        store: store.clone(),
+        site: site.clone(),
+        signer_socket: configuration.signer_socket.clone(),
+        signer_user,
+        witnesses,
+        journal: JOURNAL,
+        wanted: Notify::new(),
+        finished: Notify::new(),
+    });
     let link = Link {
         store: store.clone(),
         site: site.clone(),
@@ -103,7 +111,7 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     let socket = server::unix::Socket::bind(&configuration.enclave_socket, enclave_user, JOURNAL)?;
     let listener =
         Listener::bind(configuration.listen, &configuration.tls, Limits::default(), JOURNAL).await?;
-    tokio::spawn(watch_site(site.clone(), store.clone()));
+    tokio::spawn(watch_site(site.clone(), store.clone(), signing.clone()));
     tokio::spawn(expire(store.clone(), packets));
     take_up_again(&store, &site);
     tokio::spawn(async move { signing.run().await });
@@ -156,35 +164,37 @@ fn gate(site: Arc<SiteWatch>) -> server::Gate {
 }
 
 /// Loads the site if it has changed; a site that is not accepted leaves the one before in force.
-fn look_at_site(site: &SiteWatch, store: &Store) -> Result<(), Failed> {
-    match site.look(desk::now()) {
+fn look_at_site(site: &SiteWatch, store: &Store) -> rusqlite::Result<bool> {
+    let look = site.look(desk::now(), |seen, _| store.set_seen(&seen.to_bytes()))?;
+    match &look {
         Look::Same => {}
-        Look::Newer(seen) => {
-            store.set_seen(&seen.to_bytes())?;
-            JOURNAL.info("site in force").write();
-        }
-        Look::NotAccepted(error) => JOURNAL.warning("site not accepted").own_error(&error).write(),
+        Look::Newer => JOURNAL.info("site in force").write(),
+        Look::NotAccepted(error) => JOURNAL.warning("site not accepted").own_error(error).write(),
     }
-    Ok(())
+    Ok(matches!(look, Look::Newer))
 }
 
-async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>) {
+async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>, signing: Arc<Signing>) {
     loop {
         tokio::time::sleep(SITE_LOOK).await;
-        if let Err(error) = look_at_site(&site, &store) {
-            JOURNAL.error("the store cannot be written").own_error(&error).write();
+        match look_at_site(&site, &store) {
+            Ok(false) => {}
+            Ok(true) => {
+                take_up_again(&store, &site);
+                signing.wanted.notify_one();
+            }
+            Err(error) => JOURNAL.error("the store cannot be written").own_error(&error).write(),
         }
     }
 }
 
-/// A review with enough approvals that is open was refused by the signer. What stood in the way may be gone since.
+/// A review that is open with enough approvals was refused by the signer, or new roles made what it has enough. What
+/// stood in the way may be gone since.
 fn take_up_again(store: &Store, site: &SiteWatch) {
+    let Some(site) = site.current() else { return };
     for review in store.standing(Standing::Open).unwrap_or_default() {
         let Ok(Some(statements)) = store.statements(&review.verdict) else { continue };
-        let Some(Ok(last)) = statements.decisions.last().map(|bytes| Envelope::parse(bytes)) else {
-            continue;
-        };
-        if desk::check(&last, &statements, site).is_ok_and(|checked| checked.then == Standing::Signing) {
+        if desk::is_approved(&statements, &site) {
             let _ = store.set_standing(&review.verdict, Standing::Signing);
         }
     }

@@ -80,6 +80,7 @@ impl Reviews {
             approvals: review.approvals,
             needed: self.needed(&review.verdict).unwrap_or(0),
             age_minutes: age / 60,
+            held_up_by: review.held_up_by.clone(),
         }
     }
 
@@ -125,6 +126,11 @@ impl Reviews {
             let finished = self.signing.finished.notified();
             if let Some(found) = self.store.finished(verdict).map_err(|error| self.store_failed(&error))? {
                 return Ok(Some(found));
+            }
+            let open = self.store.standing_of(verdict).map_err(|error| self.store_failed(&error))?;
+            if open == Some(Standing::Open) {
+                // The signer refused; nothing comes of it by itself.
+                return Ok(None);
             }
             let step = tokio::time::Instant::now() + Duration::from_millis(200);
             tokio::select! {

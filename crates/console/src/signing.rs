@@ -4,18 +4,19 @@
 //! enclave checks the release. All that the console can do is stall.
 
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobs::Digest;
-use daemon::Journal;
+use daemon::{Journal, SiteWatch};
 use release::envelope::Envelope;
 use release::log::socket::{self, Answer, Appended, Cosign, Decision, Get, Message, SignerRefusal, Submit};
 use release::refusal::Refusal;
 use release::value::Count;
 use tokio::sync::Notify;
 
+use crate::desk;
 use crate::store::{Finished, Standing, Store};
 use crate::witness;
 
@@ -38,19 +39,41 @@ enum Stalled {
     Peer(#[source] daemon::PeerError),
     #[error("the signer refused: {0}")]
     Refused(SignerRefusal),
+    #[error("there is no site in force")]
+    Site,
     #[error("too few witnesses cosigned")]
     Witnesses,
     #[error("a task ended early")]
     Task,
 }
 
+impl Stalled {
+    /// What holds the decision up, as a steward reads it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.name(),
+            Self::Witnesses => "too-few-witnesses",
+            Self::Signer(_) | Self::Peer(_) => "signer-unreachable",
+            Self::Site => "site-not-in-force",
+            Self::Store(_) | Self::Envelope | Self::Task => "console-failed",
+        }
+    }
+}
+
 /// Drives decisions into the log.
 pub struct Signing {
-    store: Arc<Store>,
-    signer_socket: PathBuf,
-    signer_user: u32,
-    witnesses: Vec<String>,
-    journal: Journal,
+    /// Reviews.
+    pub store: Arc<Store>,
+    /// The site.
+    pub site: Arc<SiteWatch>,
+    /// The signer's socket.
+    pub signer_socket: PathBuf,
+    /// The user who must be at its other end.
+    pub signer_user: u32,
+    /// Addresses of witnesses.
+    pub witnesses: Vec<String>,
+    /// Log lines.
+    pub journal: Journal,
     /// Told when a decision is in.
     pub wanted: Notify,
     /// Told when the log has one.
@@ -58,26 +81,6 @@ pub struct Signing {
 }
 
 impl Signing {
-    /// Nothing is done before [`Signing::run`].
-    pub fn new(
-        store: Arc<Store>,
-        socket: &Path,
-        user: u32,
-        witnesses: Vec<String>,
-        journal: Journal,
-    ) -> Self {
-        let (wanted, finished) = (Notify::new(), Notify::new());
-        Self {
-            store,
-            signer_socket: socket.to_owned(),
-            signer_user: user,
-            witnesses,
-            journal,
-            wanted,
-            finished,
-        }
-    }
-
     /// Works until the process ends.
     pub async fn run(&self) {
         loop {
@@ -115,6 +118,7 @@ impl Signing {
             }
             Err(stalled) => stalled,
         };
+        let _ = self.store.set_held_up(verdict, stalled.name());
         // What passes by itself (an unreadable or lapsed site, a late clock) is tried again; a broken rule is not.
         let refused =
             matches!(stalled, Stalled::Refused(SignerRefusal::Rule(rule)) if rule != Refusal::OutOfForce);
@@ -134,7 +138,8 @@ impl Signing {
             return true;
         }
         if refused && approvals {
-            // Something has changed since the approvals: they stay, and a further one takes the review up again.
+            // Something has changed since the approvals: they stay, and a further one, or another change of the site,
+            // takes the review up again.
             let _ = self.store.set_standing(verdict, Standing::Open);
             self.finished.notify_waiters();
             return false;
@@ -161,14 +166,13 @@ impl Signing {
 
     async fn first_answer(&self, verdict: &Digest, approvals: bool) -> Result<Answer, Stalled> {
         let statements = self.store.statements(verdict)?.ok_or(Stalled::Envelope)?;
-        let mut decisions = Vec::new();
-        for envelope in self.store.decisions(verdict, approvals)? {
-            decisions.push(Envelope::parse(&envelope).map_err(|_| Stalled::Envelope)?);
-        }
         let decision = if approvals {
-            Decision::Approvals(decisions)
-        } else if let Some(denial) = decisions.into_iter().next() {
-            Decision::Denial(denial)
+            let site = self.site.current().ok_or(Stalled::Site)?;
+            // An outdated approval would have the signer refuse those that count. If nothing verifies any more, the
+            // signer is asked all the same: it may have signed before, and it names the rule.
+            Decision::Approvals(desk::counting_approvals(&statements, &site).unwrap_or_default())
+        } else if let Some(denial) = self.store.decisions(verdict, false)?.first() {
+            Decision::Denial(Envelope::parse(denial).map_err(|_| Stalled::Envelope)?)
         } else {
             // The denial was laid into the site directory, where the signer reads it.
             return self.ask(Message::Get(Get { verdict: *verdict, witnessed: Count(0) })).await;

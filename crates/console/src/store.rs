@@ -61,6 +61,8 @@ pub struct Review {
     pub expires_at: i64,
     /// Approvals taken in.
     pub approvals: u32,
+    /// What kept the last decision from the log, by name; empty if nothing did.
+    pub held_up_by: String,
 }
 
 /// The statements of one review.
@@ -113,30 +115,55 @@ pub struct Finished {
 pub struct Store(Mutex<Connection>);
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS reviews (
+    CREATE TABLE reviews (
         verdict BLOB PRIMARY KEY, verdict_envelope BLOB NOT NULL, request_envelope BLOB NOT NULL, packet BLOB NOT NULL,
         standing TEXT NOT NULL, received_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
-        file BLOB, taken INTEGER NOT NULL DEFAULT 0
+        held_up_by TEXT NOT NULL DEFAULT '', file BLOB, taken INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE TABLE IF NOT EXISTS reviewers (
+    CREATE TABLE reviewers (
         verdict BLOB NOT NULL, steward TEXT NOT NULL, PRIMARY KEY (verdict, steward)
     ) STRICT;
-    CREATE TABLE IF NOT EXISTS decisions (
+    CREATE TABLE decisions (
         verdict BLOB NOT NULL, steward TEXT NOT NULL, is_approval INTEGER NOT NULL, envelope BLOB NOT NULL,
         received_at INTEGER NOT NULL, PRIMARY KEY (verdict, steward, is_approval)
     ) STRICT;
-    CREATE TABLE IF NOT EXISTS seen (one INTEGER PRIMARY KEY CHECK (one = 1), versions BLOB NOT NULL) STRICT;
-    PRAGMA user_version = 1;
+    CREATE TABLE seen (one INTEGER PRIMARY KEY CHECK (one = 1), versions BLOB NOT NULL) STRICT;
 ";
+
+/// The schema that this program knows.
+const VERSION: i64 = 2;
+
+/// A store that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// SQLite says no.
+    #[error("reviews.db cannot be opened")]
+    Sql(#[from] rusqlite::Error),
+    /// Another version of this program wrote it. Guessing at what its columns mean could lose a denial.
+    #[error("reviews.db has schema version {found}, and this console knows version {VERSION} only")]
+    Schema {
+        /// The version that was found.
+        found: i64,
+    },
+}
 
 impl Store {
     /// Opens or makes the database.
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // What was acknowledged to a steward must survive a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(SCHEMA)?;
+        let transaction = connection.transaction()?;
+        match transaction.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+            VERSION => {}
+            0 => {
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "user_version", VERSION)?;
+            }
+            found => return Err(OpenError::Schema { found }),
+        }
+        transaction.commit()?;
         Ok(Self(Mutex::new(connection)))
     }
 
@@ -197,6 +224,17 @@ impl Store {
         })
     }
 
+    /// Where a review stands.
+    pub fn standing_of(&self, verdict: &Digest) -> rusqlite::Result<Option<Standing>> {
+        self.with(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT standing FROM reviews WHERE verdict = ?1")?;
+            let found =
+                statement.query_row([verdict.as_bytes()], |row| row.get::<_, String>(0)).optional()?;
+            found.map(|word| Standing::from_word(&word)).transpose()
+        })
+    }
+
     /// Every review that stands so.
     pub fn standing(&self, standing: Standing) -> rusqlite::Result<Vec<Review>> {
         self.with(|connection| {
@@ -246,7 +284,7 @@ impl Store {
                 params![verdict.as_bytes(), steward, is_approval, envelope, now],
             )?;
             transaction.execute(
-                "UPDATE reviews SET standing = ?2 WHERE verdict = ?1 AND file IS NULL",
+                "UPDATE reviews SET standing = ?2, held_up_by = '' WHERE verdict = ?1 AND file IS NULL",
                 params![verdict.as_bytes(), then.word()],
             )?;
             transaction.commit()
@@ -264,12 +302,23 @@ impl Store {
         })
     }
 
+    /// Keeps what holds a decision up, by name.
+    pub fn set_held_up(&self, verdict: &Digest, by: &str) -> rusqlite::Result<()> {
+        self.with(|connection| {
+            connection.execute(
+                "UPDATE reviews SET held_up_by = ?2 WHERE verdict = ?1 AND file IS NULL",
+                params![verdict.as_bytes(), by],
+            )?;
+            Ok(())
+        })
+    }
+
     /// Keeps what the log says about a verdict. It is final.
     pub fn finish(&self, finished: &Finished) -> rusqlite::Result<()> {
         let standing = if finished.is_release { Standing::Released } else { Standing::Denied };
         self.with(|connection| {
             connection.execute(
-                "UPDATE reviews SET standing = ?2, file = ?3 WHERE verdict = ?1 AND file IS NULL",
+                "UPDATE reviews SET standing = ?2, file = ?3, held_up_by = '' WHERE verdict = ?1 AND file IS NULL",
                 params![finished.verdict.as_bytes(), standing.word(), finished.file],
             )?;
             Ok(())
@@ -325,7 +374,8 @@ impl Store {
 }
 
 const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
-    (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1) FROM reviews";
+    (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by
+    FROM reviews";
 
 fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
     Ok(Digest::from_bytes(row.get(column)?))
@@ -338,6 +388,7 @@ fn review_of_row(row: &Row<'_>) -> rusqlite::Result<Review> {
         received_at: row.get(2)?,
         expires_at: row.get(3)?,
         approvals: row.get(4)?,
+        held_up_by: row.get(5)?,
     })
 }
 
@@ -367,6 +418,35 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("reviews.db")).unwrap();
         (directory, store)
+    }
+
+    #[test]
+    fn a_store_of_another_schema_is_refused_by_its_version_and_left_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("reviews.db");
+        Store::open(&path).unwrap().add_review(&review(Digest::of(b"one"))).unwrap();
+        for found in [VERSION + 1, 99, 1] {
+            Connection::open(&path).unwrap().pragma_update(None, "user_version", found).unwrap();
+            let refused = Store::open(&path).unwrap_err();
+            assert!(matches!(refused, OpenError::Schema { found: named } if named == found), "{refused}");
+        }
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION).unwrap();
+        assert_eq!(Store::open(&path).unwrap().reviews_of("ana", 0, 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_holds_a_review_up_is_named_until_it_moves_on() {
+        let (_directory, store) = store();
+        let verdict = Digest::of(b"one");
+        store.add_review(&review(verdict)).unwrap();
+        let named = || store.review_of(&verdict, "ana").unwrap().unwrap().held_up_by;
+        store.set_held_up(&verdict, "out-of-force").unwrap();
+        assert_eq!(named(), "out-of-force");
+        store.add_decision(&verdict, "ana", true, b"approval", 1, Standing::Open).unwrap();
+        assert_eq!(named(), "");
+        store.set_held_up(&verdict, "too-few-witnesses").unwrap();
+        store.finish(&Finished { verdict, is_release: true, file: b"release".to_vec() }).unwrap();
+        assert_eq!(named(), "");
     }
 
     fn review(verdict: Digest) -> NewReview<'static> {

@@ -8,13 +8,13 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
     SanType,
 };
 use release::value::Name;
 
-use crate::failure::{Failure, file_failure, whole};
+use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::Home;
 
 /// The role that a certificate is for. It must match the service called.
@@ -97,7 +97,8 @@ pub fn make_request(key_path: &Path, request_path: &Path, id: &Name) -> Result<(
     write_new(request_path, &request.pem().map_err(certificate_failure)?, 0o644)
 }
 
-/// Issues a client certificate for a request. Everything but the public key comes from the operator.
+/// Issues a client certificate for a request. Everything but the public key comes from the operator; a request that
+/// names someone else is refused, so that mixed-up files do not let one person in as another.
 pub fn issue(
     home: &Home,
     site: &Name,
@@ -110,6 +111,7 @@ pub fn issue(
         Failure::new("CERTIFICATE_REQUEST", "the file is not a certificate request")
             .hint("`databox key new` writes one, NAME.tls.csr, beside the keys")
     })?;
+    check_names(&request.params.distinguished_name, id)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = named(&format!("{} {id}", role.word()));
     let uri = format!("spiffe://{site}/{}/{id}", role.word());
@@ -120,6 +122,23 @@ pub fn issue(
     let certificate =
         params.signed_by(&request.public_key, &authority(home)?).map_err(certificate_failure)?;
     Ok(certificate.pem())
+}
+
+fn check_names(subject: &DistinguishedName, id: &Name) -> Result<(), Failure> {
+    let named = match subject.get(&DnType::CommonName) {
+        Some(DnValue::Utf8String(text)) => Some(text.as_str()),
+        Some(DnValue::PrintableString(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if named == Some(id.as_str()) {
+        return Ok(());
+    }
+    let named = named.map_or("nobody".to_owned(), |named| named.escape_debug().to_string());
+    Err(Failure::new("CERTIFICATE_REQUEST", format!("the request names {named}, not {id}"))
+        .hint(
+            "ask for the request that `databox key new` wrote for this person, or give the id that it names",
+        )
+        .exit(Exit::Denied))
 }
 
 /// From when to when a certificate is valid, in seconds since 1970.
@@ -145,4 +164,25 @@ fn from_now(hours: i64) -> (time::OffsetDateTime, time::OffsetDateTime) {
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     // Five minutes back, for clocks that are late.
     (now - time::Duration::minutes(5), now + time::Duration::hours(hours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_gets_a_certificate_for_the_person_whom_it_names_and_for_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::at(directory.path().join("home"));
+        std::fs::create_dir_all(home.tls("ca", "key").parent().unwrap()).unwrap();
+        let site: Name = "example-hospital".parse().unwrap();
+        make_authority(&home, &site).unwrap();
+        let (ana, ben): (Name, Name) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+        let request = directory.path().join("ana.tls.csr");
+        make_request(&directory.path().join("ana.tls.key"), &request, &ana).unwrap();
+        let request = std::fs::read_to_string(request).unwrap();
+        let issued = |id: &Name| issue(&home, &site, &request, CertificateRole::Steward, id, 24);
+        assert!(issued(&ana).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+        assert_eq!(issued(&ben).unwrap_err().reason, "CERTIFICATE_REQUEST");
+    }
 }

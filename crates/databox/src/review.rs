@@ -16,7 +16,6 @@ use release::envelope::Envelope;
 use release::file::{DenialFile, RELEASE_FILE_LIMIT};
 use release::path::{JudgedVerdict, SignedRequest};
 use release::report::{OutputReport, VIEWS};
-use release::rule::Rule;
 use release::site::Site;
 use release::statement::{
     Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, LayerState, Request, RuleResult,
@@ -198,6 +197,14 @@ impl Desk {
                 Failure::new("JUDGED_DIFFERENTLY", "judging again gave another result").exit(Exit::Denied)
             );
         }
+        if opened.site.has_interest(&self.profile.id, &opened.request.project) {
+            return Err(Failure::new(
+                "INTEREST",
+                format!("the site marks you as having an interest in project {}", opened.request.project),
+            )
+            .hint("someone else must approve; you may refuse")
+            .exit(Exit::Denied));
+        }
         let issued_at = now();
         let approval = Approval {
             site: opened.verdict.site.clone(),
@@ -338,35 +345,19 @@ fn judge_again(
         Failure::new("SITE_REFUSED", "the verdict's policy is not one that this tool can read")
             .exit(Exit::Denied)
     })?;
-    Ok(if same(&report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
+    Ok(if same(report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
 }
 
-fn same(report: &OutputReport, policy: &egress::Policy, request: &Request, verdict: &Verdict) -> bool {
-    let rules = verdict.rules.iter().all(|outcome| {
-        let Some(rule) = Rule::from_id(outcome.id.as_str()) else { return false };
-        match (report.rules[rule.index()], outcome.result) {
-            // Only the scanner has the data. All else that passed must have been judged here too, or a judge that was
-            // taken over by the file would agree by saying nothing.
-            (RuleResult::NotChecked, said) => {
-                said == RuleResult::NotChecked
-                    || verdict.result == VerdictResult::Blocked
-                    || matches!(rule, Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric)
-            }
-            // The canonicaliser saw the raw output too, and the enclave the account: they may have found more.
-            (RuleResult::Passed, RuleResult::Noted | RuleResult::Blocked) => true,
-            (RuleResult::Noted, RuleResult::Blocked) => true,
-            (again, said) => again == said,
-        }
-    });
-    // The enclave may charge more than the judge, never less; nor less than what length and declaration alone make it.
-    let bits = verdict.files.iter().all(|file| {
-        let index = request.outputs.iter().position(|output| output.path() == &file.name);
-        index.is_some_and(|index| {
-            let floor = egress::floor_bits(policy, &request.outputs[index], file.bytes.0);
-            file.released_bits.0 >= report.bits[index].max(floor)
-        })
-    });
-    rules && bits
+fn same(mut report: OutputReport, policy: &egress::Policy, request: &Request, verdict: &Verdict) -> bool {
+    // The judge read what a job wrote, so it is not believed below what length and declaration alone make it.
+    for file in &verdict.files {
+        let Some(index) = request.outputs.iter().position(|output| output.path() == &file.name) else {
+            return false;
+        };
+        let floor = egress::floor_bits(policy, &request.outputs[index], file.bytes.0);
+        report.bits[index] = report.bits[index].max(floor);
+    }
+    release::file::compare(&report, &request.outputs, verdict).is_ok()
 }
 
 /// What a steward reads before signing.
@@ -426,6 +417,9 @@ pub fn words(opened: &Opened) -> String {
                 .unwrap_or_default()
         );
     }
+    if !opened.review.held_up_by.is_empty() {
+        let _ = writeln!(text, "held up    by {}, the console says", printable(&opened.review.held_up_by));
+    }
     let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
     let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
     text
@@ -442,8 +436,8 @@ fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// A researcher wrote it: only what a terminal prints plainly is shown.
-fn printable(text: &str) -> String {
+/// Someone else wrote it: only what a terminal prints plainly is shown.
+pub fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '?' } else { character }).take(500).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use api::reason::Word as _;
-use api::v1::{Dataset, Job, Release, Review, ReviewState, SubmitDecisionResponse};
+use api::v1::{Dataset, Job, Release, Review, SubmitDecisionResponse};
 use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 
@@ -103,24 +103,34 @@ fn review_state(review: &Review) -> &'static str {
     review.state().as_str_name().trim_start_matches("REVIEW_STATE_")
 }
 
+/// What keeps a decision from the log, in the console's words.
+pub fn held_up(review: &Review) -> String {
+    match review.held_up_by.as_str() {
+        "" => String::new(),
+        name => format!("  held up by {}", databox::review::printable(name)),
+    }
+}
+
 /// Several reviews: ids, states and ages only.
 pub fn reviews(reviews: &[Review], json: bool) {
     if json {
         let values: Vec<_> = reviews
             .iter()
-            .map(|one| json!({ "review": one.review, "state": review_state(one), "approvals": one.approvals, "needed": one.needed }))
+            .map(|one| json!({ "review": one.review, "state": review_state(one), "approvals": one.approvals, "needed": one.needed,
+                         "heldUpBy": one.held_up_by }))
             .collect();
         println!("{}", json!({ "reviews": values }));
         return;
     }
     for review in reviews {
         println!(
-            "{}  {:<9} {} of {} approvals  {} min",
-            &review.review[..12.min(review.review.len())],
+            "{}  {:<9} {} of {} approvals  {} min{}",
+            review.review,
             review_state(review),
             review.approvals,
             review.needed,
-            review.age_minutes
+            review.age_minutes,
+            held_up(review)
         );
     }
 }
@@ -135,10 +145,8 @@ pub fn decision(answer: &SubmitDecisionResponse) {
         review.approvals,
         review.needed
     );
-    if review.state() == ReviewState::Open && review.approvals >= review.needed {
-        println!(
-            "  not released yet; if `databox review ls` keeps saying OPEN, the box's run/console.log says why"
-        );
+    if !review.held_up_by.is_empty() {
+        println!("  not in the log yet:{}; the console tries again when the site changes", held_up(&review));
     }
 }
 

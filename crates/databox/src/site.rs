@@ -104,14 +104,35 @@ fn draft(
             finish::<Catalogue>(fields, arguments, &below, None)
         }
         SiteKind::Revocation => {
-            for list in ["people", "keys", "certificates", "grants", "releases"] {
-                fields.entry(list).or_insert_with(|| json!([]));
-            }
-            fields.entry("interests").or_insert_with(|| json!("not-checked"));
+            carry_over(&mut fields, &arguments.site_directory)?;
             // Signed anew at least weekly, so that a stopped operator stops the box.
             finish::<Revocation>(fields, arguments, "revocations", Some(now.plus(7 * 24 * 3600)))
         }
     }
+}
+
+/// The lists of a revocation.
+const REVOKED: [&str; 6] = ["people", "keys", "certificates", "grants", "releases", "interests"];
+
+/// Adds everything that the newest revocation revokes, since nothing of it may be missing from the next.
+fn carry_over(fields: &mut Map<String, Value>, site_directory: &Path) -> Result<(), Failure> {
+    let newest = highest_version(&site_directory.join("revocations"));
+    let path = site_directory.join(format!("revocations/{newest}.json"));
+    let mut before = Map::new();
+    if newest > 0 {
+        let bytes = fs::read(&path).map_err(file_failure(&path))?;
+        let envelope = Envelope::parse(&bytes).map_err(file_failure(&path))?;
+        let statement: Revocation = envelope.unverified().map_err(file_failure(&path))?;
+        before = object(json!(statement));
+    }
+    fields.entry("site").or_insert_with(|| before.get("site").cloned().unwrap_or_default());
+    for list in REVOKED {
+        let mut all = before.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+        let added = fields.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+        all.extend(added.into_iter().filter(|one| !all.contains(one)).collect::<Vec<_>>());
+        fields.insert(list.to_owned(), Value::Array(all));
+    }
+    Ok(())
 }
 
 fn finish<P: Predicate>(

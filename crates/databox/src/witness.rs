@@ -25,10 +25,11 @@ use release::log::checkpoint::{cosign, cosignatures};
 use release::log::witness::{AddCheckpoint, Head, REQUEST_LIMIT, WitnessRefusal};
 use release::log::{Checkpoint, KeyType, Note, VerifierKey};
 use release::value::Timestamp;
+use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::failure::{Failure, file_failure, whole};
+use crate::failure::{Exit, Failure, file_failure, whole};
 
 /// Most connections at the same time, and how long each may last.
 const CONNECTIONS: usize = 64;
@@ -192,6 +193,22 @@ struct Witness {
     key: VerifierKey,
     secret: SecretKey,
     logs: BTreeMap<Digest, Watched>,
+    /// Held as long as the witness lives.
+    _lock: fs::File,
+}
+
+/// Two witnesses on one directory would each cosign from a head that the other has moved on: two histories under one
+/// key.
+fn lock(directory: &Path) -> Result<fs::File, Failure> {
+    let path = directory.join("lock");
+    let file = fs::File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(file_failure(&path))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        Failure::new("WITNESS_RUNNING", format!("another witness holds {}", path.display()))
+            .hint("one witness a directory; it watches as many logs as --log names")
+            .exit(Exit::Conflict)
+    })?;
+    Ok(file)
 }
 
 struct Watched {
@@ -205,6 +222,7 @@ impl Witness {
         let heads = directory.join("heads");
         let key_file = directory.join("witness.pem");
         fs::create_dir_all(directory).map_err(file_failure(directory))?;
+        let lock = lock(directory)?;
         let secret = if key_file.exists() {
             // A key without its heads could be shown every history anew.
             if !heads.is_dir() {
@@ -225,7 +243,8 @@ impl Witness {
         };
         let key = VerifierKey::new(name, KeyType::Witness, secret.public().public.0)
             .map_err(|error| Failure::new("WITNESS_NAME", whole(&error)))?;
-        let mut witness = Self { directory: directory.to_owned(), key, secret, logs: BTreeMap::new() };
+        let (directory, logs_read) = (directory.to_owned(), BTreeMap::new());
+        let mut witness = Self { directory, key, secret, logs: logs_read, _lock: lock };
         for log in logs {
             let watched = witness.read_head(log)?;
             witness.logs.insert(Digest::of(watched.key.name().as_bytes()), watched);
@@ -352,14 +371,27 @@ mod tests {
         let log = Log::new("site.example/log");
         let mut witness = open(directory.path());
         assert!(witness.add_checkpoint(log.request(0, 3).as_bytes(), 1000).is_ok());
+        let key = witness.key.clone();
+        drop(witness);
         let mut again = open(directory.path());
-        assert_eq!(again.key, witness.key);
+        assert_eq!(again.key, key);
         let conflict = again.add_checkpoint(log.request(0, 3).as_bytes(), 1000);
         assert!(matches!(conflict, Err(AddError::Refused(WitnessRefusal::Conflict { size: 3 }))));
         let line = again.add_checkpoint(log.request(3, 3).as_bytes(), 2000).unwrap();
         let mut note = Note::parse(log.request(3, 3).split_once("\n\n").unwrap().1.as_bytes()).unwrap();
         NoteSignature::parse_lines(&line).unwrap().into_iter().for_each(|line| note.push(line));
         assert_eq!(cosignatures(&note, &[again.key.clone()]).unwrap()[0].time.seconds(), 2000);
+    }
+
+    #[test]
+    fn a_second_witness_on_the_same_directory_does_not_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = open(directory.path());
+        let second =
+            || Witness::open(directory.path(), "witness.example/w", vec![Log::new("b.example/log").key]);
+        assert_eq!(second().err().unwrap().reason, "WITNESS_RUNNING");
+        drop(first);
+        assert!(second().is_ok());
     }
 
     #[test]
@@ -379,6 +411,7 @@ mod tests {
         let mut witness = open(directory.path());
         witness.add_checkpoint(log.request(0, 3).as_bytes(), 1000).unwrap();
         let head = witness.head_file(log.key.name());
+        drop(witness);
         let own = fs::read_to_string(&head).unwrap();
         fs::write(&head, own.rsplit_once("\u{2014}").unwrap().0).unwrap();
         let refused = Witness::open(directory.path(), "witness.example/w", vec![log.key.clone()]);

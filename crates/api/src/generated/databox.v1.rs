@@ -2493,6 +2493,11 @@ pub struct Review {
     /// Whole minutes since the verdict came in.
     #[prost(uint64, tag = "5")]
     pub age_minutes: u64,
+    /// What keeps the last decision from the log: the name of a refusal, as `databox-verify explain` lists them or
+    /// docs/formats/signer-socket.md, or too-few-witnesses, signer-unreachable, site-not-in-force, console-failed. Empty
+    /// if nothing does. It is for people; the console may lie about it.
+    #[prost(string, tag = "6")]
+    pub held_up_by: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetReviewRequest {
