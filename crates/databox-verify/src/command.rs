@@ -32,7 +32,7 @@ databox-verify checks release files offline.
   --accept-on-box-witness   counts a witness on the box's own machine, as only a demonstration needs
   --json                    one JSON object a line instead of a table
 
-Exit codes: 0 every release is verified, 2 usage, 3 a file cannot be read, 40 to 99 the rule that was broken first
+Exit codes: 0 every release is verified, 2 usage, 3 a file cannot be read, 40 to 119 the rule that was broken first
 (databox-verify explain lists them).
 ";
 

@@ -84,13 +84,14 @@ refusals! {
     94 LogInclusion = "log-inclusion", "The release is not the leaf that the log proof proves.";
     95 LogCheckpoint = "log-checkpoint", "The checkpoint is not signed by the log's key, or belongs to another log.";
     96 LogWitnesses = "log-witnesses", "Too few known witnesses that count have cosigned the checkpoint.";
-    97 LogTime = "log-time", "The witnesses' time lies before the release, in the future, or after the approvals expired.";
+    97 LogTime = "log-time", "The witnesses' time lies before the release, more than 30 days after it, or in the future.";
     98 Rollback = "rollback", "Something is older than, or differs from, what was already seen.";
     99 JudgedDifferently = "judged-differently", "Judging the files again gives other rule results or bits than the verdict says.";
+    100 ApprovalInterest = "approval-interest", "Someone marked as having an interest in the project is among those who approve.";
 }
 
 impl Refusal {
-    /// Its code: 40 to 99.
+    /// Its code: 40 to 119.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -119,10 +120,10 @@ mod tests {
     use super::Refusal;
 
     #[test]
-    fn each_refusal_has_a_code_of_its_own_between_40_and_99_and_is_found_by_it() {
+    fn each_refusal_has_a_code_of_its_own_between_40_and_119_and_is_found_by_it() {
         assert!(Refusal::ALL.is_sorted_by(|left, right| left.code() < right.code()));
         for refusal in Refusal::ALL {
-            assert!((40..=99).contains(&refusal.code()));
+            assert!((40..=119).contains(&refusal.code()));
             assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
             assert_eq!(Refusal::from_name(refusal.name()), Some(refusal));
         }

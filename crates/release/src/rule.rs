@@ -66,6 +66,12 @@ impl Rule {
         self as usize
     }
 
+    /// True if only the box can tell: it needs the private data, the bundle or what was released before. A second
+    /// judgement of the canonical files is silent on these, and on no other that the verdict says was looked at.
+    pub fn needs_the_box(self) -> bool {
+        matches!(self, Self::CopyBundle | Self::CopyExact | Self::CopyNumeric | Self::TableDifferencing)
+    }
+
     /// Its id as a name.
     pub fn name(self) -> Name {
         self.id().parse().expect("rule ids are names")

@@ -53,11 +53,13 @@ pub fn take_in<D: Disk>(
 fn new_entries<D: Disk>(log: &Log<D>, site: &Site) -> Result<Vec<Entry>, Stopped> {
     let history = log.history();
     let roles = site.roles_envelopes().map(|envelope| (envelope, &b""[..]));
-    let policies = site.policies().map(|policy| (policy.statement().envelope(), policy.file()));
+    let policies = site.earlier_policies().chain(site.policies());
+    let policies = policies.map(|policy| (policy.statement().envelope(), policy.file()));
     let catalogue = site.datasets().chain(site.runtimes()).map(|entry| (entry.envelope(), &b""[..]));
     let mut statements: Vec<_> = roles.chain(policies).chain(catalogue).collect();
     let mut granted = history.granted().clone();
-    for grant in site.grants().filter(|grant| !history.has(&grant.payload_digest())) {
+    let grants = site.earlier_grants().chain(site.grants());
+    for grant in grants.filter(|grant| !history.has(&grant.payload_digest())) {
         if granted.has_room_for(grant.statement(), site) {
             granted.add(grant.statement());
             statements.push((grant.envelope(), b""));

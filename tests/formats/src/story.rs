@@ -266,7 +266,8 @@ fn runtime() -> Catalogue {
     }
 }
 
-fn revocation() -> Revocation {
+/// What the site has revoked.
+pub(crate) fn revocation() -> Revocation {
     Revocation {
         site: name("example-hospital"),
         version: Count(9),
@@ -277,7 +278,7 @@ fn revocation() -> Revocation {
         certificates: vec!["3f9a".to_owned()],
         grants: vec![name("older-study")],
         releases: vec![],
-        interests: Evidence::NotChecked,
+        interests: vec![Interest { person: name("steward-ben"), project: name("wards") }],
     }
 }
 

@@ -13,7 +13,7 @@ use release::path::{
 use release::refusal::Refusal;
 use release::site::{Site, file_name};
 use release::statement::*;
-use release::value::Timestamp;
+use release::value::{Count, Timestamp};
 use test_formats::log_story::LogStory;
 use test_formats::story::{POLICY_FILE, Story, Told, key, name, time, verified_at};
 
@@ -167,6 +167,95 @@ fn a_denial_counts_with_its_witnessed_leaf_only() {
     let mut alone = log(Event::Denial);
     alone.cosigners.clear();
     assert_eq!(verify(&alone, verified_at()), Err(Refusal::LogWitnesses));
+}
+
+/// A site in which a grant, and the roles, were replaced after the story's review began.
+fn replaced(revoke: bool) -> Site {
+    let newer = Story::default().grant(|grant| {
+        grant.version = Count(3);
+        grant.members.clear();
+        let member = Member { organisation: name("university"), keys: vec![key("researcher-max").public()] };
+        grant.members.insert(name("researcher-max"), member);
+    });
+    let third = {
+        let mut roles: Roles = Story::default().decide().roles[1].unverified().expect("roles");
+        roles.version = Count(3);
+        roles.issued_at = time("2026-03-02T10:15:00Z");
+        Envelope::sign(&roles, &[&key("root-rita"), &key("root-rolf")]).expect("an envelope")
+    };
+    let story = Story::default().revocation(move |revocation| {
+        if revoke {
+            revocation.grants.push(name("visits-study"));
+        }
+    });
+    site_of(&story, &[newer.decide().grant, third])
+}
+
+#[test]
+fn a_review_goes_on_under_the_grant_and_roles_with_which_it_began_unless_they_are_revoked() {
+    let told = Story::default().tell();
+    let now = time("2026-03-02T11:00:00Z");
+    let site = replaced(false);
+    let request = SignedRequest::verify(&told.release.request, &site).unwrap();
+    let verdict = JudgedVerdict::verify(&told.release.verdict, &request, &site, now).unwrap();
+    let approved = Approved::check(&told.release.approvals, &verdict, &site, now).unwrap();
+    let draft = ManifestDraft::from_evidence(&verdict, &approved, &site, &BTreeMap::new(), now).unwrap();
+    assert_eq!(draft.manifest().roles.version, Count(3));
+    let manifest = draft.sign(&key("signer"), &site).unwrap();
+    let file = ReleaseFile::gather(manifest, &verdict, &approved, &site).unwrap();
+    assert_eq!((file.grant, file.roles.len()), (told.release.grant.clone(), 3));
+    let denial = denial(&path(), "steward-ben");
+    assert!(Denied::check(&signed(&denial, "steward-ben"), &verdict, &site).is_ok());
+
+    // Nothing begins under what was replaced.
+    let admitted = AdmittedRequest::admit(&told.release.request, &site, now).map(drop);
+    assert_eq!(admitted, Err(Refusal::RequestGrant));
+    let revoked = SignedRequest::verify(&told.release.request, &replaced(true)).map(drop);
+    assert_eq!(revoked, Err(Refusal::Revoked));
+}
+
+#[test]
+fn an_approval_under_roles_since_replaced_does_not_outlive_the_steward() {
+    let told = Story::default().tell();
+    let now = time("2026-03-02T11:00:00Z");
+    let mut roles: Roles = Story::default().decide().roles[1].unverified().unwrap();
+    roles.version = Count(3);
+    roles.issued_at = time("2026-03-02T10:50:00Z");
+    let sue = roles.people[&name("supervisor-sue")].clone();
+    roles.people.remove(&name("steward-ben"));
+    roles.people.insert(name("steward-sue"), sue);
+    roles.people.remove(&name("supervisor-sue"));
+    let hie = roles.datasets.get_mut(&name("hie")).unwrap();
+    hie.stewards = vec![name("steward-ana"), name("steward-sue")];
+    hie.grant_threshold = Count(1);
+    let third = Envelope::sign(&roles, &[&key("root-rita"), &key("root-rolf")]).unwrap();
+    let site = site_of(&Story::default(), &[third]);
+    let request = SignedRequest::verify(&told.release.request, &site).unwrap();
+    let verdict = JudgedVerdict::verify(&told.release.verdict, &request, &site, now).unwrap();
+    let check = |approval: &Envelope| Approved::check_one(approval, &verdict, &site, now).map(drop);
+    assert_eq!(check(&told.release.approvals[0]), Ok(()));
+    assert_eq!(check(&told.release.approvals[1]), Err(Refusal::ApprovalSignature));
+    let both = Approved::check(&told.release.approvals, &verdict, &site, now).map(drop);
+    assert_eq!(both, Err(Refusal::ApprovalSignature));
+}
+
+#[test]
+fn someone_with_an_interest_in_the_project_may_not_approve_and_may_refuse() {
+    let path = path();
+    let marked = |project: &'static str| {
+        let story = Story::default().revocation(move |revocation| {
+            let interest = Interest { person: name("steward-ben"), project: name(project) };
+            revocation.interests.push(interest);
+        });
+        site_of(&story, &[])
+    };
+    let now = time("2026-03-02T11:00:00Z");
+    let check =
+        |site: &Site| Approved::check(&path.told.release.approvals, &path.verdict, site, now).map(drop);
+    assert_eq!(check(&marked("visits")), Err(Refusal::ApprovalInterest));
+    assert_eq!(check(&marked("another-project")), Ok(()));
+    let denial = signed(&denial(&path, "steward-ben"), "steward-ben");
+    assert!(Denied::check(&denial, &path.verdict, &marked("visits")).is_ok());
 }
 
 /// Whatever byte of a release file is changed, it is refused, but for hints, which nothing is decided by.

@@ -124,6 +124,9 @@ fn what_was_revoked_stays_revoked() {
     let dropped = later(|revocation| revocation.grants.clear()).unwrap_err();
     assert_eq!(dropped.refusal(), Some(Refusal::RevocationDropped));
 
+    let unmarked = later(|revocation| revocation.interests.clear()).unwrap_err();
+    assert_eq!(unmarked.refusal(), Some(Refusal::RevocationDropped));
+
     let seen = honest().seen();
     let without = load(files(&Story::default().revocation(|revocation| {
         revocation.version = Count(10);

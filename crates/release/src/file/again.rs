@@ -10,7 +10,7 @@ use crate::path::{JudgedVerdict, SignedRequest};
 use crate::refusal::Refusal;
 use crate::report::OutputReport;
 use crate::rule::Rule;
-use crate::statement::{Catalogue, DeclaredOutput, RuleResult};
+use crate::statement::{Catalogue, DeclaredOutput, RuleResult, Verdict, VerdictResult};
 use crate::value::Name;
 
 /// Whoever can judge canonical files again: the `egress` crate, in the verifier and on a steward's machine.
@@ -49,40 +49,49 @@ pub(super) fn judge_again(
     let outputs = &request.request().outputs;
     let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue, files };
     let report = judge.judge(&again).ok_or(Refusal::JudgedDifferently);
-    let same = report.and_then(|report| compare(&report, outputs, verdict));
+    let same = report.and_then(|report| compare(&report, outputs, verdict.verdict()));
     rows.check("judged again", same, |rules| format!("{rules} rules that need no data, and the bits"))?;
     Ok(())
 }
 
-/// Compares a second judgement with the verdict, and returns how many rules it covers.
+/// Compares a second judgement with the verdict, and returns how many rules it covers. Verifiers and stewards ask
+/// the same here.
 ///
-/// The verdict's rule results also hold what the canonicaliser changed, which the canonical files no longer show; so
-/// `noted` there and `passed` here agree. Bits may only be higher in the verdict: they are a bound, and it was charged.
-fn compare(
+/// The verdict's rule results also hold what only the box sees: what the canonicaliser changed, which the canonical
+/// files no longer show, and the account. So the verdict may say more than the second judgement, never less. Bits may
+/// only be higher in the verdict: they are a bound, and it was charged.
+pub fn compare(
     report: &OutputReport,
     outputs: &[DeclaredOutput],
-    verdict: &JudgedVerdict,
+    verdict: &Verdict,
 ) -> Result<usize, Refusal> {
-    let judged = verdict.verdict();
     let mut covered = 0;
-    for (rule, outcome) in Rule::ALL.into_iter().zip(&judged.rules) {
+    for (rule, outcome) in Rule::ALL.into_iter().zip(&verdict.rules) {
         let again = report.rules[rule.index()];
-        let agrees = match again {
-            RuleResult::NotChecked => continue,
-            RuleResult::Passed => matches!(outcome.result, RuleResult::Passed | RuleResult::Noted),
-            RuleResult::Noted | RuleResult::Blocked | RuleResult::NotApplicable => outcome.result == again,
+        let agrees = match (again, outcome.result) {
+            // A judge that was taken over by the file it reads would agree by saying nothing.
+            (RuleResult::NotChecked, said) => {
+                said == RuleResult::NotChecked
+                    || verdict.result == VerdictResult::Blocked
+                    || rule.needs_the_box()
+            }
+            (RuleResult::Passed, RuleResult::Noted | RuleResult::Blocked) => true,
+            (RuleResult::Noted, RuleResult::Blocked) => true,
+            (again, said) => again == said,
         };
         if !agrees {
             return Err(Refusal::JudgedDifferently);
         }
-        covered += 1;
+        covered += usize::from(again != RuleResult::NotChecked);
     }
-    for (output, bits) in outputs.iter().zip(report.bits) {
-        let file = judged.files.iter().find(|file| file.name == *output.path());
-        if file.is_none_or(|file| file.released_bits.0 < bits) {
+    for file in &verdict.files {
+        let place = outputs.iter().position(|output| *output.path() == file.name);
+        let bits = place.and_then(|place| report.bits.get(place));
+        if bits.is_none_or(|bits| file.released_bits.0 < *bits) {
             return Err(Refusal::JudgedDifferently);
         }
     }
-    // A judge that looked at nothing would agree with everything.
-    if covered == 0 { Err(Refusal::JudgedDifferently) } else { Ok(covered) }
+    // A run may be blocked before there is anything to judge; what passes was looked at.
+    let silent = covered == 0 && verdict.result == VerdictResult::Pass;
+    if silent { Err(Refusal::JudgedDifferently) } else { Ok(covered) }
 }

@@ -14,13 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-pub use again::{Judge, JudgeAgain};
+pub use again::{Judge, JudgeAgain, compare};
 pub use denial::LoggedDenial;
 pub use denial_file::{DENIAL_MEDIA_TYPE, DenialFile};
 pub use examination::{Examination, Outcome, Row};
 pub use log_check::{Witnessed, leaf};
 pub use seen::{SEEN_GRACE_SECONDS, SeenHead, SeenRevocation, SeenRoles, SeenState};
-pub use verify::{GivenFiles, LoggedRelease, Pinned};
+pub use verify::{GivenFiles, LoggedRelease, Pinned, WITNESS_SECONDS_LIMIT};
 
 use crate::envelope::{Envelope, Wire};
 use crate::json::{self, JsonError};

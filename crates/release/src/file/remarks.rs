@@ -4,7 +4,7 @@ use super::examination::{Outcome, Rows};
 use super::verify::Pinned;
 use crate::path::{Approved, JudgedVerdict};
 use crate::rule::Rule;
-use crate::site::{Site, Verified};
+use crate::site::Verified;
 use crate::statement::{Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, Warning};
 use crate::value::Name;
 
@@ -13,7 +13,6 @@ pub(super) fn say_what_is_not_checked(
     verdict: &JudgedVerdict,
     approved: &Approved,
     manifest: &Verified<Manifest>,
-    site: &Site,
     pinned: &Pinned,
     rows: &mut Rows,
 ) {
@@ -27,7 +26,6 @@ pub(super) fn say_what_is_not_checked(
         ("verdict codeReview", judged.code_review),
         ("verdict attestation", judged.attestation),
         ("manifest differencedAgainst", manifest.statement().differenced_against),
-        ("revocation interests", site.revocation().interests),
     ];
     for (field, _) in evidence.into_iter().filter(|(_, evidence)| *evidence == Evidence::NotChecked) {
         rows.say(field, Outcome::NotChecked, "reads not-checked");

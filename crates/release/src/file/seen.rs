@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::examination::{Outcome, Rows};
 use super::log_check::Witnessed;
 use super::verify::{LoggedRelease, Pinned};
+use crate::key::key_id;
+use crate::path::JudgedVerdict;
 use crate::refusal::Refusal;
-use crate::site::{Site, Verified};
+use crate::site::{RevokedThings, Site, Verified};
 use crate::statement::{Manifest, RolesId};
 use crate::value::{Count, Timestamp};
 
@@ -52,6 +54,8 @@ pub struct SeenRevocation {
     pub version: Count,
     /// When it was first seen.
     pub since: Timestamp,
+    /// What it revokes.
+    pub revoked: RevokedThings,
 }
 
 /// A head of the log that was seen.
@@ -93,35 +97,34 @@ impl SeenState {
         }
         let version = site.revocation().version;
         if self.revocation.as_ref().is_none_or(|seen| seen.version < version) {
-            self.revocation = Some(SeenRevocation { version, since });
+            let revoked = RevokedThings::of(site.revocation());
+            self.revocation = Some(SeenRevocation { version, since, revoked });
         }
         self.recalled.extend(site.revocation().releases.iter().copied());
     }
 }
 
-pub(super) fn check(
-    site: &Site,
-    manifest: &Verified<Manifest>,
-    witnessed: &Witnessed,
-    pinned: &Pinned,
-    rows: &mut Rows,
-) -> Result<(), Refusal> {
+/// A release as far as it is checked when it is compared with what was seen.
+pub(super) struct Found<'a> {
+    pub(super) site: &'a Site,
+    pub(super) manifest: &'a Verified<Manifest>,
+    pub(super) verdict: &'a JudgedVerdict,
+    pub(super) witnessed: &'a Witnessed,
+}
+
+pub(super) fn check(found: &Found<'_>, pinned: &Pinned, rows: &mut Rows) -> Result<(), Refusal> {
     let Some(seen) = &pinned.seen else {
         rows.say("rollback", Outcome::NotChecked, "nothing is remembered from before");
         return Ok(());
     };
-    rows.check("rollback", compare(site, manifest, witnessed, seen), |()| {
-        format!("valid as of log size {}", witnessed.head.size)
+    rows.check("rollback", compare(found, seen), |()| {
+        format!("valid as of log size {}", found.witnessed.head.size)
     })
 }
 
-fn compare(
-    site: &Site,
-    manifest: &Verified<Manifest>,
-    witnessed: &Witnessed,
-    seen: &SeenState,
-) -> Result<(), Refusal> {
-    if seen.recalled.contains(&manifest.payload_digest()) {
+fn compare(release: &Found<'_>, seen: &SeenState) -> Result<(), Refusal> {
+    let (site, witnessed) = (release.site, release.witnessed);
+    if seen.recalled.contains(&release.manifest.payload_digest()) {
         return Err(Refusal::Revoked);
     }
     let too_late = |seen_at: Timestamp| witnessed.time > seen_at.plus(SEEN_GRACE_SECONDS);
@@ -130,14 +133,36 @@ fn compare(
         true => !too_late(seen.since),
         false => site.roles_version(&seen.roles).is_some(),
     });
-    let revocation = seen
-        .revocation
-        .as_ref()
-        .is_none_or(|seen| site.revocation().version >= seen.version || !too_late(seen.since));
+    // Revocations are signed anew every week, so witnesses that come late come under a newer one as a rule. It is in
+    // the way only if it revokes what this release stands on.
+    let revocation = seen.revocation.as_ref().is_none_or(|seen| {
+        site.revocation().version >= seen.version
+            || !too_late(seen.since)
+            || !stands_on_revoked(release, &seen.revoked)
+    });
     // Two roots of one size are two pasts. Heads of other sizes need a consistency proof, which a log's mirror has.
     let found = &witnessed.head;
     let head = seen.head.as_ref().is_none_or(|seen| {
         found.origin != seen.origin || found.size != seen.size.0 || found.root == seen.root
     });
     if roles && revocation && head { Ok(()) } else { Err(Refusal::Rollback) }
+}
+
+fn stands_on_revoked(release: &Found<'_>, revoked: &RevokedThings) -> bool {
+    let roles = release.site.roles();
+    let verdict = release.verdict.verdict();
+    let rooms = [&roles.box_keys.signer, &roles.box_keys.enclave];
+    let requester = &verdict.requester;
+    let project = &release.verdict.request().request().project;
+    let approved = release.manifest.statement().approvals.iter().map(|approval| &approval.steward);
+    rooms.into_iter().any(|key| revoked.has_key(&key_id(key)))
+        || revoked.has_grant(&verdict.grant.id)
+        || revoked.has_person(&requester.id)
+        || revoked.has_key(&requester.key_id)
+        || approved.into_iter().any(|steward| {
+            let keys = roles.people.get(steward).map(|person| &person.keys[..]).unwrap_or_default();
+            revoked.has_person(steward)
+                || revoked.has_interest(steward, project)
+                || keys.iter().any(|key| revoked.has_key(&key_id(key)))
+        })
 }

@@ -13,11 +13,15 @@ use super::{ReleaseFile, again, remarks, seen};
 use crate::envelope::Envelope;
 use crate::key::key_id;
 use crate::log::Event;
-use crate::path::{self, Approved, JudgedVerdict, SignedRequest};
+use crate::path::{self, Approved, JudgedVerdict, SignedRequest, VERDICT_SECONDS_LIMIT};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
 use crate::statement::{Catalogue, CatalogueEntry, Manifest, PublicKey, Request, Roles, Warning};
 use crate::value::{Name, Timestamp};
+
+/// Longest time between signing and the quorum of witnesses, in seconds: 30 days, after which no verdict is open and
+/// the box has wiped what it would release. It bounds how far back whoever holds the signer's keys could date.
+pub const WITNESS_SECONDS_LIMIT: i64 = VERDICT_SECONDS_LIMIT;
 
 /// What a verifier holds from elsewhere. Nothing that is found in a release file only is ever trusted.
 #[derive(Debug, Clone)]
@@ -102,8 +106,8 @@ impl LoggedRelease {
 }
 
 impl ReleaseFile {
-    /// Checks everything. The moment is used only against times in the future: whether roles, policy and grant were
-    /// in force is asked for the witnesses' time, so that an old release stays valid.
+    /// Checks everything. The moment is used only against times in the future: whether roles, policy, grant and
+    /// approvals were in force is asked for the time of signing, so that an old release stays valid.
     pub fn verify(
         &self,
         pinned: &Pinned,
@@ -161,20 +165,21 @@ pub(super) fn verify(
     let policy_accepts = verdict.verdict().warnings.contains(&Warning::WitnessOnBoxMachine);
     let accept_on_box_witness = pinned.accept_on_box_witness && policy_accepts;
     let witnessed = check_log(file, &manifest, signer, &newest, accept_on_box_witness, rows)?;
-    let times = times(&manifest, &approved, witnessed.time, now);
+    let times = times(signed_at, witnessed.time, now);
     rows.check("time order", times, |_| format!("signed {signed_at}, witnessed {}", witnessed.time))?;
-    rows.check("in force when witnessed", in_force(&site, &request, witnessed.time), |_| {
+    rows.check("in force when signed", in_force(&site, &request, signed_at), |_| {
         "roles, revocation, policy and grant".into()
     })?;
-    seen::check(&site, &manifest, &witnessed, pinned, rows)?;
+    let found = seen::Found { site: &site, manifest: &manifest, verdict: &verdict, witnessed: &witnessed };
+    seen::check(&found, pinned, rows)?;
     again::judge_again(file, &request, &verdict, files, rows)?;
-    remarks::say_what_is_not_checked(&verdict, &approved, &manifest, &site, pinned, rows);
+    remarks::say_what_is_not_checked(&verdict, &approved, &manifest, pinned, rows);
     Ok(LoggedRelease { manifest, verdict, witnessed, site })
 }
 
 fn chain(envelopes: &[Envelope], pinned: &Pinned) -> Result<Vec<Verified<Roles>>, Refusal> {
     let mut chain: Vec<Verified<Roles>> = Vec::new();
-    // Whether a statement was made too early is asked for the witnesses' time, below; so no moment is given here.
+    // Whether a statement was made too early is asked for the time of signing, below; so no moment is given here.
     for envelope in envelopes {
         chain.push(crate::site::next_roles(chain.last(), envelope, &pinned.roles, Timestamp::LAST)?);
     }
@@ -286,23 +291,17 @@ fn check_log(
     Ok(Witnessed { index: proof.index, head, time, witnesses })
 }
 
-fn times(
-    manifest: &Verified<Manifest>,
-    approved: &Approved,
-    witnessed: Timestamp,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let signed = manifest.statement().issued_at;
-    let expired = approved
-        .approvals()
-        .iter()
-        .any(|approval| witnessed > approval.statement().expires.plus(CLOCK_SKEW_SECONDS));
-    let ordered = signed <= witnessed.plus(CLOCK_SKEW_SECONDS) && witnessed <= now.plus(CLOCK_SKEW_SECONDS);
-    if ordered && !expired { Ok(()) } else { Err(Refusal::LogTime) }
+/// The signer's word on when it signed is bounded by witnesses on both sides. Whatever expires was asked for the moment
+/// of signing: had it to hold until witnesses come, a release could be logged and never be finished.
+fn times(signed: Timestamp, witnessed: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    let ordered = signed <= witnessed.plus(CLOCK_SKEW_SECONDS)
+        && witnessed <= signed.plus(WITNESS_SECONDS_LIMIT)
+        && witnessed <= now.plus(CLOCK_SKEW_SECONDS);
+    if ordered { Ok(()) } else { Err(Refusal::LogTime) }
 }
 
 fn in_force(site: &Site, request: &SignedRequest, at: Timestamp) -> Result<(), Refusal> {
     site.fresh(at)?;
-    let grant = site.grant_in_force(&request.request().grant, at)?;
-    site.policy_in_force(&grant.statement().policy, at).map(drop)
+    let grant = site.grant_unexpired(&request.request().grant, at)?;
+    site.policy_unexpired(&grant.statement().policy, at).map(drop)
 }

@@ -20,7 +20,8 @@ pub struct Approved {
 }
 
 impl Approved {
-    /// Checks that people who may consent have done so, enough of them, and that each saw what is in force now.
+    /// Checks that people who may consent by the newest roles have done so, and enough of them. Grant and policy are
+    /// those that the review began under, unless they are revoked or expired.
     /// People are counted, never keys, and the requester is not among them. One approval that fails refuses all.
     pub fn check(
         approvals: &[Envelope],
@@ -29,13 +30,13 @@ impl Approved {
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         site.fresh(now)?;
-        let grant = site.grant_in_force(&verdict.verdict().grant, now)?;
-        site.policy_in_force(&grant.statement().policy, now)?;
+        let grant = site.grant_unexpired(&verdict.verdict().grant, now)?;
+        site.policy_unexpired(&grant.statement().policy, now)?;
         Self::signed(approvals, verdict, site, now)
     }
 
-    /// The same without asking whether roles, revocation, grant and policy are in force: a verifier asks that for
-    /// the witnesses' time.
+    /// The same without asking whether roles, revocation, grant and policy are in force: a verifier asks that in a
+    /// step of its own.
     pub(crate) fn signed(
         approvals: &[Envelope],
         verdict: &JudgedVerdict,
@@ -99,12 +100,17 @@ fn check_one(
     if member_keys(verdict.request()).any(|member| member == key) {
         return Err(Refusal::ApprovalByRequester);
     }
+    if site.has_interest(&approval.steward, &verdict.request().request().project) {
+        return Err(Refusal::ApprovalInterest);
+    }
     let judged = verdict.verdict();
+    // Any roles since the verdict: what counts, who may approve and with which key, was asked of the newest above.
+    let seen_roles = site.roles_version(&approval.roles);
     let bound = approval.verdict.sha256 == verdict.payload_digest()
         && approval.challenge == judged.challenge
         && approval.grant == judged.grant
         && approval.policy == judged.policy
-        && approval.roles == site.roles_id();
+        && seen_roles.is_some_and(|roles| roles.version >= judged.roles.version);
     if !bound {
         return Err(Refusal::ApprovalBinding);
     }

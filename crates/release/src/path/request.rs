@@ -27,8 +27,8 @@ const DIMENSION_LIMIT: usize = 16;
 /// Most words of a command, and most bytes of all of them.
 const COMMAND_LIMIT: (usize, usize) = (256, 32 * 1024);
 
-/// A request signed by a member of the newest version of the grant that it names, for data and a runtime that the
-/// catalogue has. It says nothing about the moment: for that there is [`AdmittedRequest`].
+/// A request signed by a member of the version of a grant that it names, for data and a runtime that the catalogue
+/// has. It says nothing about the moment: for that there is [`AdmittedRequest`], which asks for the newest version.
 #[derive(Debug, Clone)]
 pub struct SignedRequest {
     request: Verified<Request>,

@@ -2,7 +2,8 @@
 //!
 //! The operator writes the directory and rooms only read it, so nothing in it is believed. Version 1 of the roles
 //! must be the pinned one; each further version must be signed by the root thresholds of both; everything else must
-//! be signed by whom the newest roles name. A grant, policy or catalogue entry that fails is set aside by name and
+//! be signed by whom the newest roles name. The newest version of a grant or policy counts; earlier ones stay for the
+//! reviews that began under them (`docs/decisions/mid-review.md`). A grant, policy or catalogue entry that fails is set aside by name and
 //! is as if it were not there. Roles or a revocation that fail refuse the whole site: without them no room can know
 //! what it must not do.
 //!
@@ -155,6 +156,9 @@ pub struct Site {
     grants: BTreeMap<Name, Verified<Grant>>,
     datasets: BTreeMap<Name, VerifiedCatalogue>,
     runtimes: BTreeMap<Name, VerifiedCatalogue>,
+    /// Versions of grants and policies before the newest.
+    earlier_grants: Vec<Verified<Grant>>,
+    earlier_policies: Vec<VerifiedPolicy>,
     denials: Vec<Verified<Denial>>,
     set_aside: Vec<SetAside>,
 }
@@ -178,16 +182,7 @@ impl Site {
         let roles = roles::chain(&files.roles, pin, now)?;
         let newest = &roles[roles.len() - 1];
         let revocation = statements::revocation(&files.revocations, newest.statement(), now)?;
-        let mut site = Self {
-            roles,
-            revocation,
-            policies: BTreeMap::new(),
-            grants: BTreeMap::new(),
-            datasets: BTreeMap::new(),
-            runtimes: BTreeMap::new(),
-            denials: Vec::new(),
-            set_aside: files.set_aside,
-        };
+        let mut site = Self { set_aside: files.set_aside, ..Self::bare(roles, revocation) };
         site.add_policies(&files.policies, now);
         site.add_catalogue(&files.datasets, &files.runtimes, now);
         site.add_grants(&files.grants, now);
@@ -241,30 +236,54 @@ impl Site {
         self.grants.values()
     }
 
-    /// The grant that a statement names, if it is the newest version and not revoked.
+    /// Every version of a grant before the newest.
+    pub fn earlier_grants(&self) -> impl Iterator<Item = &Verified<Grant>> {
+        self.earlier_grants.iter()
+    }
+
+    /// The version of a grant that a statement names, the newest or not, if the grant is not revoked. A review goes on
+    /// under the version with which it began.
     pub fn grant_unrevoked(&self, id: &GrantId) -> Result<&Verified<Grant>, Refusal> {
-        let grant = self.grant(&id.id).filter(|grant| grant_id(grant) == *id).ok_or(Refusal::RequestGrant)?;
+        let mut versions = self.grants.values().chain(&self.earlier_grants);
+        let grant = versions.find(|grant| grant_id(grant) == *id).ok_or(Refusal::RequestGrant)?;
         if self.revocation().grants.contains(&id.id) { Err(Refusal::Revoked) } else { Ok(grant) }
     }
 
-    /// The same, if it is in force.
-    pub fn grant_in_force(&self, id: &GrantId, now: Timestamp) -> Result<&Verified<Grant>, Refusal> {
+    /// The same, if that version has not expired.
+    pub fn grant_unexpired(&self, id: &GrantId, now: Timestamp) -> Result<&Verified<Grant>, Refusal> {
         let grant = self.grant_unrevoked(id)?;
         in_force(grant.statement().issued_at, grant.statement().expires, now)?;
         Ok(grant)
     }
 
-    /// The policy that a statement names, if it is the newest version.
-    pub fn policy(&self, id: &PolicyId) -> Option<&VerifiedPolicy> {
-        self.policies.get(&id.name).filter(|policy| policy.id() == *id)
+    /// The grant that a statement names, if it is the newest version and in force: nothing begins under another.
+    pub fn grant_in_force(&self, id: &GrantId, now: Timestamp) -> Result<&Verified<Grant>, Refusal> {
+        let newest = self.grant(&id.id).is_some_and(|grant| grant_id(grant) == *id);
+        if newest { self.grant_unexpired(id, now) } else { Err(Refusal::RequestGrant) }
     }
 
-    /// The same, if it is in force.
-    pub fn policy_in_force(&self, id: &PolicyId, now: Timestamp) -> Result<&VerifiedPolicy, Refusal> {
+    /// The version of a policy that a statement names, the newest or not.
+    pub fn policy(&self, id: &PolicyId) -> Option<&VerifiedPolicy> {
+        self.policies.values().chain(&self.earlier_policies).find(|policy| policy.id() == *id)
+    }
+
+    /// The same, if that version has not expired.
+    pub fn policy_unexpired(&self, id: &PolicyId, now: Timestamp) -> Result<&VerifiedPolicy, Refusal> {
         let policy = self.policy(id).ok_or(Refusal::OutOfForce)?;
         let statement = policy.statement().statement();
         in_force(statement.issued_at, statement.expires, now)?;
         Ok(policy)
+    }
+
+    /// The policy that a statement names, if it is the newest version and in force: nothing begins under another.
+    pub fn policy_in_force(&self, id: &PolicyId, now: Timestamp) -> Result<&VerifiedPolicy, Refusal> {
+        let newest = self.policies.get(&id.name).is_some_and(|policy| policy.id() == *id);
+        if newest { self.policy_unexpired(id, now) } else { Err(Refusal::OutOfForce) }
+    }
+
+    /// Every version of a policy before the newest.
+    pub fn earlier_policies(&self) -> impl Iterator<Item = &VerifiedPolicy> {
+        self.earlier_policies.iter()
     }
 
     /// Every policy, the newest version of each.
@@ -331,6 +350,12 @@ impl Site {
     /// True if this person or this key of theirs may do nothing any more.
     pub fn is_revoked(&self, person: &Name, key: &KeyId) -> bool {
         is_revoked(self.revocation(), person, key)
+    }
+
+    /// True if this person is marked as having an interest in this project.
+    pub fn has_interest(&self, person: &Name, project: &Name) -> bool {
+        let marked = &self.revocation().interests;
+        marked.iter().any(|interest| interest.person == *person && interest.project == *project)
     }
 
     /// The keys of someone who holds a role, without revoked ones.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Site;
 use crate::json::{self, JsonError};
 use crate::refusal::Refusal;
-use crate::statement::Revocation;
-use crate::value::{Count, Name};
+use crate::statement::{Interest, Revocation};
+use crate::value::{Count, KeyId, Name};
 
 /// Largest file of seen versions in bytes.
 const SEEN_LIMIT: usize = 16 << 20;
@@ -44,6 +44,7 @@ pub struct RevokedThings {
     certificates: BTreeSet<String>,
     grants: BTreeSet<Name>,
     releases: BTreeSet<Digest>,
+    interests: BTreeSet<Interest>,
 }
 
 impl RevokedThings {
@@ -55,7 +56,28 @@ impl RevokedThings {
             certificates: revocation.certificates.iter().cloned().collect(),
             grants: revocation.grants.iter().cloned().collect(),
             releases: revocation.releases.iter().copied().collect(),
+            interests: revocation.interests.iter().cloned().collect(),
         }
+    }
+
+    /// True if this person is revoked.
+    pub fn has_person(&self, person: &Name) -> bool {
+        self.people.contains(person)
+    }
+
+    /// True if this key is revoked.
+    pub fn has_key(&self, key: &KeyId) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// True if this person may not approve for this project.
+    pub fn has_interest(&self, person: &Name, project: &Name) -> bool {
+        self.interests.iter().any(|interest| interest.person == *person && interest.project == *project)
+    }
+
+    /// True if this grant is revoked.
+    pub fn has_grant(&self, grant: &Name) -> bool {
+        self.grants.contains(grant)
     }
 
     /// True if the other revokes all of this.
@@ -65,6 +87,7 @@ impl RevokedThings {
             && self.certificates.is_subset(&other.certificates)
             && self.grants.is_subset(&other.grants)
             && self.releases.is_subset(&other.releases)
+            && self.interests.is_subset(&other.interests)
     }
 }
 

@@ -59,11 +59,16 @@ pub(crate) fn check_revocation(
 impl Site {
     pub(super) fn add_policies(&mut self, files: &BTreeMap<Name, PolicyFiles>, now: Timestamp) {
         for (name, policy) in files {
-            let Some((version, (path, envelope))) = policy.versions.last_key_value() else { continue };
-            let file = policy.toml.get(version).map(Vec::as_slice);
-            match self.check_policy(envelope, file, now) {
-                Ok(policy) => drop(self.policies.insert(name.clone(), policy)),
-                Err(refusal) => self.put_aside(path, refusal),
+            let newest = policy.versions.keys().next_back();
+            for (version, (path, envelope)) in &policy.versions {
+                let file = policy.toml.get(version).map(Vec::as_slice);
+                match self.check_policy(envelope, file, now) {
+                    Ok(policy) if Some(version) == newest => {
+                        self.policies.insert(name.clone(), policy);
+                    }
+                    Ok(policy) => self.earlier_policies.push(policy),
+                    Err(refusal) => self.put_aside(path, refusal),
+                }
             }
         }
     }
@@ -136,10 +141,13 @@ impl Site {
 
     pub(super) fn add_grants(&mut self, grants: &BTreeMap<Name, Versions>, now: Timestamp) {
         for versions in grants.values() {
-            let Some((_, (path, envelope))) = versions.last_key_value() else { continue };
-            match self.check_grant(envelope, now) {
-                Ok(grant) => self.insert_grant(grant),
-                Err(refusal) => self.put_aside(path, refusal),
+            let newest = versions.keys().next_back();
+            for (version, (path, envelope)) in versions {
+                match self.check_grant(envelope, now) {
+                    Ok(grant) if Some(version) == newest => self.insert_grant(grant),
+                    Ok(grant) => self.earlier_grants.push(grant),
+                    Err(refusal) => self.put_aside(path, refusal),
+                }
             }
         }
     }
@@ -234,6 +242,8 @@ impl Site {
             grants: BTreeMap::new(),
             datasets: BTreeMap::new(),
             runtimes: BTreeMap::new(),
+            earlier_grants: Vec::new(),
+            earlier_policies: Vec::new(),
             denials: Vec::new(),
             set_aside: Vec::new(),
         }

@@ -21,8 +21,8 @@ pub use output::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Out
 pub use review::{Approval, Denial, DenialDecision, DenialReason, Judgement};
 pub use site::{
     BoxKeys, Catalogue, CatalogueEntry, CodeReview, Column, DatasetGrant, DatasetRole, Grant, GrantApprovals,
-    LogKey, Member, Person, Policy, PublicKey, Revocation, Role, Roles, Snapshot, Suite, Table, ValueType,
-    WallName, Witness,
+    Interest, LogKey, Member, Person, Policy, PublicKey, Revocation, Role, Roles, Snapshot, Suite, Table,
+    ValueType, WallName, Witness,
 };
 pub use verdict::{
     BoxBuild, DatasetCharge, Guarantee, Layer, LayerState, PolicyId, ReviewRecipient, RolesId, RuleOutcome,

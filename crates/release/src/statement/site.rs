@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Kind, PolicyId, Predicate, Subject};
+use super::{Kind, PolicyId, Predicate, Subject};
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
 fn site_subject(site: &Name) -> Vec<Subject> {
@@ -398,8 +398,18 @@ pub struct Revocation {
     pub grants: Vec<Name>,
     /// Payload digests of release manifests that are recalled.
     pub releases: Vec<Digest>,
-    /// Flags of interest: who may not approve for which project. Not evaluated yet.
-    pub interests: Evidence,
+    /// Who may not approve for which project.
+    pub interests: Vec<Interest>,
+}
+
+/// Someone who gains by a project's releases, and so may not approve them. They may refuse them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Interest {
+    /// Who.
+    pub person: Name,
+    /// The project, as grants name it.
+    pub project: Name,
 }
 
 impl Predicate for Revocation {

@@ -608,6 +608,13 @@ fn judged() -> Vec<Defect> {
             }),
         ),
         judged(
+            "silent",
+            "The box says that a rule passed on which a second judgement has nothing to say.",
+            story().verdict(|verdict| {
+                verdict.rules[Rule::TableDominance.index()].result = RuleResult::Passed;
+            }),
+        ),
+        judged(
             "rule",
             "The box says that a rule did not apply which does.",
             story().verdict(|verdict| {

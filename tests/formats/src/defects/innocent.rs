@@ -1,14 +1,14 @@
 //! Releases that must be verified: a verifier that refuses everything would pass all other vectors.
 
 use release::key::{Sign, key_id};
-use release::statement::{Approval, Judgement, Warning};
+use release::statement::{Approval, Judgement, RolesId, Warning};
 use release::value::Count;
 use serde_json::Value;
 
 use super::form::{as_json, edit_json};
 use super::{Defect, story};
 use crate::log_story::cosigner;
-use crate::story::{BOX_WITNESS, WITNESS, key, name, time, witness};
+use crate::story::{BOX_WITNESS, Story, WITNESS, key, name, time, witness};
 
 pub(super) fn all() -> Vec<Defect> {
     vec![
@@ -27,6 +27,35 @@ pub(super) fn all() -> Vec<Defect> {
             story(),
         )
         .remembering(super::log::seen_later("2026-03-02T11:30:00Z")),
+        Defect::innocent(
+            "remembered-weekly-revocation",
+            "Witnessed hours after a newer revocation was seen, which revokes nothing that the release stands on.",
+            story(),
+        )
+        .remembering(super::log::seen_weekly_revocation("2026-03-02T09:00:00Z")),
+        Defect::innocent(
+            "witnessed-late",
+            "Signed in time and witnessed weeks later, when approvals, policy, grant, revocation and roles had expired.",
+            story()
+                .second_roles(|roles| roles.expires = time("2026-03-02T12:00:00Z"))
+                .grant(|grant| grant.expires = time("2026-03-02T11:00:10Z"))
+                .policy(|policy| policy.expires = time("2026-03-02T11:00:20Z"))
+                .log(|log| log.cosigners = vec![cosigner(WITNESS, "2026-04-01T10:59:59Z")]),
+        )
+        .at(time("2026-04-02T00:00:00Z")),
+        Defect::innocent(
+            "roles-changed-in-review",
+            "One approval was given under the roles of the verdict, the other under those that came since.",
+            story()
+                .verdict(|verdict| {
+                    let first = Story::default().decide().roles[0].payload_digest();
+                    verdict.roles = RolesId { version: Count(1), payload: first.into() };
+                })
+                .approvals(|approvals| {
+                    let first = Story::default().decide().roles[0].payload_digest();
+                    approvals[0].roles = RolesId { version: Count(1), payload: first.into() };
+                }),
+        ),
         Defect::innocent(
             "remembered-other-log",
             "Another root of the same size was seen, of another log: a site may begin a new one.",

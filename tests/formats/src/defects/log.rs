@@ -4,12 +4,13 @@ use blobs::Digest;
 use release::file::{SeenHead, SeenRevocation, SeenRoles, SeenState};
 use release::log::{Event, Leaf, LeafSignature, Note, merkle};
 use release::refusal::Refusal;
-use release::statement::RolesId;
+use release::site::RevokedThings;
+use release::statement::{Revocation, RolesId};
 use release::value::Count;
 
 use super::{Defect, story};
 use crate::log_story::{Cosigner, LogStory, cosigner};
-use crate::story::{BOX_WITNESS, LOG, Story, WITNESS, time, witness};
+use crate::story::{BOX_WITNESS, LOG, Story, WITNESS, name, revocation, time, witness};
 
 pub(super) fn all() -> Vec<Defect> {
     [texts(), inclusion(), checkpoints(), witnesses(), times(), rollback()].into_iter().flatten().collect()
@@ -220,23 +221,31 @@ fn times() -> Vec<Defect> {
             witnessed("2026-03-02T10:50:00Z"),
         ),
         moment(
-            "approvals-expired",
-            "Witnessed after the approvals expired.",
-            witnessed("2026-03-05T10:06:00Z"),
+            "too-late",
+            "Witnessed more than 30 days after it was signed.",
+            witnessed("2026-04-01T11:00:01Z"),
         )
-        .at(time("2026-03-06T00:00:00Z")),
+        .at(time("2026-04-02T00:00:00Z")),
         moment("future", "Witnessed in the future.", witnessed("2999-01-01T00:00:00Z")),
     ]
 }
 
-/// A memory of newer roles and a newer revocation, first seen at this moment.
+/// A memory of newer roles and a newer revocation, first seen at this moment. It revokes a steward who approved.
 pub(super) fn seen_later(since: &str) -> SeenState {
+    let revoked = RevokedThings::of(&Revocation { people: vec![name("steward-ben")], ..revocation() });
     let roles = RolesId { version: Count(3), payload: Digest::of(b"roles, version 3").into() };
     SeenState {
         roles: Some(SeenRoles { roles, since: time(since) }),
-        revocation: Some(SeenRevocation { version: Count(10), since: time(since) }),
+        revocation: Some(SeenRevocation { version: Count(10), since: time(since), revoked }),
         ..SeenState::default()
     }
+}
+
+/// A memory of a newer revocation that revokes nothing more.
+pub(super) fn seen_weekly_revocation(since: &str) -> SeenState {
+    let (version, revoked) = (Count(10), RevokedThings::of(&revocation()));
+    let revocation = Some(SeenRevocation { version, since: time(since), revoked });
+    SeenState { revocation, ..SeenState::default() }
 }
 
 /// A memory of another root of the example's size.

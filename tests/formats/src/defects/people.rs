@@ -3,7 +3,7 @@
 use blobs::Digest;
 use release::key::Sign;
 use release::refusal::Refusal;
-use release::statement::{Member, RolesId};
+use release::statement::{Interest, Member, RolesId};
 use release::value::{Bytes, Count};
 
 use super::{Defect, story};
@@ -83,7 +83,7 @@ fn bindings() -> Vec<Defect> {
         ),
         binding(
             "roles",
-            "An approval given under older roles.",
+            "An approval given under older roles than the verdict's.",
             story().approvals(|approvals| {
                 let first = Story::default().decide().roles[0].payload_digest();
                 approvals[0].roles = RolesId { version: Count(1), payload: first.into() };
@@ -112,6 +112,15 @@ fn people() -> Vec<Defect> {
             "steward-asks",
             "A steward asked for the job and approves it.",
             steward_asks("steward-ana").signed_by("request", &["steward-ana"]),
+        ),
+        Defect::new(
+            Refusal::ApprovalInterest,
+            "steward",
+            "A steward approves for a project in which they are marked as having an interest.",
+            story().revocation(|revocation| {
+                let (person, project) = (name("steward-ben"), name("visits"));
+                revocation.interests.push(Interest { person, project });
+            }),
         ),
         Defect::new(
             Refusal::ApprovalTwice,

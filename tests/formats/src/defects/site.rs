@@ -538,16 +538,16 @@ fn force() -> Vec<Defect> {
     vec![
         force(
             "grant",
-            "The grant had expired when the release was witnessed.",
+            "The grant had expired when the release was signed.",
             story().grant(|grant| {
-                grant.expires = time("2026-03-02T11:00:10Z");
+                grant.expires = time("2026-03-02T11:00:00Z");
             }),
         ),
         force(
             "policy",
             "The policy had expired.",
             story().policy(|policy| {
-                policy.expires = time("2026-03-02T11:00:30Z");
+                policy.expires = time("2026-03-02T10:59:30Z");
             }),
         ),
         force(
