@@ -13,7 +13,7 @@ use databox::profile::Profile;
 use databox::release_files::Shelf;
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
-use databox::{certificate, check, data, demo, draft, init, job, key, site, witness};
+use databox::{certificate, check, data, demo, draft, fsck, init, job, key, site, witness};
 use release::statement::{DenialDecision, DenialReason};
 use release::value::Name;
 
@@ -45,6 +45,8 @@ enum Command {
         #[arg(long = "dir")]
         directory: PathBuf,
     },
+    /// Operator: whether what a stopped box has on disk keeps its promises. It changes nothing.
+    Fsck(fsck::FsckArguments),
     /// Anyone: your own keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -270,6 +272,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(&arguments)?,
         Command::Init(arguments) => show::made(&init::init(&arguments)?),
         Command::Up { directory } => up(&Home::at(directory))?,
+        Command::Fsck(arguments) => fsck::run(&arguments, json)?,
         Command::Key(KeyCommand::New(arguments)) => {
             let (files, _) = key::new(&arguments)?;
             show::made(

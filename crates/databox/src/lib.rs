@@ -7,6 +7,7 @@ pub mod data;
 pub mod demo;
 pub mod draft;
 pub mod failure;
+pub mod fsck;
 pub mod home;
 pub mod init;
 pub mod job;

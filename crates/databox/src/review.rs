@@ -187,6 +187,12 @@ impl Desk {
 
     /// Signs an approval of an opened review and hands it in.
     pub async fn approve(&mut self, opened: &Opened) -> Result<SubmitDecisionResponse, Failure> {
+        let approval = self.approval(opened)?;
+        self.hand_in(&approval).await
+    }
+
+    /// A signed approval of an opened review.
+    pub fn approval(&self, opened: &Opened) -> Result<Envelope, Failure> {
         if opened.verdict.result != VerdictResult::Pass {
             return Err(
                 Failure::new("BLOCKED", "the policy blocked it; nobody can approve it").exit(Exit::Denied)
@@ -218,8 +224,7 @@ impl Desk {
             issued_at,
             expires: issued_at.plus(APPROVAL_SECONDS).min(opened.verdict.expires),
         };
-        let envelope = self.sign(&approval)?;
-        self.hand_in(&envelope).await
+        self.sign(&approval)
     }
 
     /// Signs a denial and hands it in. Succeeds only on the proof that a denial of this verdict is a witnessed leaf of the
@@ -228,12 +233,29 @@ impl Desk {
         &mut self,
         opened: &Opened,
         decision: DenialDecision,
-        mut reasons: Vec<DenialReason>,
+        reasons: Vec<DenialReason>,
         keep: Option<&Path>,
     ) -> Result<SubmitDecisionResponse, Failure> {
+        let envelope = self.denial(opened, decision, reasons)?;
+        if let Some(path) = keep {
+            blobs::write_new_file_durably(path, &envelope.to_bytes(), 0o644)
+                .map_err(crate::failure::file_failure(path))?;
+        }
+        let answer = self.hand_in(&envelope).await?;
+        self.check_denied(opened, &answer)?;
+        Ok(answer)
+    }
+
+    /// A signed denial of an opened review.
+    pub fn denial(
+        &self,
+        opened: &Opened,
+        decision: DenialDecision,
+        mut reasons: Vec<DenialReason>,
+    ) -> Result<Envelope, Failure> {
         reasons.sort();
         reasons.dedup();
-        let denial = Denial {
+        self.sign(&Denial {
             site: opened.verdict.site.clone(),
             verdict: opened.digest.into(),
             challenge: opened.verdict.challenge,
@@ -242,13 +264,11 @@ impl Desk {
             reasons,
             roles: opened.site.roles_id(),
             issued_at: now(),
-        };
-        let envelope = self.sign(&denial)?;
-        if let Some(path) = keep {
-            blobs::write_new_file_durably(path, &envelope.to_bytes(), 0o644)
-                .map_err(crate::failure::file_failure(path))?;
-        }
-        let answer = self.hand_in(&envelope).await?;
+        })
+    }
+
+    /// Checks that an answer proves a denial of this verdict to be a witnessed leaf of the log.
+    pub fn check_denied(&self, opened: &Opened, answer: &SubmitDecisionResponse) -> Result<(), Failure> {
         let unproven = |text: String| {
             Failure::new("NOT_WITNESSED", text)
                 .hint("the denial does not count yet: try again, and tell the owner if it stays so")
@@ -263,7 +283,13 @@ impl Desk {
         let file = DenialFile::parse(&answer.denial_file).map_err(refused)?;
         file.verify(&opened.judged, &opened.site, self.profile.accept_on_box_witness, now())
             .map_err(refused)?;
-        Ok(answer)
+        Ok(())
+    }
+
+    /// Hands a signed decision in. A repeat gets the first answer.
+    pub async fn hand_in(&mut self, envelope: &Envelope) -> Result<SubmitDecisionResponse, Failure> {
+        let request = SubmitDecisionRequest { decision: envelope.to_bytes().into() };
+        Ok(self.client.submit_decision(request).await.map_err(client::refused)?.into_inner())
     }
 
     fn sign<P: release::statement::Predicate>(&self, statement: &P) -> Result<Envelope, Failure> {
@@ -272,11 +298,6 @@ impl Desk {
         let secret = packet::key::read_signing(&files.signing(), &passphrase)
             .map_err(|error| Failure::new("KEY", whole(&error)))?;
         Envelope::sign(statement, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))
-    }
-
-    async fn hand_in(&mut self, envelope: &Envelope) -> Result<SubmitDecisionResponse, Failure> {
-        let request = SubmitDecisionRequest { decision: envelope.to_bytes().into() };
-        Ok(self.client.submit_decision(request).await.map_err(client::refused)?.into_inner())
     }
 }
 

@@ -157,24 +157,37 @@ impl Throwaway {
     fn start_witness(&mut self) -> Result<(), Failure> {
         let state = self.directory.join("witness");
         fs::create_dir_all(&state).map_err(file_failure(&state))?;
-        let program = programs::find("databox")?;
         let log = fs::File::create(self.directory.join("witness.log")).map_err(file_failure(&state))?;
-        let child = Command::new(&program)
-            .args(["witness", "--name", "demo.databox.example/witness", "--die-with-parent", "--state"])
-            .arg(&state)
-            .arg("--listen")
-            .arg(self.endpoints.witness.to_string())
-            .arg("--log")
-            .arg(self.home.public_keys())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(file_failure(&program))?;
-        self.witness = Some(child);
+        let mut command = self.witness_command()?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.witness = Some(command.spawn().map_err(file_failure(&state))?);
         wait_for(Duration::from_secs(10), "the witness", || {
             Ok(state.join("witness.public.json").is_file().then_some(()))
         })
+    }
+
+    /// The command line of the witness, without its outlets. Tests start it under a tracer.
+    pub fn witness_command(&self) -> Result<Command, Failure> {
+        let mut command = Command::new(programs::find("databox")?);
+        command
+            .args(["witness", "--name", "demo.databox.example/witness", "--die-with-parent", "--state"])
+            .arg(self.directory.join("witness"))
+            .arg("--listen")
+            .arg(self.endpoints.witness.to_string())
+            .arg("--log")
+            .arg(self.home.public_keys());
+        Ok(command)
+    }
+
+    /// Ends every process of the box at once, as a crash would; its files stay.
+    pub fn stop(&mut self) {
+        if let Some(mut rooms) = self.rooms.take() {
+            crate::home::ROOMS.iter().for_each(|room| rooms.kill(room));
+        }
+        if let Some(mut witness) = self.witness.take() {
+            let _ = witness.kill();
+            let _ = witness.wait();
+        }
     }
 
     fn make_roles(&mut self) -> Result<(), Failure> {
@@ -369,11 +382,9 @@ fn make_person(
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
+        // An orderly stop first, where there is time for one.
         self.rooms = None;
-        if let Some(mut witness) = self.witness.take() {
-            let _ = witness.kill();
-            let _ = witness.wait();
-        }
+        self.stop();
     }
 }
 

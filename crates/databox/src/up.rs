@@ -36,19 +36,19 @@ impl Rooms {
         Ok(rooms)
     }
 
+    /// The command line of a room, without its outlets. Tests start a room under a tracer with it.
+    pub fn command(home: &Home, room: &str) -> Result<Command, Failure> {
+        let mut command = Command::new(programs::find(room)?);
+        command.arg("--config").arg(home.configuration(room)).env_clear();
+        Ok(command)
+    }
+
     fn start_one(&mut self, home: &Home, room: &'static str) -> Result<(), Failure> {
-        let program = programs::find(room)?;
         let path = home.journal(room);
         let journal = File::create(&path).map_err(file_failure(&path))?;
-        let child = Command::new(&program)
-            .arg("--config")
-            .arg(home.configuration(room))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(journal)
-            .spawn()
-            .map_err(file_failure(&program))?;
+        let mut command = Self::command(home, room)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(journal);
+        let child = command.spawn().map_err(file_failure(&path))?;
         self.children.push((room, child));
         Ok(())
     }

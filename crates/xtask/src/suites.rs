@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::build;
 use crate::run::{cargo, checked};
 
-const SUITES: [&str; 5] = ["units", "formats", "path", "rooms", "attacks"];
+const SUITES: [&str; 6] = ["units", "formats", "path", "rooms", "attacks", "crash"];
 
 /// Runs the suites that are named, or all.
 pub fn run(words: &[&str]) -> Result<(), String> {
@@ -42,14 +42,19 @@ fn command(suite: &str, long: bool) -> std::process::Command {
                 "formats" => "test-formats",
                 "path" => "test-path",
                 "rooms" => "test-rooms",
+                "crash" => "test-crash",
                 _ => "test-attacks",
             });
         }
     } else {
         arguments.extend(["--package", &package]);
     }
-    if long {
-        arguments.extend(["--", "--include-ignored"]);
+    // What the crash suite counted and how long it took is worth a look even when all went well.
+    let shown: &[&str] = if suite == "crash" { &["--nocapture"] } else { &[] };
+    if long || !shown.is_empty() {
+        arguments.push("--");
+        arguments.extend(shown);
+        arguments.extend(long.then_some("--include-ignored"));
     }
     cargo(&arguments)
 }

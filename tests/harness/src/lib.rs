@@ -54,14 +54,22 @@ impl TestBox {
 
     /// Starts a box on this CSV text.
     pub fn with_data(csv: &str, unit: &str, categories: &[&str]) -> Self {
-        Self::try_start(csv, unit, categories)
+        Self::try_start(&std::env::temp_dir(), csv, unit, categories)
             .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
     }
 
-    fn try_start(csv: &str, unit: &str, categories: &[&str]) -> Result<Self, Failure> {
+    /// Starts a box on small data whose files lie below this directory, such as a file system of its own.
+    pub fn start_below(directory: &Path) -> Self {
+        Self::try_start(directory, &small_data(300), "zper", &["plan"])
+            .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
+    }
+
+    fn try_start(below: &Path, csv: &str, unit: &str, categories: &[&str]) -> Result<Self, Failure> {
         databox::programs::are_in(programs());
-        let scratch =
-            tempfile::Builder::new().prefix("databox-test-").tempdir().expect("a temporary directory");
+        let scratch = tempfile::Builder::new()
+            .prefix("databox-test-")
+            .tempdir_in(below)
+            .expect("a temporary directory");
         // Jobs run as users of their own when the box runs as root: they must be able to pass through.
         std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711)).expect("own directory");
         let mut stage = Throwaway::make(scratch.path(), Endpoints::free()?)?;

@@ -1,0 +1,1 @@
+//! Kills every room at every durable call, and cuts the power. The tests are in `tests/`.
