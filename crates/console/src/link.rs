@@ -51,6 +51,8 @@ enum NotTaken {
     Refused(#[from] release::refusal::Refusal),
     #[error("the packet is not there or not the one that the verdict names")]
     Packet(#[from] blobs::StoreError),
+    #[error("the packet has another size than the verdict's files make it")]
+    PacketSize,
     #[error("the store cannot be written")]
     Store(#[from] rusqlite::Error),
 }
@@ -62,10 +64,7 @@ impl Link {
         let judged = desk::verdict(&ready.request, &ready.verdict, &site)?;
         let verdict = judged.verdict();
         let packet = verdict.packet.sha256;
-        if !self.packets.contains(packet) {
-            let laid = open_plain(&self.laid.path(packet)).map_err(blobs::StoreError::Io)?;
-            self.packets.copy_in(laid, Some(packet), self.packet_bytes)?;
-        }
+        self.take_packet(packet, verdict.packet_bytes())?;
         // A crash here leaves a packet without a review; the enclave sends the verdict again and finds the copy.
         let digest = judged.payload_digest();
         self.store.add_review(&NewReview {
@@ -79,6 +78,26 @@ impl Link {
             expires_at: verdict.expires.seconds(),
         })?;
         Ok(digest)
+    }
+
+    /// Copies a packet of exactly this size. A larger one would carry data out of the enclave that no verdict counts.
+    fn take_packet(&self, packet: blobs::Digest, size: u64) -> Result<(), NotTaken> {
+        if size > self.packet_bytes {
+            return Err(NotTaken::PacketSize);
+        }
+        let is_new = !self.packets.contains(packet);
+        if is_new {
+            let laid = open_plain(&self.laid.path(packet)).map_err(blobs::StoreError::Io)?;
+            self.packets.copy_in(laid, Some(packet), size)?;
+        }
+        let kept = self.packets.open_blob(packet)?.metadata().map_err(blobs::StoreError::Io)?.len();
+        if kept == size {
+            return Ok(());
+        }
+        if is_new {
+            self.packets.remove(packet)?;
+        }
+        Err(NotTaken::PacketSize)
     }
 
     fn handle(&self, message: exchange_request::Message) -> Option<exchange_response::Message> {
@@ -105,6 +124,11 @@ impl Link {
     }
 
     fn outcome_taken(&self, verdict: &blobs::Digest) {
+        // That an outcome was taken which there is none of yet would lose the packet of an open review, and later the
+        // outcome.
+        if !matches!(self.store.finished(verdict), Ok(Some(_))) {
+            return;
+        }
         let done = self.store.taken(verdict).and_then(|()| self.store.statements(verdict));
         match done {
             // Nothing is kept of a packet once its review is decided.

@@ -119,9 +119,11 @@ impl Signing {
             Err(stalled) => stalled,
         };
         let _ = self.store.set_held_up(verdict, stalled.name());
-        // What passes by itself (an unreadable or lapsed site, a late clock) is tried again; a broken rule is not.
+        // What passes by itself (an unreadable or lapsed site, a late clock, a witness that cosigned something else) is
+        // tried again; a broken rule is not.
+        let passes = [Refusal::OutOfForce, Refusal::LogWitnesses];
         let refused =
-            matches!(stalled, Stalled::Refused(SignerRefusal::Rule(rule)) if rule != Refusal::OutOfForce);
+            matches!(stalled, Stalled::Refused(SignerRefusal::Rule(rule)) if !passes.contains(&rule));
         self.journal
             .warning("a decision is not in the log")
             .digest("verdict", verdict.as_bytes())

@@ -13,6 +13,7 @@ use hpke::aead::ChaCha20Poly1305 as HpkeAead;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use release::statement::PACKET_ADDED_BYTES;
 use release::value::Name;
 use zeroize::Zeroizing;
 
@@ -22,9 +23,6 @@ use crate::{Content, PacketError};
 
 /// Most stewards that a packet is sealed to.
 pub const RECIPIENT_LIMIT: usize = 16;
-
-/// What a packet adds to its canonical files, in bytes: exactly 64 KiB.
-const ADDED: u64 = 64 * 1024;
 
 const MAGIC: &[u8; 8] = b"dboxpkt\x01";
 const WRAP_INFO: &[u8] = b"databox review packet 1 content key\n";
@@ -45,7 +43,7 @@ pub struct Recipient {
 /// Size in bytes of a packet with this many bytes of canonical files. Sealed packets have exactly this size, so the
 /// size tells nothing that the verdict does not, and whoever stores packets can refuse any other.
 pub fn sealed_size(canonical_bytes: u64) -> u64 {
-    canonical_bytes.saturating_add(ADDED)
+    canonical_bytes.saturating_add(PACKET_ADDED_BYTES)
 }
 
 /// Seals a content to the stewards, bound to the payload digest of the request.

@@ -25,8 +25,8 @@ pub use site::{
     ValueType, WallName, Witness,
 };
 pub use verdict::{
-    BoxBuild, DatasetCharge, Guarantee, Layer, LayerState, PolicyId, ReviewRecipient, RolesId, RuleOutcome,
-    RuleResult, Verdict, VerdictFile, VerdictResult, Wall, Warning,
+    BoxBuild, DatasetCharge, Guarantee, Layer, LayerState, PACKET_ADDED_BYTES, PolicyId, ReviewRecipient,
+    RolesId, RuleOutcome, RuleResult, Verdict, VerdictFile, VerdictResult, Wall, Warning,
 };
 
 use crate::json::{self, JsonError};

@@ -70,6 +70,17 @@ pub struct Verdict {
     pub expires: Timestamp,
 }
 
+/// What a review packet adds to its canonical files, in bytes: exactly 64 KiB.
+pub const PACKET_ADDED_BYTES: u64 = 64 * 1024;
+
+impl Verdict {
+    /// The one size of its review packet, in bytes. Whoever passes packets on refuses any other: a taken-over enclave
+    /// could else put whole datasets into one.
+    pub fn packet_bytes(&self) -> u64 {
+        self.files.iter().fold(PACKET_ADDED_BYTES, |sum, file| sum.saturating_add(file.bytes.0))
+    }
+}
+
 /// PASS or BLOCKED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
