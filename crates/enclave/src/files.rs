@@ -43,6 +43,8 @@ pub fn open_plain(directory: &Path, name: &str) -> io::Result<Option<File>> {
             if is_plain { Ok(Some(file)) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
         }
         Err(rustix::io::Errno::NOENT) => Ok(None),
+        // A link is no plain file either.
+        Err(rustix::io::Errno::LOOP) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
         Err(error) => Err(error.into()),
     }
 }
