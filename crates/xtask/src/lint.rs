@@ -1,12 +1,14 @@
-//! Formatting, clippy with warnings denied, and what the dependency tree may hold.
+//! Formatting, the tests that claims name, clippy with warnings denied, and what the dependency tree may hold.
 
 use std::process::{Command, Stdio};
 
+use crate::claims;
 use crate::run::{cargo, checked};
 
 /// Runs every lint.
 pub fn run() -> Result<(), String> {
     checked(&mut cargo(&["fmt", "--all", "--check"]))?;
+    claims::check()?;
     checked(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     install_deny()?;
     checked(&mut cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"]))?;

@@ -3,6 +3,7 @@
 //! No dependencies, so that the first command a newcomer types starts at once.
 
 mod build;
+mod claims;
 mod lint;
 mod run;
 mod suites;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
 cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash
-cargo xtask lint                   formatting, clippy, licences and sources";
+cargo xtask lint                   formatting, claims, clippy, licences and sources";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
