@@ -51,6 +51,12 @@ impl Word for Reason {
                 "the box did not tell in time what became of the job; its operator can see why. A release that is \
                  logged later is served nevertheless: look at `databox release ls`"
             }
+            Self::Limits => {
+                "limits.cpus, limits.memory or limits.time is more than the box or the policy gives; ask for less"
+            }
+            Self::Disk => {
+                "the box has too little disk left for new work; its operator must make room, then hand it in again"
+            }
         }
     }
 
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_found_by_its_word() {
-        for number in 0..=19 {
+        for number in 0..=21 {
             let reason = Reason::try_from(number).unwrap();
             assert_eq!(Reason::from_word(reason.word()), Some(reason));
             assert!(!reason.hint().is_empty());

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use api::internal::console_enclave_service_server::ConsoleEnclaveService;
 use api::internal::{
-    ExchangeRequest, ExchangeResponse, VerdictReady, VerdictTaken, exchange_request, exchange_response,
+    ExchangeRequest, ExchangeResponse, VerdictReady, VerdictTaken, WithdrawalTaken, exchange_request,
+    exchange_response,
 };
 use blobs::BlobStore;
 use daemon::{Journal, SiteWatch};
@@ -118,6 +119,37 @@ impl Link {
                 if let Ok(verdict) = api::digest("verdict_sha256", &taken.verdict_sha256) {
                     self.outcome_taken(&verdict);
                 }
+                None
+            }
+            exchange_request::Message::Withdrawn(withdrawn) => {
+                let verdict = api::digest("verdict_sha256", &withdrawn.verdict_sha256).ok()?;
+                self.withdraw(&verdict).map(exchange_response::Message::WithdrawalTaken)
+            }
+        }
+    }
+
+    /// Closes a review whose job was called off. Nothing is answered while a decision is on its way to the log: the
+    /// enclave asks again, and hears of the withdrawal or of the outcome.
+    fn withdraw(&self, verdict: &blobs::Digest) -> Option<WithdrawalTaken> {
+        let withdrawn = self.store.withdraw(verdict).and_then(|withdrawn| match withdrawn {
+            true => Ok(Some(self.store.statements(verdict)?)),
+            false => Ok(None),
+        });
+        match withdrawn {
+            Ok(None) => None,
+            Ok(Some(statements)) => {
+                // A crash before this leaves a packet, and the enclave asks again.
+                if let Some(statements) = statements
+                    && let Err(error) = self.packets.remove(statements.packet)
+                {
+                    self.journal.error("a packet is not removed").own_error(&error).write();
+                    return None;
+                }
+                self.journal.info("review withdrawn").digest("verdict", verdict.as_bytes()).write();
+                Some(WithdrawalTaken { verdict_sha256: verdict.as_bytes().to_vec().into() })
+            }
+            Err(error) => {
+                self.journal.error("the store cannot be written").own_error(&error).write();
                 None
             }
         }

@@ -72,6 +72,7 @@ impl Reviews {
             Standing::Released => ReviewState::Released,
             Standing::Denied => ReviewState::Denied,
             Standing::Expired => ReviewState::Expired,
+            Standing::Withdrawn => ReviewState::Withdrawn,
         };
         let age = u64::try_from(daemon::now_seconds() - review.received_at).unwrap_or(0);
         Review {
@@ -96,7 +97,7 @@ impl Reviews {
         let envelope = Envelope::parse(decision).map_err(|error| Refused::Statement(error.refusal()))?;
         let verdict = desk::verdict_of(&envelope).map_err(refused)?;
         let review = self.find(&verdict.to_string(), caller)?;
-        if matches!(review.standing, Standing::Released | Standing::Denied) {
+        if matches!(review.standing, Standing::Released | Standing::Denied | Standing::Withdrawn) {
             return Ok((verdict, review.standing));
         }
         let checked = desk::check(&envelope, &self.statements(&verdict)?, &self.site).map_err(refused)?;
@@ -226,7 +227,7 @@ impl ReviewService for Reviews {
         let (verdict, then) = self.take(&request.get_ref().decision, &caller)?;
         self.signing.wanted.notify_one();
         let finished = match then {
-            Standing::Open | Standing::Blocked | Standing::Expired => None,
+            Standing::Open | Standing::Blocked | Standing::Expired | Standing::Withdrawn => None,
             Standing::Signing | Standing::Denying | Standing::Released | Standing::Denied => {
                 self.wait_for_the_log(&verdict).await?
             }

@@ -25,10 +25,12 @@ pub enum Standing {
     Denied,
     /// Nobody decided in time.
     Expired,
+    /// The job was called off before enough stewards had decided. Final.
+    Withdrawn,
 }
 
 impl Standing {
-    const WORDS: [(Self, &'static str); 7] = [
+    const WORDS: [(Self, &'static str); 8] = [
         (Self::Open, "open"),
         (Self::Blocked, "blocked"),
         (Self::Signing, "signing"),
@@ -36,6 +38,7 @@ impl Standing {
         (Self::Released, "released"),
         (Self::Denied, "denied"),
         (Self::Expired, "expired"),
+        (Self::Withdrawn, "withdrawn"),
     ];
 
     fn word(self) -> &'static str {
@@ -284,7 +287,8 @@ impl Store {
                 params![verdict.as_bytes(), steward, is_approval, envelope, now],
             )?;
             transaction.execute(
-                "UPDATE reviews SET standing = ?2, held_up_by = '' WHERE verdict = ?1 AND file IS NULL",
+                "UPDATE reviews SET standing = ?2, held_up_by = ''
+                 WHERE verdict = ?1 AND file IS NULL AND standing != 'withdrawn'",
                 params![verdict.as_bytes(), then.word()],
             )?;
             transaction.commit()
@@ -295,7 +299,8 @@ impl Store {
     pub fn set_standing(&self, verdict: &Digest, standing: Standing) -> rusqlite::Result<()> {
         self.with(|connection| {
             connection.execute(
-                "UPDATE reviews SET standing = ?2 WHERE verdict = ?1 AND file IS NULL",
+                "UPDATE reviews SET standing = ?2
+                 WHERE verdict = ?1 AND file IS NULL AND standing != 'withdrawn'",
                 params![verdict.as_bytes(), standing.word()],
             )?;
             Ok(())
@@ -310,6 +315,24 @@ impl Store {
                 params![verdict.as_bytes(), by],
             )?;
             Ok(())
+        })
+    }
+
+    /// Withdraws a review whose job was called off. False if a decision is on its way to the log, or there: it wins.
+    /// A review that is not known has nothing to withdraw.
+    pub fn withdraw(&self, verdict: &Digest) -> rusqlite::Result<bool> {
+        self.with(|connection| {
+            connection.execute(
+                "UPDATE reviews SET standing = 'withdrawn'
+                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('signing', 'denying')",
+                [verdict.as_bytes()],
+            )?;
+            let standing: Option<String> = connection
+                .query_row("SELECT standing FROM reviews WHERE verdict = ?1", [verdict.as_bytes()], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            Ok(standing.is_none_or(|word| word == Standing::Withdrawn.word()))
         })
     }
 

@@ -41,6 +41,7 @@ pub fn check(
     }
     let specification = Specification {
         mounts,
+        output: None,
         program: "/databox-check".to_owned(),
         arguments: vec![subcommand.to_owned()],
         environment: Vec::new(),

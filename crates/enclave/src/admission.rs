@@ -1,5 +1,9 @@
 //! Whether a job is taken, and its charge. A job is QUEUED only once its request, nonce and first charge are durable
 //! in one transaction, so that a taken-over gateway can run nothing in a researcher's name, and nothing twice.
+//!
+//! A refusal leaves nothing behind. What the signed bytes themselves make refusable is refused again whenever they
+//! come; all else a hand-over may get wrong (the purpose's words, the bundle) is the gateway's, and must neither burn
+//! a request that a researcher signed nor fill the database of the room that has the data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,15 +16,17 @@ use release::envelope::Envelope;
 use release::path::{AdmittedRequest, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{CatalogueEntry, SaltedPurpose, WallName};
+use release::statement::{CatalogueEntry, Limits, SaltedPurpose, WallName};
 
+use crate::configuration::JobLimits;
 use crate::files;
 use crate::grid::Grid;
 use crate::reviewers;
 use crate::room::{Room, RoomError};
-use crate::store::StoreError;
-use crate::store::account::{self, AccountError, DatasetLimits, Limits, Occasion};
+use crate::space;
+use crate::store::account::{self, AccountError, DatasetLimits, Limits as AccountLimits, Occasion};
 use crate::store::jobs::{self, Submission};
+use crate::store::{StoreError, cancels};
 
 /// A hand-over that is not even answered: it is no request.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +56,13 @@ pub struct HandedOver {
     pub purpose_salt: Vec<u8>,
 }
 
-/// Answers a hand-over: None if the job is queued, else why it is refused. A repeat gets the first answer.
+/// Answers a hand-over: None if the job is queued, else why this hand-over is refused. A repeat of what was queued gets
+/// the first answer.
 pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Option<Reason>), SubmitError> {
     let envelope = Envelope::parse(&handed.request).map_err(|_| SubmitError::NoRequest)?;
     let request = envelope.payload_digest();
-    if let Some(job) = room.store.read(move |connection| jobs::find(connection, &request))? {
-        return Ok((request, job.refusal));
+    if room.store.read(move |connection| jobs::find(connection, &request))?.is_some() {
+        return Ok((request, None));
     }
     let salt = <[u8; 32]>::try_from(&handed.purpose_salt[..]);
     let submission = Submission {
@@ -68,22 +75,27 @@ pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Option<Reason>
         Ok(_) => admit(room, &envelope, &submission)?,
         Err(_) => Err(Reason::Request),
     };
-    let (charged, admission) = match admitted {
-        Ok(admission) => (charge(room, &submission, &admission)?, Some(admission)),
-        Err(reason) => (Err(reason), None),
+    let admission = match admitted {
+        Ok(admission) => admission,
+        Err(reason) => return Ok((request, Some(reason))),
     };
-    drop(admission);
-    let Err(reason) = charged else { return Ok((request, None)) };
-    let at = room.now();
-    room.store.change(move |transaction| jobs::insert_refused(transaction, &submission, reason, at))?;
-    Ok((request, Some(reason)))
+    let charged = charge(room, &submission, &admission);
+    if !matches!(charged, Ok(Ok(()))) {
+        let bundle = admission.admitted.request().bundle.sha256;
+        let needed = room.store.read(move |connection| jobs::bundle_is_needed(connection, &bundle))?;
+        // Else whoever may sign requests could fill the disk with bundles that no account pays for.
+        if !needed {
+            room.places.bundles.remove(bundle).map_err(RoomError::from)?;
+        }
+    }
+    Ok((request, charged?.err()))
 }
 
 /// What an admitted job needs in order to be charged. The guard keeps its bundle from being swept away before a row
 /// names it.
 struct Admission<'a> {
     admitted: AdmittedRequest,
-    limits: Limits,
+    limits: AccountLimits,
     grid: Grid,
     _bundle: std::sync::MutexGuard<'a, ()>,
 }
@@ -94,7 +106,6 @@ fn admit<'a>(
     submission: &Submission,
 ) -> Result<Result<Admission<'a>, Reason>, RoomError> {
     // What was installed a moment ago counts: nobody is told to try again in a second.
-    room.site.look(&room.store, &room.key, room.journal)?;
     // The gateway may have seen a newer grant than the last look here did.
     room.site.look(&room.store, &room.key, room.journal)?;
     let Some(site) = room.site.current() else { return Ok(Err(Reason::SiteExpired)) };
@@ -128,14 +139,28 @@ fn admit<'a>(
     if egress::check_declarations(&policy, &request.outputs).is_err() {
         return Ok(Err(Reason::Request));
     }
+    if asks_for_too_much(&request.limits, &policy, &room.configuration.limits) {
+        return Ok(Err(Reason::Limits));
+    }
     if !has_data(room, admitted.signed()) {
         return Ok(Err(Reason::Data));
+    }
+    // On a full disk what is there is finished, and nothing new begins.
+    if !space::is_there_for_a_run(room, 0) {
+        return Ok(Err(Reason::Disk));
     }
     let guard = room.unnamed_files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Err(reason) = take_bundle(room, request.bundle.sha256)? {
         return Ok(Err(reason));
     }
     Ok(Ok(Admission { admitted, limits, grid: Grid::new(policy.time_grid_seconds), _bundle: guard }))
+}
+
+/// A job that asks for more than it can get would end by a limit that its researcher does not know.
+fn asks_for_too_much(asked: &Limits, policy: &Policy, most: &JobLimits) -> bool {
+    asked.cpus.0 > most.cpus
+        || asked.memory_bytes.0 > most.memory_bytes
+        || asked.seconds.0 > policy.max_run_seconds.min(most.seconds)
 }
 
 /// Copies the bundle and hashes the copy: the gateway could still be writing to the original.
@@ -166,6 +191,7 @@ fn charge(
     let request = admission.admitted.request();
     let (nonce, bundle) = (request.nonce.0, request.bundle.sha256);
     let (limits, grid) = (admission.limits.clone(), admission.grid);
+    let requester = request.requester.id.clone();
     let submission = submission.clone();
     let occasion = Occasion { request: submission.request, run: 1, at: room.now() };
     // A crash before the commit leaves nothing, and the gateway hands the job over again. A crash after it leaves a
@@ -174,12 +200,17 @@ fn charge(
         if jobs::nonce_is_used(transaction, &nonce)? {
             return Err(Unpaid::NonceUsed);
         }
+        if cancels::is_called_off(transaction, &occasion.request, &requester)? {
+            return Err(Unpaid::CalledOff);
+        }
+        cancels::forget(transaction, &occasion.request)?;
         jobs::insert_admitted(transaction, &submission, &nonce, &bundle, grid, occasion.at)?;
         Ok(account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?)
     });
     match charged {
         Ok(()) => Ok(Ok(())),
         Err(Unpaid::NonceUsed) => Ok(Err(Reason::Request)),
+        Err(Unpaid::CalledOff) => Ok(Err(Reason::Cancelled)),
         Err(Unpaid::Account(AccountError::Store(error))) => Err(error),
         Err(Unpaid::Account(AccountError::AnswerBits | AccountError::ReleaseBits)) => {
             Ok(Err(Reason::Account))
@@ -189,6 +220,7 @@ fn charge(
 
 enum Unpaid {
     NonceUsed,
+    CalledOff,
     Account(AccountError),
 }
 
@@ -211,7 +243,7 @@ pub fn policy_of(site: &Site, request: &SignedRequest) -> Option<Policy> {
 }
 
 /// The limits of the request's grant and datasets.
-pub fn limits_of(site: &Site, request: &SignedRequest) -> Option<Limits> {
+pub fn limits_of(site: &Site, request: &SignedRequest) -> Option<AccountLimits> {
     let grant = request.grant().statement();
     let mut datasets = BTreeMap::new();
     for dataset in &request.request().datasets {
@@ -221,7 +253,7 @@ pub fn limits_of(site: &Site, request: &SignedRequest) -> Option<Limits> {
         };
         datasets.insert(dataset.name.clone(), DatasetLimits { grant: of_grant, dataset: *limits });
     }
-    Some(Limits { grant: grant.id.clone(), datasets })
+    Some(AccountLimits { grant: grant.id.clone(), datasets })
 }
 
 /// True if the room's own store has the request's snapshots and runtime.
@@ -244,5 +276,29 @@ pub fn reason_of(refusal: Refusal) -> Reason {
         | Refusal::OtherSite => Reason::Grant,
         Refusal::RequestData | Refusal::RequestRuntime => Reason::Data,
         _ => Reason::Request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use release::value::Count;
+
+    use super::*;
+
+    #[test]
+    fn a_request_for_more_than_the_box_or_the_policy_gives_is_not_silently_cut() {
+        let policy = Policy::parse(include_str!("../../../policies/egress/standard.toml")).unwrap();
+        let most = JobLimits::default();
+        let (cpus, memory_bytes) = (Count(most.cpus), Count(most.memory_bytes));
+        let seconds = Count(most.seconds.min(policy.max_run_seconds));
+        let fits = Limits { cpus, memory_bytes, seconds };
+        assert!(!asks_for_too_much(&fits, &policy, &most));
+        let more = |count: Count| Count(count.0 + 1);
+        let too_much = [
+            Limits { cpus: more(cpus), ..fits.clone() },
+            Limits { memory_bytes: more(memory_bytes), ..fits.clone() },
+            Limits { seconds: more(seconds), ..fits },
+        ];
+        assert!(too_much.iter().all(|limits| asks_for_too_much(limits, &policy, &most)));
     }
 }

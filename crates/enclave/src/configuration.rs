@@ -66,7 +66,7 @@ pub struct Configuration {
     pub limits: JobLimits,
 }
 
-/// Upper limits for every job. The smallest of these, the policy's and the request's counts.
+/// Upper limits for every job. A request that asks for more than these or the policy give is refused.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobLimits {
@@ -78,7 +78,7 @@ pub struct JobLimits {
     pub seconds: u64,
     /// Processes and threads at the same time.
     pub processes: u64,
-    /// Size of each file that a job writes, in bytes.
+    /// Size of each file that a job or a child of the enclave writes, in bytes.
     pub file_bytes: u64,
     /// Size of `/tmp`, and again of `/dev/shm`, in bytes of memory.
     pub temporary_bytes: u64,
@@ -86,7 +86,14 @@ pub struct JobLimits {
     pub bundle_bytes: u64,
     /// Size of each canonical file, in bytes.
     pub canonical_bytes: u64,
-    /// A job ends when less than this is left where outputs are written, in bytes.
+    /// Size of all that a job writes to `/out`, in bytes of memory.
+    pub output_bytes: u64,
+    /// Files, directories and links that `/out` holds.
+    pub output_entries: u64,
+    /// What one run may put on the disk: its unpacked bundle, copies of its outputs, canonical forms and views. So
+    /// much is kept free for each slot before a run starts, and a run that takes more is ended alone.
+    pub run_disk_bytes: u64,
+    /// What is kept free beside the runs, for reviews, releases and the account to be finished, in bytes.
     pub disk_reserve_bytes: u64,
     /// Time for each of the enclave's own children (unpacking, canonical forms, judging, scanning), in seconds.
     pub child_seconds: u64,
@@ -105,7 +112,10 @@ impl Default for JobLimits {
             temporary_bytes: 256 << 20,
             bundle_bytes: 256 << 20,
             canonical_bytes: 64 << 20,
-            disk_reserve_bytes: 64 << 20,
+            output_bytes: 256 << 20,
+            output_entries: 4096,
+            run_disk_bytes: 2 << 30,
+            disk_reserve_bytes: 256 << 20,
             child_seconds: 900,
             child_memory_bytes: 4 << 30,
         }

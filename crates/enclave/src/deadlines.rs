@@ -7,10 +7,11 @@ use api::v1::Reason;
 use lifecycle::State;
 use release::value::Timestamp;
 
+use crate::cancel;
 use crate::room::Room;
 use crate::store::account::{self, Occasion};
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, verdicts};
+use crate::store::{StoreError, cancels, verdicts};
 use crate::sweep;
 
 /// How often the deadlines are looked at.
@@ -60,7 +61,9 @@ fn expire(transaction: &rusqlite::Transaction<'_>, job: &Job, now: Timestamp) ->
         return Ok(false);
     }
     account::free(transaction, Occasion { request: job.request, run: verdict.run, at: now })?;
-    jobs::make_move(transaction, &job.request, &Move::new(State::Expired, Reason::Undecided), now)?;
+    let called_off = cancels::job_is_called_off(transaction, &job.request)?;
+    let end = if called_off { cancel::called_off() } else { Move::new(State::Expired, Reason::Undecided) };
+    jobs::make_move(transaction, &job.request, &end, now)?;
     Ok(true)
 }
 

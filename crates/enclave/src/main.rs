@@ -8,6 +8,8 @@
 //! again every rule that needs no data, and stays within the grant's bits.
 
 mod admission;
+mod cancel;
+mod collect;
 mod configuration;
 mod deadlines;
 mod files;
@@ -25,6 +27,7 @@ mod run;
 mod scheduler;
 mod seen_releases;
 mod site_watch;
+mod space;
 mod store;
 mod sweep;
 mod verdict;
@@ -128,6 +131,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         stop: StopFlag::default(),
         stop_told: tokio::sync::watch::Sender::new(false),
         unnamed_files: Mutex::new(()),
+        running: cancel::Running::default(),
         configuration,
     })
 }

@@ -1,7 +1,7 @@
 //! From what a job wrote to sealed canonical files and what the children found about them.
 //!
-//! The order is the promise. What the job wrote is frozen once its last process is dead. The canonicaliser alone reads
-//! it, and it has no data. The enclave copies the declared names out of what the canonicaliser wrote, by descriptor
+//! The order is the promise. What the job wrote is copied once its last process is dead, byte for byte and unread. The
+//! canonicaliser alone reads it, and it has no data. The enclave copies the declared names out of what the canonicaliser wrote, by descriptor
 //! and never through a link, and hashes the copies: from here on they are sealed. Judge, views and scanner read sealed
 //! copies, so that what is judged is what is signed. Only messages of a fixed size are parsed here.
 
@@ -70,7 +70,7 @@ pub struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Looks at what the job wrote to `out`. Its last process is dead.
+    /// Looks at what was taken over of the job's outputs into `out`.
     pub fn look(&self, out: &Path) -> Result<Found, OutputsError> {
         let task = Task {
             policy: self.policy.clone(),
@@ -93,16 +93,11 @@ impl Outputs<'_> {
     }
 
     fn canonicalise(&self, task: &Task, out: &Path, found: &mut Found) -> Result<PathBuf, OutputsError> {
-        let frozen = freeze(out, &self.work.join("frozen"))?;
-        for output in self.declared {
-            // A job can take away its own files' read bits; that would look like a fault of the box.
-            make_readable(&frozen, output.path().as_str())?;
-        }
         let canonical = self.work.join("canonical");
         self.slot.writable_directory(self.room, Program::Canonicaliser, &canonical)?;
         let child = Child {
             program: Program::Canonicaliser,
-            reads: vec![(&frozen, "/out")],
+            reads: vec![(out, "/out")],
             writes: Some((&canonical, "/canonical")),
             data: &[],
         };

@@ -10,6 +10,7 @@ use release::key::SecretKey;
 use release::value::Timestamp;
 use sandbox::Launcher;
 
+use crate::cancel::Running;
 use crate::configuration::Configuration;
 use crate::files;
 use crate::site_watch::SiteWatch;
@@ -39,6 +40,8 @@ pub struct Room {
     pub stop_told: tokio::sync::watch::Sender<bool>,
     /// Held while a file is laid down that no row names yet, and while what no row names is swept away.
     pub unnamed_files: Mutex<()>,
+    /// Runs that a cancel can end.
+    pub running: Running,
 }
 
 /// The room's directories. Whoever reads them has the data; whoever writes them decides what is judged.

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use api::v1::Reason;
 use egress::Policy;
@@ -18,15 +18,24 @@ use release::site::Site;
 use release::statement::Catalogue;
 use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
+use crate::cancel;
+use crate::collect::{CollectError, collect};
 use crate::files;
 use crate::outputs::{Outputs, OutputsError};
 use crate::retry;
 use crate::room::{Places, Room, RoomError};
-use crate::store::StoreError;
+use crate::space;
 use crate::store::jobs::{self, Job, Move};
+use crate::store::{StoreError, cancels};
 use crate::sweep;
 use crate::verdict::{self, LookedAt, VerdictError};
 use crate::wall::{self, Child, ChildError, JobView, Program, Slot, freeze};
+
+/// How long until an end that could not be written down is written again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often a run's part of the disk is counted.
+const COUNT: Duration = Duration::from_millis(200);
 
 /// The box's fault in a run. The job goes back to the queue, or is lost.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +46,12 @@ enum RunError {
     /// The request is no longer accepted.
     #[error("the request is not accepted any more: {0}")]
     Request(Refusal),
+    /// It took longer than a job may be RUNNING, its judging included.
+    #[error("the run is past its deadline")]
+    Deadline,
+    /// The launcher gave no output space back.
+    #[error("the output space of the job is not there")]
+    NoOutput,
     /// The wall could not be built.
     #[error("the wall could not be built")]
     Launch(#[from] LaunchError),
@@ -72,22 +87,18 @@ pub fn run(room: &Room, slot: Slot, job: &Job) {
     let work = room.places.work.join(Places::run_name(&job.request, job.run));
     let event = room.journal.info("run begins").digest("job", job.request.as_bytes()).number("run", job.run);
     event.write();
-    let finished = attempt(room, slot, job, &work);
-    let written = match finished {
-        Ok(Finished::Judged) => Ok("judged"),
-        Ok(Finished::Stopped) => Ok("stopped"),
-        Ok(Finished::Failed(reason)) => fail(room, job, reason).map(|()| "failed"),
+    let (written, end) = match attempt(room, slot, job, &work) {
+        Ok(Finished::Judged) => (true, "judged"),
+        Ok(Finished::Stopped) => (true, "stopped"),
+        Ok(Finished::Failed(reason)) => (write_down(room, || fail(room, job, reason)), "failed"),
         Err(error) => {
             tell_fault(room, job, &error);
-            retry::lost(room, job).map(|()| "lost")
+            (write_down(room, || retry::lost(room, job)), "lost")
         }
     };
-    match written {
-        Ok(end) => {
-            let event = room.journal.info("run ends").digest("job", job.request.as_bytes());
-            event.number("run", job.run).word("end", end).write();
-        }
-        Err(error) => room.journal.error("the end of a run is not written down").own_error(&error).write(),
+    if written {
+        let event = room.journal.info("run ends").digest("job", job.request.as_bytes());
+        event.number("run", job.run).word("end", end).write();
     }
     // A crash before this line leaves a directory of a run that is over, which the next start removes.
     if let Err(error) = files::remove_tree(&work) {
@@ -96,11 +107,31 @@ pub fn run(room: &Room, slot: Slot, job: &Job) {
     sweep::sweep_and_tell(room);
 }
 
+/// Writes an end down, and again until it is written: a full disk must not leave a job RUNNING for ever. Only a
+/// stopping room gives up; the next start then counts the run as lost.
+fn write_down(room: &Room, mut write: impl FnMut() -> Result<(), StoreError>) -> bool {
+    loop {
+        let Err(error) = write() else { return true };
+        room.journal.error("the end of a run is not written down").own_error(&error).write();
+        if room.stop.is_raised() {
+            return false;
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
 fn fail(room: &Room, job: &Job, reason: Reason) -> Result<(), StoreError> {
-    let (request, at) = (job.request, room.now());
+    let (request, run, at) = (job.request, job.run, room.now());
     // A crash before the commit leaves the row RUNNING: a lost run, charged anew.
     room.store.change(move |transaction| {
-        jobs::make_move(transaction, &request, &Move::new(State::Failed, reason), at)
+        let job = jobs::find(transaction, &request)?.ok_or(StoreError::Foreign("request"))?;
+        if job.state != State::Running || job.run != run {
+            // It was written down before.
+            return Ok(());
+        }
+        let called_off = cancels::job_is_called_off(transaction, &request)?;
+        let end = if called_off { cancel::called_off() } else { Move::new(State::Failed, reason) };
+        jobs::make_move(transaction, &request, &end, at)
     })
 }
 
@@ -154,17 +185,41 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
     files::remove_tree(work)?;
     files::private_directory(work)?;
     let cancel = Cancel::new()?;
-    let watch =
-        Watch { room, work, cancel: &cancel, over: AtomicBool::new(false), full: AtomicBool::new(false) };
+    room.running.begins(job.request, cancel.clone());
+    let _registered = Registered { room, job };
+    let request = job.request;
+    // Whoever called it off before it could be ended from outside is heard here.
+    if room
+        .store
+        .read(move |connection| cancels::job_is_called_off(connection, &request))
+        .map_err(RoomError::from)?
+    {
+        cancel.cancel();
+    }
+    let watch = Watch::new(room, work, &cancel, Instant::now() + longest(room, &ready));
     std::thread::scope(|scope| {
         scope.spawn(|| watch.until_over());
         let _ends = Over(&watch.over);
         let finished = steps(room, slot, job, work, &ready, &watch);
-        if room.stop.is_raised() && !matches!(finished, Ok(Finished::Judged)) {
-            return Ok(Finished::Stopped);
+        if matches!(finished, Ok(Finished::Judged)) {
+            return finished;
         }
-        finished
+        match watch.ended_by() {
+            Some(EndedBy::Stop) => Ok(Finished::Stopped),
+            Some(EndedBy::Deadline) => Err(RunError::Deadline),
+            Some(EndedBy::Space) if watch.unpacked.load(Ordering::SeqCst) => {
+                Ok(Finished::Failed(Reason::OutputLimit))
+            }
+            Some(EndedBy::Space) => Ok(Finished::Failed(Reason::Bundle)),
+            None => finished,
+        }
     })
+}
+
+/// The run's own limit, and what the table of states gives for unpacking and judging.
+fn longest(room: &Room, ready: &Ready) -> Duration {
+    let run = wall::run_seconds(room, ready.request.request(), &ready.policy);
+    Duration::from_secs(run.saturating_add(State::Running.limit_seconds().unwrap_or(0)))
 }
 
 fn steps(
@@ -179,23 +234,26 @@ fn steps(
     let Some(bundle) = unpack(room, slot, asked.bundle.sha256, work, watch.cancel)? else {
         return Ok(Finished::Failed(Reason::Bundle));
     };
-    let out = work.join("out");
-    slot.writable_directory(room, Program::Job, &out)?;
-    let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data, out: &out };
+    watch.unpacked.store(true, Ordering::SeqCst);
+    let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data };
     let specification = wall::job(room, slot, asked, &ready.policy, &view)?;
-    // It returns when the last process of the job is dead; only then is its directory looked at.
+    // It returns when the last process of the job is dead; only then is what it wrote looked at.
     let ended = match room.launcher.run(&specification, Stdin::Empty, watch.cancel) {
         Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
             return Ok(Finished::Failed(Reason::ProgramFailed));
         }
         ended => ended?,
     };
-    let Ended { outcome, evidence, .. } = ended;
-    if watch.full.load(Ordering::SeqCst) {
-        return Ok(Finished::Failed(Reason::OutputLimit));
-    }
+    let Ended { outcome, evidence, output, .. } = ended;
     if let Some(reason) = fault_of(outcome) {
         return Ok(Finished::Failed(reason));
+    }
+    let out = work.join("out");
+    let space = output.ok_or(RunError::NoOutput)?;
+    match collect(&space, &out, &asked.outputs, room.configuration.limits.output_bytes) {
+        Err(CollectError::TooLarge) => return Ok(Finished::Failed(Reason::OutputLimit)),
+        Err(CollectError::Io(error)) => return Err(error.into()),
+        Ok(()) => drop(space),
     }
     let quarantine = room.places.quarantine_of(&job.request, job.run);
     let outputs = Outputs {
@@ -262,42 +320,74 @@ fn fault_of(outcome: Outcome) -> Option<Reason> {
         Outcome::Failed | Outcome::NotExecutable => Some(Reason::ProgramFailed),
         Outcome::TimeLimit | Outcome::CpuLimit => Some(Reason::TimeLimit),
         Outcome::MemoryLimit => Some(Reason::MemoryLimit),
-        Outcome::FileLimit | Outcome::OutputLimit => Some(Reason::OutputLimit),
-        // Only a stopping room cancels, and then nothing of this is written down.
+        Outcome::FileLimit | Outcome::OutputLimit | Outcome::SpaceLimit => Some(Reason::OutputLimit),
+        // A stopping room writes nothing of this down, and of a job that was called off only that.
         Outcome::Cancelled => Some(Reason::Box),
     }
 }
 
-/// Ends a run when the room stops, or when its outputs leave too little space to the others.
+/// Why the watch ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EndedBy {
+    /// The room stops.
+    Stop,
+    /// The run and all that follows it took longer than a job may be RUNNING.
+    Deadline,
+    /// The run took more of the disk than its part.
+    Space,
+}
+
+/// Ends a run when the room stops, when it is past every limit, or when it takes more of the disk than is set aside
+/// for it. Each run has a watch of its own, so none ends for what another one took.
 struct Watch<'a> {
     room: &'a Room,
     work: &'a Path,
     cancel: &'a Cancel,
+    /// By the monotonic clock: a clock that is set neither ends a run nor lets it go on.
+    deadline: Instant,
     over: AtomicBool,
-    full: AtomicBool,
+    unpacked: AtomicBool,
+    ended_by: Mutex<Option<EndedBy>>,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn new(room: &'a Room, work: &'a Path, cancel: &'a Cancel, deadline: Instant) -> Self {
+        let (over, unpacked) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { room, work, cancel, deadline, over, unpacked, ended_by: Mutex::new(None) }
+    }
+
+    fn ended_by(&self) -> Option<EndedBy> {
+        *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn until_over(&self) {
-        let mut cancelled = false;
+        let mut counted = Instant::now();
         while !self.over.load(Ordering::SeqCst) {
-            if !cancelled && (self.room.stop.is_raised() || self.is_full()) {
-                cancelled = true;
+            let count = counted.elapsed() >= COUNT;
+            if count {
+                counted = Instant::now();
+            }
+            let why = if self.room.stop.is_raised() {
+                Some(EndedBy::Stop)
+            } else if Instant::now() >= self.deadline {
+                Some(EndedBy::Deadline)
+            } else if count && self.is_too_large() {
+                Some(EndedBy::Space)
+            } else {
+                None
+            };
+            if why.is_some() {
+                *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner) = why;
                 self.cancel.cancel();
+                return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn is_full(&self) -> bool {
-        let reserve = self.room.configuration.limits.disk_reserve_bytes;
-        // Free space of a file system is no word of the job; nothing of its files is read here.
-        let full = rustix::fs::statvfs(self.work)
-            .is_ok_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < reserve);
-        if full {
-            self.full.store(true, Ordering::SeqCst);
-        }
-        full
+    fn is_too_large(&self) -> bool {
+        let most = self.room.configuration.limits.run_disk_bytes;
+        space::used(self.work, most) > most
     }
 }
 
@@ -307,5 +397,17 @@ struct Over<'a>(&'a AtomicBool);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Takes the run out of those that a cancel can end.
+struct Registered<'a> {
+    room: &'a Room,
+    job: &'a Job,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.room.running.over(&self.job.request);
     }
 }

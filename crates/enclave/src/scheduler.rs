@@ -18,6 +18,7 @@ use crate::admission::{has_data, reason_of};
 use crate::recovery;
 use crate::room::Room;
 use crate::run;
+use crate::space;
 use crate::store::StoreError;
 use crate::store::jobs::{self, Job, Move};
 use crate::wall::Slot;
@@ -85,14 +86,16 @@ async fn recover(room: &Arc<Room>) -> bool {
 
 async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(usize, Timestamp)>) {
     let now = room.now();
+    let mut busy = slots.iter().filter(|slot| **slot == Use::Busy).count();
     for (index, usage) in slots.iter_mut().enumerate() {
         if !matches!(*usage, Use::FreeFrom(moment) if moment <= now) {
             continue;
         }
         let of = room.clone();
-        match tokio::task::spawn_blocking(move || start_next(&of)).await {
+        match tokio::task::spawn_blocking(move || start_next(&of, busy)).await {
             Ok(Ok(Some(job))) => {
                 *usage = Use::Busy;
+                busy += 1;
                 run_in(room.clone(), index, job, ended.clone());
             }
             Ok(Ok(None)) => return,
@@ -122,11 +125,16 @@ fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, T
     });
 }
 
-/// Takes the first job whose step has begun out of the queue. Jobs that the site covers no more are refused.
-fn start_next(room: &Room) -> Result<Option<Job>, StoreError> {
+/// Takes the first job whose step has begun out of the queue, if the disk has room for it beside the runs that go on.
+/// Jobs that the site covers no more are refused.
+fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
     let queued = room.store.read(|connection| jobs::in_state(connection, State::Queued))?;
     let now = room.now();
     if !queued.iter().any(|job| now >= job.grid.after(job.entered_at)) {
+        return Ok(None);
+    }
+    if !space::is_there_for_a_run(room, beside) {
+        room.journal.warning("jobs wait: too little disk is free").write();
         return Ok(None);
     }
     // A grant that was revoked a moment ago covers nothing.

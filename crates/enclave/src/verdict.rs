@@ -22,6 +22,7 @@ use release::statement::{
 use release::value::{Bytes, Count, Timestamp};
 use rusqlite::Transaction;
 
+use crate::cancel;
 use crate::grid::Grid;
 use crate::judgement::{Found, Judgement, output_of};
 use crate::reviewers;
@@ -29,7 +30,7 @@ use crate::room::{Room, RoomError};
 use crate::store::account::{self, AccountError, Limits, Occasion};
 use crate::store::jobs::{self, Job, Move};
 use crate::store::verdicts::{self, StoredVerdict};
-use crate::store::{StoreError, head};
+use crate::store::{StoreError, cancels, head};
 
 /// The time grid of the standard policy, in seconds. A finer one tells more.
 const STANDARD_GRID_SECONDS: u64 = 600;
@@ -261,6 +262,10 @@ impl Signing {
         let job = jobs::find(transaction, &self.occasion.request)?.ok_or(StoreError::Foreign("request"))?;
         if job.run != self.occasion.run {
             return Err(StoreError::Foreign("run").into());
+        }
+        if cancels::job_is_called_off(transaction, &job.request)? {
+            // Nothing is reserved, signed or handed over: the packet that was laid down is swept away.
+            return Ok(jobs::make_move(transaction, &job.request, &cancel::called_off(), self.occasion.at)?);
         }
         let reserved = self.reserve(transaction)?;
         let verdict = &mut self.draft;

@@ -10,7 +10,8 @@ use egress::Policy;
 use release::report::{DETAIL_LIMIT, OutputReport, ScanReport};
 use release::statement::{self, Request, WallName};
 use sandbox::{
-    Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, Specification, Stdin,
+    Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, OutputSpace, Specification,
+    Stdin,
 };
 
 use crate::files;
@@ -97,8 +98,6 @@ pub struct JobView<'a> {
     pub bundle: &'a Path,
     /// Each dataset's name and snapshot.
     pub data: &'a [(String, PathBuf)],
-    /// Where it writes.
-    pub out: &'a Path,
 }
 
 /// The wall around a job.
@@ -112,7 +111,6 @@ pub fn job(
     let mut mounts = runtime_mounts(view.runtime)?;
     mounts.push(mount(view.bundle, "/job", Access::ReadOnly));
     mounts.extend(data_mounts(view.data));
-    mounts.push(mount(view.out, "/out", Access::Writable));
     let limits = job_limits(room, request, policy);
     let (program, arguments) = request
         .command
@@ -129,8 +127,15 @@ pub fn job(
         ("OPENBLAS_NUM_THREADS", &cpus),
         ("MKL_NUM_THREADS", &cpus),
     ];
+    let most = &room.configuration.limits;
     Ok(Specification {
         mounts,
+        // In memory, so that a job that fills it fills nothing else.
+        output: Some(OutputSpace {
+            target: "/out".to_owned(),
+            bytes: most.output_bytes,
+            entries: most.output_entries,
+        }),
         program,
         arguments,
         environment: fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -141,10 +146,17 @@ pub fn job(
     })
 }
 
+/// The longest that a job runs, in seconds. More than box and policy give is refused at admission; a limit that was
+/// lowered since counts all the same.
+pub fn run_seconds(room: &Room, request: &Request, policy: &Policy) -> u64 {
+    let most = policy.max_run_seconds.min(room.configuration.limits.seconds);
+    request.limits.seconds.0.min(most).max(1)
+}
+
 fn job_limits(room: &Room, request: &Request, policy: &Policy) -> Limits {
     let most = &room.configuration.limits;
     let asked = &request.limits;
-    let seconds = asked.seconds.0.min(policy.max_run_seconds).min(most.seconds).max(1);
+    let seconds = run_seconds(room, request, policy);
     let cpus = asked.cpus.0.min(most.cpus).max(1);
     Limits {
         memory_bytes: asked.memory_bytes.0.min(most.memory_bytes).max(16 << 20),
@@ -213,6 +225,7 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
     let limits = &configuration.limits;
     Specification {
         mounts,
+        output: None,
         program: inside.to_owned(),
         arguments: arguments.into_iter().map(str::to_owned).collect(),
         environment: Vec::new(),

@@ -1,11 +1,12 @@
 //! What a run ended as, and which layers of the wall stood while it ran.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// A run that is over: no process of the program is left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Ended {
     /// How it ended.
     pub outcome: Outcome,
@@ -14,6 +15,9 @@ pub struct Ended {
     pub code: Option<u8>,
     /// What the program wrote to standard output, never more than the limit.
     pub stdout: Vec<u8>,
+    /// The directory of the output space, if the specification has one: what is in it has no writer any more, and it is
+    /// gone once this is dropped. Names, kinds and bytes in it are the program's choice.
+    pub output: Option<OwnedFd>,
     /// The layers of the wall around the run.
     pub evidence: Evidence,
     /// From the call until the last process was dead.
@@ -39,6 +43,8 @@ pub enum Outcome {
     MemoryLimit,
     /// The program was killed for writing a file beyond the limit. (One that ignores the signal sees an error instead.)
     FileLimit,
+    /// Best effort: the program failed with its output space, `/tmp` or `/dev/shm` full.
+    SpaceLimit,
     /// Standard output was longer than the limit.
     OutputLimit,
     /// The caller cancelled.

@@ -2,8 +2,7 @@
 //! dead.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, PipeReader, PipeWriter, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,11 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::evidence::{Ended, Evidence, Outcome};
 use crate::specification::{Specification, SpecificationError};
-use crate::wire::{self, Message, Refusal};
+use crate::wire::{self, Message, Receiver, Refusal};
 
 /// How long after the wall-clock limit the helper may take to kill and report before it counts as stuck.
 const HELPER_GRACE: Duration = Duration::from_secs(30);
@@ -119,7 +117,9 @@ impl Launcher {
             .map_err(|source| LaunchError::HelperNotStarted { path: self.helper.clone(), source })?;
         let mut watch = Watch {
             helper,
-            control: Control { socket: control, descriptor: None },
+            control: Receiver::new(control),
+            first_process: None,
+            output_directory: None,
             output,
             stdout: Vec::new(),
             stdout_limit: specification.limits.stdout_bytes as usize,
@@ -140,7 +140,14 @@ impl Launcher {
         });
         let (outcome, code, evidence) = answer?;
         let outcome = if watch.overflowed { Outcome::OutputLimit } else { outcome };
-        Ok(Ended { outcome, code, stdout: watch.stdout, evidence, wall: begun.elapsed() })
+        Ok(Ended {
+            outcome,
+            code,
+            stdout: watch.stdout,
+            output: watch.output_directory,
+            evidence,
+            wall: begun.elapsed(),
+        })
     }
 }
 
@@ -181,31 +188,14 @@ fn open_output(limit: u64) -> Result<(Option<PipeReader>, Stdio), LaunchError> {
     Ok((Some(reader), writer.into()))
 }
 
-/// The control socket. A descriptor that comes with a message is kept here.
-struct Control {
-    socket: UnixStream,
-    descriptor: Option<OwnedFd>,
-}
-
-impl Read for &mut Control {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut into = [IoSliceMut::new(buffer)];
-        let received = recvmsg(&self.socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptor = descriptors.last().or(self.descriptor.take());
-            }
-        }
-        Ok(received.bytes)
-    }
-}
-
 /// A running helper.
 struct Watch {
     helper: Child,
-    control: Control,
+    control: Receiver,
+    /// Its pidfd, once it exists.
+    first_process: Option<OwnedFd>,
+    /// The output space, once its last writer is dead.
+    output_directory: Option<OwnedFd>,
     output: Option<PipeReader>,
     stdout: Vec<u8>,
     stdout_limit: usize,
@@ -225,7 +215,7 @@ impl Watch {
             let _ = self.helper.kill();
         }
         let _ = self.helper.wait();
-        if let Some(first_process) = &self.control.descriptor {
+        if let Some(first_process) = &self.first_process {
             // A pid namespace's first process is reported dead only after all others of it.
             while poll(&mut [PollFd::new(first_process, PollFlags::IN)], None).is_err() {}
         }
@@ -255,8 +245,11 @@ impl Watch {
             }
             if ready.control {
                 match wire::receive(&mut self.control) {
-                    Ok(Message::Started) => {}
-                    Ok(Message::Ended { outcome, code, evidence }) => return Ok((outcome, code, evidence)),
+                    Ok(Message::Started) => self.first_process = self.control.take_descriptor(),
+                    Ok(Message::Ended { outcome, code, evidence }) => {
+                        self.output_directory = self.control.take_descriptor();
+                        return Ok((outcome, code, evidence));
+                    }
                     Ok(Message::Refused(refusal)) => return Err(LaunchError::Refused(refusal)),
                     Err(_) => return Err(LaunchError::HelperDied),
                 }

@@ -20,5 +20,5 @@ pub use evidence::{Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
 pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
 pub use probe::{ProbeError, probe};
 pub use runtime::{RuntimeError, RuntimeTree, host_python};
-pub use specification::{Access, Calls, Limits, Mount, Specification, SpecificationError};
+pub use specification::{Access, Calls, Limits, Mount, OutputSpace, Specification, SpecificationError};
 pub use wire::{Refusal, Step};

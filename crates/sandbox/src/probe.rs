@@ -93,6 +93,7 @@ fn specification(program: PathBuf) -> Specification {
     let is_root = rustix::process::geteuid().is_root();
     Specification {
         mounts: vec![Mount { source: program, target: "/probe".into(), access: Access::ReadOnlyExecutable }],
+        output: None,
         program: "/probe".into(),
         arguments: Vec::new(),
         environment: Vec::new(),

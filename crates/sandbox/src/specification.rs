@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Specification {
     /// Everything of the host that the program sees, besides `/dev/null`, `zero`, `full`, `random` and `urandom`.
     pub mounts: Vec<Mount>,
+    /// A directory that starts empty, lives in memory and can be written, besides the mounts.
+    pub output: Option<OutputSpace>,
     /// The program: an absolute path inside, or a bare name that is looked for in `/usr/local/bin`, `/usr/bin` and
     /// `/bin` inside.
     pub program: String,
@@ -42,6 +44,19 @@ pub struct Mount {
     pub target: String,
     /// What may be done with it.
     pub access: Access,
+}
+
+/// A directory in memory that the program may write, bounded in bytes and in files by the kernel, whoever runs the
+/// launcher. It outlives the program in the descriptor of [`Ended`](crate::Ended), and it never was on the host's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpace {
+    /// An absolute path inside, as for a mount.
+    pub target: String,
+    /// Bytes that it holds.
+    pub bytes: u64,
+    /// Files, directories, links and further names that it holds.
+    pub entries: u64,
 }
 
 /// What may be done with a mount. Set-user-id bits and device files have no effect in any.
@@ -136,11 +151,16 @@ impl Specification {
         for mount in &self.mounts {
             mount.check()?;
         }
-        for (index, one) in self.mounts.iter().enumerate() {
-            for other in &self.mounts[index + 1..] {
-                let (a, b) = (Path::new(&one.target), Path::new(&other.target));
+        if let Some(output) = &self.output {
+            output.check()?;
+        }
+        let output = self.output.iter().map(|output| &output.target);
+        let targets: Vec<&String> = self.mounts.iter().map(|mount| &mount.target).chain(output).collect();
+        for (index, one) in targets.iter().enumerate() {
+            for other in &targets[index + 1..] {
+                let (a, b) = (Path::new(one), Path::new(other));
                 if a.starts_with(b) || b.starts_with(a) {
-                    return Err(E::TargetsOverlap(one.target.clone(), other.target.clone()));
+                    return Err(E::TargetsOverlap((*one).clone(), (*other).clone()));
                 }
             }
         }
@@ -172,22 +192,41 @@ impl Mount {
         if source.is_none() {
             return Err(SpecificationError::SourceNotPlain(self.source.clone()));
         }
-        if !is_plain(&self.target) {
-            return Err(SpecificationError::TargetNotPlain(self.target.clone()));
-        }
-        let top = Path::new(&self.target).components().nth(1);
-        let reserved = ["dev", "proc", "tmp"].map(|name| Some(Component::Normal(name.as_ref())));
-        if reserved.contains(&top) {
-            return Err(SpecificationError::TargetReserved(self.target.clone()));
-        }
-        Ok(())
+        check_target(&self.target)
     }
 }
 
+impl OutputSpace {
+    fn check(&self) -> Result<(), SpecificationError> {
+        check_target(&self.target)?;
+        let in_range = [
+            ("output.bytes", (4096..=MOST).contains(&self.bytes)),
+            ("output.entries", (1..MOST).contains(&self.entries)),
+        ];
+        match in_range.iter().find(|(_, fits)| !fits) {
+            Some((name, _)) => Err(SpecificationError::LimitOutOfRange((*name).to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_target(target: &str) -> Result<(), SpecificationError> {
+    if !is_plain(target) {
+        return Err(SpecificationError::TargetNotPlain(target.to_owned()));
+    }
+    let top = Path::new(target).components().nth(1);
+    let reserved = ["dev", "proc", "tmp"].map(|name| Some(Component::Normal(name.as_ref())));
+    if reserved.contains(&top) {
+        return Err(SpecificationError::TargetReserved(target.to_owned()));
+    }
+    Ok(())
+}
+
+/// Above this a sum in the helper or a signed limit of the kernel could wrap into "no limit".
+const MOST: u64 = i64::MAX as u64 / 2;
+
 impl Limits {
     fn check(&self) -> Result<(), SpecificationError> {
-        // Above this a sum in the helper or a signed limit of the kernel could wrap into "no limit".
-        const MOST: u64 = i64::MAX as u64 / 2;
         let day = Duration::from_secs(24 * 60 * 60);
         let in_range = [
             ("memory_bytes", (1 << 20..=MOST).contains(&self.memory_bytes)),

@@ -1,8 +1,16 @@
 //! The messages between [`Launcher`](crate::Launcher) and the helper: one specification in, then one [`Message`] when
 //! the program's first process exists, then one when the last is dead. Each is JSON behind a length.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,7 +28,7 @@ const MOST_BYTES: u32 = 4 << 20;
 pub enum Message {
     /// The first process exists; its pidfd comes with the message's first byte.
     Started,
-    /// The last process is dead.
+    /// The last process is dead. If the specification has an output space, its directory comes with the first byte.
     Ended { outcome: Outcome, code: Option<u8>, evidence: Evidence },
     /// The wall could not be built, and nothing of the program ran.
     Refused(Refusal),
@@ -64,6 +72,7 @@ pub enum Step {
     Root,
     Mounts,
     Devices,
+    OutputSpace,
     Processes,
     Pivot,
     ReadOnlyRoot,
@@ -78,12 +87,68 @@ pub enum Step {
 
 /// Writes one message.
 pub fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+    to.write_all(&framed(message)?)
+}
+
+/// Writes one message whose first byte carries a descriptor.
+pub fn send_with(to: impl AsFd, message: &impl Serialize, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let bytes = framed(message)?;
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let sent = sendmsg(&to, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    let mut rest = &bytes[sent..];
+    while !rest.is_empty() {
+        let sent =
+            sendmsg(&to, &[IoSlice::new(rest)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?;
+        rest = &rest[sent..];
+    }
+    Ok(())
+}
+
+/// A socket that keeps the descriptor which came last, until it is taken.
+#[derive(Debug)]
+pub struct Receiver {
+    /// The socket.
+    pub socket: UnixStream,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Receiver {
+    /// Reads from this socket.
+    pub fn new(socket: UnixStream) -> Receiver {
+        Receiver { socket, descriptor: None }
+    }
+
+    /// The descriptor that came with what was read.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+}
+
+impl Read for &mut Receiver {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(buffer)];
+        let received = recvmsg(&self.socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptor = descriptors.last().or(self.descriptor.take());
+            }
+        }
+        Ok(received.bytes)
+    }
+}
+
+fn framed(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let bytes = serde_json::to_vec(message)?;
     let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MOST_BYTES);
     let length = length.ok_or(io::ErrorKind::FileTooLarge)?;
     let mut framed = length.to_le_bytes().to_vec();
     framed.extend_from_slice(&bytes);
-    to.write_all(&framed)
+    Ok(framed)
 }
 
 /// Reads one message.

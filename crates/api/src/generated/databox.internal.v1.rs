@@ -2,7 +2,7 @@
 /// From the enclave: signed verdicts, whose packets lie sealed in the hand-over directory, and acknowledgements.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExchangeRequest {
-    #[prost(oneof = "exchange_request::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "exchange_request::Message", tags = "1, 2, 3, 4")]
     pub message: ::core::option::Option<exchange_request::Message>,
 }
 /// Nested message and enum types in `ExchangeRequest`.
@@ -16,6 +16,8 @@ pub mod exchange_request {
         Verdict(super::VerdictReady),
         #[prost(message, tag = "3")]
         OutcomeTaken(super::OutcomeTaken),
+        #[prost(message, tag = "4")]
+        Withdrawn(super::VerdictWithdrawn),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -34,10 +36,17 @@ pub struct OutcomeTaken {
     #[prost(bytes = "bytes", tag = "1")]
     pub verdict_sha256: ::prost::bytes::Bytes,
 }
+/// The job was called off: the console closes its review and removes the packet, unless the decision is on its way to
+/// the log or there. Sent for a verdict that the console holds, until it is acknowledged or an outcome comes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerdictWithdrawn {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub verdict_sha256: ::prost::bytes::Bytes,
+}
 /// To the enclave: releases and denials that are in the log, and acknowledgements.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExchangeResponse {
-    #[prost(oneof = "exchange_response::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "exchange_response::Message", tags = "1, 2, 3, 4")]
     pub message: ::core::option::Option<exchange_response::Message>,
 }
 /// Nested message and enum types in `ExchangeResponse`.
@@ -52,7 +61,15 @@ pub mod exchange_response {
         /// A denial file.
         #[prost(bytes, tag = "3")]
         DenialFile(::prost::bytes::Bytes),
+        #[prost(message, tag = "4")]
+        WithdrawalTaken(super::WithdrawalTaken),
     }
+}
+/// The review is closed and its packet gone; no decision about it will reach the log any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WithdrawalTaken {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub verdict_sha256: ::prost::bytes::Bytes,
 }
 /// The console holds the verdict and its packet durably.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

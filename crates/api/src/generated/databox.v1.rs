@@ -1239,6 +1239,10 @@ pub enum Reason {
     /// The box did not tell what became of the job within the limit of its state. A release that is logged later is
     /// served nevertheless.
     Unheard = 19,
+    /// The request asks for more than the box or the policy gives to any job.
+    Limits = 20,
+    /// The box has too little disk left to take new work. The same request may be handed in again.
+    Disk = 21,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1267,6 +1271,8 @@ impl Reason {
             Self::Data => "REASON_DATA",
             Self::Wall => "REASON_WALL",
             Self::Unheard => "REASON_UNHEARD",
+            Self::Limits => "REASON_LIMITS",
+            Self::Disk => "REASON_DISK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1292,6 +1298,8 @@ impl Reason {
             "REASON_DATA" => Some(Self::Data),
             "REASON_WALL" => Some(Self::Wall),
             "REASON_UNHEARD" => Some(Self::Unheard),
+            "REASON_LIMITS" => Some(Self::Limits),
+            "REASON_DISK" => Some(Self::Disk),
             _ => None,
         }
     }
@@ -2568,6 +2576,8 @@ pub enum ReviewState {
     /// A denial is a witnessed leaf.
     Denied = 5,
     Expired = 6,
+    /// The requester called the job off before enough stewards had decided.
+    Withdrawn = 7,
 }
 impl ReviewState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2583,6 +2593,7 @@ impl ReviewState {
             Self::Released => "REVIEW_STATE_RELEASED",
             Self::Denied => "REVIEW_STATE_DENIED",
             Self::Expired => "REVIEW_STATE_EXPIRED",
+            Self::Withdrawn => "REVIEW_STATE_WITHDRAWN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2595,6 +2606,7 @@ impl ReviewState {
             "REVIEW_STATE_RELEASED" => Some(Self::Released),
             "REVIEW_STATE_DENIED" => Some(Self::Denied),
             "REVIEW_STATE_EXPIRED" => Some(Self::Expired),
+            "REVIEW_STATE_WITHDRAWN" => Some(Self::Withdrawn),
             _ => None,
         }
     }

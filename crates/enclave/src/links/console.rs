@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use api::internal::console_enclave_service_client::ConsoleEnclaveServiceClient;
 use api::internal::{
-    ExchangeReady, ExchangeRequest, ExchangeResponse, OutcomeTaken, VerdictReady, exchange_request,
-    exchange_response,
+    ExchangeReady, ExchangeRequest, ExchangeResponse, OutcomeTaken, VerdictReady, VerdictWithdrawn,
+    exchange_request, exchange_response,
 };
 use blobs::Digest;
 use release::file::RELEASE_FILE_LIMIT;
@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::pending::Pending;
 use super::{AGAIN, Link, LinkError, QUEUE, blocking, connect};
+use crate::cancel;
 use crate::outbox::{self, OutcomeError, Taken};
 use crate::room::Room;
 use crate::store::{StoreError, jobs, verdicts};
@@ -58,9 +59,10 @@ impl Console {
         let mut incoming = client.exchange(ReceiverStream::new(receiver)).await?.into_inner();
         opened();
         let mut changes = self.room.store.changes();
-        let mut sent = Pending::new(AGAIN);
+        let (mut sent, mut withdrawn) = (Pending::new(AGAIN), Pending::new(AGAIN));
         loop {
             self.send_open(&outgoing, &mut sent).await?;
+            self.send_withdrawn(&outgoing, &mut withdrawn).await?;
             tokio::select! {
                 message = incoming.message() => {
                     let message = message?.ok_or(LinkError::Closed)?;
@@ -93,6 +95,18 @@ impl Console {
         Ok(())
     }
 
+    /// A decision that is on its way to the log is not waited for: the console answers once it knows, or the outcome
+    /// itself comes.
+    async fn send_withdrawn(&self, outgoing: &Outgoing, sent: &mut Pending<Digest>) -> Result<(), LinkError> {
+        let store = self.room.store.clone();
+        let open = blocking(move || store.read(verdicts::to_withdraw)).await??;
+        for verdict in sent.due(open, |verdict| *verdict, Instant::now()) {
+            let withdrawn = VerdictWithdrawn { verdict_sha256: verdict.as_bytes().to_vec().into() };
+            send(outgoing, exchange_request::Message::Withdrawn(withdrawn)).await?;
+        }
+        Ok(())
+    }
+
     async fn handle(&self, outgoing: &Outgoing, message: ExchangeResponse) -> Result<(), LinkError> {
         let outcome = match message.message {
             Some(exchange_response::Message::VerdictTaken(taken)) => {
@@ -104,6 +118,11 @@ impl Console {
                     Ok(())
                 })
                 .await?;
+            }
+            Some(exchange_response::Message::WithdrawalTaken(taken)) => {
+                let Ok(verdict) = api::digest("verdict_sha256", &taken.verdict_sha256) else { return Ok(()) };
+                let room = self.room.clone();
+                return Ok(blocking(move || cancel::withdrawn(&room, verdict)).await??);
             }
             Some(exchange_response::Message::ReleaseFile(bytes)) => {
                 let room = self.room.clone();

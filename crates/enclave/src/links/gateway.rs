@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use api::internal::gateway_enclave_service_client::GatewayEnclaveServiceClient;
 use api::internal::{
-    LinkRequest, LinkResponse, Ready, ReleaseReady, Submit, SubmitAnswer, link_request, link_response,
+    Cancel, CancelTaken, LinkRequest, LinkResponse, Ready, ReleaseReady, Submit, SubmitAnswer, link_request,
+    link_response,
 };
 use api::{Answer, MESSAGE_LIMIT};
 use blobs::Digest;
@@ -16,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::pending::Pending;
 use super::{AGAIN, Link, LinkError, QUEUE, blocking, connect};
 use crate::admission::{self, HandedOver, SubmitError};
+use crate::cancel::{self, Taken};
 use crate::outbox;
 use crate::room::Room;
 use crate::store::{releases, reports};
@@ -115,9 +117,24 @@ impl Gateway {
                 let room = self.room.clone();
                 Ok(blocking(move || outbox::release_taken(&room, release)).await??)
             }
-            // Not acted upon here yet, so not acknowledged: it comes again.
-            Some(link_response::Message::Cancel(_)) | None => Ok(()),
+            Some(link_response::Message::Cancel(cancel)) => self.cancel(outgoing, cancel).await,
+            None => Ok(()),
         }
+    }
+
+    /// The answer is the same whatever became of the cancel: else it would tell whether a run has ended.
+    async fn cancel(&self, outgoing: &Outgoing, cancel: Cancel) -> Result<(), LinkError> {
+        let Ok(request) = api::digest("request_sha256", &cancel.request_sha256) else { return Ok(()) };
+        let room = self.room.clone();
+        let taken = blocking(move || cancel::take(&room, &cancel.cancel)).await??;
+        let event = self.room.journal.info("cancel taken").digest("job", request.as_bytes());
+        match taken {
+            Taken::Heard => event.write(),
+            Taken::Refused(refusal) => event.word("refused", refusal.name()).write(),
+            Taken::NoRoom => event.word("refused", "no room for cancels ahead of their jobs").write(),
+        }
+        let request_sha256 = request.as_bytes().to_vec().into();
+        send(outgoing, link_request::Message::CancelTaken(CancelTaken { request_sha256 })).await
     }
 
     async fn submit(&self, submit: Submit) -> Result<Option<SubmitAnswer>, LinkError> {

@@ -25,8 +25,6 @@ pub struct Job {
     pub purpose_salt: [u8; 32],
     /// Where it stands.
     pub state: State,
-    /// Why it was not admitted.
-    pub refusal: Option<Reason>,
     /// Number of the run that was charged last; 0 if none was.
     pub run: u32,
     /// The time grid of its policy.
@@ -57,57 +55,18 @@ pub fn insert_admitted(
     grid: Grid,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let row = NewRow {
-        nonce: Some(nonce),
-        bundle: Some(bundle),
-        state: State::Queued,
-        refusal: Reason::Unspecified,
-    };
-    insert(transaction, submission, row, 1, grid, at)
-}
-
-/// Stores a refusal, so that a repeat gets the same answer.
-pub fn insert_refused(
-    transaction: &Transaction<'_>,
-    submission: &Submission,
-    reason: Reason,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    // What was refused is never judged; its words are not kept.
-    let submission = Submission { purpose: String::new(), envelope: Vec::new(), ..submission.clone() };
-    let row = NewRow { nonce: None, bundle: None, state: State::Refused, refusal: reason };
-    insert(transaction, &submission, row, 0, Grid::new(1), at)
-}
-
-struct NewRow<'a> {
-    nonce: Option<&'a [u8; 32]>,
-    bundle: Option<&'a Digest>,
-    state: State,
-    refusal: Reason,
-}
-
-fn insert(
-    transaction: &Transaction<'_>,
-    submission: &Submission,
-    row: NewRow<'_>,
-    run: u32,
-    grid: Grid,
-    at: Timestamp,
-) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO jobs (request, nonce, bundle, envelope, purpose, purpose_salt, state, refusal, run,
-             grid_seconds, admitted_at, entered_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+        "INSERT INTO jobs (request, nonce, bundle, envelope, purpose, purpose_salt, state, run, grid_seconds,
+             admitted_at, entered_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?9)",
         (
             submission.request.as_bytes(),
-            row.nonce,
-            row.bundle.map(Digest::as_bytes),
+            nonce,
+            bundle.as_bytes(),
             &submission.envelope,
             &submission.purpose,
             &submission.purpose_salt,
-            row.state.word(),
-            row.refusal as i32,
-            run,
+            State::Queued.word(),
             grid.seconds(),
             at.seconds(),
         ),
@@ -149,14 +108,12 @@ pub fn in_state(connection: &Connection, state: State) -> Result<Vec<Job>, Store
 }
 
 fn job_of(row: &Row<'_>) -> Result<Job, StoreError> {
-    let refusal = columns::reason(row, "refusal")?;
     Ok(Job {
         request: columns::digest(row, "request")?,
         envelope: row.get("envelope")?,
         purpose: row.get("purpose")?,
         purpose_salt: row.get("purpose_salt")?,
         state: columns::state(row, "state")?,
-        refusal: (refusal != Reason::Unspecified).then_some(refusal),
         run: columns::small(row, "run")?,
         grid: Grid::new(columns::count(row, "grid_seconds")?),
         entered_at: columns::moment(row, "entered_at")?,

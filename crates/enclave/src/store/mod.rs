@@ -5,6 +5,7 @@
 //! WAL mode with `synchronous = FULL` makes a commit durable before it returns.
 
 pub mod account;
+pub mod cancels;
 mod columns;
 pub mod head;
 pub mod jobs;
@@ -28,12 +29,12 @@ pub enum StoreError {
     /// The database refused.
     #[error("account.db cannot be read or written")]
     Database(#[from] rusqlite::Error),
-    /// It was made by a newer version of the enclave.
-    #[error("account.db has schema {found}, and this enclave knows {known} at most; start the newer version")]
-    Newer {
+    /// It was made by another version of the enclave.
+    #[error("account.db has schema {found}, and this enclave writes {known}; start the version that made it")]
+    OtherSchema {
         /// The schema found.
         found: i64,
-        /// The newest that this version knows.
+        /// The one that this version writes.
         known: i64,
     },
     /// A value in it is not one that the enclave writes.
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_a_newer_version_is_refused() {
+    fn a_database_of_another_version_is_refused() {
         let (directory, store) = store();
         store
             .change(|transaction| -> Result<(), StoreError> {
@@ -219,6 +220,6 @@ mod tests {
             })
             .unwrap();
         drop(store);
-        assert!(matches!(open(directory.path()), Err(StoreError::Newer { found: 99, .. })));
+        assert!(matches!(open(directory.path()), Err(StoreError::OtherSchema { found: 99, .. })));
     }
 }

@@ -8,21 +8,19 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The schema that this version writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
--- Jobs, by the payload digest of their request. A request that was refused has no nonce here: it used none up.
+-- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
 CREATE TABLE jobs (
     request BLOB PRIMARY KEY NOT NULL CHECK (length(request) = 32),
-    nonce BLOB UNIQUE CHECK (length(nonce) = 32),
-    bundle BLOB CHECK (length(bundle) = 32),
+    nonce BLOB NOT NULL UNIQUE CHECK (length(nonce) = 32),
+    bundle BLOB NOT NULL CHECK (length(bundle) = 32),
     envelope BLOB NOT NULL,
     purpose TEXT NOT NULL,
     purpose_salt BLOB NOT NULL CHECK (length(purpose_salt) = 32),
     state TEXT NOT NULL,
-    -- Why it was not admitted; 0 if it was.
-    refusal INTEGER NOT NULL,
-    -- Number of the run that was charged last; 0 if none was.
+    -- Number of the run that was charged last.
     run INTEGER NOT NULL,
     grid_seconds INTEGER NOT NULL,
     admitted_at INTEGER NOT NULL,
@@ -30,6 +28,15 @@ CREATE TABLE jobs (
 ) STRICT;
 CREATE INDEX jobs_by_bundle ON jobs (bundle, state);
 CREATE INDEX jobs_by_state ON jobs (state);
+
+-- Jobs that were called off, some of them before they came.
+CREATE TABLE cancels (
+    request BLOB NOT NULL CHECK (length(request) = 32),
+    requester TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (request, requester)
+) STRICT;
+CREATE INDEX cancels_by_requester ON cancels (requester);
 
 -- What is told to the gateway, on the time grid; kept until it is taken.
 CREATE TABLE reports (
@@ -76,6 +83,8 @@ CREATE TABLE verdicts (
     wiped_at INTEGER NOT NULL,
     -- The console holds verdict and packet durably.
     taken INTEGER NOT NULL DEFAULT 0,
+    -- 1 from the moment that the job is called off: the console is to withdraw its packet.
+    withdrawn INTEGER NOT NULL DEFAULT 0,
     UNIQUE (request, run)
 ) STRICT;
 CREATE INDEX verdicts_to_send ON verdicts (verdict) WHERE taken = 0;
@@ -118,7 +127,7 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
             transaction.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
         }
         VERSION => {}
-        found => return Err(StoreError::Newer { found, known: VERSION }),
+        found => return Err(StoreError::OtherSchema { found, known: VERSION }),
     }
     // A crash before this line leaves an empty file, which the next start fills.
     transaction.commit()?;

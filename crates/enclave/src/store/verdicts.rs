@@ -1,6 +1,7 @@
 //! Verdicts, and which of them the console holds.
 
 use blobs::Digest;
+use lifecycle::State;
 use release::value::Timestamp;
 use rusqlite::{Connection, Row, Transaction};
 
@@ -85,6 +86,29 @@ pub fn not_taken(connection: &Connection) -> Result<Vec<StoredVerdict>, StoreErr
 pub fn take(transaction: &Transaction<'_>, verdict: &Digest) -> Result<(), StoreError> {
     transaction.execute("UPDATE verdicts SET taken = 1 WHERE verdict = ?1", [verdict.as_bytes()])?;
     Ok(())
+}
+
+/// From now on the console is to withdraw the packet of this request's newest verdict.
+pub fn withdraw(transaction: &Transaction<'_>, request: &Digest) -> Result<(), StoreError> {
+    let Some(verdict) = of_request(transaction, request)? else { return Err(StoreError::Foreign("verdict")) };
+    transaction
+        .execute("UPDATE verdicts SET withdrawn = 1 WHERE verdict = ?1", [verdict.verdict.as_bytes()])?;
+    Ok(())
+}
+
+/// Verdicts whose packet the console is to withdraw, while their review is open. One that the console has not taken
+/// yet is handed over first: the console then knows what it withdraws.
+pub fn to_withdraw(connection: &Connection) -> Result<Vec<Digest>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT verdict FROM verdicts JOIN jobs USING (request, run)
+         WHERE withdrawn = 1 AND taken = 1 AND state = ?1 LIMIT 1000",
+    )?;
+    let mut rows = query.query([State::InReview.word()])?;
+    let mut verdicts = Vec::new();
+    while let Some(row) = rows.next()? {
+        verdicts.push(columns::digest(row, "verdict")?);
+    }
+    Ok(verdicts)
 }
 
 fn verdict_of(row: &Row<'_>) -> Result<StoredVerdict, StoreError> {

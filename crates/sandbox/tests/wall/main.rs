@@ -5,6 +5,7 @@ mod doors;
 mod endings;
 mod limits;
 mod sources;
+mod space;
 mod stand;
 mod view;
 

@@ -112,6 +112,7 @@ impl Stand {
             except Exception: traceback.print_exc(file=sys.stdout); sys.exit(1)\n";
         Specification {
             mounts,
+            output: None,
             program: "python3".into(),
             arguments: ["-I", "-S", "-B", "-c", tell, code].map(str::to_owned).to_vec(),
             environment: vec![("PATH".into(), "/usr/bin".into()), ("LANG".into(), "C.UTF-8".into())],

@@ -1,12 +1,12 @@
 //! A gateway that was taken over: it listens on the real gateway's socket and hands in what it was given, as often as
-//! it likes. `lying-gateway SOCKET once|again DIRECTORY…`: each directory holds `request`, `purpose` and `salt`. With
-//! `again` everything is handed in once more after the first verdict. Prints what the enclave says, a line a message.
+//! it likes. `lying-gateway SOCKET once|again DIRECTORY…`: each directory holds `request`, `purpose` and `salt`, or
+//! `cancel`. With `again` everything is handed in once more after the first verdict. Prints what the enclave says, a line a message.
 
 use std::path::{Path, PathBuf};
 
 use api::internal::gateway_enclave_service_server::{GatewayEnclaveService, GatewayEnclaveServiceServer};
 use api::internal::{
-    LinkRequest, LinkResponse, Submit, TransitionTaken, link_request::Message, link_response,
+    Cancel, LinkRequest, LinkResponse, Submit, TransitionTaken, link_request::Message, link_response,
 };
 use api::{Answer, MESSAGE_LIMIT, Transition};
 use lifecycle::State;
@@ -24,27 +24,34 @@ async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let socket = arguments.next().ok_or("no socket")?;
     let again = arguments.next().ok_or("once or again?")?.as_path() == Path::new("again");
-    let submits = arguments.map(|directory| submit(&directory)).collect::<Result<_, _>>()?;
+    let messages = arguments.map(|directory| message(&directory)).collect::<Result<_, _>>()?;
     let listener = daemon::listen(&socket, 0o660)?;
     listener.set_nonblocking(true)?;
-    let service = GatewayEnclaveServiceServer::new(Liar { submits, again })
+    let service = GatewayEnclaveServiceServer::new(Liar { messages, again })
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
     let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
     Ok(Server::builder().add_service(service).serve_with_incoming(incoming).await?)
 }
 
-fn submit(directory: &Path) -> std::io::Result<Submit> {
-    Ok(Submit {
+fn message(directory: &Path) -> Result<link_response::Message, Failure> {
+    let cancel = directory.join("cancel");
+    if cancel.exists() {
+        let bytes = std::fs::read(cancel)?;
+        let stated: release::statement::Cancel = release::envelope::Envelope::parse(&bytes)?.unverified()?;
+        let request_sha256 = stated.request.sha256.as_bytes().to_vec().into();
+        return Ok(link_response::Message::Cancel(Cancel { cancel: bytes.into(), request_sha256 }));
+    }
+    Ok(link_response::Message::Submit(Submit {
         request: std::fs::read(directory.join("request"))?.into(),
         purpose: std::fs::read_to_string(directory.join("purpose"))?,
         purpose_salt: std::fs::read(directory.join("salt"))?.into(),
-    })
+    }))
 }
 
 #[derive(Clone)]
 struct Liar {
-    submits: Vec<Submit>,
+    messages: Vec<link_response::Message>,
     again: bool,
 }
 
@@ -100,8 +107,8 @@ impl Liar {
     }
 
     async fn hand_in(&self, outgoing: &Outgoing) -> Option<()> {
-        for submit in &self.submits {
-            send(outgoing, link_response::Message::Submit(submit.clone())).await?;
+        for message in &self.messages {
+            send(outgoing, message.clone()).await?;
         }
         Some(())
     }

@@ -14,10 +14,10 @@ use release::envelope::Envelope;
 
 use crate::{Liar, wait};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-gateway");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-gateway");
 
 /// What the liar hands in.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     request: Vec<u8>,
     purpose: String,
@@ -26,7 +26,7 @@ struct Case {
 }
 
 impl Case {
-    fn of(name: &'static str, prepared: &Prepared, answer: &'static str) -> Self {
+    pub(crate) fn of(name: &'static str, prepared: &Prepared, answer: &'static str) -> Self {
         let (purpose, salt) = (prepared.purpose.clone(), prepared.salt);
         Self { name, request: prepared.envelope.to_bytes(), purpose, salt, answer }
     }
@@ -35,7 +35,7 @@ impl Case {
         Envelope::parse(&self.request).unwrap().payload_digest()
     }
 
-    fn lay(&self, directory: &Path) -> PathBuf {
+    pub(crate) fn lay(&self, directory: &Path) -> PathBuf {
         let place = directory.join("submits").join(self.name);
         std::fs::create_dir_all(&place).unwrap();
         std::fs::write(place.join("request"), &self.request).unwrap();
@@ -58,8 +58,12 @@ fn with_another_nonce(prepared: &Prepared) -> Vec<u8> {
     replaced.into_bytes()
 }
 
-fn prepare(tested: &TestBox, name: &str) -> Prepared {
-    let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("1"))];
+pub(crate) fn prepare(tested: &TestBox, name: &str) -> Prepared {
+    prepare_code(tested, name, &write_metric("1"))
+}
+
+pub(crate) fn prepare_code(tested: &TestBox, name: &str, code: &str) -> Prepared {
+    let files = [("databox.toml", &manifest(ONE_METRIC).replace("30s", "300s")[..]), ("job.py", code)];
     let bundle = tested.bundle(name, &files);
     wait(async { tested.bench("kim").await.prepare(&bundle).await.unwrap() })
 }
@@ -71,17 +75,17 @@ fn liar(tested: &TestBox, name: &str, how: &str, cases: &[Case]) -> Liar {
     Liar::start(PROGRAM, tested.directory(), name, &arguments)
 }
 
-fn answers(heard: &[String]) -> Vec<&str> {
+pub(crate) fn answers(heard: &[String]) -> Vec<&str> {
     heard.iter().filter(|line| line.starts_with("answer ")).map(String::as_str).collect()
 }
 
-fn moves<'a>(heard: &'a [String], request: &Digest) -> BTreeSet<&'a str> {
+pub(crate) fn moves<'a>(heard: &'a [String], request: &Digest) -> BTreeSet<&'a str> {
     let begin = format!("transition {request} ");
     heard.iter().filter_map(|line| line.strip_prefix(&begin)).collect()
 }
 
 /// How many times the account of a dataset was charged for running a request.
-fn charges(tested: &TestBox, request: &Digest) -> i64 {
+pub(crate) fn charges(tested: &TestBox, request: &Digest) -> i64 {
     let path = tested.stage.home.join("enclave/account.db");
     let database = rusqlite::Connection::open(path).unwrap();
     let query = "SELECT count(*) FROM account WHERE request = ?1 AND kind = 'answer'";
@@ -135,23 +139,49 @@ fn a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_o
     assert_eq!((charges(&tested, &twin), wait(reviews(&tested))), (1, 2));
 }
 
+/// Jobs that the enclave's database knows.
+fn jobs(tested: &TestBox) -> i64 {
+    let path = tested.stage.home.join("enclave/account.db");
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0)).unwrap()
+}
+
 #[test]
-fn a_purpose_that_the_researcher_did_not_sign_is_never_shown_to_a_steward() {
+fn a_hand_over_that_the_researcher_did_not_sign_so_burns_no_request_and_fills_no_database() {
     let mut tested = TestBox::start();
     let prepared = prepare(&tested, "purpose");
     tested.stage.rooms().kill("gateway");
-    BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640)
-        .unwrap()
-        .put(&prepared.bundle)
-        .unwrap();
-    let cases = [Case {
-        purpose: "To publish every patient".to_owned(),
-        ..Case::of("purpose", &prepared, "REASON_REQUEST")
-    }];
-    let liar = liar(&tested, "purpose", "once", &cases);
-    let heard = liar.until("an answer", |heard| !answers(heard).is_empty());
-    assert_eq!(answers(&heard), [format!("answer {} REASON_REQUEST", prepared.job())]);
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(moves(&liar.heard(), &prepared.job()), BTreeSet::new());
-    assert_eq!((charges(&tested, &prepared.job()), wait(reviews(&tested))), (0, 0));
+    let hand_over = BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640).unwrap();
+    let job = prepared.job();
+
+    let mut wrong = vec![
+        Case {
+            purpose: "To publish every patient".to_owned(),
+            ..Case::of("words", &prepared, "REASON_REQUEST")
+        },
+        Case { salt: [9; 32], ..Case::of("salt", &prepared, "REASON_REQUEST") },
+        // Nothing lies in the hand-over directory.
+        Case::of("no-bundle", &prepared, "REASON_BUNDLE"),
+    ];
+    let forged = with_another_nonce(&prepared);
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| format!("forged-{name}")) {
+        let name: &'static str = name.leak();
+        wrong.push(Case { request: forged.clone(), ..Case::of(name, &prepared, "REASON_REQUEST") });
+    }
+    let liar_wrong = liar(&tested, "wrong", "once", &wrong);
+    let heard = liar_wrong.until("every answer", |heard| answers(heard).len() == wrong.len());
+    let expected: Vec<_> =
+        wrong.iter().map(|case| format!("answer {} {}", case.request(), case.answer)).collect();
+    assert_eq!(answers(&heard), expected);
+    assert_eq!((jobs(&tested), charges(&tested, &job)), (0, 0));
+    drop(liar_wrong);
+
+    // What the researcher signed is as good as before.
+    hand_over.put(&prepared.bundle).unwrap();
+    let liar_right = liar(&tested, "right", "once", &[Case::of("right", &prepared, "ACCEPTED")]);
+    let heard = liar_right.until("the review", |heard| moves(heard, &job).contains("2 1 IN_REVIEW"));
+    assert_eq!(answers(&heard), [format!("answer {job} ACCEPTED")]);
+    assert_eq!((jobs(&tested), charges(&tested, &job)), (1, 1));
+    let opened = wait(tested.opened("ana", &job.to_string()));
+    assert_eq!(opened.content.purpose, prepared.purpose, "stewards read what the researcher signed");
 }

@@ -2,6 +2,7 @@
 //! socket, and the rooms around it are the real ones. In a throw-away box all rooms run as one user, so that a liar is
 //! heard as the room that it has taken over would be.
 
+mod cancel;
 mod checker;
 mod console;
 mod enclave;

@@ -3,9 +3,9 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::fs;
-use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::OwnedFd;
+use std::fs::{self, File};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,8 @@ pub struct First {
     pub output: OwnedFd,
     /// A byte comes when the identity map is written; an end means that the helper is dead.
     pub go: PipeReader,
-    pub report: PipeWriter,
+    /// A socket, written like a file: the filter of a program that is not found allows no socket call.
+    pub report: File,
 }
 
 impl First {
@@ -96,12 +97,19 @@ impl First {
         at(Step::HostName, setdomainname(b"(none)"))?;
         umask(Mode::from_raw_mode(0o022));
         let sources = std::mem::take(&mut self.sources);
-        tree::enter(&self.specification, sources)?;
+        let output = tree::enter(&self.specification, sources)?;
         at(Step::Capabilities, drop_capabilities())?;
         at(Step::NoNewPrivileges, set_no_new_privs(true))?;
         look_again()?;
         let observed = Observed { groups_dropped, no_nested_namespaces };
-        at(Step::ParentLost, wire::send(&mut self.report, &Report::Observed(observed)))?;
+        let report = Report::Observed(observed);
+        // The program's own processes never hold this descriptor.
+        let told = match &output {
+            Some(output) => wire::send_with(&self.report, &report, output.as_fd()),
+            None => wire::send(&mut self.report, &report),
+        };
+        at(Step::ParentLost, told)?;
+        drop(output);
         match at(Step::Fork, system::fork())? {
             Forked::Child => self.become_program(),
             Forked::Parent(program) => self.bury(program),
@@ -136,7 +144,7 @@ impl First {
         loop {
             match system::reap() {
                 Ok(dead) if dead.pid == program => {
-                    let (outcome, code) = judge(&dead, &self.specification.limits);
+                    let (outcome, code) = judge(&dead, &self.specification);
                     let _ = wire::send(&mut self.report, &Report::Ended { outcome, code });
                     system::exit(0)
                 }
@@ -205,13 +213,15 @@ impl First {
 }
 
 /// How the program ended, from its wait status and what it used.
-fn judge(dead: &Reaped, limits: &Limits) -> (Outcome, Option<u8>) {
+fn judge(dead: &Reaped, specification: &Specification) -> (Outcome, Option<u8>) {
+    let limits = &specification.limits;
     let much = dead.peak_bytes >= limits.memory_bytes / 10 * 9;
     let status = dead.status;
     if libc::WIFEXITED(status) {
         let outcome = match libc::WEXITSTATUS(status) {
             0 => Outcome::Succeeded,
             _ if much => Outcome::MemoryLimit,
+            _ if is_space_used_up(specification) => Outcome::SpaceLimit,
             _ => Outcome::Failed,
         };
         return (outcome, u8::try_from(libc::WEXITSTATUS(status)).ok());
@@ -222,9 +232,19 @@ fn judge(dead: &Reaped, limits: &Limits) -> (Outcome, Option<u8>) {
         libc::SIGXFSZ => Outcome::FileLimit,
         libc::SIGKILL => Outcome::MemoryLimit,
         _ if much => Outcome::MemoryLimit,
+        _ if is_space_used_up(specification) => Outcome::SpaceLimit,
         _ => Outcome::Failed,
     };
     (outcome, None)
+}
+
+/// True if the output space, `/tmp` or `/dev/shm` has no byte or no name left.
+fn is_space_used_up(specification: &Specification) -> bool {
+    let temporary = if specification.limits.tmp_bytes > 0 { &["/tmp", "/dev/shm"][..] } else { &[] };
+    let output = specification.output.iter().map(|output| output.target.as_str());
+    output
+        .chain(temporary.iter().copied())
+        .any(|place| statvfs(place).is_ok_and(|space| space.f_bfree == 0 || space.f_ffree == 0))
 }
 
 /// Where a bare name lies inside.

@@ -11,8 +11,7 @@ mod system;
 mod tree;
 
 use std::fs;
-use std::io::{self, IoSlice, PipeReader, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -21,13 +20,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, dup};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, getegid, geteuid, pidfd_send_signal,
     set_dumpable_behavior, set_parent_process_death_signal, waitid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdin, stdout};
-use sandbox::wire::{self, Message};
+use sandbox::wire::{self, Message, Receiver};
 use sandbox::{Evidence, Layer, LayerName, Outcome, Refusal, Specification, State, Step, Wall};
 
 use first::{First, Observed, Report};
@@ -52,9 +50,12 @@ fn main() {
     if system::close_from(3).is_err() {
         return;
     }
-    let message = launch().unwrap_or_else(Message::Refused);
+    let (message, output) = launch().unwrap_or_else(|refusal| (Message::Refused(refusal), None));
     if let Ok(control) = control() {
-        let _ = wire::send(control, &message);
+        let _ = match output {
+            Some(output) => wire::send_with(&control, &message, output.as_fd()),
+            None => wire::send(control, &message),
+        };
     }
 }
 
@@ -68,7 +69,8 @@ fn at<T, E: Into<io::Error>>(step: Step, result: Result<T, E>) -> Result<T, Refu
     result.map_err(|error| Refusal::Step { step, errno: error.into().raw_os_error().unwrap_or_default() })
 }
 
-fn launch() -> Result<Message, Refusal> {
+/// Returns what is to be said, and the output space that goes with it.
+fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     at(Step::ParentLost, set_parent_process_death_signal(Some(Signal::KILL)))?;
     let specification: Specification =
         control().and_then(wire::receive).map_err(|_| Refusal::SpecificationUnreadable)?;
@@ -85,7 +87,8 @@ fn launch() -> Result<Message, Refusal> {
     let sources = sources::open_all(&specification, privileged)?;
     let outside = at(Step::Namespaces, namespaces("self"))?;
     let (go, mut say_go) = at(Step::Descriptors, io::pipe())?;
-    let (mut reports, report) = at(Step::Descriptors, io::pipe())?;
+    let (reports, report) = at(Step::Descriptors, UnixStream::pair())?;
+    let report = fs::File::from(OwnedFd::from(report));
 
     let (pid, first) = match at(Step::Namespaces, system::clone_into_namespaces())? {
         Forked::Child => {
@@ -104,7 +107,9 @@ fn launch() -> Result<Message, Refusal> {
         .and_then(|()| at(Step::ParentLost, say_go.write_all(&[1])))
         .and_then(|()| at(Step::ParentLost, wait(&first, time)));
     end(&first);
-    conclude(&mut reports, stopped?, privileged)
+    let mut reports = Receiver::new(reports);
+    let message = conclude(&mut reports, stopped?, privileged)?;
+    Ok((message, reports.take_descriptor()))
 }
 
 /// Takes the program's streams out of the helper's own.
@@ -117,14 +122,7 @@ fn let_go_of_streams() -> Result<(), Errno> {
 /// Gives the caller the first process's pidfd: should this helper be killed, the caller still learns when the last
 /// process is dead.
 fn announce(first: &OwnedFd) -> io::Result<()> {
-    let mut message = Vec::new();
-    wire::send(&mut message, &Message::Started)?;
-    let descriptors = [first.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(stdin(), &[IoSlice::new(&message)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+    wire::send_with(stdin(), &Message::Started, first.as_fd())
 }
 
 /// Maps one id inside to one id of the host, and nothing else: every other id is nobody's inside.
@@ -188,8 +186,8 @@ fn end(first: &OwnedFd) {
     while let Err(Errno::INTR) = waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED) {}
 }
 
-/// Reads what the dead left in the pipe, and judges.
-fn conclude(reports: &mut PipeReader, stopped: Stopped, privileged: bool) -> Result<Message, Refusal> {
+/// Reads what the dead left in the socket, and judges.
+fn conclude(reports: &mut Receiver, stopped: Stopped, privileged: bool) -> Result<Message, Refusal> {
     let mut observed = None;
     let mut ended = None;
     while let Ok(report) = wire::receive(&mut *reports) {

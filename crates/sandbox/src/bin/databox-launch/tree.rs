@@ -18,8 +18,9 @@ use crate::{at, system};
 
 const DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 
-/// Builds the tree and makes it this process's root; nothing of the host's tree stays reachable.
-pub fn enter(specification: &Specification, sources: Vec<Source>) -> Result<(), Refusal> {
+/// Builds the tree and makes it this process's root; nothing of the host's tree stays reachable. Returns the output
+/// space, if there is one.
+pub fn enter(specification: &Specification, sources: Vec<Source>) -> Result<Option<OwnedFd>, Refusal> {
     // Otherwise each of the following mounts could spread to the host, and the host's to the job.
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     at(Step::PrivateMounts, mount_change("/", private))?;
@@ -49,6 +50,17 @@ pub fn enter(specification: &Specification, sources: Vec<Source>) -> Result<(), 
         }
         expected.insert("tmp".to_owned());
     }
+    let mut output = None;
+    if let Some(space) = &specification.output {
+        let target = space.target.trim_start_matches('/');
+        let inodes = space.entries.saturating_add(1).to_string();
+        let tree = at(Step::OutputSpace, memory(&space.bytes.to_string(), &inodes, "0700"))?;
+        at(Step::OutputSpace, attach(&root, &tree, target, true))?;
+        expected.extend(target.split('/').next().map(str::to_owned));
+        // Opened for listing: what `fsmount` gives is a path only.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        output = Some(at(Step::OutputSpace, openat(&tree, ".", flags, Mode::empty()))?);
+    }
     if specification.calls == Calls::Job {
         let tree = at(Step::Processes, processes())?;
         at(Step::Processes, attach(&root, &tree, "proc", true))?;
@@ -57,7 +69,8 @@ pub fn enter(specification: &Specification, sources: Vec<Source>) -> Result<(), 
     at(Step::Pivot, take_root(&root))?;
     at(Step::ReadOnlyRoot, system::restrict_mount(&root, READ_ONLY))?;
     drop(root);
-    at(Step::Pivot, holds_only(&expected))
+    at(Step::Pivot, holds_only(&expected))?;
+    Ok(output)
 }
 
 /// A file system in memory of bounded size.

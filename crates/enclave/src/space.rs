@@ -1,0 +1,87 @@
+//! Room on the disk. What a run may need is set aside before it starts, so that no run can take another one's part,
+//! and what finishes work that was begun keeps a part that no new work gets.
+//!
+//! A job itself writes to memory only, bounded by the kernel. What follows it (its bundle unpacked, copies of its
+//! outputs, canonical forms, views) goes to the disk, and is counted by [`used`] while the run lasts.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::configuration::JobLimits;
+use crate::room::Room;
+
+/// Files and directories of one run. A child that was taken over could else make names without end.
+const MOST_ENTRIES: u64 = 100_000;
+
+/// True if there is room for one more run beside so many that go on.
+pub fn is_there_for_a_run(room: &Room, beside: usize) -> bool {
+    let limits = &room.configuration.limits;
+    let work = free(&room.places.work);
+    let handed = [room.places.outbox.directory(), room.places.packets.directory()].map(free);
+    is_enough(limits, work, beside) && handed.iter().all(|free| *free >= limits.disk_reserve_bytes)
+}
+
+fn is_enough(limits: &JobLimits, free: u64, beside: usize) -> bool {
+    // What a run that goes on has taken already is no longer free, so this asks for too much rather than too little.
+    let runs = u64::try_from(beside).unwrap_or(u64::MAX).saturating_add(1);
+    free >= limits.disk_reserve_bytes.saturating_add(limits.run_disk_bytes.saturating_mul(runs))
+}
+
+/// Bytes that this user may still write there; none if that cannot be told.
+fn free(directory: &Path) -> u64 {
+    rustix::fs::statvfs(directory).map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// Bytes that a tree takes on the disk, counted until they are more than `most`. Names and contents are not read as
+/// anything; a part that cannot be listed counts as nothing.
+pub fn used(tree: &Path, most: u64) -> u64 {
+    let (mut bytes, mut entries) = (0u64, 0u64);
+    let mut open = vec![tree.to_owned()];
+    while let Some(directory) = open.pop() {
+        let Ok(listed) = fs::read_dir(&directory) else { continue };
+        for entry in listed.flatten() {
+            entries += 1;
+            let Ok(found) = entry.metadata() else { continue };
+            bytes = bytes.saturating_add(found.blocks().saturating_mul(512));
+            if found.is_dir() {
+                open.push(entry.path());
+            }
+            if entries > MOST_ENTRIES {
+                return u64::MAX;
+            }
+            if bytes > most {
+                return bytes;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_run_that_goes_on_keeps_its_part_and_the_reserve_is_nobodys() {
+        let limits = JobLimits { run_disk_bytes: 10, disk_reserve_bytes: 5, ..JobLimits::default() };
+        assert!(!is_enough(&limits, 14, 0));
+        assert!(is_enough(&limits, 15, 0));
+        assert!(!is_enough(&limits, 24, 1));
+        assert!(is_enough(&limits, 25, 1));
+        assert!(!is_enough(&limits, u64::MAX - 1, usize::MAX));
+    }
+
+    #[test]
+    fn what_a_tree_takes_is_counted_through_directories_and_not_through_links() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("large"), vec![1; 8 << 20]).unwrap();
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        fs::write(directory.path().join("a/b/file"), vec![1; 1 << 20]).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), directory.path().join("link")).unwrap();
+        let found = used(directory.path(), u64::MAX);
+        assert!((1 << 20..2 << 20).contains(&found), "{found}");
+        assert!(used(directory.path(), 1000) > 1000);
+    }
+}
