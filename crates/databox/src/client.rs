@@ -148,6 +148,8 @@ pub fn refused(status: Status) -> Failure {
         }
         tonic::Code::Unauthenticated => Exit::NotSignedIn,
         tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Exit::Unavailable,
+        // Without a reason it is not the gateway's word, but a line that broke.
+        tonic::Code::Unknown | tonic::Code::Cancelled if reason.is_none() => Exit::Unavailable,
         tonic::Code::Aborted | tonic::Code::AlreadyExists => Exit::Conflict,
         _ => Exit::Failure,
     };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use api::v1::WatchJobResponse;
 use clap::{Parser, Subcommand, ValueEnum};
 use databox::certificate::CertificateRole;
 use databox::data::{DataArguments, RuntimeArguments};
@@ -181,17 +182,50 @@ enum JobCommand {
     Submit {
         /// The bundle's directory.
         directory: PathBuf,
-        /// Wait until the job has ended or is in review. A policy may tell of both at multiples of some minutes only.
-        #[arg(long)]
-        wait: bool,
+        /// Wait until the job is in review, or with `--wait=released` until it is released. A policy may tell of it at
+        /// multiples of some minutes only. A job that ended otherwise gives an exit code of its own: 20 FAILED,
+        /// 21 BLOCKED, 22 REFUSED, 23 REJECTED or RETURNED, 24 CANCELLED, 25 EXPIRED, 26 LOST.
+        #[arg(long, value_name = "FOR", num_args = 0..=1, require_equals = true, default_missing_value = "in-review")]
+        wait: Option<WaitFor>,
     },
     /// Your jobs, the newest first.
     Ls,
-    /// One job.
+    /// One job: its state, why, what to do, and its place in the queue while it waits.
     Show {
         /// The job, or its first characters.
         job: String,
     },
+    /// Every event of a job, each once, until it has ended. With --json a line for each.
+    Watch {
+        /// The job, or its first characters.
+        job: String,
+        /// Only events with a higher number.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+    /// Calls a job off. It has no effect on what was approved; a repeat does nothing more.
+    Cancel {
+        /// The job, or its first characters.
+        job: String,
+    },
+}
+
+/// How far a command waits for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WaitFor {
+    /// Until stewards decide.
+    InReview,
+    /// Until its files can be fetched.
+    Released,
+}
+
+impl From<WaitFor> for lifecycle::State {
+    fn from(wait: WaitFor) -> Self {
+        match wait {
+            WaitFor::InReview => Self::InReview,
+            WaitFor::Released => Self::Released,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -297,12 +331,11 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             show::made(&[data::add_runtime(&arguments)?.display().to_string()]);
         }
         Command::Job(JobCommand::New { directory }) => {
-            show::made(
-                &job::new(&directory)?.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
-            );
+            let made: Vec<_> = job::new(&directory)?.iter().map(|path| path.display().to_string()).collect();
+            show::files(&made, json);
         }
         Command::Job(JobCommand::Inspect { file }) => show::made(&job::inspect(&file)?),
-        Command::Job(command) => asynchronous(job_command(command, Profile::load(&profile)?, json))?,
+        Command::Job(command) => return asynchronous(job_command(command, Profile::load(&profile)?, json)),
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
         Command::Check(arguments) => return check::run(&arguments, json),
@@ -311,7 +344,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn asynchronous(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn asynchronous<R>(work: impl Future<Output = Result<R, Failure>>) -> Result<R, Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new("RUNTIME", whole(&error)))?;
     runtime.block_on(work)
 }
@@ -369,23 +402,38 @@ fn site_command(command: SiteCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Result<(), Failure> {
+async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Result<ExitCode, Failure> {
     let bench = Bench::connect(profile).await?;
     match command {
         JobCommand::New { .. } | JobCommand::Inspect { .. } => {}
         JobCommand::Submit { directory, wait } => {
             let prepared = bench.prepare(&directory).await?;
-            let mut submitted = bench.submit(&prepared).await?;
-            if wait {
-                let day = std::time::Duration::from_secs(24 * 3600);
-                submitted = bench.wait(&submitted.job, &[lifecycle::State::InReview], day).await?;
-            }
-            show::job(&submitted, json);
+            let submitted = bench.submit(&prepared).await?;
+            let Some(wait) = wait else {
+                show::job(&submitted, json);
+                return Ok(ExitCode::SUCCESS);
+            };
+            let wanted = wait.into();
+            let reached =
+                bench.follow(&submitted.job, 0, |_, state| state.is_end() || state >= wanted).await?;
+            show::job(&bench.job(&submitted.job).await?, json);
+            return Ok(
+                Exit::of_job(wanted, reached).map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
+            );
         }
+        JobCommand::Watch { job, after } => {
+            let job = bench.job(&job).await?.job;
+            let told = |event: &WatchJobResponse, state: lifecycle::State| {
+                show::event(event, json);
+                state.is_end()
+            };
+            bench.follow(&job, after, told).await?;
+        }
+        JobCommand::Cancel { job } => show::job(&bench.cancel(&job).await?, json),
         JobCommand::Ls => show::jobs(&bench.jobs().await?, json),
         JobCommand::Show { job } => show::job(&bench.job(&job).await?, json),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list_datasets(profile: Profile, json: bool) -> Result<(), Failure> {
@@ -406,7 +454,7 @@ async fn release_command(command: ReleaseCommand, profile: Profile, json: bool) 
                 }
                 failure
             })?;
-            show::made(&[format!("VERIFIED {}", file.display())]);
+            show::fetched(&file, json);
         }
     }
     Ok(())

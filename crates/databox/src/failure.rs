@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use lifecycle::State;
+
 /// How a command ends when it does not succeed. Frozen: scripts rely on these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -21,6 +23,40 @@ pub enum Exit {
     NotFinished = 8,
     /// `databox check` found something.
     CheckFailed = 10,
+    /// The job that was waited for ended FAILED: its own fault.
+    JobFailed = 20,
+    /// The job that was waited for ended BLOCKED: the policy forbids the release.
+    JobBlocked = 21,
+    /// The job that was waited for ended REFUSED: it was not admitted.
+    JobRefused = 22,
+    /// The job that was waited for ended REJECTED or RETURNED: a steward said no or asks for changes.
+    JobDenied = 23,
+    /// The job that was waited for ended CANCELLED.
+    JobCancelled = 24,
+    /// The job that was waited for ended EXPIRED: nobody decided in time.
+    JobExpired = 25,
+    /// The job that was waited for ended LOST: the box's fault.
+    JobLost = 26,
+}
+
+impl Exit {
+    /// How a command ends that waited for a job until it was in `wanted`, and found it in `reached`. None for success:
+    /// the state that was waited for, or a later one on the way to a release.
+    pub fn of_job(wanted: State, reached: State) -> Option<Self> {
+        match reached {
+            State::Failed => Some(Self::JobFailed),
+            State::Blocked => Some(Self::JobBlocked),
+            State::Refused => Some(Self::JobRefused),
+            State::Rejected | State::Returned => Some(Self::JobDenied),
+            State::Cancelled => Some(Self::JobCancelled),
+            State::Expired => Some(Self::JobExpired),
+            State::Lost => Some(Self::JobLost),
+            State::Released => None,
+            State::Submitted | State::Queued | State::Running | State::InReview | State::Approved => {
+                (reached < wanted).then_some(Self::NotFinished)
+            }
+        }
+    }
 }
 
 /// A command that could not do its work.
@@ -107,4 +143,24 @@ pub fn manifest_failure(path: &std::path::Path) -> impl FnOnce(bundle::ManifestE
 /// Turns an error about a file into a failure that names the file.
 pub fn file_failure<E: std::error::Error>(path: &std::path::Path) -> impl FnOnce(E) -> Failure + '_ {
     move |error| Failure::new("FILE", format!("{}: {}", path.display(), whole(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_succeeds_only_where_the_job_came_as_far_as_was_asked_for() {
+        for state in State::ALL {
+            let review = Exit::of_job(State::InReview, state);
+            let release = Exit::of_job(State::Released, state);
+            let on_the_way = [State::InReview, State::Approved, State::Released].contains(&state);
+            assert_eq!(review.is_none(), on_the_way, "{state}");
+            assert_eq!(release.is_none(), state == State::Released, "{state}");
+            if state.is_end() && state != State::Released {
+                assert!((20..30).contains(&(release.unwrap() as u8)), "{state}");
+                assert_eq!(review, release, "{state}");
+            }
+        }
+    }
 }

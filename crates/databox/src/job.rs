@@ -1,4 +1,4 @@
-//! The researcher's side: `databox job new|submit|ls|show`.
+//! The researcher's side: `databox job new|submit|ls|show|watch|cancel`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,17 @@ use api::v1::bundle_service_client::BundleServiceClient;
 use api::v1::data_service_client::DataServiceClient;
 use api::v1::job_service_client::JobServiceClient;
 use api::v1::{
-    CreateJobRequest, CreateUploadRequest, Dataset, FinishUploadRequest, GetJobRequest, GetSiteRequest, Job,
-    ListDatasetsRequest, ListJobsRequest, WriteUploadRequest,
+    CancelJobRequest, CreateJobRequest, CreateUploadRequest, Dataset, FinishUploadRequest, GetJobRequest,
+    GetSiteRequest, Job, ListDatasetsRequest, ListJobsRequest, WatchJobRequest, WatchJobResponse,
+    WriteUploadRequest,
 };
 use blobs::Digest;
+use lifecycle::State;
 use release::envelope::Envelope;
-use release::key::Sign;
+use release::key::{SecretKey, Sign};
+use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{CatalogueEntry, GrantId, Request, Requester};
+use release::statement::{Cancel, CatalogueEntry, GrantId, Request, Requester};
 use release::value::Name;
 use tonic::transport::Channel;
 
@@ -28,6 +31,10 @@ use crate::site::now;
 
 /// How long a request may wait for admission, in seconds.
 const REQUEST_SECONDS: i64 = 12 * 3600;
+
+/// How often a submit is tried again while the gateway does not answer, and the pause between.
+const ATTEMPTS: u32 = 20;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// A researcher's connection to the gateway.
 pub struct Bench {
@@ -108,12 +115,8 @@ impl Bench {
         let bundle = bundle::pack(directory).map_err(bundle_failure(directory))?;
         let site = self.site().await?;
         let salt = random()?;
-        let files = self.profile.key_files();
-        let passphrase = key::passphrase(self.profile.passphrase_file.as_deref(), "Passphrase: ")?;
-        let secret = packet::key::read_signing(&files.signing(), &passphrase)
-            .map_err(file_failure(&files.signing()))?;
-        let requester =
-            Requester { id: self.profile.id.clone(), key_id: release::key::key_id(&secret.public()) };
+        let secret = self.signing_key()?;
+        let requester = self.requester(&secret);
         let request = self.request(&site, &manifest, Digest::of(&bundle), requester, salt)?;
         let envelope =
             Envelope::sign(&request, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
@@ -145,9 +148,28 @@ impl Bench {
         manifest.request(context).map_err(manifest_failure(Path::new("databox.toml")))
     }
 
-    /// Uploads the bundle from where an earlier upload stopped, and hands the request in.
+    /// Uploads the bundle from where an earlier upload stopped, and hands the request in. A gateway that goes away
+    /// meanwhile is waited for.
     pub async fn submit(&self, prepared: &Prepared) -> Result<Job, Failure> {
-        self.upload(&prepared.bundle).await?;
+        let request: Request = prepared.envelope.unverified().map_err(statement_failure)?;
+        let mut attempts = 0;
+        loop {
+            let handed_in = match self.upload(&prepared.bundle, &request.grant.id).await {
+                Ok(()) => self.hand_in(prepared).await,
+                Err(failure) => Err(failure),
+            };
+            // A bundle that nobody waited for may have made room for another one since it was uploaded.
+            let may_help =
+                |failure: &Failure| failure.exit == Exit::Unavailable || failure.reason == "BUNDLE_MISSING";
+            match handed_in {
+                Err(failure) if may_help(&failure) && attempts < ATTEMPTS => attempts += 1,
+                handed_in => return handed_in,
+            }
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+    }
+
+    async fn hand_in(&self, prepared: &Prepared) -> Result<Job, Failure> {
         let mut client = JobServiceClient::new(self.channel());
         let request = CreateJobRequest {
             request: prepared.envelope.to_bytes().into(),
@@ -155,14 +177,17 @@ impl Bench {
             purpose_salt: prepared.salt.to_vec().into(),
         };
         let answer = client.create_job(request).await.map_err(client::refused)?.into_inner();
-        answer.job.ok_or_else(|| Failure::new("ANSWER", "the gateway answered without a job"))
+        answer.job.ok_or_else(no_job)
     }
 
-    async fn upload(&self, bundle: &[u8]) -> Result<(), Failure> {
+    async fn upload(&self, bundle: &[u8], grant: &Name) -> Result<(), Failure> {
         let mut client = BundleServiceClient::new(self.channel()).max_encoding_message_size(MESSAGE_LIMIT);
         let sha256 = Digest::of(bundle).to_string();
-        let request =
-            CreateUploadRequest { sha256: sha256.clone(), bytes: bundle.len() as u64, grant: String::new() };
+        let request = CreateUploadRequest {
+            sha256: sha256.clone(),
+            bytes: bundle.len() as u64,
+            grant: grant.to_string(),
+        };
         let upload = client.create_upload(request).await.map_err(client::refused)?.into_inner();
         let offset = upload.committed_bytes as usize;
         if offset < bundle.len() {
@@ -185,12 +210,41 @@ impl Bench {
         Ok(())
     }
 
+    /// Calls a job off, by its name or the first characters of it. A repeat does nothing more.
+    pub async fn cancel(&self, job: &str) -> Result<Job, Failure> {
+        let job = self.job(job).await?.job;
+        let request: Digest = job.parse().map_err(|_| no_job())?;
+        let secret = self.signing_key()?;
+        let cancel = Cancel {
+            site: self.site().await?.name().clone(),
+            request: request.into(),
+            requester: self.requester(&secret),
+            issued_at: now(),
+        };
+        let envelope =
+            Envelope::sign(&cancel, &[&secret]).map_err(|error| statement_failure(error.refusal()))?;
+        let mut client = JobServiceClient::new(self.channel());
+        let request = CancelJobRequest { cancel: envelope.to_bytes().into() };
+        let answer = client.cancel_job(request).await.map_err(client::refused)?.into_inner();
+        answer.job.ok_or_else(no_job)
+    }
+
+    fn signing_key(&self) -> Result<SecretKey, Failure> {
+        let files = self.profile.key_files();
+        let passphrase = key::passphrase(self.profile.passphrase_file.as_deref(), "Passphrase: ")?;
+        packet::key::read_signing(&files.signing(), &passphrase).map_err(file_failure(&files.signing()))
+    }
+
+    fn requester(&self, secret: &SecretKey) -> Requester {
+        Requester { id: self.profile.id.clone(), key_id: release::key::key_id(&secret.public()) }
+    }
+
     /// One job, by its name or the first characters of it.
     pub async fn job(&self, job: &str) -> Result<Job, Failure> {
         let job = if job.len() == 64 { job.to_owned() } else { self.find(job).await? };
         let mut client = JobServiceClient::new(self.channel());
         let answer = client.get_job(GetJobRequest { job }).await.map_err(client::refused)?.into_inner();
-        answer.job.ok_or_else(|| Failure::new("ANSWER", "the gateway answered without a job"))
+        answer.job.ok_or_else(no_job)
     }
 
     async fn find(&self, begin: &str) -> Result<String, Failure> {
@@ -220,8 +274,55 @@ impl Bench {
         }
     }
 
+    /// Follows the events of a job after a number, each once, until `is_enough` says so, and gives the state then
+    /// reached. A gateway that goes away meanwhile is waited for, and the stream taken up where it was.
+    pub async fn follow(
+        &self,
+        job: &str,
+        after_event: u64,
+        mut is_enough: impl FnMut(&WatchJobResponse, State) -> bool,
+    ) -> Result<State, Failure> {
+        let mut last = after_event;
+        let mut attempts = 0;
+        loop {
+            match self.follow_once(job, &mut last, &mut is_enough).await {
+                Ok(Some(state)) => return Ok(state),
+                // A stream is ended softly now and then, so that certificates are looked at again.
+                Ok(None) => {
+                    let now = self.job(job).await?;
+                    if state(&now).is_end() {
+                        return Ok(state(&now));
+                    }
+                    attempts = 0;
+                }
+                Err(failure) if failure.exit == Exit::Unavailable && attempts < ATTEMPTS => attempts += 1,
+                Err(failure) => return Err(failure),
+            }
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+    }
+
+    async fn follow_once(
+        &self,
+        job: &str,
+        last: &mut u64,
+        is_enough: &mut impl FnMut(&WatchJobResponse, State) -> bool,
+    ) -> Result<Option<State>, Failure> {
+        let mut client = JobServiceClient::new(self.channel());
+        let request = WatchJobRequest { job: job.to_owned(), after_event: *last };
+        let mut events = client.watch_job(request).await.map_err(client::refused)?.into_inner();
+        while let Some(event) = events.message().await.map_err(client::refused)? {
+            *last = event.event;
+            let state = State::try_from(event.state()).map_err(|_| no_job())?;
+            if is_enough(&event, state) {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits until a job is in one of these states or has ended.
-    pub async fn wait(&self, job: &str, until: &[lifecycle::State], limit: Duration) -> Result<Job, Failure> {
+    pub async fn wait(&self, job: &str, until: &[State], limit: Duration) -> Result<Job, Failure> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let found = self.job(job).await?;
@@ -239,9 +340,17 @@ impl Bench {
     }
 }
 
+fn no_job() -> Failure {
+    Failure::new("ANSWER", "the gateway answered without a job")
+}
+
+fn statement_failure(refusal: Refusal) -> Failure {
+    Failure::new("STATEMENT", whole(&refusal))
+}
+
 /// The state of a job, as the table of transitions names it.
-pub fn state(job: &Job) -> lifecycle::State {
-    lifecycle::State::try_from(job.state()).unwrap_or(lifecycle::State::Submitted)
+pub fn state(job: &Job) -> State {
+    State::try_from(job.state()).unwrap_or(State::Submitted)
 }
 
 fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failure> {

@@ -3,13 +3,51 @@
 use std::io::Write as _;
 
 use api::reason::Word as _;
-use api::v1::{Dataset, Job, Release, Review, SubmitDecisionResponse};
+use api::v1::{Dataset, Job, Outcome, Release, Review, SubmitDecisionResponse, WatchJobResponse};
 use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 
 /// A line for each thing made.
 pub fn made(lines: &[String]) {
     lines.iter().for_each(|line| println!("✔ {line}"));
+}
+
+/// Files that were written.
+pub fn files(paths: &[String], json: bool) {
+    if json {
+        println!("{}", json!({ "files": paths }));
+    } else {
+        made(paths);
+    }
+}
+
+/// A release that verified and was written.
+pub fn fetched(release_file: &std::path::Path, json: bool) {
+    if json {
+        println!("{}", json!({ "verified": true, "releaseFile": release_file.display().to_string() }));
+    } else {
+        made(&[format!("VERIFIED {}", release_file.display())]);
+    }
+}
+
+/// One event of a job. In JSON it is a line of its own, since more may follow.
+pub fn event(event: &WatchJobResponse, json: bool) {
+    let outcome = event.outcome.clone().unwrap_or_default();
+    let state = event.state().as_str_name().trim_start_matches("JOB_STATE_");
+    if json {
+        let value = json!({
+            "event": event.event,
+            "state": state,
+            "reason": outcome.reason().word(),
+            "rule": outcome.rule,
+            "file": outcome.file,
+        });
+        println!("{value}");
+    } else if outcome.reason() == api::v1::Reason::Unspecified {
+        println!("{:>3}  {state}", event.event);
+    } else {
+        println!("{:>3}  {state:<10} {}", event.event, outcome.reason().word());
+    }
 }
 
 fn job_value(job: &Job) -> Value {
@@ -23,7 +61,15 @@ fn job_value(job: &Job) -> Value {
         "reason": outcome.reason().word(),
         "rule": outcome.rule,
         "file": outcome.file,
+        "denialReasons": denial_reasons(&outcome),
+        "hint": outcome.reason().hint(),
+        "queuePlace": job.queue_place,
+        "cancelRequested": job.cancel_requested,
     })
+}
+
+fn denial_reasons(outcome: &Outcome) -> Vec<&'static str> {
+    outcome.denial_reasons().map(|reason| reason.as_str_name().trim_start_matches("DENIAL_REASON_")).collect()
 }
 
 /// One job.
@@ -35,6 +81,12 @@ pub fn job(job: &Job, json: bool) {
     println!("job      {}", job.job);
     println!("name     {} of project {}", job.name, job.project);
     println!("state    {}", databox::job::state(job));
+    if job.queue_place > 0 {
+        println!("queue    place {}, as of the policy's last step of time", job.queue_place);
+    }
+    if job.cancel_requested && !databox::job::state(job).is_end() {
+        println!("cancel   asked for; what becomes of it is told on the policy's steps of time");
+    }
     let outcome = job.outcome.clone().unwrap_or_default();
     if outcome.reason() != api::v1::Reason::Unspecified {
         println!("reason   {}", outcome.reason().word());
@@ -42,6 +94,10 @@ pub fn job(job: &Job, json: bool) {
     }
     if !outcome.rule.is_empty() {
         println!("rule     {} in {}", outcome.rule, outcome.file);
+    }
+    let denial_reasons = denial_reasons(&outcome);
+    if !denial_reasons.is_empty() {
+        println!("because  {}", denial_reasons.join(", "));
     }
 }
 

@@ -41,6 +41,15 @@ pub struct Configuration {
     /// Jobs of one person that have not ended.
     #[serde(default = "jobs_open_per_person")]
     pub jobs_open_per_person: u64,
+    /// Unfinished uploads of all members of one grant at the same time.
+    #[serde(default = "uploads_per_grant")]
+    pub uploads_per_grant: u64,
+    /// Bytes of all uploads of one grant, as announced, in the spool at the same time.
+    #[serde(default = "spool_bytes_per_grant")]
+    pub spool_bytes_per_grant: u64,
+    /// Jobs of one grant that wait to be run.
+    #[serde(default = "jobs_waiting_per_grant")]
+    pub jobs_waiting_per_grant: u64,
     /// End with the process that started the gateway.
     #[serde(default)]
     pub die_with_parent: bool,
@@ -58,6 +67,18 @@ fn jobs_open_per_person() -> u64 {
     64
 }
 
+fn uploads_per_grant() -> u64 {
+    16
+}
+
+fn spool_bytes_per_grant() -> u64 {
+    2 << 30
+}
+
+fn jobs_waiting_per_grant() -> u64 {
+    256
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +90,9 @@ mod tests {
         assert_eq!(configuration.bundle_bytes_limit, bundle_bytes_limit());
         assert_eq!(configuration.uploads_per_person, uploads_per_person());
         assert_eq!(configuration.jobs_open_per_person, jobs_open_per_person());
+        assert_eq!(configuration.uploads_per_grant, uploads_per_grant());
+        assert_eq!(configuration.spool_bytes_per_grant, spool_bytes_per_grant());
+        assert_eq!(configuration.jobs_waiting_per_grant, jobs_waiting_per_grant());
         assert!(!configuration.accept_on_box_witness);
     }
 }

@@ -1,16 +1,18 @@
 //! The enclave's stream: submits go in; answers, moves and releases come out. The enclave opens it; the gateway
 //! never opens anything towards the enclave.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::internal::gateway_enclave_service_server::{GatewayEnclaveService, GatewayEnclaveServiceServer};
 use api::internal::{
-    LinkRequest, LinkResponse, ReleaseReady, ReleaseTaken, Submit, TransitionTaken, link_request,
-    link_response,
+    Cancel, CancelTaken, LinkRequest, LinkResponse, ReleaseReady, ReleaseTaken, Submit, TransitionTaken,
+    link_request, link_response,
 };
 use api::{Answer, MESSAGE_LIMIT, Transition, WireError};
+use blobs::Digest;
 use server::Refused;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,13 +22,17 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::outbox::{self, NotServed};
 use crate::room::{Room, blocking, now};
 use crate::store::events::{self, NotTaken};
-use crate::store::jobs;
+use crate::store::jobs::{self, Submit as Open};
+use crate::store::{StoreError, cancels};
 
 /// How often what the enclave has not answered is sent again.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Waiting messages to the enclave.
 const QUEUE: usize = 32;
+
+/// Submits that are sent and not answered. More would take away the order in which grants take turns.
+const UNANSWERED: usize = 16;
 
 /// The service on the enclave's socket.
 pub fn routes(room: &Arc<Room>) -> Routes {
@@ -56,7 +62,7 @@ impl GatewayEnclaveService for Link {
         let alone = self.only.clone().try_lock_owned().map_err(|_| Refused::NotReady)?;
         let (outgoing, receiver) = mpsc::channel(QUEUE);
         let live =
-            Live { room: self.room.clone(), outgoing, sent: Vec::new(), is_ready: false, _alone: alone };
+            Live { room: self.room.clone(), outgoing, sent: Sent::default(), is_ready: false, _alone: alone };
         tokio::spawn(live.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -71,13 +77,14 @@ enum Passed {
     Report(#[from] NotTaken),
     #[error("{0}")]
     Release(#[from] NotServed),
+    #[error("{0}")]
+    Store(#[from] StoreError),
 }
 
 struct Live {
     room: Arc<Room>,
     outgoing: Outgoing,
-    /// Requests sent on this stream since the last time that everything was sent.
-    sent: Vec<blobs::Digest>,
+    sent: Sent,
     is_ready: bool,
     _alone: OwnedMutexGuard<()>,
 }
@@ -94,9 +101,10 @@ impl Live {
                     Ok(None) | Err(_) => break,
                 },
                 () = room.submits.notified() => self.submit().await,
+                () = room.cancels.notified() => self.call_off().await,
                 _ = again.tick() => {
-                    self.sent.clear();
-                    self.submit().await
+                    self.sent.cancels.clear();
+                    self.send_open().await
                 }
                 () = self.outgoing.closed() => break,
             };
@@ -112,13 +120,18 @@ impl Live {
         let answered = match message.message {
             Some(link_request::Message::Ready(_)) => {
                 self.is_ready = true;
-                self.sent.clear();
-                return self.submit().await;
+                self.sent = Sent::default();
+                return self.send_open().await;
             }
-            Some(link_request::Message::SubmitAnswer(answer)) => self.answer(answer).await.map(|()| None),
+            Some(link_request::Message::SubmitAnswer(answer)) => match self.answer(answer).await {
+                // Room for the next.
+                Ok(()) => return self.submit().await,
+                Err(passed) => Err(passed),
+            },
+            Some(link_request::Message::CancelTaken(taken)) => self.cancel_taken(&taken).await.map(|()| None),
             Some(link_request::Message::Transition(report)) => self.report(report).await.map(Some),
             Some(link_request::Message::Release(ready)) => self.release(&ready).await.map(Some),
-            Some(link_request::Message::CancelTaken(_)) | None => Err(WireError::new("message").into()),
+            None => Err(WireError::new("message").into()),
         };
         match answered {
             Ok(Some(message)) => self.send(message).await,
@@ -174,7 +187,18 @@ impl Live {
         Ok(link_response::Message::ReleaseTaken(ReleaseTaken { release_file_sha256: wire(&release_file) }))
     }
 
-    /// Sends what the enclave has not answered and was not sent on this stream yet.
+    async fn cancel_taken(&self, taken: &CancelTaken) -> Result<(), Passed> {
+        let job = api::digest("request_sha256", &taken.request_sha256)?;
+        Ok(self.room.store.change(move |transaction| cancels::taken(transaction, &job)).await?)
+    }
+
+    /// Sends everything that waits for the enclave. Submits first: it can call off only what it knows.
+    async fn send_open(&mut self) -> Option<()> {
+        self.submit().await?;
+        self.call_off().await
+    }
+
+    /// Sends submits that the enclave has not answered, as many as may be unanswered at a time.
     async fn submit(&mut self) -> Option<()> {
         if !self.is_ready {
             return Some(());
@@ -186,11 +210,7 @@ impl Live {
                 return Some(());
             }
         };
-        for submit in waiting {
-            if self.sent.contains(&submit.request) {
-                continue;
-            }
-            let request = submit.request;
+        for submit in self.sent.next(waiting, Instant::now()) {
             if let Err(error) = self.hand_over(submit.bundle).await {
                 self.tell_failure(&error);
                 continue;
@@ -201,13 +221,34 @@ impl Live {
                 purpose_salt: submit.purpose_salt.into(),
             };
             self.send(link_response::Message::Submit(message)).await?;
-            self.sent.push(request);
+        }
+        Some(())
+    }
+
+    /// Sends cancels that the enclave has not taken and that were not sent lately.
+    async fn call_off(&mut self) -> Option<()> {
+        if !self.is_ready {
+            return Some(());
+        }
+        let waiting = match self.room.store.read(cancels::untaken).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                self.tell_failure(&error);
+                return Some(());
+            }
+        };
+        for cancel in waiting {
+            if self.sent.cancels.insert(cancel.request) {
+                let request_sha256 = wire(&cancel.request);
+                let message = Cancel { cancel: cancel.envelope.into(), request_sha256 };
+                self.send(link_response::Message::Cancel(message)).await?;
+            }
         }
         Some(())
     }
 
     /// The bundle must lie there before the message that names it.
-    async fn hand_over(&self, bundle: blobs::Digest) -> Result<(), HandOverError> {
+    async fn hand_over(&self, bundle: Digest) -> Result<(), HandOverError> {
         let room = self.room.clone();
         let copied = blocking(move || {
             if room.to_enclave.contains(bundle) {
@@ -228,6 +269,38 @@ impl Live {
     }
 }
 
+/// What was sent on this stream.
+#[derive(Default)]
+struct Sent {
+    /// Submits and when each was sent last.
+    submits: HashMap<Digest, Instant>,
+    /// Cancels since everything was sent again.
+    cancels: HashSet<Digest>,
+}
+
+impl Sent {
+    /// Which of the unanswered submits are to be sent now, so that at most [`UNANSWERED`] are under way. They are
+    /// noted as sent.
+    ///
+    /// What the enclave never answers is sent again after a while, but after everything that was not sent yet: a
+    /// handful of such jobs would else hold up all others.
+    fn next(&mut self, waiting: Vec<Open>, now: Instant) -> Vec<Open> {
+        let known: HashSet<_> = waiting.iter().map(|submit| submit.request).collect();
+        self.submits.retain(|request, _| known.contains(request));
+        let is_under_way = |sent: &Instant| now.duration_since(*sent) < AGAIN;
+        let under_way = self.submits.values().filter(|sent| is_under_way(sent)).count();
+        let mut due: Vec<_> = waiting
+            .into_iter()
+            .filter(|submit| self.submits.get(&submit.request).is_none_or(|sent| !is_under_way(sent)))
+            .collect();
+        // Stable, so that grants keep taking turns among what was never sent.
+        due.sort_by_key(|submit| self.submits.get(&submit.request).copied());
+        due.truncate(UNANSWERED.saturating_sub(under_way));
+        self.submits.extend(due.iter().map(|submit| (submit.request, now)));
+        due
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum HandOverError {
     #[error("the bundle could not be copied")]
@@ -236,6 +309,47 @@ enum HandOverError {
     Ended,
 }
 
-fn wire(digest: &blobs::Digest) -> tonic::codegen::Bytes {
+fn wire(digest: &Digest) -> tonic::codegen::Bytes {
     digest.as_bytes().to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(numbers: std::ops::Range<u8>) -> Vec<Open> {
+        numbers
+            .map(|number| Open {
+                request: Digest::of(&[number]),
+                bundle: Digest::of(b"bundle"),
+                envelope: vec![],
+                purpose: String::new(),
+                purpose_salt: vec![],
+            })
+            .collect()
+    }
+
+    fn requests(open: &[Open]) -> Vec<Digest> {
+        open.iter().map(|submit| submit.request).collect()
+    }
+
+    #[test]
+    fn no_more_are_under_way_than_may_be_and_an_answer_makes_room_for_one() {
+        let (mut sent, now) = (Sent::default(), Instant::now());
+        let first = sent.next(open(0..40), now);
+        assert_eq!(requests(&first), requests(&open(0..16)));
+        assert!(sent.next(open(0..40), now).is_empty());
+        assert_eq!(requests(&sent.next(open(1..40), now)), requests(&open(16..17)), "0 was answered");
+    }
+
+    #[test]
+    fn what_is_never_answered_is_sent_again_and_holds_up_nothing() {
+        let (mut sent, now) = (Sent::default(), Instant::now());
+        sent.next(open(0..40), now);
+        let later = sent.next(open(0..40), now + AGAIN);
+        assert_eq!(requests(&later), requests(&open(16..32)), "others come first");
+        let latest = sent.next(open(0..40), now + 2 * AGAIN);
+        let expected = [requests(&open(32..40)), requests(&open(0..8))].concat();
+        assert_eq!(requests(&latest), expected);
+    }
 }

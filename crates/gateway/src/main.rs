@@ -3,6 +3,7 @@
 //! It has the network and no data. Whoever takes it over sees bundles, who asked for what, and released files, and
 //! can stall; it cannot read data, run a job that nobody signed, or serve a file that is not released.
 
+mod clock;
 mod configuration;
 mod link;
 mod outbox;

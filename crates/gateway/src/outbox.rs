@@ -12,7 +12,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use blobs::{Digest, StoreError as BlobError};
-use lifecycle::State;
 use release::file::{GivenFiles, LoggedRelease, Pinned, RELEASE_FILE_LIMIT, ReleaseFile, SeenState};
 use release::json;
 use release::refusal::Refusal;
@@ -34,7 +33,7 @@ pub enum NotServed {
     /// There is no site to verify it from.
     #[error("there is no site in force")]
     NoSite,
-    /// No such job, or it is not under review.
+    /// No such job, or it is in a state that gives way to no release.
     #[error("no job of this gateway waits for this release")]
     NoJob,
     /// The release is about another job than announced.
@@ -64,7 +63,7 @@ pub async fn take(room: &Arc<Room>, job: Digest, release_file: Digest) -> Result
     }
     let standing = room.store.read(move |connection| jobs::standing(connection, &job)).await?;
     let requester = match standing {
-        Some((requester, State::InReview | State::Approved)) => requester,
+        Some((requester, state)) if state.yields_to_release() => requester,
         Some(_) | None => return Err(NotServed::NoJob),
     };
     let site = room.site.current().ok_or(NotServed::NoSite)?;

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use api::{Answer, Transition};
 use daemon::Journal;
+use lifecycle::State;
 use release::envelope::Envelope;
 use server::Tls;
 use test_formats::story::{BOX_WITNESS, Story, Told};
@@ -10,7 +11,10 @@ use test_formats::story::{BOX_WITNESS, Story, Told};
 use super::*;
 use crate::configuration::Configuration;
 use crate::store::events;
-use crate::store::jobs::NewJob;
+use crate::store::jobs::{JobLimits, NewJob};
+use crate::store::testing::install_site;
+
+const LIMITS: JobLimits = JobLimits { open_per_person: 4, waiting_per_grant: 4 };
 
 struct Scene {
     room: Arc<Room>,
@@ -35,21 +39,11 @@ fn configuration(home: &Path, told: &Told) -> Configuration {
         bundle_bytes_limit: 1 << 20,
         uploads_per_person: 4,
         jobs_open_per_person: 4,
+        uploads_per_grant: 4,
+        spool_bytes_per_grant: 1 << 20,
+        jobs_waiting_per_grant: 4,
         die_with_parent: false,
     }
-}
-
-fn install_site(directory: &Path, told: &Told) {
-    let install = |envelope: &Envelope| {
-        let path = directory.join(release::site::file_name(envelope).unwrap());
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, envelope.to_bytes()).unwrap();
-        path
-    };
-    let release = &told.release;
-    let statements = [&release.revocation, &release.grant].into_iter().chain(&release.roles);
-    statements.chain(&release.catalogue).for_each(|envelope| drop(install(envelope)));
-    std::fs::write(install(&release.policy).with_extension("toml"), &release.policy_file).unwrap();
 }
 
 /// A gateway whose job is under review, and an outbox in which the story's release lies.
@@ -81,7 +75,7 @@ async fn put_under_review(room: &Room, request: &Envelope) {
         grid_seconds: 1,
     };
     let digest = new.digest;
-    room.store.change(move |transaction| jobs::take_in(transaction, &new, 4, now())).await.unwrap();
+    room.store.change(move |transaction| jobs::take_in(transaction, &new, LIMITS, now())).await.unwrap();
     let answer = Answer { request: digest, refused: None };
     room.store.change(move |transaction| events::take_answer(transaction, &answer, now())).await.unwrap();
     for (number, state) in [(1, State::Running), (2, State::InReview)] {
@@ -227,4 +221,38 @@ async fn a_recalled_release_is_not_taken() {
     scene.room.store.change(recall).await.unwrap();
     assert!(matches!(scene.take().await, Err(NotServed::Refused(Refusal::Revoked))));
     scene.is_not_served().await;
+}
+
+#[tokio::test]
+async fn a_release_is_served_after_the_view_had_stopped_waiting_for_it() {
+    let scene = scene(Story::default()).await;
+    let long = |transaction: &Transaction<'_>| {
+        crate::store::elapsed::count(transaction, 1 << 30, now())?;
+        events::end_unheard(transaction, now())
+    };
+    assert_eq!(scene.room.store.change(long).await.unwrap().len(), 1);
+    assert_eq!(scene.state().await, State::Expired);
+    scene.take().await.unwrap();
+    assert_eq!(scene.state().await, State::Released);
+    assert!(scene.served_to("researcher-mia").await.is_some());
+}
+
+#[tokio::test]
+async fn a_site_whose_versions_cannot_be_kept_is_not_in_force_until_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = Story::default().tell();
+    install_site(&directory.path().join("site"), &told);
+    let room = Room::open(configuration(directory.path(), &told), Journal::new("test")).await.unwrap();
+    let rename = |from: &'static str, to: &'static str| {
+        room.store.change(move |transaction| {
+            transaction.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).map_err(StoreError::from)
+        })
+    };
+    rename("kept", "away").await.unwrap();
+    assert!(room.look_at_site().await.is_err());
+    assert!(room.site.current().is_none(), "nothing may be decided by it yet");
+    rename("away", "kept").await.unwrap();
+    // The files have not changed since; the look tries again all the same.
+    room.look_at_site().await.unwrap();
+    assert!(room.site.current().is_some());
 }

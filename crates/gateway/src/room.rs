@@ -10,6 +10,7 @@ use release::value::Timestamp;
 use server::{Gate, Principal, PrincipalError, Refused, Role};
 use tokio::sync::{Notify, broadcast};
 
+use crate::clock::Clock;
 use crate::configuration::Configuration;
 use crate::outbox;
 use crate::spool::Spool;
@@ -31,8 +32,12 @@ pub struct Room {
     pub site: SiteWatch,
     /// Log lines.
     pub journal: Journal,
+    /// Time, as far as the machine's clock is believed.
+    pub clock: Clock,
     /// Tells that something waits to be submitted.
     pub submits: Notify,
+    /// Tells that a cancel waits to be sent.
+    pub cancels: Notify,
     /// Names jobs that have a new event.
     pub changes: broadcast::Sender<Digest>,
 }
@@ -80,6 +85,8 @@ impl Room {
             served: blob_store(state.join("served"), 0o600)?,
             to_enclave: blob_store(configuration.to_enclave_directory.clone(), 0o640)?,
             site: SiteWatch::new(&configuration.site_directory, configuration.site_pin, seen),
+            clock: Clock::start(&store).await?,
+            cancels: Notify::new(),
             submits: Notify::new(),
             changes: broadcast::channel(1024).0,
             store,

@@ -10,6 +10,7 @@ use api::v1::{
     WriteUploadResponse,
 };
 use blobs::{Digest, StoreError};
+use release::refusal::Refusal;
 use release::value::Name;
 use server::{Refused, principal};
 use tokio::time::Instant;
@@ -18,13 +19,16 @@ use tonic::{Request, Response, Status, Streaming};
 use super::digest;
 use crate::room::{Room, blocking, now};
 use crate::spool::Part;
-use crate::store::uploads::{self, Upload};
+use crate::store::uploads::{self, Announced, Upload, UploadLimits};
 
 /// Longest pause between two chunks.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Whoever sends fewer bytes in a minute than 16 KiB a second is cut off, and may resume.
 const RATE: (Duration, u64) = (Duration::from_secs(60), 60 * 16 * 1024);
+
+/// What arrived is made durable each time so many bytes more are there: a gateway that is killed loses no more.
+const DURABLE_BYTES: u64 = 8 << 20;
 
 pub struct Bundles(pub Arc<Room>);
 
@@ -44,11 +48,16 @@ impl BundleService for Bundles {
         if asked.bytes > configuration.bundle_bytes_limit {
             return Err(Refused::TooLarge { field: "bytes", limit: configuration.bundle_bytes_limit }.into());
         }
-        let limit = configuration.uploads_per_person;
-        let upload = self.0.store.change(move |transaction| {
-            uploads::begin(transaction, &person, &sha256, asked.bytes, limit, now())
-        });
-        let committed_bytes = upload.await?.committed;
+        let grant = self.own_grant(&person, &asked.grant)?;
+        let limits = UploadLimits {
+            per_person: configuration.uploads_per_person,
+            per_grant: configuration.uploads_per_grant,
+            bytes_per_grant: configuration.spool_bytes_per_grant,
+        };
+        let announced = Announced { person, grant, sha256, bytes: asked.bytes };
+        let begun =
+            self.0.store.change(move |transaction| uploads::begin(transaction, &announced, limits, now()));
+        let committed_bytes = begun.await?.committed;
         Ok(Response::new(CreateUploadResponse { committed_bytes, chunk_bytes: CHUNK_BYTES as u32 }))
     }
 
@@ -70,13 +79,20 @@ impl BundleService for Bundles {
         };
         // Another call of this person writes; its line may have broken a moment ago.
         let part = opened.map_err(|_| Refused::Box)?.ok_or(Refused::NotReady)?;
-        let mut writing = Writing { room, person, upload, part: Some(part), committed: upload.committed };
+        let mut writing = Writing {
+            room,
+            person,
+            upload,
+            part: Some(part),
+            written: upload.committed,
+            durable: upload.committed,
+        };
         // A task of its own: when a line breaks this call is dropped, and what had arrived is to be kept, so that
         // the next call goes on from there.
         let written = tokio::spawn(async move {
             let received = writing.receive(first, &mut chunks).await;
             writing.commit().await?;
-            received.map(|()| writing.committed)
+            received.map(|()| writing.durable)
         });
         let committed_bytes = written.await.map_err(|_| Refused::Box)??;
         Ok(Response::new(WriteUploadResponse { committed_bytes }))
@@ -101,6 +117,19 @@ impl BundleService for Bundles {
 }
 
 impl Bundles {
+    /// The grant, if the person is a member of it now.
+    fn own_grant(&self, person: &Name, grant: &str) -> Result<Name, Refused> {
+        let id: Name = grant.parse().map_err(|_| Refused::Malformed("grant"))?;
+        let site = self.0.current_site()?;
+        let grant = site.grant(&id).map(|grant| grant.statement());
+        let is_theirs = grant.is_some_and(|grant| {
+            grant.members.contains_key(person)
+                && now() < grant.expires
+                && !site.revocation().grants.contains(&grant.id)
+        });
+        if is_theirs { Ok(id) } else { Err(Refused::Statement(Refusal::RequestGrant)) }
+    }
+
     async fn find(&self, person: &Name, sha256: Digest) -> Result<Upload, Refused> {
         let person = person.clone();
         let found = self.0.store.read(move |connection| uploads::find(connection, &person, &sha256)).await?;
@@ -121,12 +150,14 @@ impl Bundles {
             Err(StoreError::DigestDiffers { .. }) => (0, false, Err(Refused::Digest)),
             Err(_) => (0, false, Err(Refused::Box)),
         };
-        let sha256 = upload.sha256;
-        self.0
-            .store
-            .change(move |transaction| uploads::commit(transaction, &person, &sha256, committed, whole))
-            .await?;
-        answer
+        let (sha256, room) = (upload.sha256, self.0.clone());
+        let kept = self.0.store.change(move |transaction| {
+            // The store's thread removes bundles that nobody holds, maybe between the copy and this line.
+            let kept = !whole || room.spool.bundles().contains(sha256);
+            let (committed, whole) = if kept { (committed, whole) } else { (0, false) };
+            uploads::commit(transaction, &person, &sha256, committed, whole).map(|()| kept)
+        });
+        if kept.await? { answer } else { Err(Refused::NotReady) }
     }
 }
 
@@ -136,7 +167,8 @@ struct Writing {
     person: Name,
     upload: Upload,
     part: Option<Part>,
-    committed: u64,
+    written: u64,
+    durable: u64,
 }
 
 impl Writing {
@@ -149,6 +181,9 @@ impl Writing {
         let mut waiting = Some(first);
         while let Some(message) = waiting {
             self.write(message).await?;
+            if self.written - self.durable >= DURABLE_BYTES {
+                self.commit().await?;
+            }
             window = self.fast_enough(window)?;
             waiting = next(chunks).await?;
         }
@@ -160,19 +195,19 @@ impl Writing {
         if chunk.len() > CHUNK_BYTES {
             return Err(Refused::TooLarge { field: "chunk", limit: CHUNK_BYTES as u64 });
         }
-        let total = self.committed + chunk.len() as u64;
+        let total = self.written + chunk.len() as u64;
         if total > self.upload.bytes {
             return Err(Refused::TooLarge { field: "chunk", limit: self.upload.bytes });
         }
         let mut part = self.part.take().ok_or(Refused::Box)?;
         let written = blocking(move || part.write(&chunk).map(|()| part)).await?;
         self.part = Some(written.map_err(|_| Refused::Box)?);
-        self.committed = total;
+        self.written = total;
         Ok(())
     }
 
     fn fast_enough(&self, (since, before): (Instant, u64)) -> Result<(Instant, u64), Refused> {
-        let arrived = self.committed - self.upload.committed;
+        let arrived = self.written - self.upload.committed;
         if since.elapsed() < RATE.0 {
             return Ok((since, before));
         }
@@ -184,13 +219,14 @@ impl Writing {
         // After a failed write nothing new is known to be on disk.
         let Some(part) = self.part.take() else { return Ok(()) };
         let part = blocking(move || part.sync().map(|()| part)).await?.map_err(|_| Refused::Box)?;
-        let (person, sha256, committed) = (self.person.clone(), self.upload.sha256, self.committed);
+        let (person, sha256, committed) = (self.person.clone(), self.upload.sha256, self.written);
         self.room
             .store
             .change(move |transaction| uploads::commit(transaction, &person, &sha256, committed, false))
             .await?;
-        // Only now may another call open the part, which cuts off what is not known.
-        drop(part);
+        self.durable = committed;
+        // It is held until the call is over: whoever opens the part cuts off what is not known.
+        self.part = Some(part);
         Ok(())
     }
 }

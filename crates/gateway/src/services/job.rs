@@ -9,18 +9,18 @@ use api::v1::{
 };
 use blobs::Digest;
 use release::envelope::Envelope;
-use release::path::AdmittedRequest;
+use release::path::{AdmittedRequest, CancelledJob, SignedCancel};
 use release::site::Site;
-use release::statement::{Request as JobRequest, SaltedPurpose};
+use release::statement::{Cancel, Request as JobRequest, SaltedPurpose};
 use release::value::Name;
 use server::{Principal, Refused, principal};
 use tonic::{Request, Response, Status};
 
-use super::{digest, moment, next_page, page, watch};
+use super::{Listing, digest, moment, watch};
 use crate::room::{Room, now};
 use crate::store::events::Event;
-use crate::store::jobs::{self, JobView, NewJob};
-use crate::store::uploads;
+use crate::store::jobs::{self, JobLimits, JobView, NewJob};
+use crate::store::{cancels, uploads};
 
 /// Longest purpose, in bytes.
 const PURPOSE_LIMIT: usize = 4096;
@@ -62,19 +62,36 @@ impl JobService for Jobs {
     ) -> Result<Response<ListJobsResponse>, Status> {
         let person = principal(&request)?.id;
         let asked = request.into_inner();
-        let (size, before) = page(asked.page_size, &asked.page_token)?;
-        let listed =
-            self.0.store.read(move |connection| jobs::list(connection, &person, before, size, now()));
-        let jobs = listed.await.map_err(Refused::from)?;
-        let next_page_token = next_page(size, jobs.iter().map(|job| job.place));
+        let page = Listing::Jobs.page(asked.page_size, &asked.page_token)?;
+        let listed = self
+            .0
+            .store
+            .read(move |connection| jobs::list(connection, &person, page.before, page.size + 1, now()));
+        let mut jobs = listed.await.map_err(Refused::from)?;
+        let next_page_token = Listing::Jobs.cut(page, &mut jobs, |job| job.place);
         Ok(Response::new(ListJobsResponse {
             jobs: jobs.into_iter().map(job_message).collect(),
             next_page_token,
         }))
     }
 
-    async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
-        Err(Refused::NotReady.into())
+    async fn cancel_job(
+        &self,
+        request: Request<CancelJobRequest>,
+    ) -> Result<Response<CancelJobResponse>, Status> {
+        let caller = principal(&request)?;
+        let asked = request.into_inner();
+        let envelope = Envelope::parse(&asked.cancel).map_err(|error| Refused::Statement(error.refusal()))?;
+        let cancel: Cancel = envelope.unverified().map_err(Refused::Statement)?;
+        // Signed by one person and handed in by another: whoever found a cancel must not choose when it acts.
+        if cancel.requester.id != caller.id {
+            return Err(Refused::Requester.into());
+        }
+        let job = cancel.request.sha256;
+        self.view(&caller.id, job).await?.ok_or(Refused::NotFound)?;
+        self.call_off(job, envelope).await?;
+        let view = self.view(&caller.id, job).await?.ok_or(Refused::Box)?;
+        Ok(Response::new(CancelJobResponse { job: Some(job_message(view)) }))
     }
 
     type WatchJobStream = watch::Events;
@@ -86,7 +103,11 @@ impl JobService for Jobs {
         let caller = principal(&request)?;
         let asked = request.into_inner();
         let job = digest("job", &asked.job)?;
-        self.view(&caller.id, job).await?.ok_or(Refused::NotFound)?;
+        let view = self.view(&caller.id, job).await?.ok_or(Refused::NotFound)?;
+        // A number that was never sent is not one to go on from: the stream would leave out what lies between.
+        if asked.after_event > view.last.event {
+            return Err(Refused::Malformed("after_event").into());
+        }
         Ok(Response::new(watch::events(self.0.clone(), caller, job, asked.after_event)))
     }
 }
@@ -100,19 +121,38 @@ impl Jobs {
     async fn take_in(&self, person: &Name, job: NewJob) -> Result<(), Refused> {
         let (person, digest) = (person.clone(), job.digest);
         let bundle = job.request.bundle.sha256;
-        let limit = self.0.configuration.jobs_open_per_person;
+        let limits = JobLimits {
+            open_per_person: self.0.configuration.jobs_open_per_person,
+            waiting_per_grant: self.0.configuration.jobs_waiting_per_grant,
+        };
         let taken = self.0.store.change(move |transaction| {
             // In the same transaction, so that the bundle cannot be forgotten in between.
             let upload = uploads::find(transaction, &person, &bundle)?;
             if !upload.is_some_and(|upload| upload.whole) {
                 return Err(Refused::BundleMissing);
             }
-            jobs::take_in(transaction, &job, limit, now())
+            jobs::take_in(transaction, &job, limits, now())
         });
         taken.await?;
         self.0.journal.info("a job was taken in").digest("job", digest.as_bytes()).write();
         self.0.tell(digest);
         self.0.submits.notify_one();
+        Ok(())
+    }
+}
+
+impl Jobs {
+    async fn call_off(&self, job: Digest, envelope: Envelope) -> Result<(), Refused> {
+        let site = self.0.current_site()?;
+        let named = self.0.store.read(move |connection| jobs::named(connection, &job)).await?;
+        let named = named.ok_or(Refused::NotFound)?;
+        let about = CancelledJob { request: job, requester: &named.requester, grant: &named.grant };
+        SignedCancel::verify(&envelope, about, &site, now()).map_err(Refused::Statement)?;
+        let bytes = envelope.to_bytes();
+        self.0.store.change(move |transaction| cancels::take_in(transaction, &job, &bytes, now())).await?;
+        self.0.journal.info("a job was called off").digest("job", job.as_bytes()).write();
+        self.0.tell(job);
+        self.0.cancels.notify_one();
         Ok(())
     }
 }
@@ -162,8 +202,8 @@ fn job_message(view: JobView) -> Job {
         name: view.name.to_string(),
         state: JobState::from(view.last.state).into(),
         run: view.last.run,
-        queue_place: 0,
-        cancel_requested: false,
+        queue_place: view.queue_place,
+        cancel_requested: view.cancel_requested,
         created_at: moment(view.created_at),
         outcome: Some(outcome(&view.last)),
     }

@@ -43,22 +43,99 @@ fn digest(field: &'static str, text: &str) -> Result<Digest, Refused> {
     text.parse().map_err(|_| Refused::Malformed(field))
 }
 
-/// A page's size and the place before which it begins.
-fn page(size: u32, token: &str) -> Result<(u32, i64), Refused> {
-    let size = if size == 0 { 50 } else { size.min(100) };
-    let before = match token {
-        "" => i64::MAX,
-        token => token.parse().map_err(|_| Refused::Malformed("page_token"))?,
-    };
-    Ok((size, before))
+/// Most entries of a page.
+const PAGE_LIMIT: u32 = 100;
+
+/// Entries of a page that does not say how many.
+const PAGE_USUAL: u32 = 50;
+
+/// A listing. Its letter stands before the tokens of its pages, so that one listing's token is not taken for
+/// another's, whose places are counted apart.
+#[derive(Debug, Clone, Copy)]
+enum Listing {
+    Jobs,
+    Releases,
 }
 
-/// The token of the page after one that is full.
-fn next_page(size: u32, places: impl ExactSizeIterator<Item = i64>) -> String {
-    let is_full = places.len() == size as usize;
-    places.last().filter(|_| is_full).map_or_else(String::new, |place| place.to_string())
+/// A page that is asked for: the newest entries before a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Page {
+    size: u32,
+    before: i64,
+}
+
+impl Listing {
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Jobs => "j",
+            Self::Releases => "r",
+        }
+    }
+
+    fn page(self, size: u32, token: &str) -> Result<Page, Refused> {
+        if size > PAGE_LIMIT {
+            return Err(Refused::PageSize { limit: PAGE_LIMIT });
+        }
+        let size = if size == 0 { PAGE_USUAL } else { size };
+        if token.is_empty() {
+            return Ok(Page { size, before: i64::MAX });
+        }
+        let place = token.strip_prefix(self.letter()).and_then(|place| place.parse().ok());
+        let before = place.filter(|place| *place > 0 && self.token(*place) == token);
+        Ok(Page { size, before: before.ok_or(Refused::PageToken)? })
+    }
+
+    fn token(self, place: i64) -> String {
+        format!("{}{place}", self.letter())
+    }
+
+    /// Cuts a list that was read one further than the page goes, and gives the token of the next page.
+    fn cut<T>(self, page: Page, listed: &mut Vec<T>, place: impl Fn(&T) -> i64) -> String {
+        let more = listed.len() > page.size as usize;
+        listed.truncate(page.size as usize);
+        listed.last().filter(|_| more).map_or_else(String::new, |last| self.token(place(last)))
+    }
 }
 
 fn moment(moment: ::release::value::Timestamp) -> Option<Timestamp> {
     Some(Timestamp { seconds: moment.seconds(), nanos: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_follow_each_other_without_gap_or_repeat_and_the_last_has_no_token() {
+        let all: Vec<i64> = (1..=7).rev().collect();
+        let (mut token, mut seen) = (String::new(), Vec::new());
+        loop {
+            let page = Listing::Jobs.page(3, &token).unwrap();
+            let mut listed: Vec<i64> = all
+                .iter()
+                .copied()
+                .filter(|place| *place < page.before)
+                .take(page.size as usize + 1)
+                .collect();
+            token = Listing::Jobs.cut(page, &mut listed, |place| *place);
+            seen.extend(listed);
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen, all);
+        let page = Listing::Jobs.page(7, "").unwrap();
+        assert_eq!(Listing::Jobs.cut(page, &mut all.clone(), |place| *place), "", "exactly one page");
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_given_is_refused_by_name() {
+        assert_eq!(Listing::Jobs.page(101, ""), Err(Refused::PageSize { limit: 100 }));
+        assert_eq!(Listing::Jobs.page(100, "").unwrap().size, 100);
+        assert_eq!(Listing::Jobs.page(0, "").unwrap().size, 50);
+        for token in ["7", "j", "j0", "j-1", "j07", "j+7", "j7 ", "r7", "j99999999999999999999"] {
+            assert_eq!(Listing::Jobs.page(1, token), Err(Refused::PageToken), "{token}");
+        }
+        assert_eq!(Listing::Releases.page(1, "r7").unwrap().before, 7);
+    }
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{digest, moment, next_page, page};
+use super::{Listing, digest, moment};
 use crate::room::{Room, blocking};
 use crate::store::releases;
 
@@ -34,10 +34,13 @@ impl ReleaseService for Releases {
     ) -> Result<Response<ListReleasesResponse>, Status> {
         let person = principal(&request)?.id;
         let asked = request.into_inner();
-        let (size, before) = page(asked.page_size, &asked.page_token)?;
-        let listed = self.0.store.read(move |connection| releases::list(connection, &person, before, size));
-        let listed = listed.await.map_err(Refused::from)?;
-        let next_page_token = next_page(size, listed.iter().map(|release| release.place));
+        let page = Listing::Releases.page(asked.page_size, &asked.page_token)?;
+        let listed = self
+            .0
+            .store
+            .read(move |connection| releases::list(connection, &person, page.before, page.size + 1));
+        let mut listed = listed.await.map_err(Refused::from)?;
+        let next_page_token = Listing::Releases.cut(page, &mut listed, |release| release.place);
         let releases = listed.into_iter().map(message).collect();
         Ok(Response::new(ListReleasesResponse { releases, next_page_token }))
     }

@@ -13,6 +13,7 @@ use tonic::Status;
 use super::job::event_message;
 use crate::room::{Room, now};
 use crate::store::events::{self, Event};
+use crate::store::jobs;
 
 /// The stream.
 pub type Events = ReceiverStream<Result<WatchJobResponse, Status>>;
@@ -53,6 +54,10 @@ async fn follow(
                 return Ok(());
             }
         }
+        // Taken up again after the last event of a job that has ended: there is nothing to wait for.
+        if hidden.is_empty() && has_ended(room, job).await? {
+            return Ok(());
+        }
         let hidden = hidden.first().map(|event| event.visible_at.seconds() - now().seconds());
         let pause = hidden.map_or(LOOK, |seconds| Duration::from_secs(seconds.max(0) as u64).min(LOOK));
         tokio::select! {
@@ -61,6 +66,11 @@ async fn follow(
             () = told(&mut changes, job) => {}
         }
     }
+}
+
+async fn has_ended(room: &Room, job: Digest) -> Result<bool, Refused> {
+    let standing = room.store.read(move |connection| jobs::standing(connection, &job)).await?;
+    Ok(standing.is_none_or(|(_, state)| state.is_end()))
 }
 
 async fn told(changes: &mut broadcast::Receiver<Digest>, job: Digest) {

@@ -10,7 +10,7 @@ use release::value::{Name, Timestamp};
 use rusqlite::{Connection, Row, Transaction};
 
 use super::jobs::{self, Job};
-use super::{StoreError, columns};
+use super::{StoreError, columns, elapsed};
 
 /// One event of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,11 +117,8 @@ pub fn take_transition(
         return Err(NotTaken::Step);
     }
     // What the log decided, or this room, stands; the report is taken so that it is not sent for ever.
-    let decided = match job.state {
-        State::Released => matches!(report.state, State::Approved | State::Released),
-        State::Expired => true,
-        _ => false,
-    };
+    let is_late = job.state == State::Released && matches!(report.state, State::Approved | State::Released);
+    let decided = is_late || job.ended_unheard;
     if decided {
         jobs::set_reported(transaction, &job.request, report.number, report.grid_step)?;
         return Ok(Taken::Already);
@@ -211,26 +208,46 @@ pub(super) fn append(
     jobs::set_state(transaction, &job.request, state)
 }
 
-/// The log says that a job is released; so it was approved, whether or not that was reported.
+/// The log says that a job is released; so it was approved, whether or not that was reported. It overrules an end that
+/// no verdict and no leaf of the log made.
 pub(super) fn release(transaction: &Transaction<'_>, job: &Job, now: Timestamp) -> Result<(), StoreError> {
-    for (from, to) in [(State::InReview, State::Approved), (State::Approved, State::Released)] {
-        if jobs::find(transaction, &job.request)?.is_some_and(|job| job.state == from) {
-            append(transaction, job, None, &Said { state: Some(to), ..Said::default() }, now)?;
-        }
+    let steps: &[State] = match job.state {
+        State::InReview => &[State::Approved, State::Released],
+        state if state.yields_to_release() => &[State::Released],
+        _ => return Err(StoreError::Foreign("state")),
+    };
+    for to in steps {
+        append(transaction, job, None, &Said { state: Some(*to), ..Said::default() }, now)?;
     }
     Ok(())
 }
 
-/// Ends jobs that the enclave did not answer within the limit of SUBMITTED, and says which.
-pub fn expire(transaction: &Transaction<'_>, now: Timestamp) -> Result<Vec<Digest>, StoreError> {
-    let limit = State::Submitted.limit_seconds().unwrap_or(0);
-    let expired = jobs::submitted_before(transaction, now.plus(-columns::stored(limit, "limit")?))?;
-    let said = Said { state: Some(State::Expired), reason: Reason::Undecided, ..Said::default() };
-    for request in &expired {
-        let job = jobs::find(transaction, request)?.ok_or(StoreError::Foreign("request"))?;
-        append(transaction, &job, None, &said, now)?;
+/// A job that this room ended because nothing was heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unheard {
+    /// The job.
+    pub job: Digest,
+    /// The state in which nothing was heard.
+    pub state: State,
+}
+
+/// Ends jobs of which nothing was heard within the limit of a view, and says which.
+pub fn end_unheard(transaction: &Transaction<'_>, now: Timestamp) -> Result<Vec<Unheard>, StoreError> {
+    let elapsed = elapsed::seconds(transaction)?;
+    let mut ended = Vec::new();
+    for job in jobs::not_ended(transaction)? {
+        let limit = job.state.view_limit_seconds(job.run_seconds, job.grid_seconds.unsigned_abs());
+        let (Some(limit), Some(end)) = (limit, job.state.unheard_end()) else { continue };
+        let waited = elapsed.saturating_sub(job.entered);
+        if waited < 0 || waited.unsigned_abs() <= limit {
+            continue;
+        }
+        let reason = if job.state == State::Submitted { Reason::Undecided } else { Reason::Unheard };
+        append(transaction, &job, None, &Said { state: Some(end), reason, ..Said::default() }, now)?;
+        jobs::set_ended_unheard(transaction, &job.request)?;
+        ended.push(Unheard { job: job.request, state: job.state });
     }
-    Ok(expired)
+    Ok(ended)
 }
 
 fn last(connection: &Connection, job: &Digest) -> Result<Option<Event>, StoreError> {

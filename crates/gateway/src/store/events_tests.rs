@@ -1,8 +1,11 @@
 use test_formats::story::Story;
 
 use super::*;
-use crate::store::jobs::NewJob;
+use crate::store::jobs::{JobLimits, NewJob};
 use crate::store::testing::{at, connection};
+use crate::store::{cancels, elapsed};
+
+const LIMITS: JobLimits = JobLimits { open_per_person: 1, waiting_per_grant: 9 };
 
 /// A job of the example's researcher, on a grid of ten minutes.
 fn submitted(transaction: &Transaction<'_>) -> Digest {
@@ -16,7 +19,7 @@ fn submitted(transaction: &Transaction<'_>) -> Digest {
         purpose_salt: [7; 32],
         grid_seconds: 600,
     };
-    jobs::take_in(transaction, &job, 1, at(0)).unwrap();
+    jobs::take_in(transaction, &job, LIMITS, at(0)).unwrap();
     job.digest
 }
 
@@ -168,19 +171,199 @@ fn an_output_that_was_not_declared_has_no_name() {
     assert!(matches!(take_transition(&transaction, &beyond, at(10)), Err(NotTaken::Output)));
 }
 
+/// Lets the gateway run for so many seconds; the machine's clock stands still.
+fn run_for(transaction: &Transaction<'_>, seconds: u64) {
+    elapsed::count(transaction, seconds, at(0)).unwrap();
+}
+
 #[test]
 fn a_job_that_nobody_answers_ends_by_its_limit() {
     let (_directory, mut connection) = connection();
     let transaction = connection.transaction().unwrap();
     let request = submitted(&transaction);
-    let limit = State::Submitted.limit_seconds().unwrap() as i64;
-    assert!(expire(&transaction, at(limit)).unwrap().is_empty());
-    assert_eq!(expire(&transaction, at(limit + 1)).unwrap(), [request]);
-    assert_eq!(seen(&transaction, &request, limit + 1), State::Expired);
+    run_for(&transaction, State::Submitted.limit_seconds().unwrap());
+    assert!(end_unheard(&transaction, at(5)).unwrap().is_empty());
+    run_for(&transaction, 1);
+    let ended = end_unheard(&transaction, at(5)).unwrap();
+    assert_eq!(ended, [Unheard { job: request, state: State::Submitted }]);
+    assert_eq!(seen(&transaction, &request, 5), State::Expired);
     assert!(jobs::unanswered(&transaction).unwrap().is_empty());
     let late = report(request, 1, State::Running);
-    assert_eq!(take_transition(&transaction, &late, at(limit + 2)).unwrap(), Taken::Already);
-    assert_eq!(seen(&transaction, &request, limit + 3), State::Expired);
+    assert_eq!(take_transition(&transaction, &late, at(6)).unwrap(), Taken::Already);
+    assert_eq!(seen(&transaction, &request, 700), State::Expired);
+}
+
+/// Moves of an honest enclave up to a state.
+fn brought_to(transaction: &Transaction<'_>, until: State) -> Digest {
+    let request = accepted(transaction);
+    let moves = [(1, State::Running), (2, State::InReview), (3, State::Approved)];
+    for (number, state) in moves.into_iter().filter(|(_, state)| *state <= until) {
+        let seconds = i64::from(number) * 600;
+        take_transition(transaction, &report(request, number, state), at(seconds)).unwrap();
+    }
+    request
+}
+
+#[test]
+fn no_state_is_shown_for_ever_when_the_enclave_falls_silent() {
+    let cases = [
+        (State::Queued, State::Expired),
+        (State::Running, State::Lost),
+        (State::InReview, State::Expired),
+        (State::Approved, State::Lost),
+    ];
+    for (state, end) in cases {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let request = brought_to(&transaction, state);
+        let job = jobs::find(&transaction, &request).unwrap().unwrap();
+        assert_eq!(job.state, state);
+        let limit = state.view_limit_seconds(job.run_seconds, 600).unwrap();
+        run_for(&transaction, limit);
+        assert!(
+            end_unheard(&transaction, at(2000)).unwrap().is_empty(),
+            "{state}: its owner may still speak"
+        );
+        run_for(&transaction, 1);
+        assert_eq!(end_unheard(&transaction, at(2000)).unwrap(), [Unheard { job: request, state }]);
+        assert!(end_unheard(&transaction, at(2000)).unwrap().is_empty(), "{state}: once");
+        let last = last_visible(&transaction, &request, at(2000)).unwrap().unwrap();
+        assert_eq!((last.state, last.reason), (end, Reason::Unheard), "{state}");
+    }
+}
+
+#[test]
+fn a_run_has_its_own_limit_before_nothing_was_heard_of_it() {
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let request = brought_to(&transaction, State::Running);
+    transaction.execute("UPDATE jobs SET run_seconds = 1000000", []).unwrap();
+    run_for(&transaction, State::Running.view_limit_seconds(0, 600).unwrap() + 1);
+    assert!(end_unheard(&transaction, at(2000)).unwrap().is_empty());
+    run_for(&transaction, 1_000_000);
+    assert_eq!(end_unheard(&transaction, at(2000)).unwrap()[0].job, request);
+}
+
+#[test]
+fn a_clock_that_jumps_ends_nothing_and_hides_nothing() {
+    const YEAR: i64 = 400 * 24 * 3600;
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let request = accepted(&transaction);
+    take_transition(&transaction, &report(request, 1, State::Running), at(YEAR)).unwrap();
+    assert!(end_unheard(&transaction, at(YEAR)).unwrap().is_empty(), "forward: no time has passed");
+    take_transition(&transaction, &report(request, 2, State::InReview), at(YEAR)).unwrap();
+    assert_eq!(seen(&transaction, &request, 10), State::Queued, "hidden, since the clock is back");
+    elapsed::set_back(&transaction, YEAR.unsigned_abs(), at(10)).unwrap();
+    assert_eq!(seen(&transaction, &request, 10), State::Running);
+    assert_eq!(seen(&transaction, &request, 599), State::Running, "the grid still counts");
+    assert_eq!(seen(&transaction, &request, 610), State::InReview);
+}
+
+#[test]
+fn after_an_end_that_the_view_made_only_a_release_is_shown() {
+    for until in [State::Queued, State::Running, State::InReview] {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let request = brought_to(&transaction, until);
+        run_for(&transaction, 1 << 30);
+        end_unheard(&transaction, at(2000)).unwrap();
+        let end = seen(&transaction, &request, 2000);
+        let job = jobs::find(&transaction, &request).unwrap().unwrap();
+        for (number, state) in (job.last_number + 1..).zip([State::Running, State::Failed, State::Blocked]) {
+            let late = report(request, number, state);
+            assert_eq!(take_transition(&transaction, &late, at(9000)).unwrap(), Taken::Already);
+            assert_eq!(seen(&transaction, &request, 99_000), end, "{until}: a late word reopens nothing");
+        }
+        let job = jobs::find(&transaction, &request).unwrap().unwrap();
+        release(&transaction, &job, at(9000)).unwrap();
+        assert_eq!(seen(&transaction, &request, 9000), State::Released, "{until}: the log decides");
+    }
+}
+
+#[test]
+fn no_release_follows_an_end_that_a_verdict_or_a_denial_made() {
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let request = brought_to(&transaction, State::InReview);
+    take_transition(&transaction, &report(request, 3, State::Rejected), at(1800)).unwrap();
+    let job = jobs::find(&transaction, &request).unwrap().unwrap();
+    assert!(release(&transaction, &job, at(1800)).is_err());
+    assert_eq!(seen(&transaction, &request, 1800), State::Rejected);
+}
+
+fn called_off(transaction: &Transaction<'_>, request: &Digest, seconds: i64) -> Result<(), server::Refused> {
+    cancels::take_in(transaction, request, b"cancel", at(seconds))
+}
+
+#[test]
+fn a_job_that_waits_for_the_enclave_is_called_off_at_once_and_the_enclave_is_told() {
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let request = submitted(&transaction);
+    called_off(&transaction, &request, 1).unwrap();
+    called_off(&transaction, &request, 2).unwrap();
+    assert_eq!(seen(&transaction, &request, 2), State::Cancelled);
+    assert!(jobs::unanswered(&transaction).unwrap().is_empty());
+    assert_eq!(cancels::untaken(&transaction).unwrap().len(), 1, "its answer may be on the way");
+    assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2, "one event for two calls");
+    // The answer crosses the cancel, and the enclave ends the job itself: both are taken and neither is shown.
+    assert_eq!(take_answer(&transaction, &Answer { request, refused: None }, at(3)).unwrap(), Taken::Already);
+    let report = report(request, 1, State::Cancelled);
+    assert_eq!(take_transition(&transaction, &report, at(4)).unwrap(), Taken::Already);
+    assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2);
+    cancels::taken(&transaction, &request).unwrap();
+    assert!(cancels::untaken(&transaction).unwrap().is_empty());
+    called_off(&transaction, &request, 5).unwrap();
+}
+
+#[test]
+fn a_cancel_in_any_state_before_approval_waits_for_the_enclave_and_later_it_is_too_late() {
+    for state in [State::Queued, State::Running, State::InReview, State::Approved] {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let request = brought_to(&transaction, state);
+        let answer = called_off(&transaction, &request, 5000);
+        if state == State::Approved {
+            assert_eq!(answer, Err(server::Refused::TooLate));
+            assert!(cancels::untaken(&transaction).unwrap().is_empty());
+        } else {
+            answer.unwrap();
+            assert_eq!(seen(&transaction, &request, 5000), state, "the enclave makes the move");
+            assert_eq!(cancels::untaken(&transaction).unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_cancel_does_not_tell_that_a_run_has_ended_before_the_grid_does() {
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let request = accepted(&transaction);
+    for (number, state) in [(1, State::Running), (2, State::Failed)] {
+        take_transition(&transaction, &report(request, number, state), at(130)).unwrap();
+    }
+    assert_eq!(seen(&transaction, &request, 140), State::Running);
+    called_off(&transaction, &request, 140).unwrap();
+    assert_eq!(seen(&transaction, &request, 600), State::Failed);
+    let another = brought_to_its_end(&transaction);
+    assert_eq!(called_off(&transaction, &another, 99_000), Err(server::Refused::TooLate));
+}
+
+fn brought_to_its_end(transaction: &Transaction<'_>) -> Digest {
+    let envelope =
+        Story::default().request(|request| request.job = "another".parse().unwrap()).tell().release.request;
+    let job = NewJob {
+        digest: envelope.payload_digest(),
+        request: envelope.unverified().unwrap(),
+        envelope: envelope.to_bytes(),
+        purpose: String::new(),
+        purpose_salt: [7; 32],
+        grid_seconds: 600,
+    };
+    jobs::take_in(transaction, &job, LIMITS, at(1)).unwrap();
+    take_answer(transaction, &Answer { request: job.digest, refused: Some(Reason::Grant) }, at(2)).unwrap();
+    job.digest
 }
 
 #[test]
@@ -199,8 +382,8 @@ fn a_person_has_a_limited_number_of_open_jobs_and_a_repeat_is_none() {
         purpose_salt: [7; 32],
         grid_seconds: 600,
     };
-    let refused = jobs::take_in(&transaction, &another, 1, at(1));
+    let refused = jobs::take_in(&transaction, &another, LIMITS, at(1));
     assert!(matches!(refused, Err(server::Refused::Quota { .. })));
     take_answer(&transaction, &Answer { request, refused: Some(Reason::Grant) }, at(2)).unwrap();
-    jobs::take_in(&transaction, &another, 1, at(3)).unwrap();
+    jobs::take_in(&transaction, &another, LIMITS, at(3)).unwrap();
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, Transaction};
 use server::Refused;
 
 use super::events::{self, Event, Said};
-use super::{StoreError, columns};
+use super::{StoreError, cancels, columns};
 
 /// A job that was admitted here.
 #[derive(Debug, Clone)]
@@ -33,7 +33,12 @@ pub(super) struct Job {
     pub(super) request: Digest,
     pub(super) outputs: Vec<Name>,
     pub(super) grid_seconds: i64,
+    pub(super) run_seconds: u64,
     pub(super) state: State,
+    /// When it came into this state, counted as `elapsed` does.
+    pub(super) entered: i64,
+    /// True if this room ended it without a word of the enclave.
+    pub(super) ended_unheard: bool,
     pub(super) last_number: u32,
     pub(super) last_step: u64,
 }
@@ -53,6 +58,28 @@ pub struct JobView {
     pub created_at: Timestamp,
     /// The last event.
     pub last: Event,
+    /// How many jobs wait before it, plus 1; 0 if it does not wait.
+    pub queue_place: u32,
+    /// True if it was called off.
+    pub cancel_requested: bool,
+}
+
+/// How many jobs may wait or be open at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct JobLimits {
+    /// Of one person, that have not ended.
+    pub open_per_person: u64,
+    /// Of one grant, that the enclave has not begun to run.
+    pub waiting_per_grant: u64,
+}
+
+/// A job as its requester named it when they signed.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Who asked for it.
+    pub requester: Name,
+    /// The grant's id.
+    pub grant: Name,
 }
 
 /// A submit to be sent to the enclave.
@@ -70,19 +97,25 @@ pub struct Submit {
     pub purpose_salt: Vec<u8>,
 }
 
-/// Takes a job in as SUBMITTED. At most `limit` jobs of a person have not ended. A repeat does nothing.
+/// Takes a job in as SUBMITTED, within the limits of its requester and its grant. A repeat does nothing.
 pub fn take_in(
     transaction: &Transaction<'_>,
     job: &NewJob,
-    limit: u64,
+    limits: JobLimits,
     now: Timestamp,
 ) -> Result<(), Refused> {
     if find(transaction, &job.digest)?.is_some() {
         return Ok(());
     }
     let requester = job.request.requester.id.as_str();
-    if open(transaction, requester)? >= limit {
-        return Err(Refused::Quota { subject: "jobs", limit });
+    if open(transaction, requester)? >= limits.open_per_person {
+        return Err(Refused::Quota { subject: "jobs", limit: limits.open_per_person });
+    }
+    if waiting(transaction, job.request.grant.id.as_str())? >= limits.waiting_per_grant {
+        return Err(Refused::Quota {
+            subject: "jobs of the grant that wait",
+            limit: limits.waiting_per_grant,
+        });
     }
     insert(transaction, job, now)?;
     let submitted = Said { state: Some(State::Submitted), ..Said::default() };
@@ -100,21 +133,33 @@ fn open(transaction: &Transaction<'_>, requester: &str) -> Result<u64, StoreErro
     Ok(open)
 }
 
+fn waiting(connection: &Connection, grant: &str) -> Result<u64, StoreError> {
+    let count: i64 = connection.query_row(
+        "SELECT count(*) FROM jobs WHERE grant_id = ?1 AND state IN (?2, ?3)",
+        (grant, State::Submitted.word(), State::Queued.word()),
+        |row| row.get(0),
+    )?;
+    Ok(count.unsigned_abs())
+}
+
 fn insert(transaction: &Transaction<'_>, job: &NewJob, now: Timestamp) -> Result<(), StoreError> {
     let request = &job.request;
     let outputs: Vec<_> = request.outputs.iter().map(|output| output.path().as_str()).collect();
     transaction.execute(
-        "INSERT INTO jobs (request, requester, project, name, bundle, outputs, grid_seconds, created_at, state,
-                           last_number, last_step)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0)",
+        "INSERT INTO jobs (request, requester, grant_id, project, name, bundle, outputs, grid_seconds, run_seconds,
+                           created_at, state, entered, ended_unheard, last_number, last_step)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, (SELECT seconds FROM elapsed), 0, 0, 0)",
         (
             job.digest.as_bytes(),
             request.requester.id.as_str(),
+            request.grant.id.as_str(),
             request.project.as_str(),
             request.job.as_str(),
             request.bundle.sha256.as_bytes(),
             outputs.join("\n"),
             columns::stored(job.grid_seconds, "grid_seconds")?,
+            // A request may ask for any number of seconds; one that SQLite cannot hold waits as long as any other.
+            i64::try_from(request.limits.seconds.0).unwrap_or(i64::MAX),
             now.seconds(),
             State::Submitted.word(),
         ),
@@ -139,7 +184,10 @@ fn job_of(row: &Row<'_>) -> Result<Job, StoreError> {
         request: columns::digest(row, "request")?,
         outputs: outputs.collect::<Result<_, _>>()?,
         grid_seconds: row.get::<_, i64>("grid_seconds")?.max(1),
+        run_seconds: columns::count(row, "run_seconds")?,
         state: columns::state(row, "state")?,
+        entered: row.get("entered")?,
+        ended_unheard: row.get("ended_unheard")?,
         last_number: columns::small(row, "last_number")?,
         last_step: columns::count(row, "last_step")?,
     })
@@ -150,6 +198,16 @@ pub fn standing(connection: &Connection, request: &Digest) -> Result<Option<(Nam
     let mut query = connection.prepare_cached("SELECT requester, state FROM jobs WHERE request = ?1")?;
     let mut rows = query.query([request.as_bytes()])?;
     rows.next()?.map(|row| Ok((columns::name(row, "requester")?, columns::state(row, "state")?))).transpose()
+}
+
+/// Who asked for a job, and under which grant.
+pub fn named(connection: &Connection, request: &Digest) -> Result<Option<Named>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT requester, grant_id FROM jobs WHERE request = ?1")?;
+    let mut rows = query.query([request.as_bytes()])?;
+    let named = |row: &Row<'_>| {
+        Ok(Named { requester: columns::name(row, "requester")?, grant: columns::name(row, "grant_id")? })
+    };
+    rows.next()?.map(named).transpose()
 }
 
 /// A person's job, as they see it now.
@@ -185,20 +243,49 @@ pub fn list(
 
 fn view_of(connection: &Connection, row: &Row<'_>, now: Timestamp) -> Result<JobView, StoreError> {
     let request = columns::digest(row, "request")?;
+    let last = events::last_visible(connection, &request, now)?.ok_or(StoreError::Foreign("events"))?;
+    let place: i64 = row.get("place")?;
+    let queue_place = match last.state {
+        State::Submitted | State::Queued => {
+            // No fresher than the grid of this job's own policy: others' jobs may be on a finer one.
+            let grid = row.get::<_, i64>("grid_seconds")?.max(1);
+            1 + waiting_before(connection, place, now.seconds() / grid * grid)?
+        }
+        _ => 0,
+    };
     Ok(JobView {
-        place: row.get("place")?,
+        place,
+        queue_place,
+        cancel_requested: cancels::is_taken_in(connection, &request)?,
         request,
         project: columns::name(row, "project")?,
         name: columns::name(row, "name")?,
         created_at: columns::moment(row, "created_at")?,
-        last: events::last_visible(connection, &request, now)?.ok_or(StoreError::Foreign("events"))?,
+        last,
     })
 }
 
-/// What the enclave has not answered yet, the oldest first.
+/// How many jobs that were taken in before this place were shown as waiting at a moment. What has not been shown
+/// yet at that moment is not looked at, except that a job which was taken in since then waits.
+fn waiting_before(connection: &Connection, place: i64, moment: i64) -> Result<u32, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT count(*) FROM jobs WHERE place < ?1
+             AND (state IN ('SUBMITTED', 'QUEUED', 'RUNNING')
+                  OR request IN (SELECT job FROM events WHERE visible_at > ?2))
+             AND coalesce((SELECT state FROM events WHERE job = jobs.request AND visible_at <= ?2
+                           ORDER BY event DESC LIMIT 1), 'SUBMITTED') IN ('SUBMITTED', 'QUEUED')",
+    )?;
+    let count: i64 = query.query_row((place, moment), |row| row.get(0))?;
+    u32::try_from(count).map_err(|_| StoreError::Foreign("place"))
+}
+
+/// What the enclave has not answered yet, in the order in which it is handed over: the first of each grant, then the
+/// second of each, and so on, so that a grant with many jobs does not hold up one with few.
 pub fn unanswered(connection: &Connection) -> Result<Vec<Submit>, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT submits.*, bundle FROM submits JOIN jobs ON jobs.request = submits.request ORDER BY place LIMIT 1000",
+        "SELECT submits.*, bundle, place,
+                row_number() OVER (PARTITION BY grant_id ORDER BY place) AS turn
+         FROM submits JOIN jobs ON jobs.request = submits.request ORDER BY turn, place LIMIT 1000",
     )?;
     let mut rows = query.query([])?;
     let mut submits = Vec::new();
@@ -236,8 +323,10 @@ pub(super) fn set_state(
     request: &Digest,
     state: State,
 ) -> Result<(), StoreError> {
-    transaction
-        .execute("UPDATE jobs SET state = ?2 WHERE request = ?1", (request.as_bytes(), state.word()))?;
+    transaction.execute(
+        "UPDATE jobs SET state = ?2, entered = (SELECT seconds FROM elapsed) WHERE request = ?1",
+        (request.as_bytes(), state.word()),
+    )?;
     if state != State::Submitted {
         transaction.execute("DELETE FROM submits WHERE request = ?1", [request.as_bytes()])?;
     }
@@ -257,17 +346,93 @@ pub(super) fn set_reported(
     Ok(())
 }
 
-/// Jobs that are SUBMITTED since before a moment.
-pub(super) fn submitted_before(
-    connection: &Connection,
-    moment: Timestamp,
-) -> Result<Vec<Digest>, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT request FROM jobs WHERE state = ?1 AND created_at < ?2")?;
-    let mut rows = query.query((State::Submitted.word(), moment.seconds()))?;
+/// This room ended a job without a word of the enclave.
+pub(super) fn set_ended_unheard(transaction: &Transaction<'_>, request: &Digest) -> Result<(), StoreError> {
+    transaction.execute("UPDATE jobs SET ended_unheard = 1 WHERE request = ?1", [request.as_bytes()])?;
+    Ok(())
+}
+
+/// Every job that has not ended.
+pub(super) fn not_ended(connection: &Connection) -> Result<Vec<Job>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM jobs WHERE state = ?1")?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(columns::digest(row, "request")?);
+    for state in State::ALL.into_iter().filter(|state| !state.is_end()) {
+        let mut rows = query.query([state.word()])?;
+        while let Some(row) = rows.next()? {
+            found.push(job_of(row)?);
+        }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use test_formats::story::Story;
+
+    use super::*;
+    use crate::store::testing::{at, connection};
+
+    const LIMITS: JobLimits = JobLimits { open_per_person: 100, waiting_per_grant: 3 };
+
+    /// A job of this grant, on a grid of ten minutes.
+    fn job(grant: &str, number: u8) -> NewJob {
+        let envelope = Story::default().tell().release.request;
+        let mut request: Request = envelope.unverified().unwrap();
+        request.grant.id = grant.parse().unwrap();
+        NewJob {
+            digest: Digest::of(&[grant.as_bytes(), &[number]].concat()),
+            request,
+            envelope: vec![],
+            purpose: String::new(),
+            purpose_salt: [0; 32],
+            grid_seconds: 600,
+        }
+    }
+
+    fn take(transaction: &Transaction<'_>, grant: &str, number: u8, seconds: i64) -> Result<Digest, Refused> {
+        let job = job(grant, number);
+        take_in(transaction, &job, LIMITS, at(seconds)).map(|()| job.digest)
+    }
+
+    #[test]
+    fn grants_take_turns() {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let many: Vec<_> = (0..3).map(|number| take(&transaction, "many", number, 0).unwrap()).collect();
+        let few = take(&transaction, "few", 0, 1).unwrap();
+        let order: Vec<_> = unanswered(&transaction).unwrap().iter().map(|submit| submit.request).collect();
+        assert_eq!(order, [many[0], few, many[1], many[2]]);
+    }
+
+    #[test]
+    fn a_grant_has_a_limited_number_of_jobs_that_wait_and_another_grant_its_own() {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let first = take(&transaction, "many", 0, 0).unwrap();
+        for number in 1..3 {
+            take(&transaction, "many", number, 0).unwrap();
+        }
+        assert!(matches!(take(&transaction, "many", 3, 0), Err(Refused::Quota { limit: 3, .. })));
+        take(&transaction, "few", 0, 0).unwrap();
+        set_state(&transaction, &first, State::Running).unwrap();
+        take(&transaction, "many", 3, 0).unwrap();
+    }
+
+    #[test]
+    fn a_place_in_the_queue_moves_on_the_grid_only() {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let first = take(&transaction, "many", 0, 10).unwrap();
+        let last = take(&transaction, "few", 0, 20).unwrap();
+        let place = |seconds| {
+            let requester = "researcher-mia".parse().unwrap();
+            view(&transaction, &requester, &last, at(seconds)).unwrap().unwrap().queue_place
+        };
+        assert_eq!(place(20), 2);
+        // The one before begins to run, and that is shown at once: its own grid may be finer.
+        let found = find(&transaction, &first).unwrap().unwrap();
+        let running = Said { state: Some(State::Running), ..Said::default() };
+        events::append(&transaction, &found, None, &running, at(700)).unwrap();
+        assert_eq!((place(700), place(1199), place(1200)), (2, 2, 1));
+    }
 }

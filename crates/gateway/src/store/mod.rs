@@ -4,7 +4,9 @@
 //! One thread owns the connection, so every change is made one after the other, each in one transaction. SQLite in
 //! WAL mode with `synchronous = FULL` makes a commit durable before it returns.
 
+pub mod cancels;
 mod columns;
+pub mod elapsed;
 pub mod events;
 pub mod jobs;
 pub mod kept;
@@ -32,6 +34,16 @@ pub enum StoreError {
         /// The schema found.
         found: i64,
         /// The newest that this version knows.
+        known: i64,
+    },
+    /// It was made by an older version of the gateway, and nothing converts it.
+    #[error(
+        "queue.db has schema {found}, and this gateway knows {known}; move it away once its jobs have ended"
+    )]
+    Older {
+        /// The schema found.
+        found: i64,
+        /// The only one that this version knows.
         known: i64,
     },
     /// A value in it is not one that the gateway writes.
@@ -125,7 +137,9 @@ fn in_transaction<R, E: From<StoreError>>(
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use release::envelope::Envelope;
     use release::value::Timestamp;
+    use test_formats::story::Told;
 
     use super::*;
 
@@ -134,6 +148,20 @@ pub(crate) mod testing {
         let directory = tempfile::tempdir().unwrap();
         let connection = schema::open(&directory.path().join("queue.db")).unwrap();
         (directory, connection)
+    }
+
+    /// Lays the story's site into this directory.
+    pub(crate) fn install_site(directory: &Path, told: &Told) {
+        let install = |envelope: &Envelope| {
+            let path = directory.join(release::site::file_name(envelope).unwrap());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, envelope.to_bytes()).unwrap();
+            path
+        };
+        let release = &told.release;
+        let statements = [&release.revocation, &release.grant].into_iter().chain(&release.roles);
+        statements.chain(&release.catalogue).for_each(|envelope| drop(install(envelope)));
+        std::fs::write(install(&release.policy).with_extension("toml"), &release.policy_file).unwrap();
     }
 
     /// Seconds after a moment that is a multiple of ten minutes.

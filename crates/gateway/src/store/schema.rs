@@ -7,37 +7,55 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 -- What a person has sent of a bundle. Named by person too, so that nobody learns what others sent.
+-- The grant is the one whose share of the spool it takes.
 CREATE TABLE uploads (
     person TEXT NOT NULL,
     sha256 BLOB NOT NULL,
+    grant_id TEXT NOT NULL,
     bytes INTEGER NOT NULL,
     committed INTEGER NOT NULL,
     whole INTEGER NOT NULL,
     touched_at INTEGER NOT NULL,
     PRIMARY KEY (person, sha256)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX uploads_by_grant ON uploads (grant_id);
+
+-- How long the gateway has run, in seconds, and what the machine's clock said when that was written. Waiting is
+-- counted in the first, since the clock may jump.
+CREATE TABLE elapsed (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seconds INTEGER NOT NULL,
+    clock INTEGER NOT NULL
+) STRICT;
+INSERT INTO elapsed (one, seconds, clock) VALUES (1, 0, 0);
 
 -- Jobs, by the payload digest of their request. The state is a view: the enclave's row decides, then the log.
+-- `entered` counts as `elapsed` does. `ended_unheard` marks an end that this room made itself.
 CREATE TABLE jobs (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     request BLOB NOT NULL UNIQUE,
     requester TEXT NOT NULL,
+    grant_id TEXT NOT NULL,
     project TEXT NOT NULL,
     name TEXT NOT NULL,
     bundle BLOB NOT NULL,
     outputs TEXT NOT NULL,
     grid_seconds INTEGER NOT NULL,
+    run_seconds INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     state TEXT NOT NULL,
+    entered INTEGER NOT NULL,
+    ended_unheard INTEGER NOT NULL,
     last_number INTEGER NOT NULL,
     last_step INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX jobs_by_requester ON jobs (requester, place);
 CREATE INDEX jobs_by_state ON jobs (state);
+CREATE INDEX jobs_by_grant ON jobs (grant_id, state);
 
 -- What the enclave has not answered yet. The purpose is here no longer than it must be.
 CREATE TABLE submits (
@@ -47,7 +65,15 @@ CREATE TABLE submits (
     purpose_salt BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Appended, numbered from 1 for each job, never changed. `number` is the enclave's, if it reported the event.
+-- Cancels that requesters signed. `taken` once the enclave needs it no more.
+CREATE TABLE cancels (
+    request BLOB PRIMARY KEY,
+    envelope BLOB NOT NULL,
+    taken INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Appended, numbered from 1 for each job, never changed but for `visible_at`, which
+-- moves with the clock when the clock is set back. `number` is the enclave's, if it reported the event.
 CREATE TABLE events (
     job BLOB NOT NULL,
     event INTEGER NOT NULL,
@@ -62,6 +88,7 @@ CREATE TABLE events (
     visible_at INTEGER NOT NULL,
     PRIMARY KEY (job, event)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX events_by_visible_at ON events (visible_at);
 
 -- Only the transaction that follows the verification of a logged release writes these two.
 CREATE TABLE releases (
@@ -99,6 +126,7 @@ pub fn open(database: &Path) -> Result<Connection, StoreError> {
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
         }
+        found if found < VERSION => return Err(StoreError::Older { found, known: VERSION }),
         found => return Err(StoreError::Newer { found, known: VERSION }),
     }
     Ok(connection)

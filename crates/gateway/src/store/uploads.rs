@@ -38,35 +38,107 @@ fn upload(row: &rusqlite::Row<'_>) -> Result<Upload, StoreError> {
     })
 }
 
-/// Begins an upload, or finds the one that was begun. At most `limit` of a person are unfinished.
+/// How much of the spool one person and one grant may take.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadLimits {
+    /// Unfinished uploads of a person.
+    pub per_person: u64,
+    /// Unfinished uploads of all members of a grant.
+    pub per_grant: u64,
+    /// Bytes of a grant, as announced: an upload holds its place from the beginning, so that it can be finished.
+    pub bytes_per_grant: u64,
+}
+
+/// What someone wants to send.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    /// Who.
+    pub person: Name,
+    /// The grant whose share it takes.
+    pub grant: Name,
+    /// The bundle.
+    pub sha256: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Begins an upload, or finds the one that was begun. Bundles of the grant that no job waits for make room.
 pub fn begin(
     transaction: &Transaction<'_>,
-    person: &Name,
-    sha256: &Digest,
-    bytes: u64,
-    limit: u64,
+    announced: &Announced,
+    limits: UploadLimits,
     now: Timestamp,
 ) -> Result<Upload, Refused> {
+    let Announced { person, grant, sha256, bytes } = announced;
     if let Some(found) = find(transaction, person, sha256)? {
         touch(transaction, person, sha256, now)?;
         // The size follows from the digest; another one means that one of the two calls is wrong.
-        return if found.bytes == bytes { Ok(found) } else { Err(Refused::Conflict) };
+        return if found.bytes == *bytes { Ok(found) } else { Err(Refused::Conflict) };
     }
-    let open: i64 = transaction
-        .query_row("SELECT count(*) FROM uploads WHERE person = ?1 AND whole = 0", [person.as_str()], |row| {
-            row.get(0)
-        })
-        .map_err(StoreError::from)?;
-    if open >= columns::stored(limit, "limit")? {
-        return Err(Refused::Quota { subject: "uploads", limit });
+    if unfinished(transaction, "person", person)? >= limits.per_person {
+        return Err(Refused::Quota { subject: "uploads", limit: limits.per_person });
     }
+    if unfinished(transaction, "grant_id", grant)? >= limits.per_grant {
+        return Err(Refused::Quota { subject: "uploads of the grant", limit: limits.per_grant });
+    }
+    make_room(transaction, announced, limits.bytes_per_grant, now)?;
     transaction
         .execute(
-            "INSERT INTO uploads (person, sha256, bytes, committed, whole, touched_at) VALUES (?1, ?2, ?3, 0, 0, ?4)",
-            (person.as_str(), sha256.as_bytes(), columns::stored(bytes, "bytes")?, now.seconds()),
+            "INSERT INTO uploads (person, sha256, grant_id, bytes, committed, whole, touched_at)
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5)",
+            (
+                person.as_str(),
+                sha256.as_bytes(),
+                grant.as_str(),
+                columns::stored(*bytes, "bytes")?,
+                now.seconds(),
+            ),
         )
         .map_err(StoreError::from)?;
-    Ok(Upload { sha256: *sha256, bytes, committed: 0, whole: false })
+    Ok(Upload { sha256: *sha256, bytes: *bytes, committed: 0, whole: false })
+}
+
+fn unfinished(connection: &Connection, column: &'static str, of: &Name) -> Result<u64, StoreError> {
+    let query = format!("SELECT count(*) FROM uploads WHERE {column} = ?1 AND whole = 0");
+    let count: i64 = connection.query_row(&query, [of.as_str()], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// Bundles that nobody touched for so long make room for others of their grant, in seconds. Between the end of an
+/// upload and its job lies one call.
+const IN_USE: i64 = 60;
+
+fn make_room(
+    transaction: &Transaction<'_>,
+    announced: &Announced,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    loop {
+        let held: i64 = transaction
+            .query_row(
+                "SELECT coalesce(sum(bytes), 0) FROM uploads WHERE grant_id = ?1",
+                [announced.grant.as_str()],
+                |row| row.get(0),
+            )
+            .map_err(StoreError::from)?;
+        if held.unsigned_abs().saturating_add(announced.bytes) <= limit {
+            return Ok(());
+        }
+        let removed = transaction
+            .execute(
+                "DELETE FROM uploads WHERE (person, sha256) IN
+                     (SELECT person, sha256 FROM uploads
+                      WHERE grant_id = ?1 AND whole = 1 AND touched_at < ?2 AND sha256 NOT IN
+                          (SELECT bundle FROM jobs JOIN submits ON submits.request = jobs.request)
+                      ORDER BY touched_at LIMIT 1)",
+                (announced.grant.as_str(), now.plus(-IN_USE).seconds()),
+            )
+            .map_err(StoreError::from)?;
+        if removed == 0 {
+            return Err(Refused::Quota { subject: "bytes of the grant in the spool", limit });
+        }
+    }
 }
 
 fn touch(
@@ -121,47 +193,5 @@ pub fn is_held(connection: &Connection, sha256: &Digest) -> Result<bool, StoreEr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::testing::{at, connection};
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_repeat_finds_what_is_there_and_another_person_does_not() {
-        let (_directory, mut connection) = connection();
-        let transaction = connection.transaction().unwrap();
-        let (ada, eve, bundle) = (name("ada"), name("eve"), Digest::of(b"bundle"));
-        begin(&transaction, &ada, &bundle, 6, 4, at(0)).unwrap();
-        commit(&transaction, &ada, &bundle, 6, true).unwrap();
-        assert!(begin(&transaction, &ada, &bundle, 6, 4, at(1)).unwrap().whole);
-        assert_eq!(begin(&transaction, &ada, &bundle, 7, 4, at(1)), Err(Refused::Conflict));
-        assert_eq!(begin(&transaction, &eve, &bundle, 6, 4, at(1)).unwrap().committed, 0);
-    }
-
-    #[test]
-    fn a_person_has_a_limited_number_of_unfinished_uploads() {
-        let (_directory, mut connection) = connection();
-        let transaction = connection.transaction().unwrap();
-        let ada = name("ada");
-        let begin = |text: &[u8]| begin(&transaction, &ada, &Digest::of(text), 1, 2, at(0));
-        begin(b"1").unwrap();
-        begin(b"2").unwrap();
-        assert!(matches!(begin(b"3"), Err(Refused::Quota { .. })));
-        commit(&transaction, &ada, &Digest::of(b"1"), 1, true).unwrap();
-        begin(b"3").unwrap();
-    }
-
-    #[test]
-    fn old_uploads_are_forgotten() {
-        let (_directory, mut connection) = connection();
-        let transaction = connection.transaction().unwrap();
-        let ada = name("ada");
-        begin(&transaction, &ada, &Digest::of(b"old"), 1, 9, at(0)).unwrap();
-        begin(&transaction, &ada, &Digest::of(b"new"), 1, 9, at(10)).unwrap();
-        assert_eq!(forget(&transaction, at(5)).unwrap(), [(ada.clone(), Digest::of(b"old"))]);
-        assert!(find(&transaction, &ada, &Digest::of(b"new")).unwrap().is_some());
-    }
-}
+#[path = "uploads_tests.rs"]
+mod tests;

@@ -29,6 +29,9 @@ pub const MIA: &str = "spiffe://example-hospital/researcher/researcher-mia";
 pub const EVE: &str = "spiffe://example-hospital/researcher/researcher-eve";
 pub const STEWARD: &str = "spiffe://example-hospital/steward/steward-ana";
 
+/// The grant that names her, and not Eve.
+pub const GRANT: &str = "visits-study";
+
 /// The bundle that the example's request names.
 pub const BUNDLE: &[u8] = b"example bundle";
 /// Its purpose, and the salt.
