@@ -65,9 +65,13 @@ impl Link {
         let judged = desk::verdict(&ready.request, &ready.verdict, &site)?;
         let verdict = judged.verdict();
         let packet = verdict.packet.sha256;
+        let digest = judged.payload_digest();
+        // The packet of a review that has ended was removed, and does not come back.
+        if self.store.has_ended(&digest)? {
+            return Ok(digest);
+        }
         self.take_packet(packet, verdict.packet_bytes())?;
         // A crash here leaves a packet without a review; the enclave sends the verdict again and finds the copy.
-        let digest = judged.payload_digest();
         self.store.add_review(&NewReview {
             verdict: digest,
             verdict_envelope: &ready.verdict,

@@ -318,6 +318,19 @@ impl Store {
         })
     }
 
+    /// True if there is such a review and nothing can be decided about it any more.
+    pub fn has_ended(&self, verdict: &Digest) -> rusqlite::Result<bool> {
+        self.with(|connection| {
+            let standing: Option<String> = connection
+                .query_row("SELECT standing FROM reviews WHERE verdict = ?1", [verdict.as_bytes()], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            let ended = [Standing::Released, Standing::Denied, Standing::Expired, Standing::Withdrawn];
+            Ok(standing.is_some_and(|word| ended.iter().any(|standing| standing.word() == word)))
+        })
+    }
+
     /// Withdraws a review whose job was called off. False if a decision is on its way to the log, or there: it wins.
     /// A review that is not known has nothing to withdraw.
     pub fn withdraw(&self, verdict: &Digest) -> rusqlite::Result<bool> {

@@ -154,7 +154,16 @@ impl Throwaway {
         Ok(())
     }
 
-    fn start_witness(&mut self) -> Result<(), Failure> {
+    /// Ends the witness, as a crash would. Its state stays.
+    pub fn kill_witness(&mut self) {
+        if let Some(mut witness) = self.witness.take() {
+            let _ = witness.kill();
+            let _ = witness.wait();
+        }
+    }
+
+    /// Starts the witness, with the state that it has.
+    pub fn start_witness(&mut self) -> Result<(), Failure> {
         let state = self.directory.join("witness");
         fs::create_dir_all(&state).map_err(file_failure(&state))?;
         let log = fs::File::create(self.directory.join("witness.log")).map_err(file_failure(&state))?;
@@ -184,10 +193,7 @@ impl Throwaway {
         if let Some(mut rooms) = self.rooms.take() {
             crate::home::ROOMS.iter().for_each(|room| rooms.kill(room));
         }
-        if let Some(mut witness) = self.witness.take() {
-            let _ = witness.kill();
-            let _ = witness.wait();
-        }
+        self.kill_witness();
     }
 
     fn make_roles(&mut self) -> Result<(), Failure> {

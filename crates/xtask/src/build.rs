@@ -20,7 +20,7 @@ const STATIC: [(&str, &str); 4] = [
 ];
 
 /// Statically linked programs that lie to the box, for the suite `rooms`. They are kept apart from what is installed.
-const LIARS: [&str; 1] = ["lying-checker"];
+const LIARS: [(&str, &str); 2] = [("lying-children", "lying-checker"), ("lying-children", "lying-unbundler")];
 
 /// Builds and returns the directory of programs.
 pub fn programs() -> Result<PathBuf, String> {
@@ -39,8 +39,8 @@ pub fn programs() -> Result<PathBuf, String> {
     for (package, name) in STATIC {
         linked.args(["--package", package, "--bin", name]);
     }
-    for name in LIARS {
-        linked.args(["--package", name, "--bin", name]);
+    for (package, name) in LIARS {
+        linked.args(["--package", package, "--bin", name]);
     }
     checked(&mut linked)?;
     for name in DYNAMIC {
@@ -49,7 +49,7 @@ pub fn programs() -> Result<PathBuf, String> {
     for (_, name) in STATIC {
         place(&target().join(TRIPLE).join("debug").join(name), &directory.join(name))?;
     }
-    for name in LIARS {
+    for (_, name) in LIARS {
         place(&target().join(TRIPLE).join("debug").join(name), &liars.join(name))?;
     }
     Ok(directory)

@@ -1,14 +1,20 @@
-//! A gateway that was taken over: it listens on the real gateway's socket and hands in what it was given, as often as
-//! it likes. `lying-gateway SOCKET once|again DIRECTORY…`: each directory holds `request`, `purpose` and `salt`, or
-//! `cancel`. With `again` everything is handed in once more after the first verdict. Prints what the enclave says, a line a message.
+//! A gateway that was taken over: it listens on the real gateway's socket and says what it was told to, as often as it
+//! likes. `lying-gateway SOCKET once|again|silent WORD…`, said in their order:
+//! the path of a directory (which holds `request`, `purpose` and `salt`, or `cancel`), `transition-taken:REQUEST:NUMBER`,
+//! `release-taken:RELEASE-FILE`.
+//!
+//! With `again` everything is said once more after the first verdict. With `silent` nothing that the enclave reports is
+//! acknowledged. Prints what the enclave says, a line a message.
 
 use std::path::{Path, PathBuf};
 
 use api::internal::gateway_enclave_service_server::{GatewayEnclaveService, GatewayEnclaveServiceServer};
 use api::internal::{
-    Cancel, LinkRequest, LinkResponse, Submit, TransitionTaken, link_request::Message, link_response,
+    Cancel, LinkRequest, LinkResponse, ReleaseTaken, Submit, TransitionTaken, link_request::Message,
+    link_response,
 };
 use api::{Answer, MESSAGE_LIMIT, Transition};
+use blobs::Digest;
 use lifecycle::State;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -21,20 +27,40 @@ type Failure = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     daemon::die_with_parent()?;
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let socket = arguments.next().ok_or("no socket")?;
-    let again = arguments.next().ok_or("once or again?")?.as_path() == Path::new("again");
-    let messages = arguments.map(|directory| message(&directory)).collect::<Result<_, _>>()?;
+    let mut arguments = std::env::args().skip(1);
+    let socket = PathBuf::from(arguments.next().ok_or("no socket")?);
+    let how = arguments.next().ok_or("once, again or silent?")?;
+    let said = arguments.map(|word| message(&word)).collect::<Result<_, _>>()?;
     let listener = daemon::listen(&socket, 0o660)?;
     listener.set_nonblocking(true)?;
-    let service = GatewayEnclaveServiceServer::new(Liar { messages, again })
+    let liar = Liar { said, again: how == "again", silent: how == "silent" };
+    let service = GatewayEnclaveServiceServer::new(liar)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
     let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
     Ok(Server::builder().add_service(service).serve_with_incoming(incoming).await?)
 }
 
-fn message(directory: &Path) -> Result<link_response::Message, Failure> {
+fn message(word: &str) -> Result<link_response::Message, Failure> {
+    let parts: Vec<&str> = word.split(':').collect();
+    Ok(match parts[..] {
+        [directory] => handed_in(Path::new(directory))?,
+        ["transition-taken", request, number] => link_response::Message::TransitionTaken(TransitionTaken {
+            request_sha256: wire(request)?,
+            number: number.parse()?,
+        }),
+        ["release-taken", file] => {
+            link_response::Message::ReleaseTaken(ReleaseTaken { release_file_sha256: wire(file)? })
+        }
+        _ => return Err(format!("{word}: no such word").into()),
+    })
+}
+
+fn wire(digest: &str) -> Result<tonic::codegen::Bytes, Failure> {
+    Ok(digest.parse::<Digest>()?.as_bytes().to_vec().into())
+}
+
+fn handed_in(directory: &Path) -> Result<link_response::Message, Failure> {
     let cancel = directory.join("cancel");
     if cancel.exists() {
         let bytes = std::fs::read(cancel)?;
@@ -51,8 +77,9 @@ fn message(directory: &Path) -> Result<link_response::Message, Failure> {
 
 #[derive(Clone)]
 struct Liar {
-    messages: Vec<link_response::Message>,
+    said: Vec<link_response::Message>,
     again: bool,
+    silent: bool,
 }
 
 type Outgoing = mpsc::Sender<Result<LinkResponse, Status>>;
@@ -73,7 +100,7 @@ impl GatewayEnclaveService for Liar {
 
 impl Liar {
     async fn speak(mut self, mut incoming: Streaming<LinkRequest>, outgoing: Outgoing) -> Option<()> {
-        self.hand_in(&outgoing).await?;
+        self.say(&outgoing).await?;
         while let Ok(Some(message)) = incoming.message().await {
             match message.message? {
                 Message::Ready(_) => println!("ready"),
@@ -87,27 +114,31 @@ impl Liar {
                         request_sha256: report.request_sha256.clone(),
                         number: report.number,
                     };
-                    send(&outgoing, link_response::Message::TransitionTaken(taken)).await?;
+                    if !self.silent {
+                        send(&outgoing, link_response::Message::TransitionTaken(taken)).await?;
+                    }
                     let report = Transition::try_from(report).ok()?;
                     println!(
                         "transition {} {} {} {}",
                         report.request, report.number, report.run, report.state
                     );
                     if report.state == State::InReview && std::mem::take(&mut self.again) {
-                        self.hand_in(&outgoing).await?;
+                        self.say(&outgoing).await?;
                     }
                 }
-                Message::Release(_) => println!("release"),
+                Message::Release(ready) => {
+                    println!("release {}", api::digest("release_file", &ready.release_file_sha256).ok()?);
+                }
                 Message::CancelTaken(taken) => {
-                    println!("cancel-taken {}", api::digest("request_sha256", &taken.request_sha256).ok()?);
+                    println!("cancel-taken {}", api::digest("request", &taken.request_sha256).ok()?);
                 }
             }
         }
         Some(())
     }
 
-    async fn hand_in(&self, outgoing: &Outgoing) -> Option<()> {
-        for message in &self.messages {
+    async fn say(&self, outgoing: &Outgoing) -> Option<()> {
+        for message in &self.said {
             send(outgoing, message.clone()).await?;
         }
         Some(())

@@ -13,7 +13,8 @@ use release::key::SecretKey;
 use release::statement::Manifest;
 use release::value::Count;
 
-use crate::{Liar, approve, wait};
+use crate::held::approve;
+use crate::{Liar, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-enclave");
 
@@ -78,7 +79,8 @@ fn what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_tab
     let outbox = tested.stage.home.join("hand-over/enclave-to-gateway");
     let names = lay(&tested, &outbox, &genuine, &before, &rows);
     let script = script(&names, [&waiting, &submitted, &released]);
-    let mut arguments = vec![tested.stage.home.join("run/gateway/gateway.sock").display().to_string()];
+    let socket = tested.stage.home.join("run/gateway/gateway.sock").display().to_string();
+    let mut arguments = vec!["gateway".to_owned(), socket];
     arguments.extend(script);
     let liar = Liar::start(PROGRAM, tested.directory(), "enclave", &arguments);
     // The gateway takes one message after the other, and this is the last.
@@ -143,6 +145,16 @@ fn script(names: &Names, [waiting, submitted, released]: [&str; 3]) -> Vec<Strin
     for not_yet_answered in ["QUEUED", "RUNNING", "IN_REVIEW", "APPROVED", "RELEASED"] {
         script.push(format!("transition:{submitted}:1:1:{not_yet_answered}"));
     }
+    // Numbers without a gap, steps that rise, and no answer that differs from the first.
+    script.push(format!("transition:{waiting}:4:1:CANCELLED"));
+    script.push(format!("transition:{waiting}:3:1:CANCELLED:-86400"));
+    script.push(format!("answer:{waiting}:REASON_GRANT"));
+    script.push(format!("answer:{released}:REASON_GRANT"));
+    script.push("ready".to_owned());
+    // That cancels were taken which nobody signed.
+    for job in [waiting, submitted, released, waiting] {
+        script.push(format!("cancel-taken:{job}"));
+    }
     // What came before cannot be said differently, and nothing can be said about nobody's job.
     script.push(format!("transition:{waiting}:2:1:RELEASED"));
     script.push(format!("transition:{rows}:1:1:RUNNING"));
@@ -155,6 +167,7 @@ fn script(names: &Names, [waiting, submitted, released]: [&str; 3]) -> Vec<Strin
     script.push(format!("release:{submitted}:{genuine}"));
     script.push(format!("release:{waiting}:{before}"));
     script.push(format!("answer:{submitted}"));
+    script.push(format!("answer:{submitted}:REASON_GRANT"));
     script.push(format!("release:{submitted}:{made_up}"));
     script.push(format!("transition:{submitted}:1:1:RUNNING"));
     script

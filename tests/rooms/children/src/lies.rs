@@ -1,0 +1,226 @@
+//! The lies.
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use egress::{Entry, InMemory, Judgement, ReadSeek, Sink, Source, Task};
+use release::report::{OUTPUT_LIMIT, OutputReport, ScanReport};
+use release::rule::Rule;
+use release::statement::RuleResult;
+use release::value::Name;
+
+use crate::directory::Directory;
+use crate::{CheckError, views, with_detail};
+
+/// Where the job lays what the canonicaliser shall smuggle. No output of this name is declared.
+const ROWS: &str = "rows";
+
+/// A child that lies, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// The canonicaliser puts the text of rows in the place of weights, and says that all is well.
+    CanonicaliseSmuggle,
+    /// It hands on what the job wrote, byte for byte, and says that it is the canonical form.
+    CanonicaliseRaw,
+    /// It writes more than any canonical file may have.
+    CanonicaliseMore,
+    /// It writes without end.
+    CanonicaliseEndless,
+    /// It lays a link, or if nobody lets it a directory, in the place of the file.
+    CanonicaliseDirectory,
+    /// It writes further files beside the declared ones.
+    CanonicaliseBeside,
+    /// Its report is a byte too short.
+    CanonicaliseShort,
+    /// The judge says that the files carry nothing.
+    JudgeCheap,
+    /// It leaves every rule out.
+    JudgeSilent,
+    /// It says that every rule was kept, and so does the canonicaliser.
+    JudgeLenient,
+    /// It sends a message of another kind.
+    JudgeForeign,
+    /// It never ends.
+    JudgeAsleep,
+    /// The views show nothing.
+    ViewsEmpty,
+    /// They are not there.
+    ViewsMissing,
+    /// They are links to the data, which only the next child sees.
+    ViewsLink,
+    /// The scanner says that it found nothing.
+    ScanHide,
+    /// It sends rows in the place of its message.
+    ScanLeak,
+    /// It sends a message of another kind.
+    ScanForeign,
+}
+
+impl Lie {
+    const ALL: [(Self, &'static str); 18] = [
+        (Self::CanonicaliseSmuggle, "canonicalise-smuggle"),
+        (Self::CanonicaliseRaw, "canonicalise-raw"),
+        (Self::CanonicaliseMore, "canonicalise-more"),
+        (Self::CanonicaliseEndless, "canonicalise-endless"),
+        (Self::CanonicaliseDirectory, "canonicalise-directory"),
+        (Self::CanonicaliseBeside, "canonicalise-beside"),
+        (Self::CanonicaliseShort, "canonicalise-short"),
+        (Self::JudgeCheap, "judge-cheap"),
+        (Self::JudgeSilent, "judge-silent"),
+        (Self::JudgeLenient, "judge-lenient"),
+        (Self::JudgeForeign, "judge-foreign"),
+        (Self::JudgeAsleep, "judge-asleep"),
+        (Self::ViewsEmpty, "views-empty"),
+        (Self::ViewsMissing, "views-missing"),
+        (Self::ViewsLink, "views-link"),
+        (Self::ScanHide, "scan-hide"),
+        (Self::ScanLeak, "scan-leak"),
+        (Self::ScanForeign, "scan-foreign"),
+    ];
+
+    /// The lie that one of these names asks for.
+    pub(crate) fn in_names(names: Vec<&Name>) -> Option<Self> {
+        let asked = |word: &str| names.iter().any(|name| name.as_str().split('.').next() == Some(word));
+        Self::ALL.into_iter().find(|(_, word)| asked(word)).map(|(lie, _)| lie)
+    }
+}
+
+/// The canonical forms and the report, honest or not.
+pub(crate) fn canonicalise(
+    lie: Option<Lie>,
+    task: &Task,
+    out: &Path,
+    canonical: &Path,
+) -> Result<Vec<u8>, CheckError> {
+    let mut source = WithoutRows(Directory::open(out)?.with_one_name_only(), lie);
+    let mut honest = InMemory::default();
+    let judgement = egress::canonicalise(task, &mut source, &mut honest)?;
+    let mut sink = Directory::open(canonical)?;
+    for (name, mut bytes) in honest.0 {
+        match lie {
+            Some(Lie::CanonicaliseSmuggle) => smuggle(&mut bytes, &mut source)?,
+            Some(Lie::CanonicaliseRaw) => bytes = written(&mut source, name.as_str())?,
+            Some(Lie::CanonicaliseMore) => bytes = vec![b'1'; (1 << 20) + 1],
+            Some(Lie::CanonicaliseEndless) => endless(&mut *sink.create(&name)?)?,
+            Some(Lie::CanonicaliseDirectory) => {
+                let place = canonical.join(name.as_str());
+                symlink("/data/hie/hie.csv", &place).or_else(|_| std::fs::create_dir(&place))?;
+                continue;
+            }
+            _ => {}
+        }
+        sink.create(&name)?.write_all(&bytes)?;
+    }
+    if lie == Some(Lie::CanonicaliseBeside) {
+        for name in ["rows.json", "rows"] {
+            sink.create(&name.parse().expect("a name"))?.write_all(b"patient-")?;
+        }
+    }
+    let mut report = with_detail(&judgement);
+    if lie == Some(Lie::CanonicaliseShort) {
+        report.truncate(OutputReport::BYTES - 1);
+    }
+    if matches!(lie, Some(Lie::CanonicaliseRaw | Lie::JudgeLenient)) {
+        report = all_passed().to_bytes();
+    }
+    Ok(report)
+}
+
+fn smuggle(bytes: &mut [u8], source: &mut WithoutRows) -> Result<(), CheckError> {
+    let rows = written(source, ROWS).unwrap_or_default();
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    bytes[8 + header..].iter_mut().zip(&rows).for_each(|(byte, row)| *byte = *row);
+    Ok(())
+}
+
+fn written(source: &mut WithoutRows, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.0.file(name)?.0.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn endless(sink: &mut dyn Write) -> io::Result<()> {
+    loop {
+        sink.write_all(&[b'1'; 1 << 16])?;
+    }
+}
+
+/// What the job wrote, without the rows if they are to be smuggled.
+struct WithoutRows(Directory, Option<Lie>);
+
+impl Source for WithoutRows {
+    fn entries(&mut self) -> io::Result<Vec<Entry>> {
+        let mut entries = self.0.entries()?;
+        if self.1 == Some(Lie::CanonicaliseSmuggle) {
+            entries.retain(|entry| entry.name != ROWS.as_bytes());
+        }
+        Ok(entries)
+    }
+
+    fn open(&mut self, name: &Name) -> io::Result<(Box<dyn ReadSeek + '_>, u64)> {
+        Source::open(&mut self.0, name)
+    }
+}
+
+fn all_passed() -> OutputReport {
+    OutputReport { rules: [RuleResult::Passed; Rule::ALL.len()], bits: [0; OUTPUT_LIMIT] }
+}
+
+/// The judge's report.
+pub(crate) fn judge(lie: Option<Lie>, honest: &Judgement) -> Vec<u8> {
+    match lie {
+        Some(Lie::JudgeCheap) => OutputReport { bits: [0; OUTPUT_LIMIT], ..honest.report.clone() }.to_bytes(),
+        Some(Lie::JudgeSilent) => OutputReport::unchecked().to_bytes(),
+        Some(Lie::JudgeLenient) => OutputReport { bits: honest.report.bits, ..all_passed() }.to_bytes(),
+        Some(Lie::JudgeForeign) => nothing_found().to_bytes(),
+        Some(Lie::JudgeAsleep) => loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        },
+        _ => with_detail(honest),
+    }
+}
+
+/// The views.
+pub(crate) fn views(
+    lie: Option<Lie>,
+    task: &Task,
+    canonical: &Path,
+    directory: &Path,
+) -> Result<(), CheckError> {
+    let names = || {
+        let outputs = task.outputs.iter().enumerate();
+        outputs.flat_map(|(index, output)| {
+            views::of_kind(output.kind()).iter().map(move |view| views::file_name(index, *view))
+        })
+    };
+    match lie {
+        Some(Lie::ViewsMissing) => {}
+        Some(Lie::ViewsEmpty) => {
+            let directory = Directory::open(directory)?;
+            names().try_for_each(|name| directory.new_file(&name).map(drop))?;
+        }
+        Some(Lie::ViewsLink) => {
+            names().try_for_each(|name| symlink("/data/hie/hie.csv", directory.join(name)))?;
+        }
+        _ => views::write(&task.outputs, &Directory::open(canonical)?, &Directory::open(directory)?)?,
+    }
+    Ok(())
+}
+
+fn nothing_found() -> ScanReport {
+    let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
+    rules[Rule::CopyExact.index()] = RuleResult::Passed;
+    ScanReport { rules, exempt_millionths: 0, data_bytes: 1, runs: 0, places: vec![] }
+}
+
+/// The scanner's message. It alone has rows to send.
+pub(crate) fn scan(lie: Option<Lie>, honest: &ScanReport, data: &Path) -> Result<Vec<u8>, CheckError> {
+    Ok(match lie {
+        Some(Lie::ScanHide) => nothing_found().to_bytes(),
+        Some(Lie::ScanLeak) => std::fs::read(data.join("hie/hie.csv"))?[..ScanReport::BYTES].to_vec(),
+        Some(Lie::ScanForeign) => OutputReport::unchecked().to_bytes(),
+        _ => honest.to_bytes(),
+    })
+}

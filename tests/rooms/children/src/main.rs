@@ -1,0 +1,92 @@
+//! A checker whose children were taken over by what they read. Which of them lies, and how, stands in the name of a
+//! declared output, such as `judge-cheap.json`: [`Lie`] has them all. With any other name it is the box's own.
+
+#[path = "../../../../crates/databox-check/src/arguments.rs"]
+mod arguments;
+#[path = "../../../../crates/databox-check/src/directory.rs"]
+mod directory;
+mod lies;
+#[path = "../../../../crates/databox-check/src/scan_data.rs"]
+mod scan_data;
+#[path = "../../../../crates/databox-check/src/views.rs"]
+mod views;
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use egress::{EgressError, Judgement, ScanTask, Task};
+use release::report::OutputReport;
+use release::value::Name;
+use scan::ScanError;
+
+use arguments::{Arguments, Subcommand};
+use directory::Directory;
+use lies::Lie;
+
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    #[error("usage: lying-checker canonicalise|judge|views|scan")]
+    Usage,
+    #[error("a file or stream failed")]
+    Io(#[from] io::Error),
+    #[error("there is no judgement")]
+    Egress(#[from] EgressError),
+    #[error("a view or canonical file that must be there cannot be read")]
+    Searched(#[source] io::Error),
+    #[error("the private data cannot be read")]
+    Data(#[source] io::Error),
+    #[error("there is no answer to the search")]
+    Scan(#[from] ScanError),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lying-checker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), CheckError> {
+    let arguments = Arguments::parse(std::env::args_os().skip(1)).ok_or(CheckError::Usage)?;
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text)?;
+    let report = match arguments.subcommand {
+        Subcommand::Canonicalise => {
+            let task = Task::from_json(&text)?;
+            let lie = told(&task);
+            lies::canonicalise(lie, &task, &arguments.out, &arguments.canonical)?
+        }
+        Subcommand::Judge => {
+            let task = Task::from_json(&text)?;
+            let honest = egress::judge(&task, &mut Directory::open(&arguments.canonical)?)?;
+            lies::judge(told(&task), &honest)
+        }
+        Subcommand::Views => {
+            let task = Task::from_json(&text)?;
+            lies::views(told(&task), &task, &arguments.canonical, &arguments.views)?;
+            OutputReport::unchecked().to_bytes()
+        }
+        Subcommand::Scan => {
+            let task = ScanTask::from_json(&text)?;
+            let names: Vec<_> = task.files.iter().map(|file| &file.name).collect();
+            let (canonical, views) =
+                (Directory::open(&arguments.canonical)?, Directory::open(&arguments.views)?);
+            let honest = scan_data::scan(&task, &canonical, &views, &arguments.data)?;
+            lies::scan(Lie::in_names(names), &honest, &arguments.data)?
+        }
+    };
+    io::stdout().write_all(&report)?;
+    Ok(io::stdout().flush()?)
+}
+
+fn told(task: &Task) -> Option<Lie> {
+    let names: Vec<&Name> = task.outputs.iter().map(|output| output.path()).collect();
+    Lie::in_names(names)
+}
+
+fn with_detail(judgement: &Judgement) -> Vec<u8> {
+    [judgement.report.to_bytes(), judgement.detail()].concat()
+}

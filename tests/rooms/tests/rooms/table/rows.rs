@@ -1,0 +1,301 @@
+//! The rows.
+
+use super::Cell::{Nothing, Told};
+use super::Row;
+
+pub const SMUGGLE: &str = "children::rows_that_a_lying_canonicaliser_puts_into_weights_are_judged_and_blocked_and_its_honest_forms_pass";
+pub const CANONICALISER: &str = "children::what_a_lying_canonicaliser_writes_is_judged_like_any_and_counts_only_under_declared_names_and_limits";
+pub const JUDGE: &str =
+    "children::nothing_becomes_cheaper_by_a_judge_that_lies_and_a_rule_that_it_leaves_out_forbids";
+pub const JUDGE_LENIENT: &str =
+    "children::what_a_lying_judge_allows_no_steward_can_approve_since_their_own_judge_says_otherwise";
+pub const SCANNER: &str = "children::views_and_a_scanner_that_lie_hide_a_copy_at_most_and_neither_change_what_leaves_nor_lower_its_price";
+pub const UNBUNDLER: &str =
+    "children::an_unbundler_that_was_taken_over_sees_and_writes_nothing_but_its_own_directory";
+pub const JOB_PROCESS: &str = "children::a_job_that_leaves_a_process_behind_changes_nothing_after_its_end";
+pub const CONSOLE_ENCLAVE: &str =
+    "console_to_enclave::the_enclave_lets_nothing_out_and_ends_no_job_on_what_a_lying_console_made";
+pub const CONSOLE_SIGNER: &str =
+    "console_to_signer::the_signer_signs_nothing_for_a_lying_console_that_lacks_the_consent_of_two_stewards";
+pub const REPEAT: &str = "console_to_signer::a_repeat_gets_the_first_answer_and_a_denial_that_a_lying_console_hides_stops_the_signer";
+pub const CONSOLE_STEWARDS: &str = "console_to_stewards::a_steward_opens_and_signs_nothing_that_a_lying_console_altered_and_believes_no_denial_without_its_proof";
+pub const ENCLAVE_CONSOLE: &str = "enclave_to_console::the_console_takes_no_verdict_and_no_packet_of_a_lying_enclave_that_does_not_verify_and_forgets_none";
+pub const ENCLAVE_GATEWAY: &str = "enclave_to_gateway::what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_table_are_not_believed";
+pub const REPLAY: &str =
+    "gateway::a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_one_never";
+pub const BUNDLE: &str =
+    "gateway::a_purpose_or_a_bundle_that_the_researcher_did_not_sign_is_never_run_or_shown_to_a_steward";
+pub const ACKNOWLEDGEMENTS: &str = "gateway::acknowledgements_that_a_lying_gateway_forges_withholds_or_reorders_release_nothing_and_lose_nothing";
+pub const HAND_OVER: &str =
+    "gateway::a_hand_over_that_the_researcher_did_not_sign_so_burns_no_request_and_fills_no_database";
+pub const CANCEL: &str = "cancel::a_running_or_waiting_job_ends_on_its_requesters_word_and_on_no_one_elses";
+pub const CANCEL_EARLY: &str =
+    "cancel::a_cancel_that_comes_before_its_job_counts_for_the_requester_and_for_nobody_else";
+pub const WITHDRAWN: &str =
+    "cancel::a_review_is_withdrawn_when_its_job_is_called_off_unless_the_log_came_first";
+pub const PROCESSES: &str = "separation::enclave_and_signer_have_no_network_the_enclave_listens_nowhere_and_no_other_room_opens_what_is_its_own";
+pub const UNITS: &str =
+    "separation::no_room_has_two_of_network_private_data_and_release_key_in_the_units_that_a_site_installs";
+pub const SIGNER: &str =
+    "signer::what_a_lying_signer_signs_without_consent_no_enclave_no_gateway_and_no_auditor_takes";
+pub const WITNESS: &str =
+    "witness::nothing_is_released_on_the_word_of_a_lying_witness_and_the_honest_one_completes_it";
+
+/// Every message, in the order of the path.
+pub const ROWS: &[Row] = &[
+    // The gateway to the enclave.
+    Row {
+        message: "LinkResponse.submit",
+        forged: Told(&[REPLAY, BUNDLE, HAND_OVER]),
+        replayed: Told(&[REPLAY]),
+        withheld: Told(&[BUNDLE]),
+        reordered: Told(&[REPLAY]),
+    },
+    Row {
+        message: "LinkResponse.transition_taken",
+        forged: Told(&[ACKNOWLEDGEMENTS]),
+        replayed: Told(&[ACKNOWLEDGEMENTS]),
+        withheld: Told(&[ACKNOWLEDGEMENTS]),
+        reordered: Told(&[ACKNOWLEDGEMENTS]),
+    },
+    Row {
+        message: "LinkResponse.release_taken",
+        forged: Told(&[ACKNOWLEDGEMENTS]),
+        replayed: Told(&[ACKNOWLEDGEMENTS]),
+        withheld: Told(&[ACKNOWLEDGEMENTS]),
+        reordered: Told(&[ACKNOWLEDGEMENTS]),
+    },
+    Row {
+        message: "LinkResponse.cancel",
+        forged: Told(&[CANCEL]),
+        replayed: Told(&[CANCEL]),
+        withheld: Nothing("A job that is not called off goes on; nothing leaves by that without consent."),
+        reordered: Told(&[CANCEL_EARLY, WITHDRAWN]),
+    },
+    // The enclave to the gateway.
+    Row {
+        message: "LinkRequest.ready",
+        forged: Nothing("It says nothing that could be false."),
+        replayed: Told(&[ENCLAVE_GATEWAY]),
+        withheld: Nothing("Without it nothing is handed over: an enclave can stall."),
+        reordered: Told(&[ENCLAVE_GATEWAY]),
+    },
+    Row {
+        message: "LinkRequest.submit_answer",
+        forged: Told(&[ENCLAVE_GATEWAY]),
+        replayed: Told(&[ENCLAVE_GATEWAY]),
+        withheld: Told(&[ENCLAVE_GATEWAY]),
+        reordered: Told(&[ENCLAVE_GATEWAY]),
+    },
+    Row {
+        message: "LinkRequest.transition",
+        forged: Told(&[ENCLAVE_GATEWAY]),
+        replayed: Told(&[ENCLAVE_GATEWAY]),
+        withheld: Told(&[ENCLAVE_GATEWAY]),
+        reordered: Told(&[ENCLAVE_GATEWAY]),
+    },
+    Row {
+        message: "LinkRequest.release",
+        forged: Told(&[ENCLAVE_GATEWAY, SIGNER]),
+        replayed: Told(&[ENCLAVE_GATEWAY]),
+        withheld: Told(&[ENCLAVE_GATEWAY]),
+        reordered: Told(&[ENCLAVE_GATEWAY]),
+    },
+    Row {
+        message: "LinkRequest.cancel_taken",
+        forged: Told(&[ENCLAVE_GATEWAY]),
+        replayed: Told(&[ENCLAVE_GATEWAY]),
+        withheld: Nothing("The gateway sends the cancel again until the job has ended."),
+        reordered: Told(&[ENCLAVE_GATEWAY]),
+    },
+    // The enclave to the console.
+    Row {
+        message: "ExchangeRequest.ready",
+        forged: Nothing("It says nothing that could be false."),
+        replayed: Told(&[ENCLAVE_CONSOLE]),
+        withheld: Nothing("The console sends what is not acknowledged without being asked."),
+        reordered: Told(&[ENCLAVE_CONSOLE]),
+    },
+    Row {
+        message: "ExchangeRequest.verdict",
+        forged: Told(&[ENCLAVE_CONSOLE]),
+        replayed: Told(&[ENCLAVE_CONSOLE]),
+        withheld: Nothing("Without a verdict nobody approves anything: an enclave can stall."),
+        reordered: Told(&[ENCLAVE_CONSOLE]),
+    },
+    Row {
+        message: "ExchangeRequest.outcome_taken",
+        forged: Told(&[ENCLAVE_CONSOLE]),
+        replayed: Nothing("What is marked as taken can be marked so again."),
+        withheld: Told(&[CONSOLE_ENCLAVE]),
+        reordered: Told(&[ENCLAVE_CONSOLE]),
+    },
+    Row {
+        message: "ExchangeRequest.withdrawn",
+        forged: Told(&[ENCLAVE_CONSOLE]),
+        replayed: Told(&[ENCLAVE_CONSOLE]),
+        withheld: Nothing("A review that is not withdrawn is decided by its stewards, as any other."),
+        reordered: Told(&[ENCLAVE_CONSOLE, WITHDRAWN]),
+    },
+    // The console to the enclave.
+    Row {
+        message: "ExchangeResponse.verdict_taken",
+        forged: Told(&[CONSOLE_ENCLAVE]),
+        replayed: Nothing("What is marked as taken can be marked so again."),
+        withheld: Nothing("The enclave hands the verdict over again, and the console finds it there."),
+        reordered: Told(&[CONSOLE_ENCLAVE]),
+    },
+    Row {
+        message: "ExchangeResponse.release_file",
+        forged: Told(&[CONSOLE_ENCLAVE, SIGNER]),
+        replayed: Told(&[CONSOLE_ENCLAVE]),
+        withheld: Told(&[CONSOLE_ENCLAVE]),
+        reordered: Told(&[CONSOLE_ENCLAVE]),
+    },
+    Row {
+        message: "ExchangeResponse.denial_file",
+        forged: Told(&[CONSOLE_ENCLAVE]),
+        replayed: Told(&[CONSOLE_ENCLAVE]),
+        withheld: Told(&[CONSOLE_ENCLAVE]),
+        reordered: Told(&[CONSOLE_ENCLAVE]),
+    },
+    Row {
+        message: "ExchangeResponse.withdrawal_taken",
+        forged: Told(&[CONSOLE_ENCLAVE]),
+        replayed: Told(&[CONSOLE_ENCLAVE]),
+        withheld: Nothing("The enclave says again that it withdraws, until an outcome comes."),
+        reordered: Told(&[CONSOLE_ENCLAVE]),
+    },
+    // The console to stewards.
+    Row {
+        message: "ListReviewsResponse",
+        forged: Told(&[CONSOLE_STEWARDS]),
+        replayed: Nothing("It carries ids, states and ages; what a steward signs is read elsewhere."),
+        withheld: Told(&[CONSOLE_STEWARDS]),
+        reordered: Nothing("A list in another order names the same reviews."),
+    },
+    Row {
+        message: "GetReviewResponse",
+        forged: Told(&[CONSOLE_STEWARDS]),
+        replayed: Told(&[CONSOLE_STEWARDS]),
+        withheld: Told(&[CONSOLE_STEWARDS]),
+        reordered: Told(&[CONSOLE_STEWARDS]),
+    },
+    Row {
+        message: "ReadPacketResponse",
+        forged: Told(&[CONSOLE_STEWARDS]),
+        replayed: Told(&[CONSOLE_STEWARDS]),
+        withheld: Told(&[CONSOLE_STEWARDS]),
+        reordered: Nothing("Chunks in another order are another packet, which has another digest."),
+    },
+    Row {
+        message: "SubmitDecisionResponse",
+        forged: Told(&[CONSOLE_STEWARDS]),
+        replayed: Told(&[CONSOLE_STEWARDS]),
+        withheld: Told(&[CONSOLE_STEWARDS]),
+        reordered: Told(&[CONSOLE_STEWARDS]),
+    },
+    Row {
+        message: "GetReviewSiteResponse",
+        forged: Told(&[CONSOLE_STEWARDS]),
+        replayed: Nothing(
+            "A file twice has one place in the site; an older site is one without its newest files.",
+        ),
+        withheld: Told(&[CONSOLE_STEWARDS]),
+        reordered: Nothing("Files are put in their places by their names, whatever their order."),
+    },
+    // The console to the signer, and back.
+    Row {
+        message: "signer submit",
+        forged: Told(&[CONSOLE_SIGNER]),
+        replayed: Told(&[REPEAT]),
+        withheld: Told(&[REPEAT]),
+        reordered: Told(&[REPEAT]),
+    },
+    Row {
+        message: "signer cosign",
+        forged: Told(&[CONSOLE_SIGNER, WITNESS]),
+        replayed: Told(&[REPEAT]),
+        withheld: Told(&[CONSOLE_SIGNER]),
+        reordered: Told(&[REPEAT]),
+    },
+    Row {
+        message: "signer get",
+        forged: Told(&[REPEAT]),
+        replayed: Nothing("It changes nothing, however often it is asked."),
+        withheld: Nothing("It changes nothing, so nothing is missing without it."),
+        reordered: Nothing("It changes nothing, whenever it is asked."),
+    },
+    Row {
+        message: "signer appended",
+        forged: Told(&[SIGNER]),
+        replayed: Told(&[SIGNER]),
+        withheld: Told(&[SIGNER]),
+        reordered: Nothing("One connection carries one message and one answer."),
+    },
+    Row {
+        message: "signer finished",
+        forged: Told(&[SIGNER]),
+        replayed: Told(&[SIGNER]),
+        withheld: Told(&[SIGNER]),
+        reordered: Nothing("One connection carries one message and one answer."),
+    },
+    Row {
+        message: "signer refused",
+        forged: Nothing("A signer that refuses what it should sign stalls; nothing leaves."),
+        replayed: Nothing("A signer that refuses again stalls; nothing leaves."),
+        withheld: Told(&[SIGNER]),
+        reordered: Nothing("One connection carries one message and one answer."),
+    },
+    // The witness to the console.
+    Row {
+        message: "witness cosignature",
+        forged: Told(&[WITNESS, CONSOLE_SIGNER]),
+        replayed: Told(&[WITNESS]),
+        withheld: Told(&[WITNESS]),
+        reordered: Told(&[WITNESS]),
+    },
+    // Children to the enclave.
+    Row {
+        message: "child job",
+        forged: Told(&[SMUGGLE]),
+        replayed: Told(&[JOB_PROCESS]),
+        withheld: Told(&[CANONICALISER]),
+        reordered: Told(&[JOB_PROCESS]),
+    },
+    Row {
+        message: "child canonicaliser",
+        forged: Told(&[SMUGGLE, CANONICALISER]),
+        replayed: Nothing("Each run has directories of its own, which are empty at its start."),
+        withheld: Told(&[CANONICALISER]),
+        reordered: Nothing("It hands back one message, and files under declared names."),
+    },
+    Row {
+        message: "child judge",
+        forged: Told(&[JUDGE, JUDGE_LENIENT]),
+        replayed: Nothing("It keeps nothing from one run to the next."),
+        withheld: Told(&[JUDGE]),
+        reordered: Nothing("It hands back one message of fixed size."),
+    },
+    Row {
+        message: "child views",
+        forged: Told(&[SCANNER]),
+        replayed: Nothing("Each run has directories of its own, which are empty at its start."),
+        withheld: Told(&[SCANNER]),
+        reordered: Nothing("It hands back files under names from a closed list."),
+    },
+    Row {
+        message: "child scanner",
+        forged: Told(&[SCANNER]),
+        replayed: Nothing("It keeps nothing from one run to the next."),
+        withheld: Told(&[SCANNER]),
+        reordered: Nothing("It hands back one message of fixed size."),
+    },
+    Row {
+        message: "child unbundler",
+        forged: Told(&[UNBUNDLER]),
+        replayed: Nothing("Each run has directories of its own, which are empty at its start."),
+        withheld: Nothing("Without a bundle there is no run: the job fails with that reason."),
+        reordered: Nothing("It hands back files under their names, and no message."),
+    },
+];
