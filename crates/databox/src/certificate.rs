@@ -124,6 +124,16 @@ pub fn issue(
     Ok(certificate.pem())
 }
 
+/// The serial number of a certificate (PEM), as revocations name it.
+pub fn serial(path: &Path) -> Result<String, Failure> {
+    use rustls_pki_types::pem::PemObject;
+    let der = rustls_pki_types::CertificateDer::from_pem_file(path).map_err(file_failure(path))?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).map_err(file_failure(path))?;
+    // As RFC 5280 section 4.1.2.2 counts: the number, without the zero that DER puts before a high bit.
+    let text: String = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(text.trim_start_matches('0').to_owned())
+}
+
 fn check_names(subject: &DistinguishedName, id: &Name) -> Result<(), Failure> {
     let named = match subject.get(&DnType::CommonName) {
         Some(DnValue::Utf8String(text)) => Some(text.as_str()),

@@ -107,6 +107,18 @@ enum CertCommand {
         #[arg(long, default_value_t = 24)]
         hours: i64,
     },
+    /// Makes the draft of the next revocation with a certificate more. It counts once it is signed and installed.
+    Revoke {
+        /// The home.
+        #[arg(long)]
+        home: PathBuf,
+        /// The certificate, NAME.tls.pem.
+        #[arg(long)]
+        certificate: PathBuf,
+        /// The draft to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -321,6 +333,11 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             let certificate = certificate::issue(&home, &site, &pem, role, &id, hours)?;
             blobs::write_new_file_durably(&out, certificate.as_bytes(), 0o644).map_err(file_failure(&out))?;
             show::made(&[out.display().to_string()]);
+        }
+        Command::Cert(CertCommand::Revoke { home, certificate, out }) => {
+            let serial = certificate::serial(&certificate)?;
+            site::revoke_certificate(&serial, &Home::at(home).site(), &out)?;
+            show::made(&[format!("{}  revokes certificate {serial}", out.display())]);
         }
         Command::Site(command) => site_command(command)?,
         Command::Data(DataCommand::Add(arguments)) => {

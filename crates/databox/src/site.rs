@@ -21,6 +21,9 @@ use serde_json::{Map, Value, json};
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::key;
 
+/// How long a revocation holds: it is signed anew at least weekly.
+const REVOCATION_DAYS: i64 = 7;
+
 /// The kinds of statement that a site makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum SiteKind {
@@ -72,6 +75,15 @@ pub fn new(arguments: &NewArguments) -> Result<(), Failure> {
     blobs::write_new_file_durably(&arguments.out, &bytes, 0o644).map_err(file_failure(&arguments.out))
 }
 
+/// Makes the draft of the next revocation: everything that the newest revokes, and one certificate more.
+pub fn revoke_certificate(serial: &str, site_directory: &Path, out: &Path) -> Result<(), Failure> {
+    let (site_directory, from) = (site_directory.to_owned(), site_directory.to_owned());
+    let kind = SiteKind::Revocation;
+    let arguments = NewArguments { kind, from, out: out.to_owned(), site_directory, days: REVOCATION_DAYS };
+    let bytes = draft(kind, object(json!({ "certificates": [serial] })), &arguments)?;
+    blobs::write_new_file_durably(out, &bytes, 0o644).map_err(file_failure(out))
+}
+
 fn draft(
     kind: SiteKind,
     mut fields: Map<String, Value>,
@@ -106,7 +118,8 @@ fn draft(
         SiteKind::Revocation => {
             carry_over(&mut fields, &arguments.site_directory)?;
             // Signed anew at least weekly, so that a stopped operator stops the box.
-            finish::<Revocation>(fields, arguments, "revocations", Some(now.plus(7 * 24 * 3600)))
+            let expires = now.plus(REVOCATION_DAYS * 24 * 3600);
+            finish::<Revocation>(fields, arguments, "revocations", Some(expires))
         }
     }
 }

@@ -13,6 +13,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{Layer, Service};
 
+use crate::asked::{Asked, Way};
 use crate::{Gate, Limits, Principal, PrincipalError, Refused};
 
 tokio::task_local! {
@@ -98,7 +99,9 @@ where
         let named = request.extensions_mut().remove::<Result<Principal, PrincipalError>>();
         let principal = named.unwrap_or(Err(PrincipalError::Form)).map_err(Refused::Certificate)?;
         (self.calls.gate)(&principal)?;
-        request.extensions_mut().insert(principal);
+        request.extensions_mut().insert(principal.clone());
+        let gate = self.calls.gate.clone();
+        let request = request.map(|body| Asked::wrap(body, &gate, &principal, Way::In));
         let _place = self.calls.places.try_acquire().map_err(|_| Refused::Overloaded)?;
         let limits = &self.calls.limits;
         let ours =
@@ -106,7 +109,7 @@ where
         let theirs = deadline(request.headers()).map(|deadline| deadline.saturating_sub(MARGIN));
         let patience = theirs.map_or(ours, |theirs| theirs.min(ours));
         match tokio::time::timeout(patience, self.inner.call(request)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => Ok(response.map(|body| Asked::wrap(body, &gate, &principal, Way::Out))),
             Ok(Err(never)) => match never {},
             Err(_) => Err(Refused::Time),
         }

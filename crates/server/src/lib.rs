@@ -7,6 +7,7 @@
 //! A handler finds out who calls with [`principal`], and says no with [`Refused`], the one place where an error of a
 //! room becomes a word of the wire.
 
+mod asked;
 mod calls;
 mod connection;
 mod error;

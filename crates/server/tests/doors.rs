@@ -41,10 +41,11 @@ impl DataService for Echo {
         Ok(Response::new(ListDatasetsResponse { datasets: vec![dataset] }))
     }
 
-    type GetSiteStream = tokio_stream::Empty<Result<GetSiteResponse, Status>>;
+    type GetSiteStream = tokio_stream::Pending<Result<GetSiteResponse, Status>>;
 
+    /// Stays open, as a watched job does.
     async fn get_site(&self, _: Request<GetSiteRequest>) -> Result<Response<Self::GetSiteStream>, Status> {
-        Ok(Response::new(tokio_stream::empty()))
+        Ok(Response::new(tokio_stream::pending()))
     }
 }
 
@@ -241,6 +242,28 @@ async fn a_revocation_reaches_a_connection_that_is_open() {
     assert_eq!(details.error_info().unwrap().reason, "ROLE");
     let header = refused.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned();
     assert_eq!(details.request_info().unwrap().request_id, header);
+}
+
+#[tokio::test]
+async fn an_open_stream_of_someone_who_is_turned_away_ends_by_name_and_another_s_goes_on() {
+    let door = open(Limits::default()).await;
+    let uri = "spiffe://hospital/researcher/bea";
+    let bea = identity(&door.authority, &[uri], ExtendedKeyUsagePurpose::ClientAuth);
+    let ada = ada(&door.authority);
+    let principal = Principal::from_certificate(&ada.0[0]).unwrap();
+    let mut streams = Vec::new();
+    for identity in [ada, bea] {
+        let channel = connect(&door, client_tls(&door.authority, Some(identity))).await.unwrap();
+        let mut client = DataServiceClient::new(channel);
+        streams.push(client.get_site(GetSiteRequest {}).await.unwrap().into_inner());
+    }
+    let [of_ada, of_bea] = &mut streams[..] else { panic!("two streams") };
+    *door.turned_away.lock().unwrap() = Some(principal);
+    let ended = tokio::time::timeout(Duration::from_secs(60), of_ada.message()).await;
+    let refused = ended.expect("the stream ends").unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "ROLE");
+    assert!(tokio::time::timeout(Duration::from_secs(3), of_bea.message()).await.is_err());
 }
 
 #[tokio::test]

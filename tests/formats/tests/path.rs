@@ -169,6 +169,23 @@ fn a_denial_counts_with_its_witnessed_leaf_only() {
     assert_eq!(verify(&alone, verified_at()), Err(Refusal::LogWitnesses));
 }
 
+#[test]
+fn a_room_whose_own_key_is_revoked_admits_and_signs_nothing() {
+    let Path { told, verdict, approved, .. } = path();
+    let now = time("2026-03-02T11:00:00Z");
+    let without = |room: &'static str| {
+        let revoked = release::key::key_id(&key(room).public());
+        site_of(&Story::default().revocation(move |revocation| revocation.keys.push(revoked)), &[])
+    };
+    let sign = |site: &Site| {
+        let draft = ManifestDraft::from_evidence(&verdict, &approved, site, &BTreeMap::new(), now);
+        draft.unwrap().sign(&key("signer"), site).map(drop)
+    };
+    let admit = |site: &Site| AdmittedRequest::admit(&told.release.request, site, now).map(drop);
+    assert_eq!((sign(&without("signer")), sign(&without("stranger"))), (Err(Refusal::Revoked), Ok(())));
+    assert_eq!((admit(&without("enclave")), admit(&without("stranger"))), (Err(Refusal::Revoked), Ok(())));
+}
+
 /// A site in which a grant, and the roles, were replaced after the story's review began.
 fn replaced(revoke: bool) -> Site {
     let newer = Story::default().grant(|grant| {

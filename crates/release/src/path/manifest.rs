@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Approved, Denied, JudgedVerdict};
 use crate::account;
 use crate::envelope::Envelope;
-use crate::key::Sign;
+use crate::key::{Sign, key_id};
 use crate::refusal::Refusal;
 use crate::site::{Site, grant_id};
 use crate::statement::{ApprovalDigest, Evidence, GrantAccount, Manifest, ReleasedFile};
@@ -49,10 +49,14 @@ impl ManifestDraft {
         &self.manifest
     }
 
-    /// Signs it. Another key than the one that roles name for the signer is refused.
+    /// Signs it. Another key than the one that roles name for the signer is refused, and a revoked one.
     pub fn sign(self, key: &dyn Sign, site: &Site) -> Result<Envelope, Refusal> {
         if key.public() != site.roles().box_keys.signer {
             return Err(Refusal::ManifestSignature);
+        }
+        // Before anything is logged: every verifier would refuse it, and its bits would be spent.
+        if site.revocation().keys.contains(&key_id(&key.public())) {
+            return Err(Refusal::Revoked);
         }
         Envelope::sign(&self.manifest, &[key]).map_err(|error| error.refusal())
     }

@@ -99,6 +99,10 @@ impl AdmittedRequest {
         if request.issued_at > now.plus(CLOCK_SKEW_SECONDS) || now >= request.expires {
             return Err(Refusal::RequestTime);
         }
+        // A verdict by a revoked key counts for nothing: the run would be charged in vain.
+        if site.revocation().keys.contains(&key_id(&site.roles().box_keys.enclave)) {
+            return Err(Refusal::Revoked);
+        }
         match grant.code_review {
             CodeReview::None => Ok(Self(signed)),
             // No statement says yet that a steward read a bundle, so a grant that demands it admits nothing.
