@@ -75,21 +75,26 @@ impl Reviews {
             Standing::Withdrawn => ReviewState::Withdrawn,
         };
         let age = u64::try_from(daemon::now_seconds() - review.received_at).unwrap_or(0);
+        // What is decided is shown as it was; before that, only what counts now.
+        let decided = matches!(review.standing, Standing::Released | Standing::Denied);
+        let (counting, needed) = self.progress(&review.verdict).unwrap_or((0, 0));
         Review {
             review: review.verdict.to_string(),
             state: state.into(),
-            approvals: review.approvals,
-            needed: self.needed(&review.verdict).unwrap_or(0),
+            approvals: if decided { review.approvals } else { counting },
+            needed,
             age_minutes: age / 60,
             held_up_by: review.held_up_by.clone(),
         }
     }
 
-    fn needed(&self, verdict: &Digest) -> Option<u32> {
+    /// How many approvals count now, and how many are needed.
+    fn progress(&self, verdict: &Digest) -> Option<(u32, u32)> {
         let site = self.site.current()?;
         let statements = self.store.statements(verdict).ok()??;
         let judged = desk::verdict(&statements.request, &statements.verdict, &site).ok()?;
-        Some(desk::needed(&judged, &site))
+        let counting = desk::counting_approvals(&statements, &site).ok()?.len();
+        Some((u32::try_from(counting).unwrap_or(u32::MAX), desk::needed(&judged, &site)))
     }
 
     /// Takes a decision in, durably, and says which verdict it is about and whether the log is to have it now.

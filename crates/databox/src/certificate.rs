@@ -10,7 +10,7 @@ use std::path::Path;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
-    SanType,
+    SanType, SerialNumber,
 };
 use release::value::Name;
 
@@ -118,10 +118,21 @@ pub fn issue(
     params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().map_err(certificate_failure)?)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.serial_number = Some(new_serial()?);
     (params.not_before, params.not_after) = from_now(hours);
     let certificate =
         params.signed_by(&request.public_key, &authority(home)?).map_err(certificate_failure)?;
     Ok(certificate.pem())
+}
+
+/// A serial number that no other certificate has: 16 random octets (RFC 5280 section 4.1.2.2). Without one it would
+/// follow from the key, and whoever had one certificate revoked could never have another for that key.
+fn new_serial() -> Result<SerialNumber, Failure> {
+    let mut octets = [0; 16];
+    getrandom::fill(&mut octets).map_err(|error| Failure::new("CERTIFICATE", whole(&error)))?;
+    // Positive, and not zero.
+    octets[0] = octets[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&octets))
 }
 
 /// The serial number of a certificate (PEM), as revocations name it.
@@ -131,7 +142,8 @@ pub fn serial(path: &Path) -> Result<String, Failure> {
     let (_, certificate) = x509_parser::parse_x509_certificate(&der).map_err(file_failure(path))?;
     // As RFC 5280 section 4.1.2.2 counts: the number, without the zero that DER puts before a high bit.
     let text: String = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(text.trim_start_matches('0').to_owned())
+    let text = text.trim_start_matches('0');
+    Ok(if text.is_empty() { "0" } else { text }.to_owned())
 }
 
 fn check_names(subject: &DistinguishedName, id: &Name) -> Result<(), Failure> {
@@ -191,8 +203,12 @@ mod tests {
         let request = directory.path().join("ana.tls.csr");
         make_request(&directory.path().join("ana.tls.key"), &request, &ana).unwrap();
         let request = std::fs::read_to_string(request).unwrap();
+        let other = issue(&home, &site, &request, CertificateRole::Steward, &ana, 24).unwrap();
         let issued = |id: &Name| issue(&home, &site, &request, CertificateRole::Steward, id, 24);
-        assert!(issued(&ana).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("one.pem"), issued(&ana).unwrap()).unwrap();
+        std::fs::write(path("other.pem"), other).unwrap();
+        assert_ne!(serial(&path("one.pem")).unwrap(), serial(&path("other.pem")).unwrap());
         assert_eq!(issued(&ben).unwrap_err().reason, "CERTIFICATE_REQUEST");
     }
 }

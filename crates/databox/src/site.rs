@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use release::envelope::Envelope;
+use release::envelope::{Envelope, EnvelopeError};
 use release::key::SecretKey;
 use release::site::{Site, SiteError, read_files};
 use release::statement::{
@@ -337,7 +337,9 @@ pub struct InstallArguments {
     pub pin: Option<blobs::Digest>,
 }
 
-/// Puts a signed statement where rooms find it. A site that would not verify with it is left as it was.
+/// Puts a signed statement where rooms find it. A site that would not verify with it is left as it was. If the same
+/// statement is there already, the new signatures are added to it: so people who come sign what stands before those
+/// who go are dropped from the roles.
 pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     if from_draft(&bytes).is_ok() {
@@ -348,6 +350,13 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
     let envelope = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
     let name = release::site::file_name(&envelope).map_err(file_failure(&arguments.file))?;
     let mut files = read_files(&arguments.site_directory).map_err(file_failure(&arguments.site_directory))?;
+    if let Some((_, there)) = files.iter_mut().find(|(path, _)| *path == name) {
+        let both = merged(there, &envelope)?;
+        there.clone_from(&both);
+        check_with(files, &arguments.pin.unwrap_or_else(|| envelope.payload_digest()), &name)?;
+        let target = arguments.site_directory.join(&name);
+        return replace(&target, &both).map(|()| target);
+    }
     let mut added = vec![(name.clone(), bytes)];
     if let Some(policy) = &arguments.policy_file {
         let toml = fs::read(policy).map_err(file_failure(policy))?;
@@ -368,6 +377,24 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
         blobs::write_new_file_durably(&target, bytes, 0o644).map_err(file_failure(&target))?;
     }
     Ok(arguments.site_directory.join(name))
+}
+
+/// The statement that stands there with the signatures of both, if it is the same and the other has a new one.
+fn merged(there: &[u8], new: &Envelope) -> Result<Vec<u8>, Failure> {
+    let taken = |why: &str| {
+        Failure::new("ALREADY_INSTALLED", format!("there is a statement of this version already{why}"))
+            .hint("a new version gets a new number; `site new` counts on by itself")
+            .exit(Exit::Conflict)
+    };
+    let failure = |error: EnvelopeError| Failure::new("STATEMENT", whole(&error));
+    let mut standing = Envelope::parse(there).map_err(failure)?;
+    if standing.payload() != new.payload() {
+        return Err(taken(", which says something else"));
+    }
+    match standing.add_signatures_of(new).map_err(failure)? {
+        0 => Err(taken(", with these signatures")),
+        _ => Ok(standing.to_bytes()),
+    }
 }
 
 /// Refuses a statement that the rooms would not accept among those that are there.

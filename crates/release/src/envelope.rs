@@ -84,6 +84,9 @@ pub enum EnvelopeError {
     /// The same key has signed before.
     #[error("this key has signed already")]
     SignedAlready,
+    /// Signatures of another payload prove nothing about this one.
+    #[error("the envelopes hold different payloads")]
+    OtherPayload,
 }
 
 impl EnvelopeError {
@@ -94,7 +97,7 @@ impl EnvelopeError {
             Self::Json(_) => Refusal::JsonForm,
             Self::PayloadType | Self::Base64 => Refusal::EnvelopeForm,
             Self::SignatureCount | Self::SignedAlready => Refusal::SignatureCount,
-            Self::Payload(_) => Refusal::StatementForm,
+            Self::Payload(_) | Self::OtherPayload => Refusal::StatementForm,
         }
     }
 }
@@ -141,6 +144,21 @@ impl Envelope {
         let signature = signer.sign(&pre_authentication_encoding(&self.payload));
         self.signatures.push(EnvelopeSignature { key_id, signature });
         Ok(())
+    }
+
+    /// Adds the signatures that another envelope around the same payload has more, and returns how many. Whether they
+    /// count is not asked.
+    pub fn add_signatures_of(&mut self, other: &Self) -> Result<usize, EnvelopeError> {
+        if other.payload != self.payload {
+            return Err(EnvelopeError::OtherPayload);
+        }
+        let more = other.signatures.iter().filter(|one| !self.signatures.contains(one));
+        let more: Vec<_> = more.cloned().collect();
+        if self.signatures.len() + more.len() > SIGNATURE_LIMIT {
+            return Err(EnvelopeError::SignatureCount);
+        }
+        self.signatures.extend(more.iter().cloned());
+        Ok(more.len())
     }
 
     /// The bytes that are signed.

@@ -6,6 +6,7 @@ mod check;
 mod refusals;
 mod release;
 mod restart;
+mod site_changes;
 mod transcript;
 
 use std::future::Future;
