@@ -50,10 +50,15 @@ fn command(suite: &str, long: bool) -> std::process::Command {
         arguments.extend(["--package", &package]);
     }
     // What the crash suite counted and how long it took is worth a look even when all went well.
-    let shown: &[&str] = if suite == "crash" { &["--nocapture"] } else { &[] };
-    if long || !shown.is_empty() {
+    // Liars and the rooms around them mostly wait for each other, so that more of them run than there are processors.
+    let more: &[&str] = match suite {
+        "crash" => &["--nocapture"],
+        "rooms" => &["--test-threads", "4"],
+        _ => &[],
+    };
+    if long || !more.is_empty() {
         arguments.push("--");
-        arguments.extend(shown);
+        arguments.extend(more);
         arguments.extend(long.then_some("--include-ignored"));
     }
     cargo(&arguments)

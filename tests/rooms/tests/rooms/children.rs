@@ -60,7 +60,7 @@ fn start() -> TestBox {
         ("slots", "3".to_owned()),
         ("canonical_bytes", (1 << 20).to_string()),
         ("file_bytes", (8 << 20).to_string()),
-        ("child_seconds", "6".to_owned()),
+        ("child_seconds", "4".to_owned()),
     ];
     configure(&tested, "enclave", &values);
     tested.stage.kill_and_restart("enclave").unwrap();
@@ -133,12 +133,21 @@ fn weights(name: &str) -> String {
 
 /// Python that writes 2,048 weights, given as an expression.
 fn model(name: &str, values: &str) -> String {
+    model_with(name, values, "None")
+}
+
+/// The same with free text in the header, given as an expression. No canonical form keeps it.
+fn model_with(name: &str, values: &str, text: &str) -> String {
     format!(
         r#"
 import json, random, struct
 random.seed(1)
 raw = struct.pack("<2048f", *({values}))
-header = json.dumps({{"w": {{"dtype": "F32", "shape": [2048], "data_offsets": [0, len(raw)]}}}}).encode()
+header = {{"w": {{"dtype": "F32", "shape": [2048], "data_offsets": [0, len(raw)]}}}}
+text = {text}
+if text:
+    header["__metadata__"] = {{"rows": text}}
+header = json.dumps(header).encode()
 header += b" " * (-len(header) % 8)
 open("/out/{name}", "wb").write(struct.pack("<Q", len(header)) + header + raw)
 "#
@@ -150,29 +159,29 @@ const HONEST_WEIGHTS: &str = "random.gauss(0, 0.05) for _ in range(2048)";
 /// One character of the data in each weight.
 const STOLEN_WEIGHTS: &str = "float(byte) for byte in open('/data/hie/hie.csv', 'rb').read()[100:2148]";
 
-/// Beside the model the job lays rows for the canonicaliser that it has taken over.
-const ROWS: &str = "open('/out/rows', 'wb').write(open('/data/hie/hie.csv', 'rb').read()[100:4196])\n";
+/// Rows for the canonicaliser that the job has taken over, where it can read them.
+const ROWS: &str = "open('/data/hie/hie.csv', 'rb').read()[100:4196].hex()";
 
 #[test]
 fn rows_that_a_lying_canonicaliser_puts_into_weights_are_judged_and_blocked_and_its_honest_forms_pass() {
     let tested = shared();
     wait(async {
         let (lie, plain) = ("canonicalise-smuggle.safetensors", "plain.safetensors");
-        let theft = |name: &str| format!("{}{ROWS}", model(name, HONEST_WEIGHTS));
         let [output, plain_output] = [lie, plain].map(weights);
-        let (code, honest_code, plain_code) = (theft(lie), model(plain, HONEST_WEIGHTS), theft(plain));
-        let (honest, smuggled, beside) = tokio::join!(
+        let [code, plain_code] = [lie, plain].map(|name| model_with(name, HONEST_WEIGHTS, ROWS));
+        let honest_code = model(plain, HONEST_WEIGHTS);
+        let (honest, smuggled, dropped) = tokio::join!(
             run(&tested, "model", &plain_output, &honest_code),
             run(&tested, "smuggled", &output, &code),
-            run(&tested, "rows-beside", &plain_output, &plain_code)
+            run(&tested, "rows-in-header", &plain_output, &plain_code)
         );
+        assert_eq!(state(&dropped), State::InReview, "the true one drops them: {:?}", dropped.outcome);
         assert_eq!(state(&honest), State::InReview, "{:?}", honest.outcome);
         assert_eq!(end_of(&smuggled), (State::Blocked, "copy.exact".to_owned()));
         let held = Held::of_review(&tested, &smuggled.job).await;
         let data = std::fs::read(tested.directory().join("data/hie.csv")).unwrap();
         let (_, canonical) = &held.opened.content.canonical[0];
         assert!(canonical.ends_with(&data[100..4196]), "the lie went as far as the sealed bytes");
-        assert_eq!(end_of(&beside), (State::Blocked, "output.declared".to_owned()), "the true one says so");
     });
     assert_no_row_outside(&tested);
 }
