@@ -105,7 +105,11 @@ impl Life {
             End::Released | End::Denied => (ONE_METRIC, write_metric("0.25")),
             End::Blocked => (BLOCKED_OUTPUT, BLOCKED_CODE.to_owned()),
         };
-        let name = format!("{end:?}").to_lowercase();
+        // A bundle of its own for each job: what the gateway has already is not uploaded a second time.
+        static JOBS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = JOBS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let code = format!("# Job {number}\n{code}");
+        let name = format!("{end:?}-{number}").to_lowercase();
         let bundle = traced.tested.bundle(&name, &[("databox.toml", &manifest(outputs)), ("job.py", &code)]);
         enter(traced, PREPARE, Mode::Quiet);
         let prepared = until(traced, "prepare", async || bench(traced).await?.prepare(&bundle).await).await?;
