@@ -12,7 +12,7 @@ use release::refusal::Refusal;
 use release::value::Timestamp;
 
 use crate::again::EgressJudge;
-use crate::{explain, folder, memory, table};
+use crate::{explain, folder, memory, mirror, table};
 
 /// Exit code if the command line is wrong.
 const USAGE: u8 = 2;
@@ -24,7 +24,11 @@ databox-verify checks release files offline.
 
   databox-verify RELEASE.json... --roles SHA256 [--files DIR] [--remember FILE]
                  [--accept-on-box-witness] [--json]
+  databox-verify log check|account MIRROR --roles SHA256 [--accept-on-box-witness] [--json]
   databox-verify explain [CODE]
+
+  log check                 reads a mirror of the site's public directory: the whole log, and what its leaves stand for
+  log account               the same, and adds up the bits that left of each dataset under each grant
 
   --roles SHA256            payload digest of version 1 of the site's roles, got from the site by another way
   --files DIR               the released files: hashes them and judges them again; with one release file only
@@ -48,11 +52,14 @@ struct Options {
 enum Command {
     Help,
     Explain(Option<String>),
+    Log(mirror::LogOptions),
     Verify(Options),
 }
 
 #[derive(Debug, thiserror::Error)]
-enum UsageError {
+pub(crate) enum UsageError {
+    #[error("no mirror is given")]
+    NoMirror,
     #[error("no release file is given")]
     NoRelease,
     #[error("--roles is missing: a verifier trusts no roles that it finds in a release file only")]
@@ -75,6 +82,8 @@ enum RunError {
     Release { path: PathBuf, source: io::Error },
     #[error("the released files cannot be read")]
     Files(#[source] folder::FolderError),
+    #[error("the mirror cannot be read")]
+    Mirror(#[source] io::Error),
     #[error("the memory cannot be used")]
     Memory(#[from] memory::MemoryError),
     #[error("the clock of this machine shows no time that can be written")]
@@ -113,6 +122,9 @@ pub fn exit_code(
             Ok(false) => Ok(USAGE),
             Err(error) => Err(RunError::Write(error)),
         },
+        Command::Log(options) => {
+            now().and_then(|now| mirror::run(&options, now, out).map_err(RunError::Mirror))
+        }
         Command::Verify(options) => verify(&options, out),
     };
     match code {
@@ -207,6 +219,9 @@ fn read_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
             [_, more, ..] => Err(UsageError::Unknown(more.clone())),
         };
     }
+    if arguments.peek().is_some_and(|first| first == "log") {
+        return mirror::read_arguments(arguments.skip(1)).map(Command::Log);
+    }
     let (mut releases, mut roles, mut files, mut memory) = (Vec::new(), None, None, None);
     let (mut accept_on_box_witness, mut json) = (false, false);
     while let Some(argument) = arguments.next() {
@@ -235,7 +250,7 @@ fn read_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
     Ok(Command::Verify(Options { releases, roles, files, memory, accept_on_box_witness, json }))
 }
 
-fn set(slot: &mut Option<OsString>, value: OsString, option: &str) -> Result<(), UsageError> {
+pub(crate) fn set(slot: &mut Option<OsString>, value: OsString, option: &str) -> Result<(), UsageError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(UsageError::Twice(option.to_owned())),

@@ -9,6 +9,7 @@ pub mod command;
 mod explain;
 mod folder;
 mod memory;
+mod mirror;
 mod table;
 
 pub use again::EgressJudge;

@@ -3,16 +3,13 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use release::file::{Examination, Outcome};
+use release::file::{Examination, Outcome, Row};
 use serde::Serialize;
 
 /// Prints a row for each check, and the result.
 pub fn as_text(path: &Path, examination: &Examination, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", plain(&path.display().to_string()))?;
-    for row in &examination.rows {
-        // Words that come from elsewhere are shown without control characters, which could repaint a terminal.
-        writeln!(out, "  {:<11}  {:<32}  {}", row.outcome.word(), plain(&row.check), plain(&row.detail))?;
-    }
+    rows(&examination.rows, out)?;
     match &examination.result {
         Ok(release) => {
             let witnessed = release.witnessed();
@@ -28,6 +25,26 @@ pub fn as_text(path: &Path, examination: &Examination, out: &mut dyn Write) -> i
     }
 }
 
+/// Prints a line for each check.
+pub fn rows(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+    for row in rows {
+        // Words that come from elsewhere are shown without control characters, which could repaint a terminal.
+        writeln!(out, "  {:<11}  {:<32}  {}", row.outcome.word(), plain(&row.check), plain(&row.detail))?;
+    }
+    Ok(())
+}
+
+/// Checks for programs.
+pub fn checks(rows: &[Row]) -> Vec<Check<'_>> {
+    let word = |outcome| match outcome {
+        Outcome::Refused(_) => "refused",
+        other => other.word(),
+    };
+    rows.iter()
+        .map(|row| Check { check: &row.check, outcome: word(row.outcome), detail: &row.detail })
+        .collect()
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary<'a> {
@@ -41,8 +58,9 @@ struct Summary<'a> {
     checks: Vec<Check<'a>>,
 }
 
+/// One check and what came of it.
 #[derive(Serialize)]
-struct Check<'a> {
+pub struct Check<'a> {
     check: &'a str,
     outcome: &'static str,
     detail: &'a str,
@@ -50,14 +68,6 @@ struct Check<'a> {
 
 /// Prints one JSON object on one line.
 pub fn as_json(path: &Path, examination: &Examination, out: &mut dyn Write) -> io::Result<()> {
-    let checks = examination.rows.iter().map(|row| Check {
-        check: &row.check,
-        outcome: match row.outcome {
-            Outcome::Refused(_) => "refused",
-            other => other.word(),
-        },
-        detail: &row.detail,
-    });
     let release = examination.result.as_ref().ok();
     let refusal = examination.result.as_ref().err();
     let summary = Summary {
@@ -68,7 +78,7 @@ pub fn as_json(path: &Path, examination: &Examination, out: &mut dyn Write) -> i
         manifest: release.map(|release| release.manifest_digest().to_string()),
         log_index: release.map(|release| release.witnessed().index.to_string()),
         witnessed: release.map(|release| release.witnessed().time.to_string()),
-        checks: checks.collect(),
+        checks: checks(&examination.rows),
     };
     serde_json::to_writer(&mut *out, &summary)?;
     writeln!(out)

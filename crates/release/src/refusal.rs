@@ -88,6 +88,8 @@ refusals! {
     98 Rollback = "rollback", "Something is older than, or differs from, what was already seen.";
     99 JudgedDifferently = "judged-differently", "Judging the files again gives other rule results or bits than the verdict says.";
     100 ApprovalInterest = "approval-interest", "Someone marked as having an interest in the project is among those who approve.";
+    101 LogEntries = "log-entries", "Entries of the log are missing, or do not lead to the root of its checkpoint.";
+    102 LogStatement = "log-statement", "A statement or release file for which a leaf of the log stands is missing or another.";
 }
 
 impl Refusal {

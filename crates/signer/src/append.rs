@@ -86,6 +86,12 @@ impl<D: Disk> Log<D> {
     }
 
     /// The log in memory.
+    #[cfg(test)]
+    pub fn history_mut(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    /// The log in memory.
     pub fn history(&self) -> &History {
         &self.history
     }

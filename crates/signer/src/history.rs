@@ -198,6 +198,12 @@ impl History {
         self.released.get(grant).cloned().unwrap_or_default()
     }
 
+    /// Forgets what was released, as a rigged signer would.
+    #[cfg(test)]
+    pub fn forget_released(&mut self) {
+        self.released.clear();
+    }
+
     /// What the logged grants allow.
     pub fn granted(&self) -> &Granted {
         &self.granted

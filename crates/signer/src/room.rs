@@ -91,6 +91,11 @@ impl<D: Disk> Signer<D> {
     }
 
     #[cfg(test)]
+    pub fn forget_released(&mut self) {
+        self.log.history_mut().forget_released();
+    }
+
+    #[cfg(test)]
     pub fn disk(&self) -> &D {
         &self.log.disk
     }

@@ -23,6 +23,8 @@ use release::statement::{
 use release::value::{Count, Timestamp};
 use test_formats::story::{LOG, Story, Told, WITNESS, key, name, time};
 
+mod mirror;
+
 use crate::append::{Log, LogError};
 use crate::disk::{Disk, FileSystem};
 use crate::places::Places;

@@ -85,6 +85,10 @@ fn examine(
 pub(super) struct Rows(Vec<Row>);
 
 impl Rows {
+    pub(super) fn into_rows(self) -> Vec<Row> {
+        self.0
+    }
+
     /// Writes down a check and hands its result on.
     pub(super) fn check<T>(
         &mut self,
