@@ -40,7 +40,7 @@ pub struct DataArguments {
 }
 
 /// What to do about a name that was laid down before.
-const ALREADY_THERE: &str = "if the enclave refused it, run/enclave.log of the home says why: remove that directory and add it again. \
+const ALREADY_THERE: &str = "if the enclave refused it, its answer file in the drafts directory of the home says why: remove that directory and add it again. \
      Remove it too to lay down a newer state of what was taken";
 
 /// Lays data into the drop directory. The description comes last, so that the enclave never takes half of it.

@@ -13,6 +13,7 @@ use release::site::Site;
 use release::statement::{Catalogue, CatalogueEntry, DatasetGrant, PAYLOAD_LIMIT, Snapshot, Table};
 use release::value::{Count, Name, Timestamp};
 
+use super::answer::Awaited;
 use super::copy::Copied;
 use super::description::DatasetDescription;
 use super::table::{self, TableError};
@@ -25,11 +26,11 @@ const DRAFT_LABEL: &str = "catalogue";
 
 /// Copies a dataset and writes its sealed draft, once roles name its stewards.
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {
-    let Some(site) = room.site.current() else { return Ok(Look::Waiting) };
-    let Some(role) = site.roles().datasets.get(name) else { return Ok(Look::Waiting) };
+    let Some(site) = room.site.current() else { return Ok(Look::Waiting(Awaited::Site)) };
+    let Some(role) = site.roles().datasets.get(name) else { return Ok(Look::Waiting(Awaited::Roles)) };
     let stewards = reviewers::recipients(&reviewers::of_dataset(&site, role));
     if stewards.is_empty() {
-        return Ok(Look::Waiting);
+        return Ok(Look::Waiting(Awaited::ReviewKeys));
     }
     let description: DatasetDescription = toml::from_str(&fs::read_to_string(path.join("dataset.toml"))?)?;
     let store = room.places.datasets.join(name.as_str());

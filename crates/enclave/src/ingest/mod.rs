@@ -5,6 +5,7 @@
 //! What is laid down is complete once its description (`dataset.toml`, `runtime.toml`) is there. Each step may be
 //! repeated; an interrupted copy is made anew.
 
+mod answer;
 mod copy;
 mod dataset;
 mod description;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use answer::{Answer, Answers, Awaited};
 use blobs::Digest;
 use release::value::Name;
 use rusqlite::OptionalExtension;
@@ -61,17 +63,46 @@ pub enum IngestError {
     Io(#[from] io::Error),
 }
 
+impl IngestError {
+    /// Its name, by which the operator is told.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Description(_) => "DESCRIPTION",
+            Self::Tree(_) => "TREE",
+            Self::Kind => "KIND",
+            Self::TopLevel => "TOP_LEVEL",
+            Self::Table(_) => "TABLE",
+            Self::DraftTooLarge => "DRAFT_TOO_LARGE",
+            Self::Packet(_) => "PACKET",
+            Self::Store(_) => "STORE",
+            Self::Io(_) => "FILE_SYSTEM",
+        }
+    }
+
+    /// What is wrong, cause by cause.
+    fn whole(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// What became of a look at one thing.
 enum Look {
     /// It was taken, or had been.
     Taken,
-    /// Its turn has not come: roles do not name it yet.
-    Waiting,
+    /// Its turn has not come.
+    Waiting(Awaited),
 }
 
 /// Watches the drop directory until the process ends. Called on a thread of its own.
 pub fn watch(room: &Arc<Room>) {
     let mut refused: HashMap<PathBuf, Appearance> = HashMap::new();
+    let mut answers = Answers::default();
     while !room.stop.is_raised() {
         for (kind, description) in [("datasets", "dataset.toml"), ("runtimes", "runtime.toml")] {
             let directory = room.configuration.drop_directory.join(kind);
@@ -82,10 +113,16 @@ pub fn watch(room: &Arc<Room>) {
                 if refused.get(&path) == Some(&appearance) {
                     continue;
                 }
-                if let Err(error) = look(room, kind, &name, &path, appearance) {
-                    room.journal.warning("not registered").word("kind", kind).own_error(&error).write();
-                    refused.insert(path, appearance);
-                }
+                let answer = match look(room, kind, &name, &path, appearance) {
+                    Ok(Look::Taken) => Answer::Taken,
+                    Ok(Look::Waiting(awaited)) => Answer::Waiting(awaited),
+                    Err(error) => {
+                        room.journal.warning("not registered").word("kind", kind).own_error(&error).write();
+                        refused.insert(path, appearance);
+                        Answer::Refused(error.name(), error.whole())
+                    }
+                };
+                answers.give(room, kind, &name, answer);
             }
         }
         std::thread::sleep(PERIOD);
@@ -128,20 +165,20 @@ fn look(
     name: &Name,
     path: &Path,
     appearance: Appearance,
-) -> Result<(), IngestError> {
+) -> Result<Look, IngestError> {
     let key = format!("{kind}/{name}");
     if taken(room, key.clone())? == Some(appearance.digest()) {
-        return Ok(());
+        return Ok(Look::Taken);
     }
     let look = match kind {
         "datasets" => dataset::register(room, name, path)?,
         _ => runtime::register(room, name, path)?,
     };
-    match look {
-        Look::Waiting => Ok(()),
+    if matches!(look, Look::Taken) {
         // A crash before this line registers the same thing once more, with the same digest.
-        Look::Taken => Ok(set_taken(room, key, appearance.digest())?),
+        set_taken(room, key, appearance.digest())?;
     }
+    Ok(look)
 }
 
 fn taken(room: &Room, key: String) -> Result<Option<Digest>, StoreError> {

@@ -7,6 +7,7 @@ use release::json;
 use release::statement::{Catalogue, CatalogueEntry};
 use release::value::{Count, Name};
 
+use super::answer::Awaited;
 use super::description::RuntimeDescription;
 use super::{IngestError, Look, copy, write_draft};
 use crate::room::Room;
@@ -14,7 +15,7 @@ use crate::wall::RESERVED;
 
 /// Copies a runtime and writes its draft in plain: programs are no private data.
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {
-    let Some(site) = room.site.current() else { return Ok(Look::Waiting) };
+    let Some(site) = room.site.current() else { return Ok(Look::Waiting(Awaited::Site)) };
     let description: RuntimeDescription = toml::from_str(&fs::read_to_string(path.join("runtime.toml"))?)?;
     let copied = copy::into_store(room, &path.join("tree"), &[], copy::Links::Kept, &room.places.runtimes)?;
     check_top(&copied.path)?;

@@ -3,6 +3,7 @@
 
 mod box_on_disk;
 mod check;
+mod operator;
 mod refusals;
 mod release;
 mod restart;
