@@ -1,5 +1,7 @@
 //! The connection to a gateway or console: gRPC over TLS 1.3, both sides with a certificate.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,9 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
@@ -39,13 +43,16 @@ pub async fn connect(profile: &Profile) -> Result<Channel, Failure> {
         async move {
             let stream = TcpStream::connect(&target).await?;
             stream.set_nodelay(true)?;
-            tls.connect(server, stream).await.map(TokioIo::new)
+            begun(tls.connect(server, stream).await?).await.map(TokioIo::new)
         }
     });
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| Failure::new("ENDPOINT", whole(&error)))?
         .connect_timeout(Duration::from_secs(10));
     endpoint.connect_with_connector(connector).await.map_err(|error| {
+        if let Some(failure) = alerted(&error) {
+            return failure;
+        }
         Failure::new("UNAVAILABLE", format!("{} does not answer: {}", profile.endpoint, whole(&error)))
             .hint("is the box up, and is your certificate still valid (24 hours)? `databox cert issue` makes a new one")
             .exit(Exit::Unavailable)
@@ -99,19 +106,32 @@ fn certificates(path: &std::path::Path, hint: &str) -> Result<Vec<CertificateDer
     CertificateDer::pem_file_iter(path).map_err(failure)?.collect::<Result<_, _>>().map_err(failure)
 }
 
-/// What a server's TLS alert about the client's certificate means (RFC 8446, section 6.2). With TLS 1.3 it arrives with
-/// the first answer, after the connection seemed to stand.
-fn alerted(status: &Status) -> Option<Failure> {
-    let mut cause = std::error::Error::source(status);
+/// Waits for the server's first bytes, its HTTP/2 settings (RFC 9113, section 3.4). With TLS 1.3 a server looks at the
+/// client's certificate after the client believes that the connection stands: what it thinks of it arrives here.
+async fn begun(mut stream: TlsStream<TcpStream>) -> io::Result<TlsStream<TcpStream>> {
+    match tokio::time::timeout(Duration::from_secs(10), stream.fill_buf()).await {
+        Ok(settings) => settings.map(|_| ())?,
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    }
+    Ok(stream)
+}
+
+/// What a server's TLS alert about the client's certificate means (RFC 8446, section 6.2), if an error holds one.
+pub fn alert(error: &(dyn Error + 'static)) -> Option<rustls::AlertDescription> {
+    let mut cause = Some(error);
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = error.downcast_ref::<rustls::Error>();
         if let Some(rustls::Error::AlertReceived(alert)) = tls.or_else(|| inner?.downcast_ref()) {
-            return Some(of_alert(*alert));
+            return Some(*alert);
         }
         cause = error.source();
     }
     None
+}
+
+fn alerted(error: &(dyn Error + 'static)) -> Option<Failure> {
+    alert(error).map(of_alert)
 }
 
 fn of_alert(alert: rustls::AlertDescription) -> Failure {
@@ -123,7 +143,10 @@ fn of_alert(alert: rustls::AlertDescription) -> Failure {
         Alert::CertificateExpired => {
             ("CERTIFICATE_EXPIRED", "by the box's clock your certificate is not valid now")
         }
-        Alert::UnknownCA => ("CERTIFICATE_FOREIGN", "your certificate is not from this box's authority"),
+        // An authority of the same name and another key: its signature does not verify.
+        Alert::UnknownCA | Alert::DecryptError => {
+            ("CERTIFICATE_FOREIGN", "your certificate is not from this box's authority")
+        }
         Alert::UnsupportedCertificate => ("CERTIFICATE_USE", "your certificate is not one for a person"),
         _ => ("CERTIFICATE", "the box does not accept your certificate"),
     };
@@ -132,9 +155,6 @@ fn of_alert(alert: rustls::AlertDescription) -> Failure {
 
 /// A box's answer that says no, as a failure with the same reason word.
 pub fn refused(status: Status) -> Failure {
-    if let Some(failure) = alerted(&status) {
-        return failure;
-    }
     if status.code() == tonic::Code::Unimplemented {
         return Failure::new("OTHER_ROOM", "this room does not answer such a question")
             .hint("`endpoint` in the profile: researchers call the gateway, stewards the console")

@@ -107,11 +107,11 @@ impl Bench {
     /// Packs a bundle directory and signs a request for it.
     pub async fn prepare(&self, directory: &Path) -> Result<Prepared, Failure> {
         let path = directory.join("databox.toml");
-        let text = fs::read_to_string(&path).map_err(|_| {
+        let text = fs::read(&path).map_err(|_| {
             Failure::new("NO_MANIFEST", format!("{} is not there", path.display()))
                 .hint("`databox job new DIR` writes one to start from")
         })?;
-        let manifest = bundle::Manifest::parse(&text).map_err(manifest_failure(&path))?;
+        let manifest = bundle::Manifest::parse_bytes(&text).map_err(manifest_failure(&path))?;
         let bundle = bundle::pack(directory).map_err(bundle_failure(directory))?;
         let site = self.site().await?;
         let salt = random()?;

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod fsck;
 pub mod home;
 pub mod init;
+pub mod interrupt;
 pub mod job;
 pub mod key;
 pub mod profile;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use release::envelope::{Envelope, EnvelopeError};
 use release::key::SecretKey;
+use release::refusal::Refusal;
 use release::site::{Site, SiteError, read_files};
 use release::statement::{
     Catalogue, Grant, Kind, PAYLOAD_LIMIT, Policy, Predicate, Revocation, Roles, kind_of, parse_payload,
@@ -67,7 +68,11 @@ pub fn now() -> Timestamp {
 /// Makes a draft: the payload that is to be signed.
 pub fn new(arguments: &NewArguments) -> Result<(), Failure> {
     let text = fs::read_to_string(&arguments.from).map_err(file_failure(&arguments.from))?;
-    let table: toml::Table = toml::from_str(&text).map_err(file_failure(&arguments.from))?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| {
+        Failure::new("NOT_TOML", format!("{}: {}", arguments.from.display(), whole(&error)))
+            .hint("docs/formats/site-directory.md shows the TOML of each kind of statement")
+            .exit(Exit::Usage)
+    })?;
     let beside = arguments.from.parent().unwrap_or(Path::new("."));
     let mut fields = object(plain(toml::Value::Table(table)));
     take_public_keys(&mut fields, beside)?;
@@ -159,9 +164,15 @@ fn finish<P: Predicate>(
     if let Some(expires) = expires {
         fields.entry("expires").or_insert_with(|| json!(expires));
     }
-    let predicate: P = serde_json::from_value(Value::Object(fields)).map_err(|error| {
-        Failure::new("STATEMENT", format!("{}: {error}", arguments.from.display()))
-            .hint(format!("the fields of a {} are listed in docs/formats/statements.md", P::KIND.word()))
+    let predicate: P = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let (path, words) = (error.path().to_string(), error.inner().to_string());
+        // A field that is missing or unknown stands in the words already; of others only the place is known.
+        let text = if path == "." || words.contains(" field `") {
+            words
+        } else {
+            format!("the field `{path}`: {words}")
+        };
+        field_failure(&arguments.from, P::KIND, &text)
     })?;
     Ok(payload(&predicate))
 }
@@ -181,8 +192,18 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+fn field_failure(from: &Path, kind: Kind, text: &str) -> Failure {
+    Failure::new("STATEMENT_FIELD", format!("{}: {text}", from.display()))
+        .hint(format!("the fields of a {} are listed in docs/formats/statements.md", kind.word()))
+        .exit(Exit::Usage)
+}
+
 fn text_field(fields: &Map<String, Value>, name: &str) -> Result<String, Failure> {
-    let missing = || Failure::new("STATEMENT", format!("the field `{name}` is missing"));
+    let missing = || {
+        Failure::new("STATEMENT_FIELD", format!("the field `{name}` is missing, or is no text"))
+            .hint("docs/formats/site-directory.md shows the TOML of each kind of statement")
+            .exit(Exit::Usage)
+    };
     fields.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(missing)
 }
 
@@ -212,7 +233,8 @@ fn take_public_keys(fields: &mut Map<String, Value>, beside: &Path) -> Result<()
                 return Err(Failure::new(
                     "STATEMENT",
                     format!("{file} holds the keys of {}, not of {id}", public.id),
-                ));
+                )
+                .hint("the name of the entry and the id in the file must be the same person's"));
             }
             let mut taken = json!({ "organisation": public.organisation, "keys": public.keys });
             if group == "people" {
@@ -347,8 +369,13 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
             .hint("`databox site sign` signs it")
             .exit(Exit::Usage));
     }
-    let envelope = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
-    let name = release::site::file_name(&envelope).map_err(file_failure(&arguments.file))?;
+    let unusable = |refusal: Refusal| {
+        Failure::new("STATEMENT", format!("{}: {refusal}", arguments.file.display()))
+            .hint("`databox site install` takes what `site new` drafted and `site sign` signed, or a steward's denial")
+            .exit(Exit::Usage)
+    };
+    let envelope = Envelope::parse(&bytes).map_err(|error| unusable(error.refusal()))?;
+    let name = release::site::file_name(&envelope).map_err(unusable)?;
     let mut files = read_files(&arguments.site_directory).map_err(file_failure(&arguments.site_directory))?;
     if let Some((_, there)) = files.iter_mut().find(|(path, _)| *path == name) {
         let both = merged(there, &envelope)?;
@@ -412,7 +439,7 @@ fn check_with(files: Vec<(PathBuf, Vec<u8>)>, pin: &blobs::Digest, name: &Path) 
         Err(SiteError::Missing("revocation")) if name.starts_with("roles") => Ok(()),
         Err(error) => Err(refused(whole(&error))),
         Ok(site) => match site.set_aside().iter().find(|aside| aside.path == name) {
-            Some(aside) => Err(refused(aside.refusal.meaning().to_owned())),
+            Some(aside) => Err(refused(aside.refusal.to_string())),
             None => Ok(()),
         },
     }
@@ -433,7 +460,11 @@ pub fn list(directory: &Path, pin: Option<&blobs::Digest>) -> Result<Vec<String>
     }
     if let Some(pin) = pin {
         Site::from_files(files, pin, now())
-            .map_err(|error| Failure::new("SITE_REFUSED", whole(&error)).exit(Exit::Denied))?;
+            .map_err(|error| {
+                Failure::new("SITE_REFUSED", whole(&error))
+                    .hint("--pin names the payload digest of the first roles; the statement that is named must be made anew")
+                    .exit(Exit::Denied)
+            })?;
         lines.push(format!("verifies from the pin {pin}"));
     }
     Ok(lines)

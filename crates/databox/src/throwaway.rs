@@ -18,6 +18,7 @@ use crate::data::{self, DataArguments, RuntimeArguments};
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::Home;
 use crate::init::{self, InitArguments};
+use crate::interrupt;
 use crate::key::{self, KeyArguments, KeyFiles};
 use crate::profile::Profile;
 use crate::site::{self, InstallArguments, NewArguments, SiteKind};
@@ -405,6 +406,7 @@ pub fn wait_for<T>(
         if let Some(found) = there()? {
             return Ok(found);
         }
+        interrupt::check()?;
         if Instant::now() > deadline {
             return Err(Failure::new(
                 "TOOK_TOO_LONG",

@@ -14,6 +14,8 @@ use crate::programs;
 /// Running rooms. Dropping it stops them.
 #[derive(Debug)]
 pub struct Rooms {
+    // Each room holds it too, so that it is free only once all of them have ended, however this process ends.
+    lock: File,
     children: Vec<(&'static str, Child)>,
 }
 
@@ -26,7 +28,7 @@ impl Rooms {
                 .hint("`databox init` makes a home; --dir names it")
                 .exit(Exit::Usage));
         }
-        let mut rooms = Self { children: Vec::new() };
+        let mut rooms = Self { lock: lock(home)?, children: Vec::new() };
         for room in ROOMS {
             rooms.start_one(home, room)?;
         }
@@ -45,10 +47,16 @@ impl Rooms {
 
     fn start_one(&mut self, home: &Home, room: &'static str) -> Result<(), Failure> {
         let path = home.journal(room);
+        // The journal of the run before says why it ended.
+        let _ = std::fs::rename(&path, path.with_extension("log.before"));
         let journal = File::create(&path).map_err(file_failure(&path))?;
         let mut command = Self::command(home, room)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(journal);
+        let held = self.lock.try_clone().map_err(file_failure(&path))?;
+        rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty())
+            .map_err(|error| file_failure(&path)(std::io::Error::from(error)))?;
         let child = command.spawn().map_err(file_failure(&path))?;
+        drop(held);
         self.children.push((room, child));
         Ok(())
     }
@@ -63,10 +71,7 @@ impl Rooms {
             }
             let ended = self.child(room).and_then(|child| child.try_wait().ok().flatten()).is_some();
             if ended || Instant::now() > deadline {
-                let last = journal.lines().last().unwrap_or("it said nothing").to_owned();
-                return Err(Failure::new("ROOM_DID_NOT_START", format!("the {room} did not start: {last}"))
-                    .hint(format!("its journal is {}", path.display()))
-                    .exit(Exit::Unavailable));
+                return Err(did_not_start(home, room, &journal));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -100,6 +105,75 @@ impl Rooms {
     pub fn restart(&mut self, home: &Home, room: &'static str) -> Result<(), Failure> {
         self.start_one(home, room)?;
         self.wait_until_ready(home, room)
+    }
+}
+
+/// Two processes with one signer's or one enclave's state would each undo what the other has promised.
+fn lock(home: &Home) -> Result<File, Failure> {
+    let path = home.join("run/up.lock");
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(file_failure(&path))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => {
+            Err(Failure::new("ALREADY_UP", format!("the box of {} already runs", home.directory().display()))
+                .hint(format!(
+                    "end it first: Ctrl-C where `databox up` runs; `fuser {}` names its processes",
+                    path.display()
+                ))
+                .exit(Exit::Conflict))
+        }
+    }
+}
+
+/// What a room said when it could not start, in words, and what to do about it.
+fn did_not_start(home: &Home, room: &str, journal: &str) -> Failure {
+    let said = last_words(journal).unwrap_or_else(|| "it said nothing".to_owned());
+    Failure::new("ROOM_DID_NOT_START", format!("the {room} did not start: {said}"))
+        .hint(format!("{}; its journal is {}", remedy(home, room, &said), home.journal(room).display()))
+        .exit(Exit::Unavailable)
+}
+
+/// The errors of a journal from the first of the last ones on: what happened, and because of what.
+fn last_words(journal: &str) -> Option<String> {
+    let lines: Vec<serde_json::Value> =
+        journal.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let is_error = |line: &&serde_json::Value| line["level"] == "error";
+    let mut errors: Vec<_> = lines.iter().rev().take_while(is_error).collect();
+    errors.reverse();
+    if errors.is_empty() {
+        // A room that ended without a line of JSON printed words: its configuration was not accepted.
+        let words = journal.lines().last().map(str::to_owned)?;
+        return Some(match lines.last() {
+            Some(line) => line["event"].as_str().unwrap_or_default().to_owned(),
+            None => words,
+        });
+    }
+    let words = errors.iter().map(|line| {
+        let field = |name: &str| line[name].as_str().unwrap_or_default();
+        let about = ["error", "refusal", "why"].map(field).into_iter().find(|text| !text.is_empty());
+        match (field("event"), about) {
+            ("because", Some(about)) => about.to_owned(),
+            (event, Some(about)) => format!("{event}: {about}"),
+            (event, None) => event.to_owned(),
+        }
+    });
+    Some(words.collect::<Vec<_>>().join(": "))
+}
+
+fn remedy(home: &Home, room: &str, said: &str) -> String {
+    let configuration = home.configuration(room).display().to_string();
+    let knows = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    match () {
+        () if knows(&["listened on", "in use"]) => {
+            format!("another program has that address (`ss -ltnp` names it): end it, or change `listen` in {configuration}")
+        }
+        () if knows(&["configuration"]) => format!("correct {configuration}; deploy/{room}.toml has every key"),
+        () if knows(&["older", "rollback"]) => {
+            "an old copy of the state was put back: bring back the newest one, or ask the people of the root role"
+                .to_owned()
+        }
+        () => format!("`databox doctor --home {}` looks at everything that a box needs", home.directory().display()),
     }
 }
 

@@ -318,7 +318,11 @@ impl Signing {
             VerdictResult::Blocked => {
                 let blocked = |rule: &Rule| self.draft.rules[rule.index()].result == RuleResult::Blocked;
                 Move {
-                    rule: Rule::ALL.into_iter().find(blocked),
+                    // What has no canonical form is missing, too; the rule that refused the form says more.
+                    rule: Rule::ALL
+                        .into_iter()
+                        .find(|rule| *rule != Rule::OutputDeclared && blocked(rule))
+                        .or(Some(Rule::OutputDeclared)),
                     output: self.output,
                     ..Move::new(State::Blocked, Reason::Policy)
                 }

@@ -53,13 +53,13 @@ fn main() -> ExitCode {
     match start(&arguments, journal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut line = journal.error("the gateway ended").own_error(&error);
+            let mut words = error.to_string();
             let mut cause = error.source();
             while let Some(error) = cause {
-                line = line.own_error(&error);
+                words += &format!(": {error}");
                 cause = error.source();
             }
-            line.write();
+            journal.error("the gateway ended").own_error(&words).write();
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
-cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash
+cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::build;
 use crate::run::{cargo, checked};
 
-const SUITES: [&str; 6] = ["units", "formats", "path", "rooms", "attacks", "crash"];
+const SUITES: [&str; 7] = ["units", "formats", "path", "rooms", "attacks", "crash", "inputs"];
 
 /// Runs the suites that are named, or all.
 pub fn run(words: &[&str]) -> Result<(), String> {
@@ -32,22 +32,14 @@ pub fn run(words: &[&str]) -> Result<(), String> {
 }
 
 fn command(suite: &str, long: bool) -> std::process::Command {
-    let package = format!("test-{suite}");
-    let mut arguments = vec!["test", "--locked", "--no-fail-fast"];
+    let mut arguments = ["test", "--locked", "--no-fail-fast"].map(str::to_owned).to_vec();
     if suite == "units" {
-        arguments.push("--workspace");
+        arguments.push("--workspace".to_owned());
         for other in SUITES.iter().filter(|other| **other != "units") {
-            arguments.push("--exclude");
-            arguments.push(match *other {
-                "formats" => "test-formats",
-                "path" => "test-path",
-                "rooms" => "test-rooms",
-                "crash" => "test-crash",
-                _ => "test-attacks",
-            });
+            arguments.extend(["--exclude".to_owned(), format!("test-{other}")]);
         }
     } else {
-        arguments.extend(["--package", &package]);
+        arguments.extend(["--package".to_owned(), format!("test-{suite}")]);
     }
     // What the crash suite counted and how long it took is worth a look even when all went well.
     // Liars and the rooms around them mostly wait for each other, so that more of them run than there are processors.
@@ -57,9 +49,9 @@ fn command(suite: &str, long: bool) -> std::process::Command {
         _ => &[],
     };
     if long || !more.is_empty() {
-        arguments.push("--");
-        arguments.extend(more);
-        arguments.extend(long.then_some("--include-ignored"));
+        arguments.push("--".to_owned());
+        arguments.extend(more.iter().copied().map(str::to_owned));
+        arguments.extend(long.then_some("--include-ignored".to_owned()));
     }
-    cargo(&arguments)
+    cargo(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }

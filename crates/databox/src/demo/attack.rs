@@ -31,7 +31,7 @@ pub async fn steal(stage: &Throwaway, steps: &mut Steps) -> Result<(), Failure> 
             "lee: examples/steal-rows, rows of the data as weights, one character a weight → {}",
             State::Blocked
         ),
-    );
+    )?;
     steps.more(format!(
         "lee sees    job {} {}: rule {} in {}",
         short(&ended.job),
@@ -89,7 +89,7 @@ pub fn tamper(stage: &Throwaway, released: &Released, steps: &mut Steps) -> Resu
             ));
         }
         codes.push(code);
-        steps.done("forgery", format!("{what} → {}, exit {code}", cut(&refused, 70)));
+        steps.done("forgery", format!("{what} → {}, exit {code}", cut(&refused, 70)))?;
     }
     Ok(())
 }
@@ -157,7 +157,7 @@ pub async fn lay_by_hand(stage: &Throwaway, steps: &mut Steps) -> Result<(), Fai
     let asked = shelf.get(&digest.to_string(), &stage.directory().join("by-hand")).await;
     match asked {
         Err(failure) if listed == 0 => {
-            steps.done("outbox", format!("a file laid there by hand is not served: {}", failure.reason));
+            steps.done("outbox", format!("a file laid there by hand is not served: {}", failure.reason))?;
             Ok(())
         }
         _ => Err(Failure::new("DEMO", "a file laid into the outbox by hand was served")),

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::failure::{Failure, file_failure, whole};
+use crate::interrupt;
 use crate::throwaway::{Endpoints, Throwaway};
 
 /// What `demo` needs to know.
@@ -36,11 +37,12 @@ impl Steps {
         Self { last: Instant::now() }
     }
 
-    /// Prints a step with the time since the step before.
-    pub fn done(&mut self, step: &str, text: impl Display) {
+    /// Prints a step with the time since the step before. Fails if the demonstration was interrupted.
+    pub fn done(&mut self, step: &str, text: impl Display) -> Result<(), Failure> {
         let seconds = self.last.elapsed().as_secs_f64();
         println!("✔ {step:<11} {:<92} {seconds:>5.1} s", text.to_string());
         self.last = Instant::now();
+        interrupt::check()
     }
 
     /// Prints what belongs to the step before.
@@ -54,6 +56,7 @@ impl Steps {
 /// Plays the demonstration.
 pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     preflight::check()?;
+    let stop = interrupt::watch()?;
     let scratch = tempfile::Builder::new()
         .prefix("databox-demo-")
         .tempdir()
@@ -64,7 +67,10 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         scratch.path().display()
     );
-    let played = play(arguments, scratch.path());
+    // Everything of the box is dropped, and its rooms have ended, when this returns.
+    let played = play(arguments, scratch.path(), &stop);
+    // What failed because the rooms heard the same signal is no failure of theirs.
+    let played = if stop.is_raised() && played.is_err() { Err(interrupt::interrupted()) } else { played };
     if arguments.keep {
         println!("kept {}", scratch.keep().display());
     } else {
@@ -84,7 +90,7 @@ fn make_removable(directory: &Path) {
     }
 }
 
-fn play(arguments: &DemoArguments, directory: &Path) -> Result<(), Failure> {
+fn play(arguments: &DemoArguments, directory: &Path, stop: &daemon::StopFlag) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new("RUNTIME", whole(&error)))?;
     let mut steps = Steps::new();
     let mut stage = path::set_up(directory, Endpoints::free()?, &mut steps)?;
@@ -93,7 +99,7 @@ fn play(arguments: &DemoArguments, directory: &Path) -> Result<(), Failure> {
     attack::tamper(&stage, &released, &mut steps)?;
     runtime.block_on(attack::lay_by_hand(&stage, &mut steps))?;
     println!("These keys were made by the demonstration: do not put real data here.");
-    if arguments.exit { Ok(()) } else { stay_up(&mut stage) }
+    if arguments.exit { Ok(()) } else { stay_up(&mut stage, stop) }
 }
 
 /// As root, jobs and checkers run as users of their own, who must be able to pass through the directory.
@@ -103,13 +109,12 @@ fn open_to_walled_users(directory: &Path) -> Result<(), Failure> {
         .map_err(file_failure(directory))
 }
 
-fn stay_up(stage: &mut Throwaway) -> Result<(), Failure> {
+fn stay_up(stage: &mut Throwaway, stop: &daemon::StopFlag) -> Result<(), Failure> {
     let profile = stage.directory().join("kim.toml");
     stage.profile("kim").write_new(&profile)?;
     let own = std::env::current_exe().map_err(|error| Failure::new("PROGRAM", whole(&error)))?;
     println!("\nThe box is up; Ctrl-C ends it. Next, in another terminal:\n");
     println!("  {} --profile {} job ls\n", own.display(), profile.display());
-    let stop = daemon::stop_on_signals().map_err(|error| Failure::new("SIGNALS", whole(&error)))?;
     while !stop.is_raised() {
         if let Some(room) = stage.rooms().ended() {
             return Err(Failure::new("ROOM_ENDED", format!("the {room} ended")));

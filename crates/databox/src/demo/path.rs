@@ -27,7 +27,7 @@ pub fn set_up(directory: &Path, endpoints: Endpoints, steps: &mut Steps) -> Resu
     steps.done(
         "keys",
         "box (verdict, release, log, TLS), researchers kim and lee, stewards ana and ben, a witness",
-    );
+    )?;
     steps.more(format!("roles 1: {}", stage.pin));
     stage.start()?;
     let endpoints = stage.endpoints().clone();
@@ -37,7 +37,7 @@ pub fn set_up(directory: &Path, endpoints: Endpoints, steps: &mut Steps) -> Resu
             "signer, console {}, gateway {}, enclave (no network), witness {}",
             endpoints.console, endpoints.gateway, endpoints.witness
         ),
-    );
+    )?;
     let data = examples::write_data(&directory.join("data"))?;
     let catalogue = stage.add_dataset("hie", &data, "zper", &["plan"])?;
     let (rows, people) = (rows(&data.join("randhie.csv"))?, units(&catalogue));
@@ -46,16 +46,16 @@ pub fn set_up(directory: &Path, endpoints: Endpoints, steps: &mut Steps) -> Resu
         format!(
             "hie: RAND Health Insurance Experiment, {rows} rows of {people} people; catalogue signed by 2"
         ),
-    );
+    )?;
     stage.add_runtime()?;
-    steps.done("runtime", "host-python: this machine's Python, read-only, named by its digest");
+    steps.done("runtime", "host-python: this machine's Python, read-only, named by its digest")?;
     stage.add_grant()?;
     steps.done(
         "grant",
         format!(
             "grant-1: project hie, {RELEASE_BITS} bits to release, {ANSWER_BITS} bits of answers; signed by 2"
         ),
-    );
+    )?;
     Ok(stage)
 }
 
@@ -95,7 +95,7 @@ pub async fn release(stage: &Throwaway, steps: &mut Steps) -> Result<Released, F
             prepared.bundle.len(),
             short(&submitted.job)
         ),
-    );
+    )?;
     let run = bench.wait(&submitted.job, &[State::InReview], PATIENCE).await?;
     if job::state(&run) != State::InReview {
         return Err(unexpected(&run));
@@ -104,7 +104,7 @@ pub async fn release(stage: &Throwaway, steps: &mut Steps) -> Result<Released, F
     steps.done(
         "run",
         format!("run {}, {answer} bits of answers charged before it began → {}", run.run, job::state(&run)),
-    );
+    )?;
     review(stage, steps).await?;
     let file = fetch(stage, &bench, &submitted.job, steps).await?;
     verify(stage, &file, steps)?;
@@ -144,14 +144,14 @@ async fn review(stage: &Throwaway, steps: &mut Steps) -> Result<(), Failure> {
                     verdict.released_bits,
                     verdict.verdict_bits
                 ),
-            );
+            )?;
             steps.more(crate::review::words(&opened));
         }
         desk.approve(&opened).await?;
         steps.done(
             "approval",
             format!("{steward} ({place}): opened the packet, judged it again behind a wall, signed"),
-        );
+        )?;
     }
     Ok(())
 }
@@ -190,7 +190,7 @@ async fn fetch(stage: &Throwaway, bench: &Bench, job: &str, steps: &mut Steps) -
             witnessed.index,
             witnessed.witnesses.join(", ")
         ),
-    );
+    )?;
     Ok(file)
 }
 
@@ -210,7 +210,7 @@ fn verify(stage: &Throwaway, file: &Path, steps: &mut Steps) -> Result<(), Failu
     }
     let rows = text.lines().filter(|line| line.trim_start().starts_with("ok ")).count();
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    steps.done("audit", format!("databox-verify, offline: VERIFIED {} ({rows} checks)", short(&name)));
+    steps.done("audit", format!("databox-verify, offline: VERIFIED {} ({rows} checks)", short(&name)))?;
     Ok(())
 }
 
@@ -244,6 +244,6 @@ fn score(stage: &Throwaway, file: &Path, steps: &mut Steps) -> Result<(), Failur
             ),
         ));
     }
-    steps.done("model", format!("held-out log loss {log_loss} against {baseline}; gain {low} to {high} (95 %, by person); the same outside"));
+    steps.done("model", format!("held-out log loss {log_loss} against {baseline}; gain {low} to {high} (95 %, by person); the same outside"))?;
     Ok(())
 }

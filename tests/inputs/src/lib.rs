@@ -1,0 +1,1 @@
+//! Whatever arrives may be bad. The tests are under `tests/`.
