@@ -6,6 +6,7 @@ mod certificates;
 mod command;
 mod decisions;
 mod manifests;
+mod operator;
 mod outputs;
 mod requests;
 mod site_statements;
