@@ -2,6 +2,7 @@
 //! neither console nor enclave: it verifies the verdict from the steward's pin, opens the packet, hashes the canonical
 //! files, judges them again behind a wall, says in words what will be signed, and only then asks for the key.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,13 @@ const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
 
 /// Largest packet that this tool takes, in bytes.
 const PACKET_LIMIT: usize = 4 << 30;
+
+/// Most reviews that a list may name.
+const LIST_LIMIT: usize = 100_000;
+
+fn list_refused(what: &str) -> Failure {
+    Failure::new("LIST_REFUSED", format!("the console handed out {what}")).exit(Exit::Denied)
+}
 
 /// A steward's connection to the console.
 pub struct Desk {
@@ -73,16 +81,27 @@ impl Desk {
         Ok(Self { profile, client })
     }
 
-    /// The reviews that are sealed to this steward.
+    /// The reviews that are sealed to this steward, each once.
     pub async fn list(&mut self) -> Result<Vec<Review>, Failure> {
-        let mut reviews = Vec::new();
+        let mut reviews: Vec<Review> = Vec::new();
+        let mut known = BTreeSet::new();
         let mut page_token = String::new();
         loop {
             let request = ListReviewsRequest { page_size: 100, page_token };
             let page = self.client.list_reviews(request).await.map_err(client::refused)?.into_inner();
-            reviews.extend(page.reviews);
+            let before = reviews.len();
+            for review in page.reviews {
+                // The id is printed; a console of another mind could else write whatever it likes to the terminal.
+                let id: Digest = review.review.parse().map_err(|_| list_refused("a review without an id"))?;
+                if known.insert(id) {
+                    reviews.push(review);
+                }
+            }
             if page.next_page_token.is_empty() {
                 return Ok(reviews);
+            }
+            if reviews.len() == before || reviews.len() > LIST_LIMIT {
+                return Err(list_refused("a list without an end"));
             }
             page_token = page.next_page_token;
         }

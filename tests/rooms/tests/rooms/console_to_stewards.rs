@@ -216,6 +216,22 @@ fn a_steward_opens_and_signs_nothing_that_a_lying_console_altered_and_believes_n
             answers.say(&said, site);
             assert_eq!(open(&tested, &held).await.err().as_deref(), Some(*refusal), "site {index}");
         }
+        // A list that would write to the terminal, and one without an end.
+        let mut escape = said.review.review.clone().unwrap();
+        escape.review = "\u{1b}[2J".to_owned();
+        let next = "more".to_owned();
+        let lists = [
+            ListReviewsResponse { reviews: vec![escape], next_page_token: String::new() },
+            ListReviewsResponse {
+                reviews: said.review.review.clone().into_iter().collect(),
+                next_page_token: next,
+            },
+        ];
+        for list in lists {
+            answers.say(&said, &whole);
+            answers.write("list", &list.encode_to_vec());
+            assert_eq!(open(&tested, &held).await.err().as_deref(), Some("LIST_REFUSED"));
+        }
         // A hidden review can be signed by nobody.
         answers.say(&said, &whole);
         answers.write("list", &ListReviewsResponse::default().encode_to_vec());
