@@ -307,6 +307,24 @@ fn nothing_is_public_before_a_witness_has_cosigned() {
 }
 
 #[test]
+fn a_line_that_does_not_verify_keeps_no_true_one_from_counting() {
+    let told = Story::default().tell();
+    let site = Site::of(&told);
+    let mut signer = site.open();
+    let appended = appended(ask(&mut signer, &submit(&told, approvals(&told))));
+    let key = key(WITNESS);
+    let verifier = VerifierKey::new(WITNESS, KeyType::Witness, key.public().public.0).unwrap();
+    let of_another_text = cosign("another log\n1\nroot\n", &verifier, now(), |message| key.sign(message));
+    let lie = of_another_text.unwrap().to_string();
+    let mut say = |cosignatures: String| {
+        let message = Cosign { verdict: digest(&told), size: appended.size, cosignatures };
+        ask(&mut signer, &Message::Cosign(message))
+    };
+    assert_eq!(refused(say(lie.clone())), SignerRefusal::Rule(Refusal::LogWitnesses));
+    file(say(lie + &cosignature(&appended, WITNESS, now())), Outcome::Release);
+}
+
+#[test]
 fn a_repeat_gets_the_first_answer_also_after_a_restart() {
     let told = Story::default().tell();
     let site = Site::of(&told);
