@@ -7,6 +7,7 @@ mod operator;
 mod refusals;
 mod release;
 mod restart;
+mod rotation;
 mod site_changes;
 mod transcript;
 

@@ -44,7 +44,7 @@ pub fn install_envelope(tested: &TestBox, envelope: &Envelope) {
 }
 
 /// The next revocation, signed by a steward.
-fn revoke(tested: &TestBox, signer: &str, edit: impl FnOnce(&mut Revocation)) {
+pub fn revoke(tested: &TestBox, signer: &str, edit: impl FnOnce(&mut Revocation)) {
     let mut next = site(tested).revocation().clone();
     next.version = Count(next.version.0 + 1);
     next.issued_at = databox::site::now();
