@@ -61,7 +61,9 @@ fn states(store: &Database, enclave: &Jobs, report: &mut Report) -> Result<(), F
         }
         for pair in events.windows(2) {
             let (from, to) = (pair[0].1, pair[1].1);
-            let allowed = from == to || lifecycle::transition(from, to).is_ok();
+            // An end that the gateway gave to a silent enclave's job gives way to what the log says.
+            let logged = from.is_end() && matches!(to, State::Approved | State::Released);
+            let allowed = from == to || logged || lifecycle::transition(from, to).is_ok();
             report.check(allowed, Rule::States, || format!("job {job} moved from {from} to {to}"));
         }
         let last = events.last().map_or(State::Submitted, |(_, state)| *state);

@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Enough for a box with the machine's Python as its runtime.
-const BYTES: &str = "768M";
+/// Sparse: a box with the machine's Python as its runtime, and what the enclave wants free before it takes a job.
+const BYTES: &str = "16G";
 
 /// A mounted file system in a file.
 pub struct Disk {

@@ -11,6 +11,8 @@ pub struct DurableCall {
     pub name: &'static str,
     /// The file, with digests, random suffixes and counters taken out.
     pub path: String,
+    /// True if it is a directory.
+    pub is_of_directory: bool,
 }
 
 impl DurableCall {
@@ -98,8 +100,9 @@ pub fn look(process: i32, number: i64, arguments: [u64; 6], home: &Path) -> Seen
             path.filter(|path| fs::symlink_metadata(path).is_err())
         }
     };
+    let is_of_directory = path.as_ref().is_some_and(|path| path.is_dir());
     match path.as_deref().and_then(|path| path.strip_prefix(home).ok()).map(plain_name) {
-        Some(Some(path)) => Seen::Durable(DurableCall { name, path }),
+        Some(Some(path)) => Seen::Durable(DurableCall { name, path, is_of_directory }),
         _ => Seen::Other,
     }
 }

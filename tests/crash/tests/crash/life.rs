@@ -178,6 +178,12 @@ impl Life {
         if found == wanted { Ok(()) } else { Err(format!("the job ended {found} instead of {wanted}")) }
     }
 
+    /// Whoever was told that it is released finds it so, and gets it.
+    pub async fn still_released(&self, traced: &TracedBox) -> Result<(), Stuck> {
+        self.wait(traced, State::Released).await?;
+        self.fetch(traced).await
+    }
+
     async fn open(&self, traced: &TracedBox, steward: &str) -> Result<Opened, Stuck> {
         until(traced, "open the review", async || {
             let mut own = desk(traced, steward).await?;

@@ -4,6 +4,7 @@ mod disk;
 mod durable;
 mod life;
 mod plan;
+mod planted;
 mod power;
 mod stage;
 mod sweep;

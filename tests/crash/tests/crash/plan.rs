@@ -121,16 +121,8 @@ pub enum Mode {
         /// Which call, from 1.
         nth: u32,
     },
-    #[allow(dead_code)]
-    /// As `Cut`, and calls that would make this durable are left out before.
-    CutWithout {
-        /// The room.
-        room: &'static str,
-        /// Which call, from 1.
-        nth: u32,
-        /// True if only names of directories are concerned, false if only contents of files are.
-        directories: bool,
-    },
+    /// Leave out what would make the contents of files durable.
+    Without,
 }
 
 #[derive(Debug)]
@@ -218,14 +210,12 @@ impl Situation {
             }
             Mode::Kill => self.choose(&mut now, point),
             Mode::Cut { room, nth } => cut(&mut now, point, room, nth),
-            Mode::CutWithout { room, nth, directories } => {
-                let order = cut(&mut now, point, room, nth);
-                let is_directory =
-                    !point.call.path.rsplit('/').next().unwrap_or_default().contains(['.', '<']);
-                if order == Order::Go && point.call.is_sync() && is_directory == directories {
-                    return Order::LeaveOut;
+            Mode::Without => {
+                if point.call.is_sync() && !point.call.is_of_directory {
+                    Order::LeaveOut
+                } else {
+                    Order::Go
                 }
-                order
             }
         }
     }
@@ -274,7 +264,7 @@ impl Situation {
     pub fn killing(&self) {
         let mut now = self.lock();
         now.kills += 1;
-        if matches!(now.mode, Mode::Cut { .. } | Mode::CutWithout { .. }) {
+        if matches!(now.mode, Mode::Cut { .. }) {
             self.dead.store(true, Ordering::SeqCst);
         }
     }
@@ -313,6 +303,11 @@ impl Situation {
     /// True between a cut of the power and [`Situation::revive`].
     pub fn all_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
+    }
+
+    /// The power is cut now.
+    pub fn cut_now(&self) {
+        self.dead.store(true, Ordering::SeqCst);
     }
 
     /// The power is back.

@@ -1,0 +1,128 @@
+//! Defects that are planted, each of which must be found. No shipped program has a switch for any of them: one is
+//! made by the tracer, which leaves calls out and says that they were made; the others are put into a copy of what a
+//! sound box left on disk, as the defective program would have left it, and `databox fsck` must name the promise.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use databox::fsck::{self, Rule};
+use databox::home::Home;
+use rusqlite::Connection;
+
+use crate::life::{End, Life};
+use crate::plan::{Mode, Points};
+use crate::power::PoweredBox;
+use crate::stage::TracedBox;
+use crate::wait;
+
+/// Leaves every sync of a file out while a job is released, and cuts the power then.
+fn found_after_power_cut() -> Option<bool> {
+    let mut powered = PoweredBox::start()?;
+    powered.record(End::Released);
+    Some(powered.without_syncs().is_err())
+}
+
+#[test]
+fn a_room_that_does_not_sync_before_it_answers_is_found() {
+    assert_ne!(found_after_power_cut(), Some(false));
+}
+
+/// What a defect does to the files of a home.
+type Defect = (&'static str, Rule, fn(&Home, &Before));
+
+/// What stood on disk before the last decision.
+struct Before {
+    log_head: Vec<u8>,
+    signer_state: Vec<u8>,
+}
+
+fn database(home: &Home, path: &str) -> Connection {
+    Connection::open(home.join(path)).expect("the database is there")
+}
+
+fn change(home: &Home, path: &str, statement: &str) {
+    let changed = database(home, path).execute_batch(statement);
+    changed.unwrap_or_else(|error| panic!("{path}: {error}"));
+}
+
+const DEFECTS: [Defect; 6] = [
+    // The enclave died after the start and before the charge.
+    ("charge after start", Rule::ChargeBeforeRun, |home, _| {
+        change(home, "enclave/account.db", "DELETE FROM account; UPDATE jobs SET state = 'RUNNING'");
+        fs::remove_file(home.join("heads/enclave/account")).expect("a head");
+    }),
+    // The enclave died after the charge and before the request's own nonce was kept.
+    ("nonce outside the charging transaction", Rule::Nonce, |home, _| {
+        change(home, "enclave/account.db", "UPDATE jobs SET nonce = randomblob(32)");
+    }),
+    // The signer died after the checkpoint and before head and state.
+    ("checkpoint before the head", Rule::CheckpointBehindHead, |home, before| {
+        fs::write(home.join("heads/signer/log"), &before.log_head).expect("a head");
+        fs::write(home.join("signer/state.json"), &before.signer_state).expect("a state");
+    }),
+    // The signer signed another manifest for a verdict that has one: its release file lies beside the first.
+    ("second manifest for one verdict", Rule::OneDecision, |home, _| {
+        let releases = home.join("public/releases");
+        let first = fs::read_dir(&releases).expect("releases").flatten().next().expect("a release").path();
+        let second = releases.join(format!("{}.release.json", blobs::Digest::of(b"another manifest")));
+        fs::copy(first, second).expect("a second release file");
+    }),
+    // The console took every review up as open when it started again.
+    ("denial dropped on restart", Rule::Denial, |home, _| {
+        let reopened = "UPDATE reviews SET standing = 'open', file = NULL WHERE standing = 'denied'";
+        change(home, "console/reviews.db", reopened);
+    }),
+    // The enclave laid files down that no witnessed leaf stands for.
+    ("outbox before the cosignature", Rule::Outbox, |home, _| {
+        let bytes = b"{\"value\":0.75}\n";
+        let path = home.join("hand-over/enclave-to-gateway").join(blobs::Digest::of(bytes).to_string());
+        fs::write(path, bytes).expect("a file in the outbox");
+    }),
+];
+
+#[test]
+fn what_a_defective_room_leaves_on_disk_is_named_by_fsck() {
+    let points = Arc::new(Points::default());
+    let mut traced = TracedBox::start(&points, false);
+    let home = traced.tested.stage.home.clone();
+    let live = |end, traced: &TracedBox| {
+        let lived = wait(async {
+            let mut life = Life::prepare(traced, end).await?;
+            life.run(traced, Mode::Quiet).await?;
+            life.decide(traced, Mode::Quiet).await
+        });
+        lived.unwrap_or_else(|stuck| panic!("{stuck}"));
+    };
+    live(End::Denied, &traced);
+    let read = |path: &str| fs::read(home.join(path)).expect("a file of the signer");
+    let before = Before { log_head: read("heads/signer/log"), signer_state: read("signer/state.json") };
+    let running = fsck::examine(&home).expect_err("a running room is named");
+    assert_eq!(running.reason, "ROOM_RUNS");
+    live(End::Released, &traced);
+    traced.situation.settle();
+    traced.stop_all();
+    let sound = fsck::examine(&home).expect("a stopped box is examined");
+    assert!(sound.broken().is_empty(), "the innocent twin: {:#?}", sound.broken());
+    let kept = traced.tested.directory().join("kept");
+    for (name, rule, plant) in DEFECTS {
+        copy_tree(home.directory(), &kept);
+        plant(&home, &before);
+        let found = fsck::examine(&home).expect("a stopped box is examined");
+        let names_it = found.broken().iter().any(|finding| finding.rule == rule);
+        assert!(names_it, "{name} is not found: {:#?}", found.findings);
+        println!("found: {name}: {}", found.broken().iter().find(|finding| finding.rule == rule).unwrap());
+        copy_tree(&kept, home.directory());
+    }
+}
+
+/// Makes the rooms' own files in `to` those of `from`. Data and runtimes are left alone.
+fn copy_tree(from: &Path, to: &Path) {
+    for below in ["enclave", "console", "gateway", "signer", "heads", "public", "hand-over"] {
+        let _ = fs::remove_dir_all(to.join(below)).or_else(|_| fs::remove_dir_all(to.join(below)));
+        fs::create_dir_all(to).expect("a directory");
+        let copied =
+            std::process::Command::new("cp").arg("-a").arg(from.join(below)).arg(to.join(below)).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{below} is copied");
+    }
+}
