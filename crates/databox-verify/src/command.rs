@@ -52,7 +52,7 @@ struct Options {
 enum Command {
     Help,
     Explain(Option<String>),
-    Log(mirror::LogOptions),
+    Log(Box<mirror::LogOptions>),
     Verify(Options),
 }
 
@@ -220,7 +220,7 @@ fn read_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
         };
     }
     if arguments.peek().is_some_and(|first| first == "log") {
-        return mirror::read_arguments(arguments.skip(1)).map(Command::Log);
+        return mirror::read_arguments(arguments.skip(1)).map(|options| Command::Log(Box::new(options)));
     }
     let (mut releases, mut roles, mut files, mut memory) = (Vec::new(), None, None, None);
     let (mut accept_on_box_witness, mut json) = (false, false);
