@@ -113,10 +113,12 @@ fn a_demonstration_that_is_interrupted_leaves_nothing_behind() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+        // Read to its end: whoever stops reading ends the command in another way.
+        let mut sent = false;
         for line in lines.map_while(Result::ok) {
-            if line.contains(step) && line.starts_with('✔') {
+            if !sent && line.contains(step) && line.starts_with('✔') {
                 signal(&demo, rustix::process::Signal::INT);
-                break;
+                sent = true;
             }
         }
         let deadline = std::time::Instant::now() + PATIENCE;
