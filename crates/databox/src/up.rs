@@ -173,7 +173,7 @@ fn remedy(home: &Home, room: &str, said: &str) -> String {
             "an old copy of the state was put back: bring back the newest one, or ask the people of the root role"
                 .to_owned()
         }
-        () => format!("`databox doctor --home {}` looks at everything that a box needs", home.directory().display()),
+        () => format!("{} tells what came before", home.journal(room).display()),
     }
 }
 

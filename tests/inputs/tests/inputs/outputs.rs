@@ -57,7 +57,7 @@ fn bad() -> Vec<Case> {
         (
             "a sparse giant",
             ONE_METRIC,
-            before("open('/out/metrics.json', 'w').truncate(1 << 29)"),
+            before("open('/out/metrics.json', 'w').truncate(1 << 24)"),
             "output.declared",
             "the policy allows",
         ),
