@@ -170,7 +170,7 @@ fn a_revoked_key_ends_queued_jobs_and_a_revoked_person_s_open_stream_and_pending
     wait(async {
         let pending = in_review(&tested, "one", "1").await;
         let bench = tested.bench("kim").await;
-        let slow = format!("import time\ntime.sleep(8)\n{}", write_metric("1"));
+        let slow = format!("import time\ntime.sleep(25)\n{}", write_metric("1"));
         let mut jobs = Vec::new();
         for (name, code) in [("slow", slow), ("queued", write_metric("2"))] {
             let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &code)];
