@@ -194,6 +194,6 @@ mod tests {
         assert_eq!(plain("box/enclave/account.db-wal").unwrap(), "box/enclave/account.db-wal");
         assert_eq!(plain(&format!("box/q/{digest}-2/x")).unwrap(), "box/q/<digest>-<run>/x");
         assert_eq!(plain("box/heads/.writing-aB3").unwrap(), "box/heads/.writing-<random>");
-        assert_eq!(plain("public/log/tile/0/000.p/17").unwrap(), "public/log/tile/0/000.p/<number>");
+        assert_eq!(plain("public/log/tile/0/000.p/17").unwrap(), "public/log/tile/<number>/000.p/<number>");
     }
 }
