@@ -17,7 +17,7 @@ const IN_VAIN: u32 = 6;
 
 #[test]
 fn every_room_may_die_at_every_durable_call_of_a_jobs_life() {
-    sweep(false, Duration::from_secs(900), 500);
+    sweep(false, Duration::from_secs(900), 300);
 }
 
 #[test]
