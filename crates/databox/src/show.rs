@@ -110,7 +110,7 @@ pub fn jobs(jobs: &[Job], json: bool) {
     for job in jobs {
         println!(
             "{}  {:<10} {}/{}",
-            &job.job[..12.min(job.job.len())],
+            job.job.get(..12).unwrap_or(&job.job),
             databox::job::state(job).word(),
             job.project,
             job.name
@@ -149,7 +149,7 @@ pub fn releases(releases: &[Release], json: bool) {
         println!(
             "{}  of job {}  {}",
             release.release,
-            &release.job[..12.min(release.job.len())],
+            release.job.get(..12).unwrap_or(&release.job),
             files.join(", ")
         );
     }

@@ -105,8 +105,7 @@ fn admit<'a>(
     envelope: &Envelope,
     submission: &Submission,
 ) -> Result<Result<Admission<'a>, Reason>, RoomError> {
-    // What was installed a moment ago counts: nobody is told to try again in a second.
-    // The gateway may have seen a newer grant than the last look here did.
+    // What was installed a moment ago counts: the gateway may have seen a newer grant than the last look here did.
     room.site.look(&room.store, &room.key, room.journal)?;
     let Some(site) = room.site.current() else { return Ok(Err(Reason::SiteExpired)) };
     if site.fresh(room.now()).is_err() {
