@@ -45,6 +45,22 @@ except ConnectionRefusedError: pass
 }
 
 #[test]
+fn a_signal_reaches_own_processes_and_not_the_first_one() {
+    let stand = Stand::new();
+    stand.holds(
+        r#"
+import os, signal
+child = os.fork()
+if not child: signal.pause()
+os.kill(child, 0); os.kill(child, 15)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -15
+try: os.kill(1, 0); raise SystemExit(3)
+except PermissionError: pass
+"#,
+    );
+}
+
+#[test]
 fn system_calls_that_lead_out_are_refused() {
     let said = Stand::new().holds(
         r#"

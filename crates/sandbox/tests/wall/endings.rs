@@ -61,7 +61,8 @@ fn the_time_limit_kills_daemons_too() {
 #[test]
 fn a_program_cannot_end_its_first_process_or_stop_it() {
     let stand = Stand::new();
-    let code = "import os\nfor number in (9, 15, 19, 11, 6): os.kill(1, number)\nprint('still here')\n";
+    // Landlock refuses the signal; on a kernel whose Landlock knows no signals the first process does not hear it.
+    let code = "import os\nfor number in (9, 15, 19, 11, 6):\n try: os.kill(1, number)\n except PermissionError: pass\nprint('still here')\n";
     assert_eq!(stand.holds(code), "still here\n");
     let ended = stand.run(&stand.python(
         "import os\nif not os.fork(): import time; time.sleep(60)\nos.kill(-1, 9); os.kill(os.getpid(), 9)",

@@ -147,6 +147,24 @@ fn nothing_is_left_of_the_job_before() {
 }
 
 #[test]
+fn a_jobs_clocks_begin_with_it_and_run() {
+    let stand = Stand::new();
+    stand.holds(
+        r#"
+import time
+for clock in (time.CLOCK_MONOTONIC, time.CLOCK_MONOTONIC_RAW, time.CLOCK_BOOTTIME):
+    assert 0 <= time.clock_gettime(clock) < 60, clock
+assert 0 <= int(open('/proc/self/stat').read().rsplit(')', 1)[1].split()[19]) < 6000
+assert time.time() > 1.7e9
+begun = time.monotonic(); time.sleep(0.2)
+import threading
+assert not threading.Event().wait(0.2)
+assert 0.3 < time.monotonic() - begun < 30
+"#,
+    );
+}
+
+#[test]
 fn the_evidence_names_each_layer_and_what_is_absent() {
     let evidence = probe(&Stand::new().helper).expect("a wall");
     assert_eq!(evidence.privileged, is_root());
@@ -154,12 +172,12 @@ fn the_evidence_names_each_layer_and_what_is_absent() {
     assert_eq!(names, LayerName::ALL);
     for layer in &evidence.layers {
         let expected = match layer.name {
-            LayerName::Landlock | LayerName::Cgroup | LayerName::TimeNamespace => State::Absent,
+            LayerName::Cgroup => State::Absent,
             LayerName::OwnHostUser if !is_root() => State::Off,
             _ => State::On,
         };
         assert_eq!(layer.state, expected, "{}", layer.name.as_str());
     }
     let text = serde_json::to_string(&evidence).expect("JSON");
-    assert!(text.contains(r#"{"name":"landlock","state":"absent"}"#), "{text}");
+    assert!(text.contains(r#"{"name":"cgroup","state":"absent"}"#), "{text}");
 }

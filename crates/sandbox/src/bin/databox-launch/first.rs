@@ -23,10 +23,12 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
+use rustix::time::{ClockId, clock_gettime};
 use sandbox::{Calls, Limits, Outcome, Refusal, Specification, Step, wire};
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
+use crate::landlock::Rules;
 use crate::sources::Source;
 use crate::system::{self, Forked, Program, Reaped};
 use crate::{INSIDE, at, tree};
@@ -53,6 +55,8 @@ pub enum Report {
 pub struct Observed {
     pub groups_dropped: bool,
     pub no_nested_namespaces: bool,
+    pub time_namespace: bool,
+    pub landlock: bool,
 }
 
 /// All that the first process was given.
@@ -86,6 +90,8 @@ impl First {
         // The control socket: the program must not be able to speak for the helper.
         at(Step::Descriptors, dup2_stdin(stderr()))?;
         at(Step::ParentLost, self.go.read_exact(&mut [0]))?;
+        // Before the change of user, after which this process's files in /proc are root's.
+        let time_namespace = at(Step::Time, start_clocks_anew())?;
         let groups_dropped = at(Step::User, self.take_user())?;
         self.die_with_helper()?;
         at(Step::User, setsid())?;
@@ -98,10 +104,12 @@ impl First {
         umask(Mode::from_raw_mode(0o022));
         let sources = std::mem::take(&mut self.sources);
         let output = tree::enter(&self.specification, sources)?;
+        let rules = Rules::new(&self.specification)?;
+        let landlock = rules.whole;
         at(Step::Capabilities, drop_capabilities())?;
         at(Step::NoNewPrivileges, set_no_new_privs(true))?;
         look_again()?;
-        let observed = Observed { groups_dropped, no_nested_namespaces };
+        let observed = Observed { groups_dropped, no_nested_namespaces, time_namespace, landlock };
         let report = Report::Observed(observed);
         // The program's own processes never hold this descriptor.
         let told = match &output {
@@ -111,7 +119,7 @@ impl First {
         at(Step::ParentLost, told)?;
         drop(output);
         match at(Step::Fork, system::fork())? {
-            Forked::Child => self.become_program(),
+            Forked::Child => self.become_program(rules),
             Forked::Parent(program) => self.bury(program),
         }
     }
@@ -154,7 +162,7 @@ impl First {
         }
     }
 
-    fn become_program(mut self) -> Result<Infallible, Refusal> {
+    fn become_program(mut self, rules: Rules) -> Result<Infallible, Refusal> {
         at(Step::User, setsid())?;
         at(Step::WorkingDirectory, chdir(self.specification.working_directory.as_str()))?;
         system::reset_signals();
@@ -171,6 +179,8 @@ impl First {
         };
         at(Step::Descriptors, system::close_on_exec_from(3))?;
         at(Step::Limits, set_limits(&self.specification.limits))?;
+        // Only the program, so that the first process is outside of what it may signal.
+        rules.keep_to()?;
         seccompiler::apply_filter(&self.filter).map_err(|error| {
             let errno = match error {
                 seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.raw_os_error(),
@@ -271,6 +281,24 @@ fn look_again() -> Result<(), Refusal> {
         Some((step, _)) => at(step, Err(Errno::NOTRECOVERABLE)),
         None => Ok(()),
     }
+}
+
+/// Makes a time namespace whose monotonic and boot clocks begin now, for the processes that this one forks. Since when
+/// the host runs would tell one machine from another, and two jobs on it that they share it. False if it cannot be
+/// had here. time_namespaces(7).
+fn start_clocks_anew() -> io::Result<bool> {
+    match system::unshare_time() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+        made => made?,
+    }
+    let since = |clock| -clock_gettime(clock).tv_sec;
+    let offsets =
+        format!("monotonic {} 0\nboottime {} 0\n", since(ClockId::Monotonic), since(ClockId::Boottime));
+    if fs::write("/proc/self/timens_offsets", offsets).is_err() {
+        return Ok(false);
+    }
+    let own = |name: &str| fs::read_link(format!("/proc/self/ns/{name}"));
+    Ok(own("time")? != own("time_for_children")?)
 }
 
 fn drop_capabilities() -> Result<(), Errno> {

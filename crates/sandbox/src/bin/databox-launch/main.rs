@@ -6,6 +6,7 @@
 
 mod calls;
 mod first;
+mod landlock;
 mod sources;
 mod system;
 mod tree;
@@ -235,7 +236,9 @@ fn layers(observed: Option<Observed>, privileged: bool) -> Vec<Layer> {
             }
             // Without these the program is not executed.
             LayerName::Seccomp | LayerName::ResourceLimits => State::On,
-            LayerName::Landlock | LayerName::Cgroup | LayerName::TimeNamespace => State::Absent,
+            LayerName::Landlock => when(observed.landlock),
+            LayerName::TimeNamespace => when(observed.time_namespace),
+            LayerName::Cgroup => State::Absent,
         }
     };
     LayerName::ALL.iter().map(|&name| Layer { name, state: state(name) }).collect()

@@ -74,6 +74,12 @@ pub fn clone_into_namespaces() -> io::Result<Forked<(Pid, OwnedFd)>> {
     }
 }
 
+/// Gives the processes that this one forks from now on a time namespace of their own.
+pub fn unshare_time() -> io::Result<()> {
+    // SAFETY: no pointers; this process's memory and descriptors stay as they are.
+    checked(unsafe { libc::unshare(libc::CLONE_NEWTIME) }.into()).map(drop)
+}
+
 /// Forks this process.
 pub fn fork() -> io::Result<Forked<Pid>> {
     // SAFETY: this process has one thread, so the child may do all that the parent may.
