@@ -24,6 +24,7 @@ use daemon::{Journal, Look, SiteWatch};
 use release::site::SeenVersions;
 use server::{Limits, Listener, Principal, PrincipalError, Refused, Role};
 use tokio::sync::Notify;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 
 use configuration::Configuration;
@@ -39,6 +40,9 @@ const SITE_LOOK: Duration = Duration::from_millis(250);
 
 /// How often reviews that nobody decided are looked for.
 const EXPIRY_LOOK: Duration = Duration::from_secs(60);
+
+/// What reflection tells of.
+const NAMES: &[&str] = &[ReviewServiceServer::<Reviews>::NAME];
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -137,7 +141,7 @@ async fn serve(
         .max_decoding_message_size(api::MESSAGE_LIMIT)
         .max_encoding_message_size(release::file::RELEASE_FILE_LIMIT + 4096);
     let enclave = server::unix::serve(socket, Routes::new(for_enclave), stop());
-    let stewards = server::serve(listener, gate, Routes::new(for_stewards), stop());
+    let stewards = server::serve(listener, gate, Routes::new(for_stewards), NAMES, stop());
     let (enclave, stewards) = tokio::join!(enclave, stewards);
     enclave?;
     Ok(stewards?)

@@ -84,7 +84,7 @@ async fn serve(configuration: Configuration, journal: Journal) -> Result<(), Gat
     room.look_at_site().await.map_err(StartError::from)?;
     tokio::spawn(upkeep::run(room.clone()));
     journal.info("ready").number("port", listener.address()?.port()).write();
-    let people = server::serve(listener, room.gate(), services::routes(&room), stopped());
+    let people = server::serve(listener, room.gate(), services::routes(&room), services::NAMES, stopped());
     let enclave = server::unix::serve(socket, link::routes(&room), stopped());
     tokio::try_join!(people, enclave)?;
     journal.info("stopped").write();

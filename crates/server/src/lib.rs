@@ -15,6 +15,7 @@ mod held;
 mod limits;
 mod listener;
 mod principal;
+mod reflection;
 mod serve;
 mod site_files;
 mod tls;

@@ -9,6 +9,7 @@ use tonic::transport::Server;
 
 use crate::calls::Calls;
 use crate::limits::{HEADER_LIST_LIMIT, KEEPALIVE, PENDING_RESETS, WINDOWS};
+use crate::reflection::with_reflection;
 use crate::{Limits, Listener, Principal, Refused};
 
 /// Asked before every call: may this person call here at all? Roles and revocations are looked at here, so that a
@@ -17,19 +18,28 @@ pub type Gate = Arc<dyn Fn(&Principal) -> Result<(), Refused> + Send + Sync>;
 
 /// Serving ended by itself.
 #[derive(Debug, thiserror::Error)]
-#[error("the room cannot serve any more")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub enum ServeError {
+    /// The connections.
+    #[error("the room cannot serve any more")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors in this program, which a test of them would have found.
+    #[error("the services cannot be described")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+}
 
 /// Serves until `stop` completes; calls that run then have a moment to end.
 ///
-/// Each service sets its own message limits ([`api::MESSAGE_LIMIT`]). Health stands beside the services.
+/// Each service sets its own message limits ([`api::MESSAGE_LIMIT`]). Health and reflection (of `services`, by their full names)
+/// stand beside the services.
 pub async fn serve(
     listener: Listener,
     gate: Gate,
     routes: Routes,
+    services: &[&str],
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let limits = listener.limits().clone();
+    let routes = with_reflection(routes, services)?;
     let (_reporter, health) = tonic_health::server::health_reporter();
     let (incoming, accepting) = listener.accept();
     let (asked, asked_to_end) = oneshot::channel::<()>();

@@ -19,6 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use server::{Gate, Limits, Listener, Principal, Refused, Role, Tls};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -106,7 +107,13 @@ async fn open(limits: Limits) -> Door {
         if principal.role == Role::Researcher && !is_revoked { Ok(()) } else { Err(Refused::Role) }
     });
     let routes = Routes::new(DataServiceServer::new(Echo));
-    tokio::spawn(server::serve(listener, gate, routes, std::future::pending()));
+    tokio::spawn(server::serve(
+        listener,
+        gate,
+        routes,
+        &[DataServiceServer::<Echo>::NAME],
+        std::future::pending(),
+    ));
     Door { address, authority, turned_away, _directory: directory }
 }
 
@@ -324,4 +331,38 @@ async fn a_person_has_a_limited_number_of_connections() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the places were not given back");
+}
+
+#[tokio::test]
+async fn reflection_tells_people_of_the_site_what_they_may_call_and_nothing_between_rooms() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest as Ask;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse as Told;
+
+    let door = open(Limits::default()).await;
+    let ask = async |identity: Identity, asked: Ask| -> Result<Told, Status> {
+        let channel = connect(&door, client_tls(&door.authority, Some(identity))).await.unwrap();
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        let answers =
+            ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(request)).await?;
+        Ok(answers.into_inner().message().await?.unwrap().message_response.unwrap())
+    };
+    let Told::ListServicesResponse(listed) =
+        ask(ada(&door.authority), Ask::ListServices(String::new())).await.unwrap()
+    else {
+        panic!("no list")
+    };
+    let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["databox.v1.DataService"]);
+    let symbol = |name: &str| Ask::FileContainingSymbol(name.to_owned());
+    let told = ask(ada(&door.authority), symbol("databox.v1.DataService")).await.unwrap();
+    assert!(matches!(told, Told::FileDescriptorResponse(files) if !files.file_descriptor_proto.is_empty()));
+    for hidden in ["databox.internal.v1.GatewayEnclaveService", "databox.internal.v1.LinkRequest"] {
+        let refused = ask(ada(&door.authority), symbol(hidden)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::NotFound, "{hidden}");
+    }
+    let nobody = identity(&door.authority, &[], ExtendedKeyUsagePurpose::ClientAuth);
+    let refused = ask(nobody, Ask::ListServices(String::new())).await.unwrap_err();
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "CERTIFICATE");
 }

@@ -16,6 +16,7 @@ use api::v1::release_service_server::ReleaseServiceServer;
 use blobs::Digest;
 use prost_types::Timestamp;
 use server::Refused;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 
 use crate::room::Room;
@@ -23,6 +24,14 @@ use crate::room::Room;
 /// Calls that take as long as an upload takes.
 pub const LONG_CALLS: &[&str] =
     &["/databox.v1.BundleService/WriteUpload", "/databox.v1.BundleService/FinishUpload"];
+
+/// What reflection tells of.
+pub const NAMES: &[&str] = &[
+    DataServiceServer::<data::Data>::NAME,
+    BundleServiceServer::<bundle::Bundles>::NAME,
+    JobServiceServer::<job::Jobs>::NAME,
+    ReleaseServiceServer::<release::Releases>::NAME,
+];
 
 /// Every service, with message limits.
 pub fn routes(room: &Arc<Room>) -> Routes {

@@ -152,7 +152,7 @@ async fn desk(address: &str, rest: &[String]) -> Result<(), Failure> {
         .max_decoding_message_size(api::MESSAGE_LIMIT)
         .max_encoding_message_size(RELEASE_FILE_LIMIT + api::MESSAGE_LIMIT);
     let gate: server::Gate = Arc::new(|_| Ok(()));
-    Ok(server::serve(listener, gate, Routes::new(service), std::future::pending()).await?)
+    Ok(server::serve(listener, gate, Routes::new(service), &[], std::future::pending()).await?)
 }
 
 struct ToStewards(PathBuf);
