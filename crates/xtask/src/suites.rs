@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::build;
 use crate::run::{cargo, checked};
 
-const SUITES: [&str; 7] = ["units", "formats", "path", "rooms", "attacks", "crash", "inputs"];
+const SUITES: [&str; 8] = ["units", "formats", "path", "rooms", "attacks", "crash", "inputs", "secrets"];
 
 /// Runs the suites that are named, or all.
 pub fn run(words: &[&str]) -> Result<(), String> {
