@@ -84,7 +84,7 @@ impl Word for CallReason {
             Self::Offset => "ask how much has arrived, and go on from there",
             Self::Digest => "the bytes are not those announced; send them again",
             Self::BundleMissing => "upload the bundle first",
-            Self::Quota => "wait until some of your uploads or jobs have ended",
+            Self::Quota => "wait until some of your uploads, calls, connections or jobs have ended",
             Self::Statement => "the signed statement is not accepted",
             Self::Requester => "the request must be signed by the person whose certificate is used",
             Self::Site => {

@@ -34,6 +34,21 @@ pub struct Configuration {
     pub packets_directory: PathBuf,
     /// Largest packet taken, in bytes.
     pub packet_bytes: u64,
+    /// Connections at the same time.
+    #[serde(default)]
+    pub connections: server::Connections,
     /// End with the process that started the console.
     pub die_with_parent: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commented_configuration_is_accepted_and_its_connections_are_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/console.toml");
+        let configuration: Configuration = daemon::load(path.as_ref()).unwrap();
+        assert_eq!(configuration.connections, server::Connections::default());
+    }
 }

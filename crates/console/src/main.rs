@@ -113,8 +113,8 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     };
     let enclave_user = daemon::user_id(&configuration.enclave_user)?;
     let socket = server::unix::Socket::bind(&configuration.enclave_socket, enclave_user, JOURNAL)?;
-    let listener =
-        Listener::bind(configuration.listen, &configuration.tls, Limits::default(), JOURNAL).await?;
+    let limits = Limits { connections: configuration.connections, ..Limits::default() };
+    let listener = Listener::bind(configuration.listen, &configuration.tls, limits, JOURNAL).await?;
     tokio::spawn(watch_site(site.clone(), store.clone(), signing.clone()));
     tokio::spawn(expire(store.clone(), packets));
     take_up_again(&store, &site);

@@ -153,6 +153,13 @@ fn of_alert(alert: rustls::AlertDescription) -> Failure {
     Failure::new(reason, text).hint(ISSUE).exit(Exit::NotSignedIn)
 }
 
+/// A GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7): the room ended the connection, not the call.
+fn cut() -> Failure {
+    Failure::new("QUOTA", "the box ended the connection")
+        .hint("you have too many connections at the same time, or a program sends too many frames without a call")
+        .exit(Exit::Denied)
+}
+
 /// A box's answer that says no, as a failure with the same reason word.
 pub fn refused(status: Status) -> Failure {
     if status.code() == tonic::Code::Unimplemented {
@@ -161,6 +168,9 @@ pub fn refused(status: Status) -> Failure {
             .exit(Exit::Usage);
     }
     let details = status.get_error_details();
+    if status.code() == tonic::Code::ResourceExhausted && details.error_info().is_none() {
+        return cut();
+    }
     let reason = details.error_info().map(|info| info.reason.clone());
     let exit = match status.code() {
         tonic::Code::PermissionDenied | tonic::Code::FailedPrecondition | tonic::Code::ResourceExhausted => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use blobs::Digest;
 use serde::Deserialize;
-use server::Tls;
+use server::{Connections, Tls};
 
 /// The configuration of the gateway.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Configuration {
     /// Jobs of one grant that wait to be run.
     #[serde(default = "jobs_waiting_per_grant")]
     pub jobs_waiting_per_grant: u64,
+    /// Connections at the same time.
+    #[serde(default)]
+    pub connections: Connections,
     /// End with the process that started the gateway.
     #[serde(default)]
     pub die_with_parent: bool,
@@ -93,6 +96,7 @@ mod tests {
         assert_eq!(configuration.uploads_per_grant, uploads_per_grant());
         assert_eq!(configuration.spool_bytes_per_grant, spool_bytes_per_grant());
         assert_eq!(configuration.jobs_waiting_per_grant, jobs_waiting_per_grant());
+        assert_eq!(configuration.connections, Connections::default());
         assert!(!configuration.accept_on_box_witness);
     }
 }

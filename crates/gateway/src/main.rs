@@ -75,7 +75,12 @@ fn start(arguments: &Arguments, journal: Journal) -> Result<(), GatewayError> {
 
 async fn serve(configuration: Configuration, journal: Journal) -> Result<(), GatewayError> {
     let user = daemon::user_id(&configuration.enclave_user)?;
-    let limits = Limits { long_calls: services::LONG_CALLS, ..Limits::default() };
+    let limits = Limits {
+        connections: configuration.connections,
+        long_calls: services::LONG_CALLS,
+        long_calls_per_person: configuration.uploads_per_person as usize,
+        ..Limits::default()
+    };
     let listener = Listener::bind(configuration.listen, &configuration.tls, limits, journal).await?;
     let path = configuration.enclave_socket.clone();
     let socket = server::unix::Socket::bind(&path, user, journal)

@@ -38,6 +38,7 @@ fn configuration(home: &Path, told: &Told) -> Configuration {
         accept_on_box_witness: false,
         bundle_bytes_limit: 1 << 20,
         uploads_per_person: 4,
+        connections: Default::default(),
         jobs_open_per_person: 4,
         uploads_per_grant: 4,
         spool_bytes_per_grant: 1 << 20,

@@ -13,6 +13,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::held::Held;
+use crate::principal::Person;
 use crate::{Gate, Principal, Refused};
 
 /// How often the gate is asked about an open stream. Rooms look at their site several times a second, so that a
@@ -36,17 +38,32 @@ pub(crate) struct Asked {
     way: Way,
     next: Pin<Box<Sleep>>,
     ended: bool,
+    _call: Option<Held<Person>>,
 }
 
 impl Asked {
-    /// Wraps a body.
-    pub(crate) fn wrap(inner: Body, gate: &Gate, principal: &Principal, way: Way) -> Body {
+    /// Wraps a body. It holds the caller's place until it ends.
+    pub(crate) fn wrap(
+        inner: Body,
+        gate: &Gate,
+        principal: &Principal,
+        way: Way,
+        call: Option<Held<Person>>,
+    ) -> Body {
         // Most calls are one message and over at once.
         if inner.is_end_stream() {
             return inner;
         }
         let (gate, principal) = (gate.clone(), principal.clone());
-        Body::new(Self { inner, gate, principal, way, next: Box::pin(sleep(AGAIN)), ended: false })
+        Body::new(Self {
+            inner,
+            gate,
+            principal,
+            way,
+            next: Box::pin(sleep(AGAIN)),
+            ended: false,
+            _call: call,
+        })
     }
 
     /// Asks the gate, if it is time to.

@@ -14,6 +14,8 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{Layer, Service};
 
 use crate::asked::{Asked, Way};
+use crate::held::{Counts, Held};
+use crate::principal::Person;
 use crate::{Gate, Limits, Principal, PrincipalError, Refused};
 
 tokio::task_local! {
@@ -36,12 +38,36 @@ pub(crate) struct Calls {
     gate: Gate,
     limits: Limits,
     places: Arc<Semaphore>,
+    people: Arc<Counts<Person>>,
+    long_calls: Arc<Counts<Person>>,
 }
 
 impl Calls {
     pub(crate) fn new(gate: Gate, limits: Limits) -> Self {
         let places = Arc::new(Semaphore::new(limits.calls));
-        Self { gate, limits, places }
+        let people = Arc::new(Counts::new(limits.calls_per_person));
+        let long_calls = Arc::new(Counts::new(limits.long_calls_per_person));
+        Self { gate, limits, places, people, long_calls }
+    }
+
+    /// A person's places for a call to this path: one among their calls, and for a long call one among those. Without
+    /// them one person could take all the room's places and send nothing.
+    fn places_of(
+        &self,
+        principal: &Principal,
+        path: &str,
+    ) -> Result<(Held<Person>, Option<Held<Person>>), Refused> {
+        let person = principal.person();
+        let long = if self.limits.long_calls.contains(&path) {
+            let limit = self.limits.long_calls_per_person;
+            let quota = Refused::Quota { subject: "uploads", limit: limit as u64 };
+            Some(self.long_calls.take(person.clone()).ok_or(quota)?)
+        } else {
+            None
+        };
+        let limit = self.limits.calls_per_person;
+        let quota = Refused::Quota { subject: "calls", limit: limit as u64 };
+        Ok((self.people.take(person).ok_or(quota)?, long))
     }
 }
 
@@ -101,15 +127,17 @@ where
         (self.calls.gate)(&principal)?;
         request.extensions_mut().insert(principal.clone());
         let gate = self.calls.gate.clone();
-        let request = request.map(|body| Asked::wrap(body, &gate, &principal, Way::In));
+        let (call, long) = self.calls.places_of(&principal, request.uri().path())?;
+        let request = request.map(|body| Asked::wrap(body, &gate, &principal, Way::In, None));
         let _place = self.calls.places.try_acquire().map_err(|_| Refused::Overloaded)?;
         let limits = &self.calls.limits;
-        let ours =
-            if limits.long_calls.contains(&request.uri().path()) { limits.long_call } else { limits.call };
+        let ours = if long.is_some() { limits.long_call } else { limits.call };
         let theirs = deadline(request.headers()).map(|deadline| deadline.saturating_sub(MARGIN));
         let patience = theirs.map_or(ours, |theirs| theirs.min(ours));
         match tokio::time::timeout(patience, self.inner.call(request)).await {
-            Ok(Ok(response)) => Ok(response.map(|body| Asked::wrap(body, &gate, &principal, Way::Out))),
+            Ok(Ok(response)) => {
+                Ok(response.map(|body| Asked::wrap(body, &gate, &principal, Way::Out, Some(call))))
+            }
             Ok(Err(never)) => match never {},
             Err(_) => Err(Refused::Time),
         }

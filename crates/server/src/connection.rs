@@ -3,26 +3,32 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::held::Held;
+use crate::calm::{Calm, TooManyFrames};
+use crate::frames::{ENHANCE_YOUR_CALM, Frames, SETTINGS_TIMEOUT, goaway};
+use crate::listener::Places;
+use crate::turned_away::{Tally, TurnedAway};
 use crate::{Principal, PrincipalError};
 
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     principal: Result<Principal, PrincipalError>,
-    /// Until the first byte: a client that says nothing after its handshake would hold its place for nothing.
-    first_byte: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
-    _person: Held<Result<Principal, PrincipalError>>,
+    /// Until the first frame: a client that says nothing after its handshake would hold its place for nothing.
+    first_frame: Option<Pin<Box<Sleep>>>,
+    received: Frames,
+    sent: Frames,
+    calm: Calm,
+    tally: Arc<Tally>,
+    _places: Places,
 }
 
 impl Connection {
@@ -30,11 +36,50 @@ impl Connection {
         stream: TlsStream<TcpStream>,
         principal: Result<Principal, PrincipalError>,
         patience: Duration,
-        place: OwnedSemaphorePermit,
-        person: Held<Result<Principal, PrincipalError>>,
+        tally: Arc<Tally>,
+        places: Places,
     ) -> Self {
-        let first_byte = Some(Box::pin(tokio::time::sleep(patience)));
-        Self { stream, principal, first_byte, _place: place, _person: person }
+        Self {
+            stream,
+            principal,
+            first_frame: Some(Box::pin(tokio::time::sleep(patience))),
+            received: Frames::from_client(),
+            sent: Frames::to_client(),
+            calm: Calm::new(Instant::now()),
+            tally,
+            _places: places,
+        }
+    }
+
+    /// Looks at the heads of the frames in these bytes.
+    fn receive(&mut self, bytes: &[u8]) -> Result<(), TooManyFrames> {
+        let (calm, now) = (&mut self.calm, Instant::now());
+        let (mut borne, mut begun) = (Ok(()), false);
+        self.received.pass(bytes, |head| {
+            begun = true;
+            borne = borne.and(calm.frame(head, now));
+        });
+        if begun {
+            self.first_frame = None;
+        }
+        borne
+    }
+
+    fn is_too_late(&mut self, context: &mut Context<'_>) -> bool {
+        self.first_frame.as_mut().is_some_and(|patience| patience.as_mut().poll(context).is_ready())
+    }
+
+    /// Ends the connection, and says why if a frame can be put there. It cannot where the client does not read: then
+    /// part of a frame may be on its way, and the connection ends without a word.
+    fn cut(&mut self, context: &mut Context<'_>, why: TurnedAway, code: u32) -> io::Error {
+        self.tally.count(why);
+        if self.sent.is_between_frames() {
+            let frame = goaway(self.calm.newest_stream(), code, why.word());
+            // Nothing is waited for: who floods does not get to hold a connection by reading slowly.
+            let _ = Pin::new(&mut self.stream).poll_write(context, &frame);
+            let _ = Pin::new(&mut self.stream).poll_shutdown(context);
+        }
+        io::ErrorKind::ConnectionAborted.into()
     }
 }
 
@@ -52,17 +97,17 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        match (&mut self.first_byte, read) {
-            (Some(patience), Poll::Pending) => match patience.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                Poll::Pending => Poll::Pending,
-            },
-            (_, read) => {
-                self.first_byte = None;
-                read
-            }
+        if self.receive(&buffer.filled()[before..]).is_err() {
+            // Not a frame more is acted on, also of those that came before the one too many.
+            buffer.set_filled(before);
+            return Poll::Ready(Err(self.cut(context, TurnedAway::Frames, ENHANCE_YOUR_CALM)));
         }
+        if read.is_pending() && self.is_too_late(context) {
+            return Poll::Ready(Err(self.cut(context, TurnedAway::FirstFrame, SETTINGS_TIMEOUT)));
+        }
+        read
     }
 }
 
@@ -72,7 +117,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = written {
+            self.sent.pass(&bytes[..written], |_| {});
+            self.calm.wrote(written);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,7 +1,7 @@
 //! The listening side of the rooms that people or other rooms call over gRPC: TLS, principals, limits, health, errors.
 //!
 //! ```text
-//! TCP accept ─▶ limits ─▶ TLS 1.3 with a client certificate ─▶ Principal ─▶ HTTP/2 ─▶ gate ─▶ service
+//! TCP accept ─▶ limits ─▶ TLS 1.3 with a client certificate ─▶ Principal ─▶ frames counted ─▶ HTTP/2 ─▶ gate ─▶ service
 //! ```
 //!
 //! A handler finds out who calls with [`principal`], and says no with [`Refused`], the one place where an error of a
@@ -9,8 +9,10 @@
 
 mod asked;
 mod calls;
+mod calm;
 mod connection;
 mod error;
+mod frames;
 mod held;
 mod limits;
 mod listener;
@@ -19,10 +21,11 @@ mod reflection;
 mod serve;
 mod site_files;
 mod tls;
+mod turned_away;
 pub mod unix;
 
 pub use error::Refused;
-pub use limits::Limits;
+pub use limits::{Connections, Limits};
 pub use listener::{BindError, Listener};
 pub use principal::{Principal, PrincipalError, Role, principal};
 pub use serve::{Gate, ServeError, serve, stopped};

@@ -34,6 +34,14 @@ pub struct Principal {
     pub serial: String,
 }
 
+/// A person in a role, whichever of their certificates they show.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Person {
+    site: Name,
+    role: Role,
+    id: Name,
+}
+
 /// A certificate that names nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PrincipalError {
@@ -89,6 +97,11 @@ impl Principal {
             _ => return Err(PrincipalError::UriCount),
         };
         Self::from_uri(uri, serial(certificate.raw_serial())).ok_or(PrincipalError::Uri)
+    }
+
+    /// The person, so that they are counted as one.
+    pub(crate) fn person(&self) -> Person {
+        Person { site: self.site.clone(), role: self.role, id: self.id.clone() }
     }
 
     fn from_uri(uri: &str, serial: String) -> Option<Self> {

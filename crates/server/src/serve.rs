@@ -8,7 +8,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::calls::Calls;
-use crate::limits::{HEADER_LIST_LIMIT, KEEPALIVE, PENDING_RESETS, WINDOWS};
+use crate::limits::{HEADER_LIST_LIMIT, KEEPALIVE, PENDING_RESETS, REFUSED_STREAMS, WINDOWS};
 use crate::reflection::with_reflection;
 use crate::{Limits, Listener, Principal, Refused};
 
@@ -41,6 +41,7 @@ pub async fn serve(
     let limits = listener.limits().clone();
     let routes = with_reflection(routes, services)?;
     let (_reporter, health) = tonic_health::server::health_reporter();
+    let health = health.max_decoding_message_size(api::MESSAGE_LIMIT);
     let (incoming, accepting) = listener.accept();
     let (asked, asked_to_end) = oneshot::channel::<()>();
     let mut server = settings(Server::builder(), &limits).layer(Calls::new(gate, limits.clone()));
@@ -80,10 +81,11 @@ pub(crate) fn settings(server: Server, limits: &Limits) -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .http2_max_header_list_size(HEADER_LIST_LIMIT)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_local_error_reset_streams(Some(REFUSED_STREAMS))
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .max_connection_age(limits.connection_age)
-        .max_connection_age_grace(limits.grace)
+        .max_connection_age_grace(limits.connection_grace)
 }
 
 /// Completes when the process is asked to stop (SIGTERM or SIGINT).

@@ -16,7 +16,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
-use crate::limits::{HEADER_LIST_LIMIT, PENDING_RESETS, WINDOWS};
+use crate::limits::{HEADER_LIST_LIMIT, PENDING_RESETS, REFUSED_STREAMS, WINDOWS};
 use crate::serve::end_softly;
 use crate::{Limits, ServeError};
 
@@ -61,6 +61,7 @@ pub async fn serve(socket: Socket, routes: Routes, stop: impl Future<Output = ()
         .max_concurrent_streams(4)
         .http2_max_header_list_size(HEADER_LIST_LIMIT)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_local_error_reset_streams(Some(REFUSED_STREAMS))
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .add_routes(routes)

@@ -16,7 +16,7 @@ use rcgen::{
     KeyPair, PKCS_ED25519, SanType,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use server::{Gate, Limits, Listener, Principal, Refused, Role, Tls};
+use server::{Connections, Gate, Limits, Listener, Principal, Refused, Role, Tls};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tonic::server::NamedService;
@@ -296,7 +296,7 @@ async fn silent_connections_are_closed_and_do_not_shut_others_out() {
     let limits = Limits {
         handshake: Duration::from_millis(300),
         handshakes_per_address: 8,
-        connections: 16,
+        connections: Connections { in_all: 16.try_into().unwrap(), ..Connections::default() },
         ..Limits::default()
     };
     let door = open(limits).await;
@@ -313,7 +313,11 @@ async fn silent_connections_are_closed_and_do_not_shut_others_out() {
 
 #[tokio::test]
 async fn a_person_has_a_limited_number_of_connections() {
-    let door = open(Limits { connections_per_person: 2, ..Limits::default() }).await;
+    let door = open(Limits {
+        connections: Connections { per_person: 2.try_into().unwrap(), ..Connections::default() },
+        ..Limits::default()
+    })
+    .await;
     let identity = ada(&door.authority);
     let mut held = Vec::new();
     for _ in 0..2 {

@@ -518,7 +518,7 @@ pub enum CallReason {
     Digest = 7,
     /// The bundle is not whole yet.
     BundleMissing = 8,
-    /// The caller has too many uploads or jobs that have not ended.
+    /// The caller has too many uploads, calls, connections, or jobs that have not ended.
     Quota = 9,
     /// The signed statement is not accepted; `refusal` in the metadata says by which rule.
     Statement = 10,
