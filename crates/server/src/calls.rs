@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::asked::{Asked, Way};
@@ -103,6 +103,9 @@ where
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
         let mut this = Self { inner: ready, calls: self.calls.clone() };
+        if let Some(other) = other_than_grpc(&request) {
+            return Box::pin(async move { Ok(other) });
+        }
         Box::pin(REQUEST_ID.scope(new_id(), async move {
             let mut response = match this.answer(request).await {
                 Ok(response) => response,
@@ -133,14 +136,44 @@ where
         let limits = &self.calls.limits;
         let ours = if long.is_some() { limits.long_call } else { limits.call };
         let theirs = deadline(request.headers()).map(|deadline| deadline.saturating_sub(MARGIN));
+        if theirs == Some(Duration::ZERO) {
+            return Err(Refused::Time);
+        }
         let patience = theirs.map_or(ours, |theirs| theirs.min(ours));
         match tokio::time::timeout(patience, self.inner.call(request)).await {
             Ok(Ok(response)) => {
+                unnamed(&response).map_or(Ok(()), Err)?;
                 Ok(response.map(|body| Asked::wrap(body, &gate, &principal, Way::Out, Some(call))))
             }
             Ok(Err(never)) => match never {},
             Err(_) => Err(Refused::Time),
         }
+    }
+}
+
+/// The answer to what is no gRPC, in HTTP's words. A page in the browser of someone whose certificate is installed there
+/// can have it sent such requests with no one asking, but none of this method and type.
+fn other_than_grpc(request: &Request<Body>) -> Option<Response<Body>> {
+    let kind = request.headers().get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
+    let status = match *request.method() {
+        Method::POST if kind.starts_with(b"application/grpc") => return None,
+        Method::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    Some(response)
+}
+
+/// What tonic itself refused, in a word of the closed list. A room's own refusals have one already; those by tonic are
+/// about the bytes of a message, and of methods that do not exist, which have no word.
+fn unnamed(response: &Response<Body>) -> Option<Refused> {
+    let status = Status::from_header_map(response.headers())?;
+    match status.code() {
+        _ if !status.details().is_empty() => None,
+        Code::OutOfRange => Some(Refused::TooLarge { field: "message", limit: api::MESSAGE_LIMIT as u64 }),
+        Code::Internal => Some(Refused::Malformed("message")),
+        _ => None,
     }
 }
 

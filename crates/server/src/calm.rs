@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use crate::frames::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
+use crate::frames::{DATA, HEADERS, Head, RST_STREAM};
 use crate::limits::FRAMES;
 
 /// What a connection may still send.
@@ -15,8 +15,8 @@ use crate::limits::FRAMES;
 pub(crate) struct Calm {
     left: u32,
     since: Instant,
-    /// Bytes to the client that have not earned a frame yet.
-    written: usize,
+    /// Bytes in either direction that have not earned a frame yet.
+    carried: usize,
     /// The newest stream that the client opened.
     newest: u32,
 }
@@ -27,7 +27,7 @@ pub(crate) struct TooManyFrames;
 
 impl Calm {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { left: FRAMES.at_once, since: now, written: 0, newest: 0 }
+        Self { left: FRAMES.at_once, since: now, carried: 0, newest: 0 }
     }
 
     /// A frame came.
@@ -39,8 +39,11 @@ impl Calm {
                 self.earn(FRAMES.for_a_call);
                 0
             }
-            // Many that are nearly empty are counted by h2, against the window.
-            DATA if head.length > 0 || head.flags & END_STREAM != 0 => 0,
+            // h2 counts those that are nearly empty too, but not on a stream that has ended.
+            DATA => {
+                self.carried(head.length);
+                u32::from(head.length < FRAMES.small_data)
+            }
             // A call that is called off has earned nothing, or whoever opens and resets streams could do so for ever.
             RST_STREAM => FRAMES.for_a_call + 1,
             _ => 1,
@@ -49,11 +52,11 @@ impl Calm {
         Ok(())
     }
 
-    /// Bytes went to the client: for some it has to open its window.
-    pub(crate) fn wrote(&mut self, bytes: usize) {
-        self.written += bytes;
-        self.earn((self.written / FRAMES.bytes_for_one) as u32);
-        self.written %= FRAMES.bytes_for_one;
+    /// Bytes were carried. For some of those that go to the client it has to open its window.
+    pub(crate) fn carried(&mut self, bytes: usize) {
+        self.carried += bytes;
+        self.earn((self.carried / FRAMES.bytes_for_one) as u32);
+        self.carried %= FRAMES.bytes_for_one;
     }
 
     /// The newest stream that was seen.
@@ -79,6 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::frames::END_STREAM;
 
     const PING: u8 = 6;
     const WINDOW_UPDATE: u8 = 8;
@@ -100,8 +104,10 @@ mod tests {
             let borne = borne(&mut Calm::new(now), now, &[head(kind, 0)]);
             assert_eq!(borne, FRAMES.at_once as usize, "kind {kind}");
         }
-        let empty = Head { length: 0, kind: DATA, flags: 0, stream: 1 };
-        assert_eq!(borne(&mut Calm::new(now), now, &[empty]), FRAMES.at_once as usize);
+        for flags in [0, END_STREAM] {
+            let empty = Head { length: 0, kind: DATA, flags, stream: 1 };
+            assert_eq!(borne(&mut Calm::new(now), now, &[empty]), FRAMES.at_once as usize);
+        }
         assert_eq!(borne(&mut Calm::new(now), now, &[head(HEADERS, 0)]), FRAMES.at_once as usize);
     }
 
@@ -130,10 +136,23 @@ mod tests {
     fn a_download_opens_its_window_as_often_as_it_needs() {
         let (now, mut calm) = (Instant::now(), Calm::new(Instant::now()));
         for _ in 0..100_000 {
-            calm.wrote(16_384);
+            calm.carried(16_384);
             calm.frame(head(WINDOW_UPDATE, 0), now).unwrap();
             calm.frame(head(WINDOW_UPDATE, 1), now).unwrap();
         }
+    }
+
+    #[test]
+    fn an_upload_of_whole_chunks_is_borne_without_end_and_one_in_crumbs_is_not() {
+        let (now, mut calm) = (Instant::now(), Calm::new(Instant::now()));
+        let data = |length| Head { length, kind: DATA, flags: 0, stream: 1 };
+        for _ in 0..100_000 {
+            // A message's head may come in a frame of its own.
+            for head in [data(5), data(16_384), data(16_384)] {
+                calm.frame(head, now).unwrap();
+            }
+        }
+        assert!(borne(&mut calm, now, &[data(1)]) <= FRAMES.at_once as usize + 1);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl AsyncWrite for Connection {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = written {
             self.sent.pass(&bytes[..written], |_| {});
-            self.calm.wrote(written);
+            self.calm.carried(written);
         }
         written
     }

@@ -14,6 +14,7 @@ const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
 /// Of DATA and HEADERS: nothing follows on this stream.
+#[cfg(test)]
 pub(crate) const END_STREAM: u8 = 1;
 
 /// Error codes (RFC 9113, section 7).

@@ -17,6 +17,7 @@ mod held;
 mod limits;
 mod listener;
 mod principal;
+mod rates;
 mod reflection;
 mod serve;
 mod site_files;

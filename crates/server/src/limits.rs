@@ -34,6 +34,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// Handshakes from one address at the same time: a flood from one must not shut out all others.
     pub handshakes_per_address: usize,
+    /// Handshakes that one address may begin at once, and each second: they cost the room more than their sender.
+    pub handshakes_begun: (u32, u32),
     /// Time for a TLS handshake, and again until the first frame after it.
     pub handshake: Duration,
     /// Calls that are being answered at the same time. What a stream sends afterwards is not counted.
@@ -64,6 +66,7 @@ impl Default for Limits {
             connections: Connections::default(),
             handshakes: 128,
             handshakes_per_address: 32,
+            handshakes_begun: (64, 32),
             handshake: Duration::from_secs(5),
             calls: 128,
             calls_per_person: 32,
@@ -104,10 +107,12 @@ pub(crate) struct FrameLimits {
     pub(crate) a_second: u32,
     /// More for each call that is begun.
     pub(crate) for_a_call: u32,
-    /// One more for so many bytes that went to the client.
+    /// One more for so many bytes that were carried in either direction.
     pub(crate) bytes_for_one: usize,
+    /// DATA of fewer bytes counts among these frames.
+    pub(crate) small_data: usize,
 }
 
 /// See [`crate::calm`].
 pub(crate) const FRAMES: FrameLimits =
-    FrameLimits { at_once: 1024, a_second: 64, for_a_call: 4, bytes_for_one: 4096 };
+    FrameLimits { at_once: 1024, a_second: 64, for_a_call: 6, bytes_for_one: 4096, small_data: 256 };

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon::Journal;
 use socket2::{SockRef, TcpKeepalive};
@@ -20,6 +20,7 @@ use crate::frames::{ENHANCE_YOUR_CALM, empty_settings, goaway};
 use crate::held::{Counts, Held};
 use crate::limits::KEEPALIVE;
 use crate::principal::Person;
+use crate::rates::Rates;
 use crate::turned_away::{Tally, TurnedAway};
 use crate::{Limits, Principal, PrincipalError, Tls, TlsError};
 
@@ -62,6 +63,7 @@ impl Listener {
             addresses: Counts::new(limits.connections.per_address.get()),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             handshakes_of_address: Counts::new(limits.handshakes_per_address),
+            begun: Rates::new(limits.handshakes_begun.0, limits.handshakes_begun.1),
             people: Counts::new(limits.connections.per_person.get()),
             limits,
             tally: Arc::new(Tally::new(journal)),
@@ -118,6 +120,7 @@ struct Doorman {
     addresses: Counts<Origin>,
     handshakes: Arc<Semaphore>,
     handshakes_of_address: Counts<Origin>,
+    begun: Rates<Origin>,
     /// Certificates that name nobody count together, by what is wrong with them.
     people: Counts<Result<Person, PrincipalError>>,
     limits: Limits,
@@ -165,6 +168,9 @@ impl Doorman {
         let in_all = self.places.clone().try_acquire_owned().map_err(|_| TurnedAway::Full)?;
         let address = self.addresses.take(origin).ok_or(TurnedAway::Address)?;
         let of_address = self.handshakes_of_address.take(origin).ok_or(TurnedAway::Handshakes)?;
+        if !self.begun.take(origin, Instant::now()) {
+            return Err(TurnedAway::Handshakes);
+        }
         let handshake = self.handshakes.clone().try_acquire_owned().map_err(|_| TurnedAway::Handshakes)?;
         Ok(Arrived { in_all, address, handshake: (handshake, of_address) })
     }

@@ -18,7 +18,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use server::{Connections, Gate, Limits, Listener, Principal, Refused, Role, Tls};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
@@ -159,12 +159,22 @@ impl Authority {
 }
 
 async fn connect(door: &Door, tls: rustls::ClientConfig) -> Result<Channel, tonic::transport::Error> {
+    connect_from("127.0.0.1", door, tls).await
+}
+
+async fn connect_from(
+    from: &'static str,
+    door: &Door,
+    tls: rustls::ClientConfig,
+) -> Result<Channel, tonic::transport::Error> {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
     let address = door.address;
     let service = tower::service_fn(move |_| {
         let connector = connector.clone();
         async move {
-            let stream = TcpStream::connect(address).await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(from.parse().unwrap(), 0))?;
+            let stream = socket.connect(address).await?;
             connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.map(TokioIo::new)
         }
     });
@@ -309,6 +319,39 @@ async fn silent_connections_are_closed_and_do_not_shut_others_out() {
         assert!(matches!(closed.unwrap(), Ok(0) | Err(_)));
     }
     assert_eq!(call(&door, Some(ada(&door.authority))).await.unwrap(), "ada");
+}
+
+#[tokio::test]
+async fn an_address_has_a_limited_number_of_connections_and_another_has_its_own() {
+    let connections = Connections { per_address: 2.try_into().unwrap(), ..Connections::default() };
+    let door = open(Limits { connections, ..Limits::default() }).await;
+    let tls = client_tls(&door.authority, Some(ada(&door.authority)));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(connect(&door, tls.clone()).await.unwrap());
+    }
+    assert!(connect(&door, tls.clone()).await.is_err());
+    let other = connect_from("127.0.0.2", &door, tls).await.unwrap();
+    DataServiceClient::new(other).list_datasets(ListDatasetsRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_begins_handshakes_too_often_has_to_wait_and_another_has_not() {
+    let door = open(Limits { handshakes_begun: (3, 1), ..Limits::default() }).await;
+    let tls = client_tls(&door.authority, Some(ada(&door.authority)));
+    let mut refused = 0;
+    for _ in 0..20 {
+        refused += usize::from(connect(&door, tls.clone()).await.is_err());
+    }
+    assert!(refused > 0);
+    connect_from("127.0.0.2", &door, tls.clone()).await.unwrap();
+    for _ in 0..50 {
+        if connect(&door, tls.clone()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("who has waited is let in");
 }
 
 #[tokio::test]

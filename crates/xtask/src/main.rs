@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask build|demo|test|lint`.
+//! Development commands: `cargo xtask build|demo|test|bench|lint`.
 //!
 //! No dependencies, so that the first command a newcomer types starts at once.
 
@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
-cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs
+cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs listening
+cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
 
 fn main() -> ExitCode {
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Some((&"build", [])) => build::programs().map(|_| ()),
         Some((&"demo", rest)) => demo(rest),
         Some((&"test", rest)) => suites::run(rest),
+        Some((&"bench", [name])) => suites::bench(name),
         Some((&"lint", [])) => lint::run(),
         _ => {
             eprintln!("{USAGE}");

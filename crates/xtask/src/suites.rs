@@ -5,7 +5,8 @@ use std::time::Instant;
 use crate::build;
 use crate::run::{cargo, checked};
 
-const SUITES: [&str; 8] = ["units", "formats", "path", "rooms", "attacks", "crash", "inputs", "secrets"];
+const SUITES: [&str; 9] =
+    ["units", "formats", "path", "rooms", "attacks", "crash", "inputs", "secrets", "listening"];
 
 /// Runs the suites that are named, or all.
 pub fn run(words: &[&str]) -> Result<(), String> {
@@ -31,6 +32,26 @@ pub fn run(words: &[&str]) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("suites that failed: {}", failed.join(", "))) }
 }
 
+/// Measures what a suite only prints: one test after the other, with nothing beside it.
+pub fn bench(name: &str) -> Result<(), String> {
+    if name != "listening" {
+        return Err(format!("there is no measurement {name}; there is listening"));
+    }
+    build::programs()?;
+    checked(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "test-listening",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+        "is_served",
+    ]))
+}
+
 fn command(suite: &str, long: bool) -> std::process::Command {
     let mut arguments = ["test", "--locked", "--no-fail-fast"].map(str::to_owned).to_vec();
     if suite == "units" {
@@ -42,10 +63,11 @@ fn command(suite: &str, long: bool) -> std::process::Command {
         arguments.extend(["--package".to_owned(), format!("test-{suite}")]);
     }
     // What the crash suite counted and how long it took is worth a look even when all went well.
-    // Liars and the rooms around them mostly wait for each other, so that more of them run than there are processors.
+    // Liars and the rooms around them mostly wait for each other, and whoever is slow to a room waits for the room, so
+    // that more of them run than there are processors.
     let more: &[&str] = match suite {
         "crash" => &["--nocapture"],
-        "rooms" => &["--test-threads", "4"],
+        "rooms" | "listening" => &["--test-threads", "4"],
         _ => &[],
     };
     if long || !more.is_empty() {
