@@ -53,6 +53,9 @@ pub async fn connect(profile: &Profile) -> Result<Channel, Failure> {
         if let Some(failure) = alerted(&error) {
             return failure;
         }
+        if find::<NoPlace>(&error).is_some() {
+            return cut();
+        }
         Failure::new("UNAVAILABLE", format!("{} does not answer: {}", profile.endpoint, whole(&error)))
             .hint("is the box up, and is your certificate still valid (24 hours)? `databox cert issue` makes a new one")
             .exit(Exit::Unavailable)
@@ -109,21 +112,41 @@ fn certificates(path: &std::path::Path, hint: &str) -> Result<Vec<CertificateDer
 /// Waits for the server's first bytes, its HTTP/2 settings (RFC 9113, section 3.4). With TLS 1.3 a server looks at the
 /// client's certificate after the client believes that the connection stands: what it thinks of it arrives here.
 async fn begun(mut stream: TlsStream<TcpStream>) -> io::Result<TlsStream<TcpStream>> {
-    match tokio::time::timeout(Duration::from_secs(10), stream.fill_buf()).await {
-        Ok(settings) => settings.map(|_| ())?,
+    let begun = match tokio::time::timeout(Duration::from_secs(10), stream.fill_buf()).await {
+        Ok(begun) => begun?,
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-    }
-    Ok(stream)
+    };
+    if is_turned_away(begun) { Err(io::Error::other(NoPlace)) } else { Ok(stream) }
+}
+
+/// The server ended the connection with its first words.
+#[derive(Debug, thiserror::Error)]
+#[error("the box has no place for this connection")]
+struct NoPlace;
+
+/// True for empty settings and a GOAWAY behind them. It is looked at here, because calls on a connection that ends
+/// while they begin fail in one way or another.
+fn is_turned_away(begun: &[u8]) -> bool {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: u8 = 7;
+    begun.strip_prefix(&SETTINGS).and_then(|next| next.get(3)) == Some(&GOAWAY)
 }
 
 /// What a server's TLS alert about the client's certificate means (RFC 8446, section 6.2), if an error holds one.
 pub fn alert(error: &(dyn Error + 'static)) -> Option<rustls::AlertDescription> {
+    match find::<rustls::Error>(error) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// An error of this type among the causes of another, also where one of the machine's errors is around it.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = error.downcast_ref::<rustls::Error>();
-        if let Some(rustls::Error::AlertReceived(alert)) = tls.or_else(|| inner?.downcast_ref()) {
-            return Some(*alert);
+        if let Some(found) = error.downcast_ref().or_else(|| inner?.downcast_ref()) {
+            return Some(found);
         }
         cause = error.source();
     }
