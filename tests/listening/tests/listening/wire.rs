@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
@@ -73,9 +74,11 @@ fn length(mut value: usize, block: &mut Vec<u8>) {
     block.push(value as u8);
 }
 
-/// A connection that sends what it is told.
+type Writer = WriteHalf<TlsStream<TcpStream>>;
+
+/// A connection that sends what it is told. It answers a PING as everyone must, so that it is not cut for silence.
 pub struct Wire {
-    writer: WriteHalf<TlsStream<TcpStream>>,
+    writer: Arc<Mutex<Writer>>,
     reading: JoinHandle<Heard>,
     answers: Arc<AtomicUsize>,
     _unread: Option<ReadHalf<TlsStream<TcpStream>>>,
@@ -121,15 +124,15 @@ impl Wire {
     /// Uses a connection on which nothing was sent after the handshake.
     pub fn over(stream: TlsStream<TcpStream>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        let answers = Arc::default();
-        let reading = tokio::spawn(hear(reader, Arc::clone(&answers)));
+        let (answers, writer) = (Arc::default(), Arc::new(Mutex::new(writer)));
+        let reading = tokio::spawn(hear(reader, writer.clone(), Arc::clone(&answers)));
         Self { writer, reading, answers, _unread: None }
     }
 
     /// Opens a connection and never reads from it.
     pub async fn deaf(attacker: &Attacker) -> Self {
         let (reader, writer) = tokio::io::split(attacker.tls().await.unwrap());
-        let reading = tokio::spawn(async { Heard::default() });
+        let (reading, writer) = (tokio::spawn(async { Heard::default() }), Arc::new(Mutex::new(writer)));
         let mut wire = Self { writer, reading, answers: Arc::default(), _unread: Some(reader) };
         wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         wire.send(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
@@ -138,8 +141,9 @@ impl Wire {
 
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await?;
-        self.writer.flush().await
+        let mut writer = self.writer.lock().await;
+        writer.write_all(bytes).await?;
+        writer.flush().await
     }
 
     /// Sends `count` times what `each` makes of a number, many in one write, until the room has had enough. The number
@@ -164,8 +168,8 @@ impl Wire {
     }
 
     /// Says nothing more and waits for what the room still has to say.
-    pub async fn finish(mut self) -> Heard {
-        let _ = self.writer.shutdown().await;
+    pub async fn finish(self) -> Heard {
+        let _ = self.writer.lock().await.shutdown().await;
         self.ended().await
     }
 
@@ -188,7 +192,11 @@ impl Wire {
     }
 }
 
-async fn hear(mut reader: ReadHalf<TlsStream<TcpStream>>, answers: Arc<AtomicUsize>) -> Heard {
+async fn hear(
+    mut reader: ReadHalf<TlsStream<TcpStream>>,
+    writer: Arc<Mutex<Writer>>,
+    answers: Arc<AtomicUsize>,
+) -> Heard {
     let mut heard = Heard::default();
     let mut head = [0; 9];
     // Whichever way the connection ends, what was heard before counts.
@@ -206,6 +214,13 @@ async fn hear(mut reader: ReadHalf<TlsStream<TcpStream>>, answers: Arc<AtomicUsi
             }
             RST_STREAM if payload.len() == 4 => *heard.resets.entry(number(0)).or_default() += 1,
             HEADERS | DATA if flags & END_STREAM != 0 => heard.answers += 1,
+            PING if flags == 0 => {
+                // Not while a flood is being sent: it must not wait for what it has not read itself.
+                if let Ok(mut writer) = writer.try_lock() {
+                    let _ = writer.write_all(&frame(PING, 1, 0, &payload)).await;
+                    let _ = writer.flush().await;
+                }
+            }
             _ => {}
         }
         answers.store(heard.answers, Ordering::Relaxed);
