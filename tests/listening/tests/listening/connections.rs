@@ -184,8 +184,8 @@ fn a_person_has_sixteen_connections_is_told_so_by_name_and_another_person_gets_i
         let heard = Wire::silent(&attacker).await.ended().await;
         assert_eq!(heard.end(), (ENHANCE_YOUR_CALM, "too_many_connections_of_the_person"));
         // The command says so in a word of the closed list.
-        let failure =
-            stage.tested.bench("kim").await.datasets().await.expect_err("no seventeenth connection");
+        let profile = stage.tested.stage.profile("kim");
+        let failure = databox::client::connect(&profile).await.expect_err("no seventeenth connection");
         assert_eq!(failure.reason, "QUOTA", "{failure:?}");
         assert!(held.iter().all(|wire| !wire.is_ended()));
         assert_eq!(stage.tested.bench("lee").await.datasets().await.expect("another person").len(), 1);

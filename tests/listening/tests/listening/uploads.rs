@@ -144,7 +144,7 @@ fn uploads_that_are_begun_and_left_give_back_what_they_took_however_their_line_e
                         wire.send(&frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes())).await.unwrap();
                         wire.send(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
                     }
-                    _ => wire.leave(),
+                    _ => drop(wire),
                 }
             }
         };

@@ -162,8 +162,8 @@ impl Wire {
     }
 
     /// Waits until the room ends the connection.
-    pub async fn ended(self) -> Heard {
-        let heard = tokio::time::timeout(Duration::from_secs(120), self.reading).await;
+    pub async fn ended(mut self) -> Heard {
+        let heard = tokio::time::timeout(Duration::from_secs(120), &mut self.reading).await;
         heard.expect("the room ends the connection").expect("reading does not fail")
     }
 
@@ -171,11 +171,6 @@ impl Wire {
     pub async fn finish(self) -> Heard {
         let _ = self.writer.lock().await.shutdown().await;
         self.ended().await
-    }
-
-    /// Closes the connection without a word of HTTP/2 or TLS.
-    pub fn leave(self) {
-        self.reading.abort();
     }
 
     /// Waits until so many streams have ended in order.
@@ -189,6 +184,13 @@ impl Wire {
     /// True once the room has ended the connection.
     pub fn is_ended(&self) -> bool {
         self.reading.is_finished()
+    }
+}
+
+impl Drop for Wire {
+    /// Closes the connection without a word of HTTP/2 or TLS.
+    fn drop(&mut self) {
+        self.reading.abort();
     }
 }
 
