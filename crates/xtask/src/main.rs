@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
-cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs listening
+cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs secrets listening
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
 

@@ -214,11 +214,6 @@ fn wrong_and_extreme_calls_are_answered_by_name_and_the_connection_goes_on() {
             client.ask("/databox.v1.DataService/Nothing", &[], &none).await,
         );
         case("no such service", "Unimplemented", client.ask("/nothing.v1.Nothing/Nothing", &[], &none).await);
-        case(
-            "reflection",
-            "Unimplemented",
-            client.ask("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[], &none).await,
-        );
         let mut get = client.call_with(Method::GET, DATASETS, &[]).await;
         get.send(none.clone());
         get.end();
