@@ -30,8 +30,12 @@ pub(crate) fn request_id() -> Option<String> {
 /// The header that carries a call's id back; the room chooses it, so that a caller cannot write into a journal.
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
-/// How much earlier than the caller's own deadline a call is answered, so that the answer still arrives.
-const MARGIN: Duration = Duration::from_millis(5);
+/// How much earlier than the caller's own deadline a call is answered, so that the answer still arrives and tonic's own
+/// watch, which was started a moment before, has not run out: a quarter of it, and at most this.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// A call that has less time than this is not begun.
+const LEAST_TIME: Duration = Duration::from_millis(5);
 
 #[derive(Clone)]
 pub(crate) struct Calls {
@@ -135,8 +139,8 @@ where
         let _place = self.calls.places.try_acquire().map_err(|_| Refused::Overloaded)?;
         let limits = &self.calls.limits;
         let ours = if long.is_some() { limits.long_call } else { limits.call };
-        let theirs = deadline(request.headers()).map(|deadline| deadline.saturating_sub(MARGIN));
-        if theirs == Some(Duration::ZERO) {
+        let theirs = deadline(request.headers()).map(|deadline| deadline - MARGIN.min(deadline / 4));
+        if theirs.is_some_and(|theirs| theirs < LEAST_TIME) {
             return Err(Refused::Time);
         }
         let patience = theirs.map_or(ours, |theirs| theirs.min(ours));
