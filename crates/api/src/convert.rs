@@ -58,6 +58,7 @@ same_list!(
     v1::JobState,
     "state",
     Submitted = Submitted,
+    InCodeReview = InCodeReview,
     Queued = Queued,
     Running = Running,
     InReview = InReview,

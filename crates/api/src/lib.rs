@@ -9,7 +9,7 @@ mod link;
 pub mod reason;
 
 pub use convert::{WireError, denial_reasons, digest, name};
-pub use link::{Answer, Transition};
+pub use link::{Admission, Answer, Transition};
 
 mod databox {
     #[allow(missing_docs, clippy::all, clippy::pedantic)]

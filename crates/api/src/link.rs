@@ -13,8 +13,38 @@ use crate::{internal, v1};
 pub struct Answer {
     /// Payload digest of the request.
     pub request: Digest,
-    /// None if the job was accepted, so that it is QUEUED; else why it is REFUSED.
-    pub refused: Option<v1::Reason>,
+    /// What became of it.
+    pub admission: Admission,
+}
+
+/// What the enclave makes of a submit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It may run: QUEUED.
+    Queued,
+    /// Stewards must let its code run first: IN_CODE_REVIEW.
+    InCodeReview,
+    /// It is not admitted: REFUSED.
+    Refused(v1::Reason),
+}
+
+impl Admission {
+    /// The state that the job comes into.
+    pub fn state(self) -> State {
+        match self {
+            Self::Queued => State::Queued,
+            Self::InCodeReview => State::InCodeReview,
+            Self::Refused(_) => State::Refused,
+        }
+    }
+
+    /// Why it is refused, or `Unspecified`.
+    pub fn reason(self) -> v1::Reason {
+        match self {
+            Self::Queued | Self::InCodeReview => v1::Reason::Unspecified,
+            Self::Refused(reason) => reason,
+        }
+    }
 }
 
 impl TryFrom<internal::SubmitAnswer> for Answer {
@@ -22,25 +52,27 @@ impl TryFrom<internal::SubmitAnswer> for Answer {
 
     fn try_from(wire: internal::SubmitAnswer) -> Result<Self, WireError> {
         let reason = reason(wire.reason)?;
-        let refused = match internal::Admission::try_from(wire.admission) {
-            Ok(internal::Admission::Accepted) => None,
-            Ok(internal::Admission::Refused) => Some(reason),
+        let admission = match internal::Admission::try_from(wire.admission) {
+            Ok(internal::Admission::Accepted) => Admission::Queued,
+            Ok(internal::Admission::InCodeReview) => Admission::InCodeReview,
+            Ok(internal::Admission::Refused) => Admission::Refused(reason),
             Ok(internal::Admission::Unspecified) | Err(_) => return Err(WireError::new("admission")),
         };
-        Ok(Self { request: digest("request_sha256", &wire.request_sha256)?, refused })
+        Ok(Self { request: digest("request_sha256", &wire.request_sha256)?, admission })
     }
 }
 
 impl From<Answer> for internal::SubmitAnswer {
     fn from(answer: Answer) -> Self {
-        let admission = match answer.refused {
-            None => internal::Admission::Accepted,
-            Some(_) => internal::Admission::Refused,
+        let admission = match answer.admission {
+            Admission::Queued => internal::Admission::Accepted,
+            Admission::InCodeReview => internal::Admission::InCodeReview,
+            Admission::Refused(_) => internal::Admission::Refused,
         };
         Self {
             request_sha256: answer.request.as_bytes().to_vec().into(),
             admission: admission.into(),
-            reason: answer.refused.unwrap_or_default().into(),
+            reason: answer.admission.reason().into(),
         }
     }
 }
@@ -148,8 +180,10 @@ mod tests {
     fn what_is_reported_arrives_as_it_was() {
         let wire = internal::JobTransition::from(blocked());
         assert_eq!(Transition::try_from(wire).unwrap(), blocked());
-        for refused in [None, Some(v1::Reason::Account)] {
-            let answer = Answer { request: Digest::of(b"request"), refused };
+        for admission in
+            [Admission::Queued, Admission::InCodeReview, Admission::Refused(v1::Reason::Account)]
+        {
+            let answer = Answer { request: Digest::of(b"request"), admission };
             assert_eq!(Answer::try_from(internal::SubmitAnswer::from(answer)).unwrap(), answer);
         }
     }

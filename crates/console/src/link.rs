@@ -1,4 +1,4 @@
-//! The enclave's stream: verdicts come in, releases and denials that are in the log go back.
+//! The enclave's stream: verdicts and reviews of code come in, approvals of code, releases and denials that are in the log go back.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use api::internal::console_enclave_service_server::ConsoleEnclaveService;
 use api::internal::{
-    ExchangeRequest, ExchangeResponse, VerdictReady, VerdictTaken, WithdrawalTaken, exchange_request,
-    exchange_response,
+    CodeApprovals, CodeReviewCloseTaken, CodeReviewEnd, CodeReviewReady, CodeReviewTaken, ExchangeRequest,
+    ExchangeResponse, VerdictReady, VerdictTaken, WithdrawalTaken, exchange_request, exchange_response,
 };
 use blobs::BlobStore;
 use daemon::{Journal, SiteWatch};
+use release::path::{CODE_BUNDLE_LIMIT, CODE_REVIEW_SECONDS_LIMIT, may_review};
+use release::refusal::Refusal;
+use release::statement::{CodeReview, Evidence, PACKET_ADDED_BYTES};
 use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::desk;
 use crate::signing::Signing;
-use crate::store::{NewReview, Store};
+use crate::store::{NewReview, Standing, Store, Subject};
 
 /// How often what the enclave has not acknowledged is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -52,8 +55,14 @@ enum NotTaken {
     Refused(#[from] release::refusal::Refusal),
     #[error("the packet is not there or not the one that the verdict names")]
     Packet(#[from] blobs::StoreError),
-    #[error("the packet has another size than the verdict's files make it")]
+    #[error("the packet has another size than it may have")]
     PacketSize,
+    #[error("the approvals of the code are not those that the verdict names")]
+    CodeReview(#[from] desk::NotTaken),
+    #[error("no grant asks for a review of this code")]
+    Unasked,
+    #[error("a digest does not have its form")]
+    Form,
     #[error("the store cannot be written")]
     Store(#[from] rusqlite::Error),
 }
@@ -64,6 +73,7 @@ impl Link {
         let site = self.site.current().ok_or(NotTaken::NoSite)?;
         let judged = desk::verdict(&ready.request, &ready.verdict, &site)?;
         let verdict = judged.verdict();
+        desk::code_approvals(&judged, &self.store, &site)?;
         let packet = verdict.packet.sha256;
         let digest = judged.payload_digest();
         // The packet of a review that has ended was removed, and does not come back.
@@ -83,6 +93,79 @@ impl Link {
             expires_at: verdict.expires.seconds(),
         })?;
         Ok(digest)
+    }
+
+    /// Takes a review of code in: checks that its grant asks for one, copies the packet and hashes the copy.
+    fn take_code(&self, ready: &CodeReviewReady) -> Result<blobs::Digest, NotTaken> {
+        let site = self.site.current().ok_or(NotTaken::NoSite)?;
+        let request = desk::request(&ready.request, &site)?;
+        let packet = api::digest("packet_sha256", &ready.packet_sha256).map_err(|_| NotTaken::Form)?;
+        if request.grant().statement().code_review != CodeReview::BeforeRun {
+            return Err(NotTaken::Unasked);
+        }
+        let digest = request.payload_digest();
+        if self.store.has_ended(&digest)? {
+            return Ok(digest);
+        }
+        let size = self.laid_size(packet)?;
+        // What a packet of code may carry out of the enclave is bounded by what people can read.
+        if size > CODE_BUNDLE_LIMIT + PACKET_ADDED_BYTES {
+            return Err(NotTaken::PacketSize);
+        }
+        self.take_packet(packet, size)?;
+        let roles = site.roles();
+        let requester = &request.request().requester.id;
+        let reviewers =
+            roles.people.keys().filter(|person| *person != requester && may_review(roles, &request, person));
+        let now = daemon::now_seconds();
+        self.store.add_review(&NewReview {
+            verdict: digest,
+            verdict_envelope: b"",
+            request_envelope: &ready.request,
+            packet,
+            passed: true,
+            reviewers: reviewers.map(ToString::to_string).collect(),
+            received_at: now,
+            expires_at: now + CODE_REVIEW_SECONDS_LIMIT,
+        })?;
+        Ok(digest)
+    }
+
+    fn laid_size(&self, packet: blobs::Digest) -> Result<u64, NotTaken> {
+        if self.packets.contains(packet) {
+            return Ok(self.packets.open_blob(packet)?.metadata().map_err(blobs::StoreError::Io)?.len());
+        }
+        let laid = open_plain(&self.laid.path(packet)).map_err(blobs::StoreError::Io)?;
+        Ok(laid.metadata().map_err(blobs::StoreError::Io)?.len())
+    }
+
+    /// Closes a review of code and removes its packet, unless a denial is on its way to the log: stewards may look at
+    /// what they refuse until it is there.
+    fn close_code(&self, request: &blobs::Digest, approved: bool) -> Option<CodeReviewCloseTaken> {
+        let closed = self
+            .store
+            .close_code(request, approved)
+            .and_then(|()| Ok((self.store.standing_of(request)?, self.store.statements(request)?)));
+        match closed {
+            Ok((standing, statements)) => {
+                let of_code = statements.filter(|statements| statements.verdict.is_empty());
+                // A crash before this leaves a packet, and the enclave asks again.
+                if let Some(statements) = of_code
+                    && standing != Some(Standing::Denying)
+                    && let Err(error) = self.packets.remove(statements.packet)
+                {
+                    self.journal.error("a packet is not removed").own_error(&error).write();
+                    return None;
+                }
+                self.journal.info("review of code closed").digest("job", request.as_bytes()).write();
+                self.signing.finished.notify_waiters();
+                Some(CodeReviewCloseTaken { request_sha256: request.as_bytes().to_vec().into() })
+            }
+            Err(error) => {
+                self.journal.error("the store cannot be written").own_error(&error).write();
+                None
+            }
+        }
     }
 
     /// Copies a packet of exactly this size. A larger one would carry data out of the enclave that no verdict counts.
@@ -119,6 +202,26 @@ impl Link {
                     None
                 }
             },
+            exchange_request::Message::CodeReview(ready) => match self.take_code(&ready) {
+                Ok(request) => {
+                    self.journal.info("review of code taken").digest("job", request.as_bytes()).write();
+                    let request_sha256 = request.as_bytes().to_vec().into();
+                    Some(exchange_response::Message::CodeReviewTaken(CodeReviewTaken { request_sha256 }))
+                }
+                Err(error) => {
+                    self.journal.warning("review of code not taken").own_error(&error).write();
+                    None
+                }
+            },
+            exchange_request::Message::CodeReviewClosed(closed) => {
+                let request = api::digest("request_sha256", &closed.request_sha256).ok()?;
+                let approved = match closed.end() {
+                    CodeReviewEnd::Approved => true,
+                    CodeReviewEnd::Ended => false,
+                    CodeReviewEnd::Unspecified => return None,
+                };
+                self.close_code(&request, approved).map(exchange_response::Message::CodeReviewCloseTaken)
+            }
             exchange_request::Message::OutcomeTaken(taken) => {
                 if let Ok(verdict) = api::digest("verdict_sha256", &taken.verdict_sha256) {
                     self.outcome_taken(&verdict);
@@ -193,6 +296,7 @@ impl Link {
                         return;
                     }
                 }
+                () = self.signing.approvals.notified() => if !self.send_finished(&to).await { return },
                 () = finished => if !self.send_finished(&to).await { return },
                 _ = again.tick() => if !self.send_finished(&to).await { return },
             }
@@ -202,16 +306,54 @@ impl Link {
     /// Sends what the enclave has not acknowledged; false once the stream is gone.
     async fn send_finished(&self, to: &mpsc::Sender<Result<ExchangeResponse, Status>>) -> bool {
         for finished in self.store.not_taken().unwrap_or_default() {
-            let message = if finished.is_release {
-                exchange_response::Message::ReleaseFile(finished.file.into())
-            } else {
-                exchange_response::Message::DenialFile(finished.file.into())
+            let file = finished.file.into();
+            let message = match (finished.subject, finished.is_release) {
+                (Subject::Outputs, true) => exchange_response::Message::ReleaseFile(file),
+                (Subject::Outputs, false) => exchange_response::Message::DenialFile(file),
+                (Subject::Code, _) => exchange_response::Message::CodeDenialFile(file),
             };
             if to.send(Ok(ExchangeResponse { message: Some(message) })).await.is_err() {
                 return false;
             }
         }
+        for message in self.code_approvals() {
+            let message = exchange_response::Message::CodeApprovals(message);
+            if to.send(Ok(ExchangeResponse { message: Some(message) })).await.is_err() {
+                return false;
+            }
+        }
         true
+    }
+
+    /// Approvals of code that the enclave is to count. A review whose approvals count no more is open again.
+    fn code_approvals(&self) -> Vec<CodeApprovals> {
+        let Some(site) = self.site.current() else { return Vec::new() };
+        let mut messages = Vec::new();
+        for review in self.store.standing(Standing::Approving).unwrap_or_default() {
+            let Ok(Some(statements)) = self.store.statements(&review.verdict) else { continue };
+            let reviewed = match desk::reviewed_code(&statements, &site) {
+                Ok(reviewed) => reviewed,
+                Err(refusal) => {
+                    let denied = refusal == Refusal::CodeDenied;
+                    let standing = if denied { Standing::Denying } else { Standing::Open };
+                    let _ = self.store.set_standing(&review.verdict, standing);
+                    self.signing.wanted.notify_one();
+                    let _ = self.store.set_held_up(&review.verdict, refusal.name());
+                    continue;
+                }
+            };
+            let approvals: Vec<_> = reviewed.approvals().iter().map(|one| one.envelope().clone()).collect();
+            let Evidence::Digest(evidence) = reviewed.evidence() else { continue };
+            // A crash before this leaves the enclave without them; after it, the set that a verdict may name is there.
+            if self.store.keep_code_set(&evidence, &review.verdict, &approvals).is_err() {
+                continue;
+            }
+            messages.push(CodeApprovals {
+                request_sha256: review.verdict.as_bytes().to_vec().into(),
+                approvals: approvals.iter().map(|one| one.to_bytes().into()).collect(),
+            });
+        }
+        messages
     }
 }
 

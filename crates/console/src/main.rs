@@ -94,6 +94,7 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
         journal: JOURNAL,
         wanted: Notify::new(),
         finished: Notify::new(),
+        approvals: Notify::new(),
     });
     let link = Link {
         store: store.clone(),
@@ -198,7 +199,13 @@ fn take_up_again(store: &Store, site: &SiteWatch) {
     let Some(site) = site.current() else { return };
     for review in store.standing(Standing::Open).unwrap_or_default() {
         let Ok(Some(statements)) = store.statements(&review.verdict) else { continue };
-        if desk::is_approved(&statements, &site) {
+        if statements.verdict.is_empty() {
+            if desk::code_denied_in_site(&statements, &site).is_some() {
+                let _ = store.set_standing(&review.verdict, Standing::Denying);
+            } else if desk::reviewed_code(&statements, &site).is_ok() {
+                let _ = store.set_standing(&review.verdict, Standing::Approving);
+            }
+        } else if desk::is_approved(&statements, &site) {
             let _ = store.set_standing(&review.verdict, Standing::Signing);
         }
     }
@@ -208,7 +215,7 @@ fn take_up_again(store: &Store, site: &SiteWatch) {
 async fn expire(store: Arc<Store>, packets: BlobStore) {
     loop {
         let now = daemon::now_seconds();
-        for standing in [Standing::Open, Standing::Blocked] {
+        for standing in [Standing::Open, Standing::Blocked, Standing::Approving] {
             for review in store.standing(standing).unwrap_or_default() {
                 if review.expires_at > now {
                     continue;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use api::v1::review_service_server::ReviewService;
 use api::v1::{
     GetReviewRequest, GetReviewResponse, GetReviewSiteRequest, GetReviewSiteResponse, ListReviewsRequest,
-    ListReviewsResponse, ReadPacketRequest, ReadPacketResponse, Review, ReviewState, SubmitDecisionRequest,
-    SubmitDecisionResponse,
+    ListReviewsResponse, ReadPacketRequest, ReadPacketResponse, Review, ReviewKind, ReviewState,
+    SubmitDecisionRequest, SubmitDecisionResponse,
 };
 use blobs::{BlobStore, Digest};
 use daemon::{Journal, SiteWatch};
@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 
 use crate::desk::{self, NotTaken};
 use crate::signing::Signing;
-use crate::store::{self, Standing, Store};
+use crate::store::{self, Standing, Store, Subject};
 
 /// How long a steward's call waits until a denial is a witnessed leaf, or a last approval a release.
 const WITNESS_PATIENCE: Duration = Duration::from_secs(20);
@@ -68,7 +68,8 @@ impl Reviews {
         let state = match review.standing {
             Standing::Open => ReviewState::Open,
             Standing::Blocked => ReviewState::Blocked,
-            Standing::Signing | Standing::Denying => ReviewState::Signing,
+            Standing::Signing | Standing::Denying | Standing::Approving => ReviewState::Signing,
+            Standing::Approved => ReviewState::Approved,
             Standing::Released => ReviewState::Released,
             Standing::Denied => ReviewState::Denied,
             Standing::Expired => ReviewState::Expired,
@@ -76,7 +77,7 @@ impl Reviews {
         };
         let age = u64::try_from(daemon::now_seconds() - review.received_at).unwrap_or(0);
         // What is decided is shown as it was; before that, only what counts now.
-        let decided = matches!(review.standing, Standing::Released | Standing::Denied);
+        let decided = matches!(review.standing, Standing::Released | Standing::Denied | Standing::Approved);
         let (counting, needed) = self.progress(&review.verdict).unwrap_or((0, 0));
         Review {
             review: review.verdict.to_string(),
@@ -85,6 +86,10 @@ impl Reviews {
             needed,
             age_minutes: age / 60,
             held_up_by: review.held_up_by.clone(),
+            kind: match review.subject {
+                Subject::Outputs => ReviewKind::Outputs.into(),
+                Subject::Code => ReviewKind::Code.into(),
+            },
         }
     }
 
@@ -92,9 +97,22 @@ impl Reviews {
     fn progress(&self, verdict: &Digest) -> Option<(u32, u32)> {
         let site = self.site.current()?;
         let statements = self.store.statements(verdict).ok()??;
-        let judged = desk::verdict(&statements.request, &statements.verdict, &site).ok()?;
-        let counting = desk::counting_approvals(&statements, &site).ok()?.len();
-        Some((u32::try_from(counting).unwrap_or(u32::MAX), desk::needed(&judged, &site)))
+        let request = desk::request(&statements.request, &site).ok()?;
+        let counting = match statements.verdict.is_empty() {
+            true => desk::counting_code(&statements.decisions, &request, &site),
+            false => desk::counting_approvals(&statements, &site).ok()?,
+        };
+        Some((u32::try_from(counting.len()).unwrap_or(u32::MAX), desk::needed(&request, &site)))
+    }
+
+    /// The approvals of the code on which the run under review rests, for a steward's tool to check.
+    fn code_approvals(&self, statements: &store::Statements) -> Vec<Envelope> {
+        let approvals = || {
+            let site = self.site.current()?;
+            let judged = desk::verdict(&statements.request, &statements.verdict, &site).ok()?;
+            desk::code_approvals(&judged, &self.store, &site).ok()
+        };
+        approvals().unwrap_or_default()
     }
 
     /// Takes a decision in, durably, and says which verdict it is about and whether the log is to have it now.
@@ -102,7 +120,13 @@ impl Reviews {
         let envelope = Envelope::parse(decision).map_err(|error| Refused::Statement(error.refusal()))?;
         let verdict = desk::verdict_of(&envelope).map_err(refused)?;
         let review = self.find(&verdict.to_string(), caller)?;
-        if matches!(review.standing, Standing::Released | Standing::Denied | Standing::Withdrawn) {
+        let final_ = match review.standing {
+            Standing::Released | Standing::Denied | Standing::Withdrawn | Standing::Approved => true,
+            Standing::Expired => review.subject == Subject::Code,
+            Standing::Open | Standing::Blocked => false,
+            Standing::Signing | Standing::Denying | Standing::Approving => false,
+        };
+        if final_ {
             return Ok((verdict, review.standing));
         }
         let checked = desk::check(&envelope, &self.statements(&verdict)?, &self.site).map_err(refused)?;
@@ -155,6 +179,7 @@ fn refused(error: NotTaken) -> Refused {
         NotTaken::Rule(refusal) => Refused::Statement(refusal),
         NotTaken::NoSite => Refused::Site,
         NotTaken::Kind => Refused::Malformed("decision"),
+        NotTaken::Store => Refused::Box,
     }
 }
 
@@ -188,6 +213,11 @@ impl ReviewService for Reviews {
         let statements = self.statements(&review.verdict)?;
         Ok(Response::new(GetReviewResponse {
             review: Some(self.wire(&review)),
+            code_approvals: self
+                .code_approvals(&statements)
+                .iter()
+                .map(|one| one.to_bytes().into())
+                .collect(),
             verdict: statements.verdict.into(),
             request: statements.request.into(),
             decisions: statements.decisions.into_iter().map(Into::into).collect(),
@@ -231,8 +261,11 @@ impl ReviewService for Reviews {
         let caller = principal(&request)?.id;
         let (verdict, then) = self.take(&request.get_ref().decision, &caller)?;
         self.signing.wanted.notify_one();
+        self.signing.approvals.notify_one();
         let finished = match then {
             Standing::Open | Standing::Blocked | Standing::Expired | Standing::Withdrawn => None,
+            // The enclave is told, and counts by itself.
+            Standing::Approving | Standing::Approved => None,
             Standing::Signing | Standing::Denying | Standing::Released | Standing::Denied => {
                 self.wait_for_the_log(&verdict).await?
             }

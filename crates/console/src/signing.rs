@@ -11,13 +11,16 @@ use std::time::Duration;
 use blobs::Digest;
 use daemon::{Journal, SiteWatch};
 use release::envelope::Envelope;
-use release::log::socket::{self, Answer, Appended, Cosign, Decision, Get, Message, SignerRefusal, Submit};
+use release::log::socket::{
+    self, Answer, Appended, Cosign, Decision, DenyCode, Get, Message, SignerRefusal, Submit,
+};
 use release::refusal::Refusal;
+use release::statement::{Evidence, Verdict};
 use release::value::Count;
 use tokio::sync::Notify;
 
 use crate::desk;
-use crate::store::{Finished, Standing, Store};
+use crate::store::{Finished, Standing, Statements, Store, Subject};
 use crate::witness;
 
 /// How long to wait before a decision is taken up again.
@@ -78,6 +81,8 @@ pub struct Signing {
     pub wanted: Notify,
     /// Told when the log has one.
     pub finished: Notify,
+    /// Told when enough approvals of code are in for the enclave to count.
+    pub approvals: Notify,
 }
 
 impl Signing {
@@ -155,8 +160,17 @@ impl Signing {
             let appended = match answer {
                 Answer::Finished(finished) => {
                     let is_release = finished.outcome == socket::Outcome::Release;
+                    let subject = match finished.outcome {
+                        socket::Outcome::CodeDenial => Subject::Code,
+                        socket::Outcome::Release | socket::Outcome::Denial => Subject::Outputs,
+                    };
                     let file = finished.file.into_bytes();
-                    return Ok(self.store.finish(&Finished { verdict: *verdict, is_release, file })?);
+                    return Ok(self.store.finish(&Finished {
+                        verdict: *verdict,
+                        subject,
+                        is_release,
+                        file,
+                    })?);
                 }
                 Answer::Refused(refusal) => return Err(Stalled::Refused(refusal)),
                 Answer::Appended(appended) => appended,
@@ -168,6 +182,9 @@ impl Signing {
 
     async fn first_answer(&self, verdict: &Digest, approvals: bool) -> Result<Answer, Stalled> {
         let statements = self.store.statements(verdict)?.ok_or(Stalled::Envelope)?;
+        if statements.verdict.is_empty() {
+            return self.deny_code(verdict, &statements).await;
+        }
         let decision = if approvals {
             let site = self.site.current().ok_or(Stalled::Site)?;
             // An outdated approval would have the signer refuse those that count. If nothing verifies any more, the
@@ -182,10 +199,36 @@ impl Signing {
         self.ask(Message::Submit(Submit {
             request: Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?,
             verdict: Envelope::parse(&statements.verdict).map_err(|_| Stalled::Envelope)?,
+            code_approvals: self.code_approvals(&statements)?,
             decision,
             witnessed: Count(0),
         }))
         .await
+    }
+
+    /// A refusal of code, which the signer logs by its request. The one that was handed in, or one that was laid into the
+    /// site directory.
+    async fn deny_code(&self, request: &Digest, statements: &Statements) -> Result<Answer, Stalled> {
+        let site = self.site.current().ok_or(Stalled::Site)?;
+        let denial = match self.store.decisions(request, false)?.first() {
+            Some(denial) => Envelope::parse(denial).map_err(|_| Stalled::Envelope)?,
+            None => {
+                let denied = desk::code_denied_in_site(statements, &site).ok_or(Stalled::Envelope)?;
+                denied.denial().envelope().clone()
+            }
+        };
+        let request = Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?;
+        self.ask(Message::DenyCode(DenyCode { request, denial, witnessed: Count(0) })).await
+    }
+
+    /// The approvals of the code that a verdict names, as the console kept them. The signer says what is wrong with them.
+    fn code_approvals(&self, statements: &Statements) -> Result<Vec<Envelope>, Stalled> {
+        let verdict = Envelope::parse(&statements.verdict).map_err(|_| Stalled::Envelope)?;
+        let verdict: Verdict = verdict.unverified().map_err(|_| Stalled::Envelope)?;
+        match verdict.code_review {
+            Evidence::Digest(evidence) => Ok(self.store.code_set(&evidence)?),
+            Evidence::NotChecked => Ok(Vec::new()),
+        }
     }
 
     /// Takes a checkpoint to the witnesses and their cosignatures to the signer. A witness that is at another size

@@ -2,6 +2,8 @@
 //! old one; they cannot read a packet, forge an approval or swallow a denial unnoticed, since a denial counts only as
 //! a witnessed leaf of the log and the steward's own tool waits for that proof.
 
+mod code;
+
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -27,10 +29,14 @@ pub enum Standing {
     Expired,
     /// The job was called off before enough stewards had decided. Final.
     Withdrawn,
+    /// Of code: enough approvals are in; the enclave counts them.
+    Approving,
+    /// Of code: the enclave counted enough, and the job may run. Final.
+    Approved,
 }
 
 impl Standing {
-    const WORDS: [(Self, &'static str); 8] = [
+    const WORDS: [(Self, &'static str); 10] = [
         (Self::Open, "open"),
         (Self::Blocked, "blocked"),
         (Self::Signing, "signing"),
@@ -39,6 +45,8 @@ impl Standing {
         (Self::Denied, "denied"),
         (Self::Expired, "expired"),
         (Self::Withdrawn, "withdrawn"),
+        (Self::Approving, "approving"),
+        (Self::Approved, "approved"),
     ];
 
     fn word(self) -> &'static str {
@@ -51,11 +59,28 @@ impl Standing {
     }
 }
 
+/// What is under review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// What a run wrote: there is a verdict.
+    Outputs,
+    /// The code of a job that has not run: there is a request only.
+    Code,
+}
+
+impl Subject {
+    fn of_verdict(envelope: &[u8]) -> Self {
+        if envelope.is_empty() { Self::Code } else { Self::Outputs }
+    }
+}
+
 /// One review.
 #[derive(Debug, Clone)]
 pub struct Review {
-    /// Payload digest of the verdict.
+    /// Payload digest of the verdict, or of the request whose code is reviewed.
     pub verdict: Digest,
+    /// What is under review.
+    pub subject: Subject,
     /// Where it stands.
     pub standing: Standing,
     /// When the verdict came in, in seconds since 1970.
@@ -71,7 +96,7 @@ pub struct Review {
 /// The statements of one review.
 #[derive(Debug, Clone)]
 pub struct Statements {
-    /// The verdict's envelope.
+    /// The verdict's envelope; empty in a review of code.
     pub verdict: Vec<u8>,
     /// The request's envelope.
     pub request: Vec<u8>,
@@ -84,9 +109,9 @@ pub struct Statements {
 /// A verdict that comes in.
 #[derive(Debug, Clone)]
 pub struct NewReview<'a> {
-    /// Payload digest of the verdict.
+    /// Payload digest of the verdict, or of the request whose code is reviewed.
     pub verdict: Digest,
-    /// The verdict's envelope.
+    /// The verdict's envelope; empty in a review of code.
     pub verdict_envelope: &'a [u8],
     /// The request's envelope.
     pub request_envelope: &'a [u8],
@@ -105,8 +130,10 @@ pub struct NewReview<'a> {
 /// What the log says about a verdict, for the enclave.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// Payload digest of the verdict.
+    /// Payload digest of the verdict, or of the request whose code is refused.
     pub verdict: Digest,
+    /// What was under review.
+    pub subject: Subject,
     /// True for a release, false for a denial.
     pub is_release: bool,
     /// The release file or denial file.
@@ -130,11 +157,14 @@ const SCHEMA: &str = "
         verdict BLOB NOT NULL, steward TEXT NOT NULL, is_approval INTEGER NOT NULL, envelope BLOB NOT NULL,
         received_at INTEGER NOT NULL, PRIMARY KEY (verdict, steward, is_approval)
     ) STRICT;
+    CREATE TABLE code_sets (
+        evidence BLOB PRIMARY KEY, request BLOB NOT NULL, approvals BLOB NOT NULL
+    ) STRICT;
     CREATE TABLE seen (one INTEGER PRIMARY KEY CHECK (one = 1), versions BLOB NOT NULL) STRICT;
 ";
 
 /// The schema that this program knows.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// A store that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -288,7 +318,7 @@ impl Store {
             )?;
             transaction.execute(
                 "UPDATE reviews SET standing = ?2, held_up_by = ''
-                 WHERE verdict = ?1 AND file IS NULL AND standing != 'withdrawn'",
+                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('withdrawn', 'approved')",
                 params![verdict.as_bytes(), then.word()],
             )?;
             transaction.commit()
@@ -300,7 +330,7 @@ impl Store {
         self.with(|connection| {
             connection.execute(
                 "UPDATE reviews SET standing = ?2
-                 WHERE verdict = ?1 AND file IS NULL AND standing != 'withdrawn'",
+                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('withdrawn', 'approved')",
                 params![verdict.as_bytes(), standing.word()],
             )?;
             Ok(())
@@ -326,7 +356,13 @@ impl Store {
                     row.get(0)
                 })
                 .optional()?;
-            let ended = [Standing::Released, Standing::Denied, Standing::Expired, Standing::Withdrawn];
+            let ended = [
+                Standing::Released,
+                Standing::Denied,
+                Standing::Expired,
+                Standing::Withdrawn,
+                Standing::Approved,
+            ];
             Ok(standing.is_some_and(|word| ended.iter().any(|standing| standing.word() == word)))
         })
     }
@@ -337,7 +373,7 @@ impl Store {
         self.with(|connection| {
             connection.execute(
                 "UPDATE reviews SET standing = 'withdrawn'
-                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('signing', 'denying')",
+                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('signing', 'denying', 'approving', 'approved')",
                 [verdict.as_bytes()],
             )?;
             let standing: Option<String> = connection
@@ -366,7 +402,8 @@ impl Store {
         self.with(|connection| {
             connection
                 .query_row(
-                    "SELECT verdict, standing, file FROM reviews WHERE verdict = ?1 AND file IS NOT NULL",
+                    "SELECT verdict, standing, file, verdict_envelope FROM reviews
+                     WHERE verdict = ?1 AND file IS NOT NULL",
                     [verdict.as_bytes()],
                     finished_of_row,
                 )
@@ -378,7 +415,7 @@ impl Store {
     pub fn not_taken(&self) -> rusqlite::Result<Vec<Finished>> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT verdict, standing, file FROM reviews WHERE file IS NOT NULL AND taken = 0",
+                "SELECT verdict, standing, file, verdict_envelope FROM reviews WHERE file IS NOT NULL AND taken = 0",
             )?;
             let rows = statement.query_map([], finished_of_row)?;
             rows.collect()
@@ -410,7 +447,8 @@ impl Store {
 }
 
 const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
-    (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by
+    (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by,
+    verdict_envelope
     FROM reviews";
 
 fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
@@ -425,12 +463,15 @@ fn review_of_row(row: &Row<'_>) -> rusqlite::Result<Review> {
         expires_at: row.get(3)?,
         approvals: row.get(4)?,
         held_up_by: row.get(5)?,
+        subject: Subject::of_verdict(&row.get::<_, Vec<u8>>(6)?),
     })
 }
 
 fn finished_of_row(row: &Row<'_>) -> rusqlite::Result<Finished> {
     let standing = Standing::from_word(&row.get::<_, String>(1)?)?;
-    Ok(Finished { verdict: digest(row, 0)?, is_release: standing == Standing::Released, file: row.get(2)? })
+    let subject = Subject::of_verdict(&row.get::<_, Vec<u8>>(3)?);
+    let is_release = standing == Standing::Released;
+    Ok(Finished { verdict: digest(row, 0)?, subject, is_release, file: row.get(2)? })
 }
 
 fn decisions(
@@ -447,10 +488,10 @@ fn decisions(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    pub(super) fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("reviews.db")).unwrap();
         (directory, store)
@@ -481,8 +522,12 @@ mod tests {
         store.add_decision(&verdict, "ana", true, b"approval", 1, Standing::Open).unwrap();
         assert_eq!(named(), "");
         store.set_held_up(&verdict, "too-few-witnesses").unwrap();
-        store.finish(&Finished { verdict, is_release: true, file: b"release".to_vec() }).unwrap();
+        store.finish(&released(verdict)).unwrap();
         assert_eq!(named(), "");
+    }
+
+    fn released(verdict: Digest) -> Finished {
+        Finished { verdict, subject: Subject::Outputs, is_release: true, file: b"release".to_vec() }
     }
 
     fn review(verdict: Digest) -> NewReview<'static> {
@@ -526,7 +571,7 @@ mod tests {
         let (_directory, store) = store();
         let verdict = Digest::of(b"one");
         store.add_review(&review(verdict)).unwrap();
-        let release = Finished { verdict, is_release: true, file: b"release".to_vec() };
+        let release = released(verdict);
         store.finish(&release).unwrap();
         store.finish(&Finished { is_release: false, file: b"denial".to_vec(), ..release.clone() }).unwrap();
         store.set_standing(&verdict, Standing::Open).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use api::v1::WatchJobResponse;
+use api::v1::{ReviewKind, WatchJobResponse};
 use clap::{Parser, Subcommand, ValueEnum};
 use databox::certificate::CertificateRole;
 use databox::data::{DataArguments, RuntimeArguments};
@@ -258,7 +258,7 @@ enum ReleaseCommand {
 enum ReviewCommand {
     /// Reviews that are sealed to you.
     Ls,
-    /// Verifies, opens and judges again, and says what it is.
+    /// Verifies, opens and judges again, and says what it is. Of code: verifies, opens and unpacks.
     Show(ReviewArguments),
     /// Shows, asks, signs an approval.
     Approve {
@@ -485,34 +485,56 @@ async fn review_command(command: ReviewCommand, profile: Profile, json: bool) ->
             look(&mut desk, &arguments).await?;
         }
         ReviewCommand::Approve { review, confirm } => {
-            let opened = look(&mut desk, &review).await?;
-            println!("You sign: \"I approve that these files leave the box.\"");
-            show::confirm(&opened.digest.to_string(), confirm)?;
-            let answer = desk.approve(&opened).await?;
+            let answer = match look(&mut desk, &review).await? {
+                Looked::Outputs(opened) => {
+                    println!("You sign: \"I approve that these files leave the box.\"");
+                    show::confirm(&opened.digest.to_string(), confirm)?;
+                    desk.approve(&opened).await?
+                }
+                Looked::Code(opened) => {
+                    println!(
+                        "You sign: \"I read this code and approve that it runs on the data.\" It lets no file leave."
+                    );
+                    show::confirm(&opened.digest().to_string(), confirm)?;
+                    desk.approve_code(&opened).await?
+                }
+            };
             show::decision(&answer);
         }
         ReviewCommand::Reject { review, r#return, reasons, out } => {
-            let opened = look(&mut desk, &review).await?;
             let decision = if r#return { DenialDecision::Return } else { DenialDecision::Reject };
-            let answer = desk
-                .deny(
-                    &opened,
-                    decision,
-                    reasons.into_iter().map(DenialReason::from).collect(),
-                    out.as_deref(),
-                )
-                .await?;
+            let reasons = reasons.into_iter().map(DenialReason::from).collect();
+            let answer = match look(&mut desk, &review).await? {
+                Looked::Outputs(opened) => desk.deny(&opened, decision, reasons, out.as_deref()).await?,
+                Looked::Code(opened) => desk.deny_code(&opened, decision, reasons, out.as_deref()).await?,
+            };
             show::decision(&answer);
         }
     }
     Ok(())
 }
 
-async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<review::Opened, Failure> {
-    let opened = desk.open(&arguments.review).await?;
+/// What a steward looked at.
+enum Looked {
+    Outputs(Box<review::Opened>),
+    Code(Box<review::code::OpenedCode>),
+}
+
+async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<Looked, Failure> {
+    let found = desk.find(&arguments.review).await?;
+    // The console's word only chooses how it is looked at: neither way accepts the other's statements.
+    if found.kind() == ReviewKind::Code {
+        let opened = desk.open_code(found).await?;
+        print!("{}", review::code::words(&opened));
+        if let Some(directory) = &arguments.files {
+            review::code::write_files(&opened, directory)?;
+        }
+        return Ok(Looked::Code(Box::new(opened)));
+    }
+    let opened = desk.open_outputs(found).await?;
     print!("{}", review::words(&opened));
     if let Some(directory) = &arguments.files {
         review::write_files(&opened, directory)?;
     }
-    Ok(opened)
+    Ok(Looked::Outputs(Box::new(opened)))
 }

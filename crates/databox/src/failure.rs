@@ -52,9 +52,12 @@ impl Exit {
             State::Expired => Some(Self::JobExpired),
             State::Lost => Some(Self::JobLost),
             State::Released => None,
-            State::Submitted | State::Queued | State::Running | State::InReview | State::Approved => {
-                (reached < wanted).then_some(Self::NotFinished)
-            }
+            State::Submitted
+            | State::InCodeReview
+            | State::Queued
+            | State::Running
+            | State::InReview
+            | State::Approved => (reached < wanted).then_some(Self::NotFinished),
         }
     }
 }

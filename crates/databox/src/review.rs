@@ -2,6 +2,8 @@
 //! neither console nor enclave: it verifies the verdict from the steward's pin, opens the packet, hashes the canonical
 //! files, judges them again behind a wall, says in words what will be signed, and only then asks for the key.
 
+pub mod code;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -15,13 +17,14 @@ use api::v1::{
 use blobs::Digest;
 use release::envelope::Envelope;
 use release::file::{DenialFile, RELEASE_FILE_LIMIT};
-use release::path::{JudgedVerdict, SignedRequest};
+use release::path::{JudgedVerdict, ReviewedRun, SignedRequest};
 use release::report::{OutputReport, VIEWS};
 use release::site::Site;
 use release::statement::{
     Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, LayerState, Request, RuleResult,
     Verdict, VerdictResult, Wall,
 };
+use release::value::Name;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
@@ -127,6 +130,11 @@ impl Desk {
     /// Verifies, opens and judges again. The whole review id is needed, or its first characters if only one fits.
     pub async fn open(&mut self, review: &str) -> Result<Opened, Failure> {
         let review = self.find(review).await?;
+        self.open_outputs(review).await
+    }
+
+    /// The same for a review that was found.
+    pub async fn open_outputs(&mut self, review: Review) -> Result<Opened, Failure> {
         let site = self.site().await?;
         let request = GetReviewRequest { review: review.review.clone() };
         let answer = self.client.get_review(request).await.map_err(client::refused)?.into_inner();
@@ -144,6 +152,11 @@ impl Desk {
                 Failure::new("VERDICT_REFUSED", "the console handed out another verdict").exit(Exit::Denied)
             );
         }
+        let code =
+            answer.code_approvals.iter().map(|bytes| Envelope::parse(bytes)).collect::<Result<Vec<_>, _>>();
+        let code = code.map_err(|error| refused(&error))?;
+        // A run whose code nobody reviewed, though its grant asks for it, is not what was granted.
+        ReviewedRun::check(&code, &judged, &site).map_err(|error| refused(&error))?;
         let verdict = judged.verdict().clone();
         let content = self.open_packet(&review.review, &verdict).await?;
         compare_files(&verdict, &content)?;
@@ -160,7 +173,8 @@ impl Desk {
         })
     }
 
-    async fn find(&mut self, begin: &str) -> Result<Review, Failure> {
+    /// The review that begins so, if there is one and no other.
+    pub async fn find(&mut self, begin: &str) -> Result<Review, Failure> {
         let mut fitting: Vec<_> =
             self.list().await?.into_iter().filter(|review| review.review.starts_with(begin)).collect();
         match (fitting.pop(), fitting.is_empty()) {
@@ -174,6 +188,15 @@ impl Desk {
     }
 
     async fn open_packet(&mut self, review: &str, verdict: &Verdict) -> Result<packet::Content, Failure> {
+        let bytes = self.read_packet(review).await?;
+        if Digest::of(&bytes) != verdict.packet.sha256 {
+            return Err(Failure::new("PACKET_REFUSED", "the packet is not the one that the verdict names")
+                .exit(Exit::Denied));
+        }
+        self.open_sealed(&bytes, &verdict.request.sha256)
+    }
+
+    async fn read_packet(&mut self, review: &str) -> Result<Vec<u8>, Failure> {
         let request = ReadPacketRequest { review: review.to_owned(), offset: 0 };
         let mut stream = self.client.read_packet(request).await.map_err(client::refused)?.into_inner();
         let mut bytes = Vec::new();
@@ -183,15 +206,16 @@ impl Desk {
                 return Err(Failure::new("PACKET_REFUSED", "the packet is larger than any packet may be"));
             }
         }
-        if Digest::of(&bytes) != verdict.packet.sha256 {
-            return Err(Failure::new("PACKET_REFUSED", "the packet is not the one that the verdict names")
-                .exit(Exit::Denied));
-        }
+        Ok(bytes)
+    }
+
+    /// Opens a packet that is about this request.
+    fn open_sealed(&self, bytes: &[u8], request: &Digest) -> Result<packet::Content, Failure> {
         let files = self.profile.key_files();
         let passphrase = self.passphrase()?;
         let secret = packet::key::read_review(&files.review(), &passphrase)
             .map_err(|error| Failure::new("KEY", whole(&error)))?;
-        packet::open(&bytes, &self.profile.id, &secret, &verdict.request.sha256).map_err(|error| {
+        packet::open(bytes, &self.profile.id, &secret, request).map_err(|error| {
             Failure::new("PACKET_REFUSED", format!("the packet cannot be opened: {}", whole(&error)))
                 .exit(Exit::Denied)
         })
@@ -223,12 +247,7 @@ impl Desk {
             );
         }
         if opened.site.has_interest(&self.profile.id, &opened.request.project) {
-            return Err(Failure::new(
-                "INTEREST",
-                format!("the site marks you as having an interest in project {}", opened.request.project),
-            )
-            .hint("someone else must approve; you may refuse")
-            .exit(Exit::Denied));
+            return Err(has_interest(&opened.request.project));
         }
         let issued_at = now();
         let approval = Approval {
@@ -288,11 +307,6 @@ impl Desk {
 
     /// Checks that an answer proves a denial of this verdict to be a witnessed leaf of the log.
     pub fn check_denied(&self, opened: &Opened, answer: &SubmitDecisionResponse) -> Result<(), Failure> {
-        let unproven = |text: String| {
-            Failure::new("NOT_WITNESSED", text)
-                .hint("the denial does not count yet: try again, and tell the owner if it stays so")
-                .exit(Exit::Denied)
-        };
         if answer.denial_file.is_empty() {
             return Err(unproven("the console gave no proof that the denial is in the log".to_owned()));
         }
@@ -318,6 +332,18 @@ impl Desk {
             .map_err(|error| Failure::new("KEY", whole(&error)))?;
         Envelope::sign(statement, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))
     }
+}
+
+fn has_interest(project: &Name) -> Failure {
+    Failure::new("INTEREST", format!("the site marks you as having an interest in project {project}"))
+        .hint("someone else must approve; you may refuse")
+        .exit(Exit::Denied)
+}
+
+fn unproven(text: String) -> Failure {
+    Failure::new("NOT_WITNESSED", text)
+        .hint("the denial does not count yet: try again, and tell the owner if it stays so")
+        .exit(Exit::Denied)
 }
 
 fn compare_files(verdict: &Verdict, content: &packet::Content) -> Result<(), Failure> {
@@ -486,7 +512,7 @@ pub fn printable(text: &str) -> String {
 pub struct ReviewArguments {
     /// The review's id, or its first characters.
     pub review: String,
-    /// Write the canonical files here, to look at them.
+    /// Write the canonical files here, or the bundle's in a review of code, to look at them.
     #[arg(long)]
     pub files: Option<PathBuf>,
 }

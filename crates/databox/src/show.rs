@@ -3,7 +3,9 @@
 use std::io::Write as _;
 
 use api::reason::Word as _;
-use api::v1::{Dataset, Job, Outcome, Release, Review, SubmitDecisionResponse, WatchJobResponse};
+use api::v1::{
+    Dataset, Job, Outcome, Release, Review, ReviewKind, SubmitDecisionResponse, WatchJobResponse,
+};
 use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 
@@ -159,6 +161,14 @@ fn review_state(review: &Review) -> &'static str {
     review.state().as_str_name().trim_start_matches("REVIEW_STATE_")
 }
 
+fn review_kind(review: &Review) -> &'static str {
+    match review.kind() {
+        ReviewKind::Code => "code",
+        ReviewKind::Outputs => "outputs",
+        ReviewKind::Unspecified => "unknown",
+    }
+}
+
 /// What keeps a decision from the log, in the console's words.
 pub fn held_up(review: &Review) -> String {
     match review.held_up_by.as_str() {
@@ -173,15 +183,16 @@ pub fn reviews(reviews: &[Review], json: bool) {
         let values: Vec<_> = reviews
             .iter()
             .map(|one| json!({ "review": one.review, "state": review_state(one), "approvals": one.approvals, "needed": one.needed,
-                         "heldUpBy": one.held_up_by }))
+                         "kind": review_kind(one), "heldUpBy": one.held_up_by }))
             .collect();
         println!("{}", json!({ "reviews": values }));
         return;
     }
     for review in reviews {
         println!(
-            "{}  {:<9} {} of {} approvals  {} min{}",
+            "{}  {:<7} {:<9} {} of {} approvals  {} min{}",
             review.review,
+            review_kind(review),
             review_state(review),
             review.approvals,
             review.needed,

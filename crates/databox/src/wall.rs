@@ -64,6 +64,37 @@ pub fn check(
     }
 }
 
+/// Unpacks a bundle behind the wall into an empty directory: what a researcher packed is parsed there, and nowhere where
+/// a key is.
+pub fn unbundle(archive: std::fs::File, into: &Path) -> Result<(), Failure> {
+    let program = programs::find("databox-unbundle")?;
+    give_to_walled_user(into)?;
+    let specification = Specification {
+        mounts: vec![
+            mount(&program, "/databox-unbundle", Access::ReadOnlyExecutable)?,
+            mount(into, "/unpacked", Access::Writable)?,
+        ],
+        output: None,
+        program: "/databox-unbundle".to_owned(),
+        arguments: vec!["/unpacked".to_owned()],
+        environment: Vec::new(),
+        working_directory: "/".to_owned(),
+        limits: limits(0),
+        calls: Calls::Reader,
+        host_uid: rustix::process::geteuid().is_root().then_some(WALLED_USER),
+    };
+    let launcher = Launcher::new(programs::find("databox-launch")?);
+    let cancel = Cancel::new().map_err(|error| Failure::new("WALL", whole(&error)))?;
+    let ended = launcher.run(&specification, Stdin::File(archive), &cancel).map_err(|error| {
+        Failure::new("WALL", format!("the bundle cannot be unpacked behind a wall: {}", whole(&error)))
+            .hint("nothing was unpacked; `databox demo` says what this machine lacks")
+    })?;
+    match ended.outcome {
+        Outcome::Succeeded => Ok(()),
+        _ => Err(Failure::new("BUNDLE_REFUSED", "the bundle is not one that the box would unpack")),
+    }
+}
+
 fn limits(stdout_bytes: u64) -> Limits {
     Limits {
         memory_bytes: 4 << 30,

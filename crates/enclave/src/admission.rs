@@ -8,16 +8,18 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use api::Admission as Admitted;
 use api::v1::Reason;
 use blobs::{Digest, StoreError as BlobError};
 use egress::Policy;
-use lifecycle::ANSWER_BITS;
+use lifecycle::{ANSWER_BITS, State};
 use release::envelope::Envelope;
 use release::path::{AdmittedRequest, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
 use release::statement::{CatalogueEntry, Limits, SaltedPurpose, WallName};
 
+use crate::code_review;
 use crate::configuration::JobLimits;
 use crate::files;
 use crate::grid::Grid;
@@ -26,7 +28,7 @@ use crate::room::{Room, RoomError};
 use crate::space;
 use crate::store::account::{self, AccountError, DatasetLimits, Limits as AccountLimits, Occasion};
 use crate::store::jobs::{self, Submission};
-use crate::store::{StoreError, cancels};
+use crate::store::{StoreError, cancels, code_reviews};
 
 /// A hand-over that is not even answered: it is no request.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +58,13 @@ pub struct HandedOver {
     pub purpose_salt: Vec<u8>,
 }
 
-/// Answers a hand-over: None if the job is queued, else why this hand-over is refused. A repeat of what was queued gets
+/// Answers a hand-over: whether the job is admitted, or why this hand-over is refused. A repeat of what was admitted gets
 /// the first answer.
-pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Option<Reason>), SubmitError> {
+pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Admitted), SubmitError> {
     let envelope = Envelope::parse(&handed.request).map_err(|_| SubmitError::NoRequest)?;
     let request = envelope.payload_digest();
-    if room.store.read(move |connection| jobs::find(connection, &request))?.is_some() {
-        return Ok((request, None));
+    if let Some(first) = room.store.read(move |connection| first_answer(connection, &request))? {
+        return Ok((request, first));
     }
     let salt = <[u8; 32]>::try_from(&handed.purpose_salt[..]);
     let submission = Submission {
@@ -77,10 +79,10 @@ pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Option<Reason>
     };
     let admission = match admitted {
         Ok(admission) => admission,
-        Err(reason) => return Ok((request, Some(reason))),
+        Err(reason) => return Ok((request, Admitted::Refused(reason))),
     };
-    let charged = charge(room, &submission, &admission);
-    if !matches!(charged, Ok(Ok(()))) {
+    let taken = take_in(room, &submission, &admission);
+    if !matches!(taken, Ok(Ok(_))) {
         let bundle = admission.admitted.request().bundle.sha256;
         let needed = room.store.read(move |connection| jobs::bundle_is_needed(connection, &bundle))?;
         // Else whoever may sign requests could fill the disk with bundles that no account pays for.
@@ -88,7 +90,16 @@ pub fn submit(room: &Room, handed: HandedOver) -> Result<(Digest, Option<Reason>
             room.places.bundles.remove(bundle).map_err(RoomError::from)?;
         }
     }
-    Ok((request, charged?.err()))
+    Ok((request, taken?.unwrap_or_else(Admitted::Refused)))
+}
+
+/// What was answered when a job that is there was admitted.
+fn first_answer(connection: &rusqlite::Connection, request: &Digest) -> Result<Option<Admitted>, StoreError> {
+    if jobs::find(connection, request)?.is_none() {
+        return Ok(None);
+    }
+    let reviewed = code_reviews::is_there(connection, request)?;
+    Ok(Some(if reviewed { Admitted::InCodeReview } else { Admitted::Queued }))
 }
 
 /// What an admitted job needs in order to be charged. The guard keeps its bundle from being swept away before a row
@@ -97,6 +108,8 @@ struct Admission<'a> {
     admitted: AdmittedRequest,
     limits: AccountLimits,
     grid: Grid,
+    /// The sealed packet, if stewards must review the code first.
+    packet: Option<Digest>,
     _bundle: std::sync::MutexGuard<'a, ()>,
 }
 
@@ -152,7 +165,15 @@ fn admit<'a>(
     if let Err(reason) = take_bundle(room, request.bundle.sha256)? {
         return Ok(Err(reason));
     }
-    Ok(Ok(Admission { admitted, limits, grid: Grid::new(policy.time_grid_seconds), _bundle: guard }))
+    let packet = match admitted.needs_code_review() {
+        true => match code_review::lay_packet(room, &site, &admitted, submission)? {
+            Some(packet) => Some(packet),
+            None => return Ok(Err(Reason::Bundle)),
+        },
+        false => None,
+    };
+    let grid = Grid::new(policy.time_grid_seconds);
+    Ok(Ok(Admission { admitted, limits, grid, packet, _bundle: guard }))
 }
 
 /// A job that asks for more than it can get would end by a limit that its researcher does not know.
@@ -181,12 +202,13 @@ fn take_bundle(room: &Room, bundle: Digest) -> Result<Result<(), Reason>, RoomEr
     }
 }
 
-/// Request, nonce, run number and charge, in one transaction.
-fn charge(
+/// Request, nonce, run number and charge, in one transaction. A job whose code is reviewed first is charged nothing yet:
+/// it has no run.
+fn take_in(
     room: &Room,
     submission: &Submission,
     admission: &Admission<'_>,
-) -> Result<Result<(), Reason>, StoreError> {
+) -> Result<Result<Admitted, Reason>, StoreError> {
     let request = admission.admitted.request();
     let (nonce, bundle) = (request.nonce.0, request.bundle.sha256);
     let (limits, grid) = (admission.limits.clone(), admission.grid);
@@ -195,7 +217,8 @@ fn charge(
     let occasion = Occasion { request: submission.request, run: 1, at: room.now() };
     // A crash before the commit leaves nothing, and the gateway hands the job over again. A crash after it leaves a
     // charged job in the queue, which the next start runs; a repeat of the hand-over gets this answer.
-    let charged = room.store.change(move |transaction| -> Result<(), Unpaid> {
+    let packet = admission.packet;
+    let taken = room.store.change(move |transaction| -> Result<Admitted, Unpaid> {
         if jobs::nonce_is_used(transaction, &nonce)? {
             return Err(Unpaid::NonceUsed);
         }
@@ -203,11 +226,21 @@ fn charge(
             return Err(Unpaid::CalledOff);
         }
         cancels::forget(transaction, &occasion.request)?;
-        jobs::insert_admitted(transaction, &submission, &nonce, &bundle, grid, occasion.at)?;
-        Ok(account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?)
+        let state = if packet.is_some() { State::InCodeReview } else { State::Queued };
+        jobs::insert_admitted(transaction, &submission, state, &nonce, &bundle, grid, occasion.at)?;
+        if let Some(packet) = packet {
+            if !code_reviews::has_room(transaction)? {
+                return Err(Unpaid::NoRoom);
+            }
+            code_reviews::insert(transaction, &occasion.request, &packet)?;
+            return Ok(Admitted::InCodeReview);
+        }
+        account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?;
+        Ok(Admitted::Queued)
     });
-    match charged {
-        Ok(()) => Ok(Ok(())),
+    match taken {
+        Ok(admitted) => Ok(Ok(admitted)),
+        Err(Unpaid::NoRoom) => Ok(Err(Reason::Disk)),
         Err(Unpaid::NonceUsed) => Ok(Err(Reason::Request)),
         Err(Unpaid::CalledOff) => Ok(Err(Reason::Cancelled)),
         Err(Unpaid::Account(AccountError::Store(error))) => Err(error),
@@ -219,6 +252,8 @@ fn charge(
 
 enum Unpaid {
     NonceUsed,
+    /// Too many jobs wait for a review of their code.
+    NoRoom,
     CalledOff,
     Account(AccountError),
 }
@@ -272,8 +307,10 @@ pub fn reason_of(refusal: Refusal) -> Reason {
         | Refusal::Revoked
         | Refusal::RequestGrant
         | Refusal::CodeReviewMissing
+        | Refusal::CodeReviewTime
         | Refusal::OtherSite => Reason::Grant,
         Refusal::RequestData | Refusal::RequestRuntime => Reason::Data,
+        Refusal::CodeDenied => Reason::Steward,
         _ => Reason::Request,
     }
 }

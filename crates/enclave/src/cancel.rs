@@ -87,7 +87,7 @@ pub fn take(room: &Room, bytes: &[u8]) -> Result<Taken, RoomError> {
     match acted {
         None => return Ok(Taken::NoRoom),
         Some(State::Running) => room.running.end(&request),
-        Some(State::Queued) => sweep::sweep_and_tell(room),
+        Some(State::InCodeReview | State::Queued) => sweep::sweep_and_tell(room),
         Some(_) => {}
     }
     Ok(Taken::Heard)
@@ -132,7 +132,9 @@ fn act(
         return Ok(None);
     }
     match state {
-        State::Queued => jobs::make_move(transaction, &request, &called_off(), at)?,
+        State::InCodeReview | State::Queued => {
+            jobs::make_move(transaction, &request, &called_off(), at)?;
+        }
         State::InReview => verdicts::withdraw(transaction, &request)?,
         _ => {}
     }

@@ -8,6 +8,7 @@ use lifecycle::State;
 use release::value::Timestamp;
 
 use crate::cancel;
+use crate::code_review;
 use crate::room::Room;
 use crate::store::account::{self, Occasion};
 use crate::store::jobs::{self, Job, Move};
@@ -30,14 +31,12 @@ pub async fn watch(room: Arc<Room>) {
 
 fn end_what_is_over(room: &Room) -> Result<(), StoreError> {
     let now = room.now();
-    let mut ended = false;
-    for job in room.store.read(|connection| jobs::in_state(connection, State::Queued))? {
-        if is_past(&job, now) {
-            ended = true;
-            let request = job.request;
-            room.store.change(move |transaction| {
-                jobs::make_move(transaction, &request, &Move::new(State::Expired, Reason::Box), now)
-            })?;
+    let mut ended = code_review::end_uncovered(room, now)?;
+    for (state, reason) in [(State::InCodeReview, Reason::Undecided), (State::Queued, Reason::Box)] {
+        for job in room.store.read(move |connection| jobs::in_state(connection, state))? {
+            if is_past(&job, now) {
+                ended |= room.store.change(move |transaction| end_wait(transaction, &job, reason, now))?;
+            }
         }
     }
     for job in room.store.read(|connection| jobs::in_state(connection, State::InReview))? {
@@ -47,6 +46,20 @@ fn end_what_is_over(room: &Room) -> Result<(), StoreError> {
         sweep::sweep_and_tell(room);
     }
     Ok(())
+}
+
+/// Ends a wait, unless the job has moved on since.
+fn end_wait(
+    transaction: &rusqlite::Transaction<'_>,
+    job: &Job,
+    reason: Reason,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let waits = jobs::find(transaction, &job.request)?.is_some_and(|current| current.state == job.state);
+    if waits {
+        jobs::make_move(transaction, &job.request, &Move::new(State::Expired, reason), now)?;
+    }
+    Ok(waits)
 }
 
 fn is_past(job: &Job, now: Timestamp) -> bool {

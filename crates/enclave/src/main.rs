@@ -9,6 +9,7 @@
 
 mod admission;
 mod cancel;
+mod code_review;
 mod collect;
 mod configuration;
 mod deadlines;

@@ -12,10 +12,10 @@ use api::v1::Reason;
 use egress::Policy;
 use lifecycle::State;
 use release::envelope::Envelope;
-use release::path::SignedRequest;
+use release::path::{ReviewedCode, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::Catalogue;
+use release::statement::{Catalogue, Evidence};
 use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
 use crate::cancel;
@@ -26,7 +26,7 @@ use crate::retry;
 use crate::room::{Places, Room, RoomError};
 use crate::space;
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, cancels};
+use crate::store::{StoreError, cancels, code_reviews};
 use crate::sweep;
 use crate::verdict::{self, LookedAt, VerdictError};
 use crate::wall::{self, Child, ChildError, JobView, Program, Slot, freeze};
@@ -155,6 +155,8 @@ fn tell_fault(room: &Room, job: &Job, error: &RunError) {
 struct Ready {
     site: Arc<Site>,
     request: SignedRequest,
+    /// What the verdict says of the review of the code.
+    code_review: Evidence,
     policy: Policy,
     policy_text: String,
     catalogue: Vec<Catalogue>,
@@ -166,6 +168,12 @@ fn ready(room: &Room, job: &Job) -> Result<Ready, RunError> {
     let site = room.site.current().ok_or(RunError::Site)?;
     let envelope = Envelope::parse(&job.envelope).map_err(|error| RunError::Request(error.refusal()))?;
     let request = SignedRequest::verify(&envelope, &site).map_err(RunError::Request)?;
+    let digest = job.request;
+    let approvals = room.store.read(move |connection| code_reviews::approvals(connection, &digest));
+    let approvals = approvals.map_err(RoomError::from)?;
+    // Without its review a run could not be released by anyone; it does not even begin.
+    let reviewed = ReviewedCode::still(&approvals, &request, &site, room.now()).map_err(RunError::Request)?;
+    let code_review = reviewed.evidence();
     let file = site.policy(&request.grant().statement().policy).ok_or(RunError::Site)?.file();
     let policy_text = String::from_utf8(file.to_vec()).map_err(|_| RunError::Site)?;
     let policy = Policy::parse(&policy_text).map_err(|_| RunError::Site)?;
@@ -177,7 +185,7 @@ fn ready(room: &Room, job: &Job) -> Result<Ready, RunError> {
         data.push((dataset.name.to_string(), snapshot));
     }
     let runtime = room.places.runtime(&request.request().runtime.tree.sha256).ok_or(RunError::Site)?;
-    Ok(Ready { site, request, policy, policy_text, catalogue, runtime, data })
+    Ok(Ready { site, request, code_review, policy, policy_text, catalogue, runtime, data })
 }
 
 fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, RunError> {
@@ -273,6 +281,7 @@ fn steps(
         job,
         request: &ready.request,
         site: &ready.site,
+        code_review: ready.code_review,
         policy: &ready.policy,
         wall: wall::statement(&evidence),
         checker,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::v1::Reason;
 use lifecycle::State;
 use release::envelope::Envelope;
-use release::path::SignedRequest;
+use release::path::{ReviewedCode, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
 use release::value::Timestamp;
@@ -19,8 +19,8 @@ use crate::recovery;
 use crate::room::Room;
 use crate::run;
 use crate::space;
-use crate::store::StoreError;
 use crate::store::jobs::{self, Job, Move};
+use crate::store::{StoreError, code_reviews};
 use crate::wall::Slot;
 
 /// How long the scheduler sleeps at most.
@@ -148,7 +148,9 @@ fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
         if now < job.grid.after(job.entered_at) {
             continue;
         }
-        match may_start(room, &site, &job, now) {
+        let request = job.request;
+        let approvals = room.store.read(move |connection| code_reviews::approvals(connection, &request))?;
+        match may_start(room, &site, &job, &approvals, now) {
             Ok(()) => {
                 let started = start(room, &job, now)?;
                 if started {
@@ -167,12 +169,20 @@ fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
 }
 
 /// Between admission and start a grant can be revoked or replaced, or a snapshot withdrawn.
-fn may_start(room: &Room, site: &Site, job: &Job, now: Timestamp) -> Result<(), Reason> {
+fn may_start(
+    room: &Room,
+    site: &Site,
+    job: &Job,
+    approvals: &[Envelope],
+    now: Timestamp,
+) -> Result<(), Reason> {
     let covered = || -> Result<SignedRequest, Refusal> {
         let envelope = Envelope::parse(&job.envelope).map_err(|error| error.refusal())?;
         let request = SignedRequest::verify(&envelope, site)?;
         let grant = site.grant_in_force(&request.request().grant, now)?;
         site.policy_in_force(&grant.statement().policy, now)?;
+        // Of the code, too: a steward may have been revoked since, or have refused it in the site directory.
+        ReviewedCode::still(approvals, &request, site, now)?;
         Ok(request)
     };
     let request = covered().map_err(reason_of)?;

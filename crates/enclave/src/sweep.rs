@@ -14,7 +14,7 @@ use release::statement::{OutputKind, Verdict};
 use crate::files;
 use crate::outbox;
 use crate::room::{Room, RoomError};
-use crate::store::{jobs, releases, verdicts};
+use crate::store::{code_reviews, jobs, releases, verdicts};
 
 /// Sweeps, and writes down a failure.
 pub fn sweep_and_tell(room: &Room) {
@@ -39,7 +39,8 @@ pub fn sweep(room: &Room) -> Result<(), RoomError> {
     }
     for packet in digests(&room.places.packets)? {
         let verdict = room.store.read(move |connection| verdicts::of_packet(connection, &packet))?;
-        if verdict.is_none_or(|verdict| verdict.taken) {
+        let of_code = room.store.read(move |connection| code_reviews::needs_packet(connection, &packet))?;
+        if !of_code && verdict.is_none_or(|verdict| verdict.taken) {
             room.places.packets.remove(packet)?;
         }
     }
@@ -76,6 +77,7 @@ fn sweep_quarantine(room: &Room, request: Digest, run: u32) -> Result<(), RoomEr
         }
         Some(
             State::Submitted
+            | State::InCodeReview
             | State::Queued
             | State::Refused
             | State::Failed

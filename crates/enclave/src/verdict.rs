@@ -53,6 +53,8 @@ pub struct LookedAt<'a> {
     pub request: &'a SignedRequest,
     /// The site under which it ran.
     pub site: &'a Site,
+    /// What the review of its code rests on.
+    pub code_review: Evidence,
     /// The policy that it is judged by.
     pub policy: &'a Policy,
     /// The wall around the run.
@@ -171,7 +173,7 @@ fn draft(
         // Comparing with past and pending tables comes later; until then nobody may read this as done.
         differenced_against: Evidence::NotChecked,
         account_head: Evidence::NotChecked,
-        code_review: Evidence::NotChecked,
+        code_review: run.code_review,
         attestation: Evidence::NotChecked,
         warnings: warnings(run.policy, room.configuration.demonstration_keys),
         reviewers,

@@ -1,7 +1,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use api::{Answer, Transition};
+use api::{Admission, Answer, Transition};
 use daemon::Journal;
 use lifecycle::State;
 use release::envelope::Envelope;
@@ -77,7 +77,7 @@ async fn put_under_review(room: &Room, request: &Envelope) {
     };
     let digest = new.digest;
     room.store.change(move |transaction| jobs::take_in(transaction, &new, LIMITS, now())).await.unwrap();
-    let answer = Answer { request: digest, refused: None };
+    let answer = Answer { request: digest, admission: Admission::Queued };
     room.store.change(move |transaction| events::take_answer(transaction, &answer, now())).await.unwrap();
     for (number, state) in [(1, State::Running), (2, State::InReview)] {
         let report = Transition {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// The gateway holds the signed request and the bundle.
     Submitted,
-    /// The enclave admitted it.
+    /// The enclave admitted it, and stewards must let its code run first. Nothing is charged.
+    InCodeReview,
+    /// The enclave admitted it, and it may run.
     Queued,
     /// It was charged and runs, or its outputs are being judged.
     Running,
@@ -58,6 +60,8 @@ pub enum HandOver {
     Report,
     /// Enclave to console: verdict on the stream, sealed packet in the hand-over directory; to the gateway a report.
     Review,
+    /// Console to enclave: approvals of the code, which the enclave counts itself; to the gateway a report.
+    CodeApprovals,
     /// Signer to console to enclave: a logged release; enclave to gateway: the outbox.
     Release,
     /// Signer to console to enclave: a witnessed denial; enclave to gateway a report.
@@ -95,11 +99,20 @@ const fn row(from: State, to: State, owner: Owner, hand_over: HandOver) -> Trans
 /// Every transition there is.
 pub const TRANSITIONS: &[Transition] = &[
     row(State::Submitted, State::Queued, Owner::Enclave, HandOver::Submit),
+    row(State::Submitted, State::InCodeReview, Owner::Enclave, HandOver::Submit),
     row(State::Submitted, State::Refused, Owner::Enclave, HandOver::Submit),
     row(State::Submitted, State::Cancelled, Owner::Gateway, HandOver::None),
     row(State::Submitted, State::Expired, Owner::Gateway, HandOver::None),
+    row(State::InCodeReview, State::Queued, Owner::Enclave, HandOver::CodeApprovals),
+    row(State::InCodeReview, State::Refused, Owner::Enclave, HandOver::Report),
+    row(State::InCodeReview, State::Rejected, Owner::Signer, HandOver::Denial),
+    row(State::InCodeReview, State::Returned, Owner::Signer, HandOver::Denial),
+    row(State::InCodeReview, State::Cancelled, Owner::Enclave, HandOver::Report),
+    row(State::InCodeReview, State::Expired, Owner::Enclave, HandOver::Report),
     row(State::Queued, State::Running, Owner::Enclave, HandOver::Report),
     row(State::Queued, State::Refused, Owner::Enclave, HandOver::Report),
+    row(State::Queued, State::Rejected, Owner::Signer, HandOver::Denial),
+    row(State::Queued, State::Returned, Owner::Signer, HandOver::Denial),
     row(State::Queued, State::Cancelled, Owner::Enclave, HandOver::Report),
     row(State::Queued, State::Expired, Owner::Enclave, HandOver::Report),
     row(State::Running, State::InReview, Owner::Enclave, HandOver::Review),
@@ -140,8 +153,9 @@ pub fn transition(from: State, to: State) -> Result<&'static Transition, MoveErr
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Submitted,
+        Self::InCodeReview,
         Self::Queued,
         Self::Running,
         Self::InReview,
@@ -161,6 +175,7 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Submitted => "SUBMITTED",
+            Self::InCodeReview => "IN_CODE_REVIEW",
             Self::Queued => "QUEUED",
             Self::Running => "RUNNING",
             Self::InReview => "IN_REVIEW",
@@ -185,7 +200,8 @@ impl State {
     /// True if nothing follows.
     pub fn is_end(self) -> bool {
         match self {
-            Self::Submitted | Self::Queued | Self::Running | Self::InReview | Self::Approved => false,
+            Self::Submitted | Self::InCodeReview | Self::Queued => false,
+            Self::Running | Self::InReview | Self::Approved => false,
             Self::Released | Self::Refused | Self::Failed | Self::Blocked => true,
             Self::Rejected | Self::Returned | Self::Cancelled | Self::Expired | Self::Lost => true,
         }
@@ -196,6 +212,7 @@ impl State {
     pub fn limit_seconds(self) -> Option<u64> {
         match self {
             Self::Submitted => Some(24 * 3600),
+            Self::InCodeReview => Some(30 * 24 * 3600),
             Self::Queued => Some(7 * 24 * 3600),
             Self::Running => Some(3600),
             Self::InReview => Some(30 * 24 * 3600),
@@ -267,6 +284,14 @@ mod tests {
         assert!(transition(State::Blocked, State::Approved).is_err());
         assert!(transition(State::InReview, State::Approved).is_ok());
         assert!(transition(State::Approved, State::Released).is_ok());
+    }
+
+    #[test]
+    fn code_under_review_runs_only_through_the_queue_and_is_not_reviewed_twice() {
+        assert!(transition(State::InCodeReview, State::Running).is_err());
+        assert!(transition(State::InCodeReview, State::Queued).is_ok());
+        let into: Vec<_> = TRANSITIONS.iter().filter(|row| row.to == State::InCodeReview).collect();
+        assert_eq!(into.iter().map(|row| row.from).collect::<Vec<_>>(), [State::Submitted]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl State {
     /// begun to do something for it.
     pub fn unheard_end(self) -> Option<Self> {
         match self {
-            Self::Submitted | Self::Queued | Self::InReview => Some(Self::Expired),
+            Self::Submitted | Self::InCodeReview | Self::Queued | Self::InReview => Some(Self::Expired),
             Self::Running | Self::Approved => Some(Self::Lost),
             Self::Released | Self::Refused | Self::Failed | Self::Blocked => None,
             Self::Rejected | Self::Returned | Self::Cancelled | Self::Expired | Self::Lost => None,
@@ -47,7 +47,7 @@ impl State {
         match self {
             Self::InReview | Self::Approved => true,
             Self::Cancelled | Self::Expired | Self::Lost => true,
-            Self::Submitted | Self::Queued | Self::Running => false,
+            Self::Submitted | Self::InCodeReview | Self::Queued | Self::Running => false,
             Self::Released | Self::Refused | Self::Failed | Self::Blocked => false,
             Self::Rejected | Self::Returned => false,
         }

@@ -90,6 +90,10 @@ refusals! {
     100 ApprovalInterest = "approval-interest", "Someone marked as having an interest in the project is among those who approve.";
     101 LogEntries = "log-entries", "Entries of the log are missing, or do not lead to the root of its checkpoint.";
     102 LogStatement = "log-statement", "A statement or release file for which a leaf of the log stands is missing or another.";
+    103 CodeReviewEvidence = "code-review-evidence", "The verdict does not name exactly the approvals of code beside it, or nobody demanded them.";
+    104 CodeReviewBinding = "code-review-binding", "An approval or denial of code is about another request, bundle, grant, policy or roles.";
+    105 CodeReviewTime = "code-review-time", "An approval of code is expired, from the future, older than its request, newer than the run, or too old for it.";
+    106 CodeDenied = "code-denied", "A steward has refused the code of this request.";
 }
 
 impl Refusal {

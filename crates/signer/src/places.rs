@@ -51,7 +51,7 @@ impl Places {
         self.state_directory.join("evidence").join(format!("{verdict}.json"))
     }
 
-    /// A finished denial file. It is handed to the console and is not public.
+    /// A finished denial file, of a verdict or of a request's code. It is handed to the console and is not public.
     pub fn denial(&self, verdict: &Digest) -> PathBuf {
         self.state_directory.join("denials").join(format!("{verdict}.denial.json"))
     }
@@ -79,7 +79,7 @@ impl Places {
             Event::Grant => "grants",
             Event::Catalogue => "catalogue",
             Event::Revocation => "revocations",
-            Event::Release | Event::Denial => return None,
+            Event::Release | Event::Denial | Event::CodeDenial => return None,
         };
         Some(self.public_directory.join(directory).join(format!("{payload}.json")))
     }

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use blobs::Digest;
-use release::file::{self, DenialFile, GivenFiles, Pinned, ReleaseFile};
+use release::file::{self, CodeDenialFile, DenialFile, GivenFiles, Pinned, ReleaseFile};
 use release::key::{SecretKey, Sign};
 use release::log::checkpoint::{self, Checkpoint};
 use release::log::socket::{
-    Answer, Appended, Cosign, Decision as Decide, Finished, Get, Message, Outcome, SignerRefusal, Submit,
+    Answer, Appended, Cosign, Decision as Decide, DenyCode, Finished, Get, Message, Outcome, SignerRefusal,
+    Submit,
 };
 use release::log::witness::AddCheckpoint;
 use release::log::{Event, KeyType, LogProof, Note, NoteSignature, VerifierKey};
-use release::path::{Approved, Denied, JudgedVerdict, ManifestDraft, SignedRequest};
+use release::path::{Approved, CodeDenied, Denied, JudgedVerdict, ManifestDraft, ReviewedRun, SignedRequest};
 use release::refusal::Refusal;
 use release::site::{CLOCK_SKEW_SECONDS, Site};
 use release::value::{Count, Timestamp};
@@ -110,6 +111,7 @@ impl<D: Disk> Signer<D> {
     pub fn answer(&mut self, message: &Message, now: Timestamp) -> Result<Answer, LogError> {
         let answer = match message {
             Message::Submit(submit) => self.submit(submit, now),
+            Message::DenyCode(deny) => self.deny_code(deny, now),
             Message::Cosign(cosign) => self.cosign(cosign, now),
             Message::Get(get) => self.get(get, now),
         };
@@ -127,6 +129,8 @@ impl<D: Disk> Signer<D> {
                 (Outcome::Release, Decide::Approvals(_)) | (Outcome::Denial, Decide::Denial(_)) => {}
                 (Outcome::Release, Decide::Denial(_)) => return Err(SignerRefusal::AlreadyReleased.into()),
                 (Outcome::Denial, Decide::Approvals(_)) => return Err(Refusal::Denied.into()),
+                // A request's payload digest is no verdict's.
+                (Outcome::CodeDenial, _) => return Err(SignerRefusal::VerdictUnknown.into()),
             }
             return self.progress(&digest, submit.witnessed, now);
         }
@@ -140,6 +144,7 @@ impl<D: Disk> Signer<D> {
         let request = SignedRequest::verify(&submit.request, &site)?;
         match &submit.decision {
             Decide::Approvals(approvals) => {
+                self.refuse_denied_code(&request, &site, now)?;
                 // A grant that the log could not take counts as absent.
                 if !self.log.history().has(&request.grant().payload_digest()) {
                     return Err(SignerRefusal::GrantsExceedDataset.into());
@@ -149,8 +154,9 @@ impl<D: Disk> Signer<D> {
                     self.append_denial(&denied, &verdict, &site, now)?;
                     return Err(Refusal::Denied.into());
                 }
+                let reviewed = ReviewedRun::check(&submit.code_approvals, &verdict, &site)?;
                 let approved = Approved::check(approvals, &verdict, &site, now)?;
-                self.append_release(&verdict, &approved, &site, now)?;
+                self.append_release(&verdict, &approved, &reviewed, &site, now)?;
             }
             Decide::Denial(denial) => {
                 // A denial does not expire, and neither does its reason: the verdict's time is not asked.
@@ -162,18 +168,72 @@ impl<D: Disk> Signer<D> {
         self.progress(&digest, submit.witnessed, now)
     }
 
+    /// Appends a refusal of code. Nothing has run, so there is no verdict: the request is what is decided about.
+    fn deny_code(&mut self, deny: &DenyCode, now: Timestamp) -> Result<Answer, Stopped> {
+        let digest = deny.request.payload_digest();
+        if self.log.history().decided(&digest).is_none() {
+            self.refuse_old_copy(deny.witnessed)?;
+            if now.plus(CLOCK_SKEW_SECONDS) < self.log.state().signed_at {
+                return Err(SignerRefusal::ClockBehind.into());
+            }
+            let site = self.take_in_site(now)?;
+            site.fresh(now)?;
+            let request = SignedRequest::verify(&deny.request, &site)?;
+            let denied = CodeDenied::check(&deny.denial, &request, &site)?;
+            self.append_code_denial(&denied, &request, &site, now)?;
+        }
+        self.progress(&digest, deny.witnessed, now)
+    }
+
+    /// Code that a steward refused, in the log or in the site directory, releases nothing: whether it ran all the same
+    /// is not asked.
+    fn refuse_denied_code(
+        &mut self,
+        request: &SignedRequest,
+        site: &Site,
+        now: Timestamp,
+    ) -> Result<(), Stopped> {
+        if self.log.history().decided(&request.payload_digest()).is_some() {
+            return Err(Refusal::CodeDenied.into());
+        }
+        if let Some(denied) = CodeDenied::in_site(request, site) {
+            self.append_code_denial(&denied, request, site, now)?;
+            return Err(Refusal::CodeDenied.into());
+        }
+        Ok(())
+    }
+
+    fn append_code_denial(
+        &mut self,
+        denied: &CodeDenied,
+        request: &SignedRequest,
+        site: &Site,
+        now: Timestamp,
+    ) -> Result<(), Stopped> {
+        let denial = denied.denial().envelope();
+        let leaf = file::leaf(Event::CodeDenial, denial, denied.key())?;
+        let file = CodeDenialFile {
+            denial: denial.clone(),
+            request: request.envelope().clone(),
+            log_proof: String::new(),
+        };
+        let digest = request.payload_digest();
+        self.append_decision(leaf.to_text(), digest, Outcome::CodeDenial, file.to_bytes(), site, now)
+    }
+
     fn append_release(
         &mut self,
         verdict: &JudgedVerdict,
         approved: &Approved,
+        reviewed: &ReviewedRun,
         site: &Site,
         now: Timestamp,
     ) -> Result<(), Stopped> {
         let before = self.log.history().released(&verdict.verdict().grant.id);
-        let draft = ManifestDraft::from_evidence(verdict, approved, site, &before, now)?;
+        let draft = ManifestDraft::from_evidence(verdict, approved, reviewed, site, &before, now)?;
         let manifest = draft.sign(&self.settings.release_key, site)?;
         let leaf = file::leaf(Event::Release, &manifest, &self.settings.release_key.public())?;
-        let file = ReleaseFile::gather(manifest, verdict, approved, site)?.to_bytes();
+        let file = ReleaseFile::gather(manifest, verdict, approved, reviewed, site)?.to_bytes();
         self.append_decision(leaf.to_text(), verdict.payload_digest(), Outcome::Release, file, site, now)
     }
 
@@ -318,6 +378,9 @@ impl<D: Disk> Signer<D> {
                 Ok(file.to_bytes())
             }
             Outcome::Denial => Ok(DenialFile::parse(decision.file.as_bytes())?.with_proof(&proof).to_bytes()),
+            Outcome::CodeDenial => {
+                Ok(CodeDenialFile::parse(decision.file.as_bytes())?.with_proof(&proof).to_bytes())
+            }
         }
     }
 
@@ -349,7 +412,7 @@ impl<D: Disk> Signer<D> {
     fn finished_path(&self, verdict: &Digest, decided: &Decided) -> PathBuf {
         match decided.outcome {
             Outcome::Release => self.log.places.release(&decided.payload),
-            Outcome::Denial => self.log.places.denial(verdict),
+            Outcome::Denial | Outcome::CodeDenial => self.log.places.denial(verdict),
         }
     }
 

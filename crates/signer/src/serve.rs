@@ -94,6 +94,7 @@ fn receive(stream: &mut UnixStream) -> Result<Message, SocketError> {
 fn report(journal: Journal, message: &Message, answer: &Answer, took: Duration, size: u64) {
     let (word, verdict) = match message {
         Message::Submit(submit) => ("submit", submit.verdict.payload_digest()),
+        Message::DenyCode(deny) => ("deny-code", deny.request.payload_digest()),
         Message::Cosign(cosign) => ("cosign", cosign.verdict),
         Message::Get(get) => ("get", get.verdict),
     };

@@ -99,11 +99,11 @@ pub struct SiteStatement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Decision {
-    /// Payload digest of the verdict.
+    /// Payload digest of the verdict; of the request, if its code is refused.
     pub verdict: Digest,
     /// Which decision.
     pub outcome: Outcome,
-    /// The release file or denial file, whose log proof is still empty.
+    /// The release file, denial file or code denial file, whose log proof is still empty.
     pub file: String,
 }
 

@@ -128,6 +128,7 @@ fn the_room_starts_answers_by_name_and_stops() {
     let submit = Message::Submit(Submit {
         request: told.release.request.clone(),
         verdict: told.release.verdict.clone(),
+        code_approvals: told.release.code_approvals.clone(),
         decision: Decision::Approvals(told.release.approvals.clone()),
         witnessed: Count(0),
     });

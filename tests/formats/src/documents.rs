@@ -55,6 +55,7 @@ pub fn with_examples(text: &str) -> String {
 
 fn example_of(which: &str) -> String {
     let told = Story::default().tell();
+    let reviewed = || Story::default().grant(|grant| grant.code_review = CodeReview::BeforeRun).tell();
     match which {
         "envelope" => fenced("json", &pretty(&as_value(&told.release.approvals[0].to_bytes()))),
         "release-file" => fenced("json", &release_outline(&told)),
@@ -64,7 +65,11 @@ fn example_of(which: &str) -> String {
         "directory" => fenced("", &directory()),
         "seen" => fenced("json", &pretty(&as_value(&site().seen().to_bytes()))),
         kind => {
-            let envelope = statement(kind, &told);
+            let envelope = match kind {
+                "code-approval" => reviewed().release.code_approvals[0].clone(),
+                "code-denial" => code_denial(&reviewed()),
+                kind => statement(kind, &told),
+            };
             let bytes = as_value(envelope.payload());
             let digest = envelope.payload_digest();
             format!("Payload digest `{digest}`:\n\n{}", fenced("json", &pretty(&bytes)))
@@ -113,6 +118,22 @@ fn denial(told: &Told) -> Envelope {
         reasons: vec![DenialReason::SmallCounts, DenialReason::Unexplained],
         roles: verdict.roles,
         issued_at: time("2026-03-02T10:45:00Z"),
+    };
+    Envelope::sign(&denial, &[&key("steward-ben") as &dyn Sign]).expect("an envelope")
+}
+
+fn code_denial(told: &Told) -> Envelope {
+    let request: Request = told.release.request.unverified().expect("a request");
+    let verdict: Verdict = told.release.verdict.unverified().expect("a verdict");
+    let denial = CodeDenial {
+        site: request.site,
+        request: told.release.request.payload_digest().into(),
+        bundle: request.bundle,
+        steward: name("steward-ben"),
+        decision: DenialDecision::Return,
+        reasons: vec![DenialReason::TooMuch, DenialReason::Code],
+        roles: verdict.roles,
+        issued_at: time("2026-03-02T09:12:00Z"),
     };
     Envelope::sign(&denial, &[&key("steward-ben") as &dyn Sign]).expect("an envelope")
 }

@@ -75,6 +75,8 @@ story! {
     grant: Grant,
     /// Changes the request.
     request: Request,
+    /// Changes the approvals of the code; there are some if the grant demands them.
+    code_approvals: Vec<CodeApproval>,
     /// Changes the verdict.
     verdict: Verdict,
     /// Changes the approvals.
@@ -92,7 +94,8 @@ story! {
 }
 
 impl Story {
-    /// Has one statement signed by these keys, and by no others. Approvals are `approval-0` and so on.
+    /// Has one statement signed by these keys, and by no others. Approvals are `approval-0` and so on, those of code
+    /// `code-0` and so on.
     pub fn signed_by(mut self, statement: &'static str, keys: &[&'static str]) -> Self {
         self.signers.insert(statement, keys.to_vec());
         self
@@ -482,6 +485,42 @@ pub fn approval(who: &str, verdict: &Verdict, digest: Digest, roles: RolesId, at
     }
 }
 
+/// An approval of code by someone.
+pub fn code_approval(
+    who: &str,
+    request: &Request,
+    envelope: &Envelope,
+    grant: &Grant,
+    roles: &RolesId,
+    at: &str,
+) -> CodeApproval {
+    CodeApproval {
+        site: request.site.clone(),
+        request: envelope.payload_digest().into(),
+        bundle: request.bundle,
+        steward: name(who),
+        grant: request.grant.clone(),
+        policy: grant.policy.clone(),
+        roles: roles.clone(),
+        issued_at: time(at),
+        expires: time("2026-03-09T09:00:00Z"),
+    }
+}
+
+/// What a verdict says of these approvals of code, put together by hand as the specification says.
+fn evidence(request: &Envelope, grant: &Grant, approvals: &[(Name, Envelope)]) -> Evidence {
+    if grant.code_review == CodeReview::None {
+        return Evidence::NotChecked;
+    }
+    let mut lines: Vec<_> = approvals
+        .iter()
+        .map(|(steward, envelope)| format!("{steward} {}\n", envelope.payload_digest()))
+        .collect();
+    lines.sort();
+    let text = format!("databox-code-review/v1\n{}\n{}", request.payload_digest(), lines.concat());
+    Evidence::Digest(Digest::of(text.as_bytes()))
+}
+
 struct Checked {
     files: BTreeMap<Name, Vec<u8>>,
     report: OutputReport,
@@ -535,7 +574,9 @@ impl Story {
         let (files, report) = judged(&dataset());
         let checked = Checked { files, report };
         let verdict = verdict(&request, &request_envelope, &decided.grant_statement, roles.clone(), &checked);
-        let verdict = self.verdict.applied(verdict);
+        let code_approvals = self.approve_code(&request, &request_envelope, &decided.grant_statement, &roles);
+        let code_review = evidence(&request_envelope, &decided.grant_statement, &code_approvals);
+        let verdict = self.verdict.applied(Verdict { code_review, ..verdict });
         let verdict_envelope = self.sign("verdict", &verdict, &["enclave"]);
         let approvals = self.approve(&verdict, &verdict_envelope, &roles);
         let manifest = manifest(&decided, &request_envelope, &verdict, &verdict_envelope, &approvals, roles);
@@ -547,6 +588,7 @@ impl Story {
             manifest,
             verdict: verdict_envelope,
             approvals: approvals.into_iter().map(|(_, envelope)| envelope).collect(),
+            code_approvals: code_approvals.into_iter().map(|(_, envelope)| envelope).collect(),
             request: request_envelope,
             grant: decided.grant,
             policy: decided.policy,
@@ -562,6 +604,36 @@ impl Story {
         Told { pin, release, bytes, files: self.files.applied(checked.files) }
     }
 
+    fn approve_code(
+        &self,
+        request: &Request,
+        envelope: &Envelope,
+        grant: &Grant,
+        roles: &RolesId,
+    ) -> Vec<(Name, Envelope)> {
+        let usual = match grant.code_review {
+            CodeReview::BeforeRun => vec![
+                code_approval("steward-ana", request, envelope, grant, roles, "2026-03-02T09:05:00Z"),
+                code_approval("steward-ben", request, envelope, grant, roles, "2026-03-02T09:10:00Z"),
+            ],
+            CodeReview::None => Vec::new(),
+        };
+        let approvals = self.code_approvals.applied(usual);
+        let places = ["code-0", "code-1", "code-2"];
+        let sign = |(number, approval): (usize, &CodeApproval)| {
+            (approval.steward.clone(), self.sign_as(places[number], approval, &approval.steward))
+        };
+        approvals.iter().enumerate().map(sign).collect()
+    }
+
+    /// Signed by the person in whose name it is, or by whom the story says.
+    fn sign_as<P: Predicate>(&self, place: &str, statement: &P, usual: &Name) -> Envelope {
+        let keys = self.signers.get(place).cloned();
+        let keys = keys.map_or(vec![key(usual.as_str())], |names| names.into_iter().map(key).collect());
+        let keys: Vec<&dyn Sign> = keys.iter().map(|key| key as &dyn Sign).collect();
+        Envelope::sign(statement, &keys).expect("an envelope")
+    }
+
     fn approve(&self, verdict: &Verdict, envelope: &Envelope, roles: &RolesId) -> Vec<(Name, Envelope)> {
         let digest = envelope.payload_digest();
         let approvals = self.approvals.applied(vec![
@@ -570,11 +642,7 @@ impl Story {
         ]);
         let sign = |(number, approval): (usize, &Approval)| {
             let places = ["approval-0", "approval-1", "approval-2"];
-            let usual = approval.steward.as_str().to_owned();
-            let keys = self.signers.get(places[number]).cloned();
-            let keys = keys.map_or(vec![key(&usual)], |names| names.into_iter().map(key).collect());
-            let keys: Vec<&dyn Sign> = keys.iter().map(|key| key as &dyn Sign).collect();
-            (approval.steward.clone(), Envelope::sign(approval, &keys).expect("an envelope"))
+            (approval.steward.clone(), self.sign_as(places[number], approval, &approval.steward))
         };
         approvals.iter().enumerate().map(sign).collect()
     }

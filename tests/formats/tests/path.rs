@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use release::envelope::Envelope;
-use release::file::{GivenFiles, LoggedDenial, Pinned, ReleaseFile};
+use release::file::{CodeDenialFile, GivenFiles, LoggedDenial, Pinned, ReleaseFile};
 use release::key::Sign;
 use release::log::{Event, LogProof};
 use release::path::{
-    AdmittedRequest, Approved, CancelledJob, Denied, JudgedVerdict, ManifestDraft, SignedCancel,
-    SignedRequest,
+    AdmittedRequest, Approved, CancelledJob, Denied, JudgedVerdict, ManifestDraft, ReviewedCode, ReviewedRun,
+    SignedCancel, SignedRequest,
 };
 use release::refusal::Refusal;
 use release::site::{Site, file_name};
@@ -35,6 +35,7 @@ struct Path {
     told: Told,
     verdict: JudgedVerdict,
     approved: Approved,
+    reviewed: ReviewedRun,
 }
 
 fn path() -> Path {
@@ -45,7 +46,8 @@ fn path() -> Path {
     let request = SignedRequest::verify(&told.release.request, &site).unwrap();
     let verdict = JudgedVerdict::verify(&told.release.verdict, &request, &site, now).unwrap();
     let approved = Approved::check(&told.release.approvals, &verdict, &site, now).unwrap();
-    Path { site, told, verdict, approved }
+    let reviewed = ReviewedRun::check(&told.release.code_approvals, &verdict, &site).unwrap();
+    Path { site, told, verdict, approved, reviewed }
 }
 
 fn denial(path: &Path, steward: &str) -> Denial {
@@ -81,7 +83,7 @@ fn a_request_is_admitted_between_its_making_and_its_expiry_only() {
 }
 
 #[test]
-fn a_request_under_an_expired_grant_or_without_its_code_review_is_not_admitted() {
+fn a_request_under_an_expired_grant_or_policy_is_not_admitted() {
     let admit = |story: &Story| {
         let request = story.tell().release.request;
         AdmittedRequest::admit(&request, &site_of(story, &[]), verified_at()).map(drop)
@@ -91,21 +93,20 @@ fn a_request_under_an_expired_grant_or_without_its_code_review_is_not_admitted()
     assert_eq!(admit(&expired), Err(Refusal::OutOfForce));
     let policy = Story::default().policy(|policy| policy.expires = verified_at());
     assert_eq!(admit(&policy), Err(Refusal::OutOfForce));
-    let reviewed = Story::default().grant(|grant| grant.code_review = CodeReview::BeforeRun);
-    assert_eq!(admit(&reviewed), Err(Refusal::CodeReviewMissing));
 }
 
 #[test]
 fn the_signer_builds_the_manifest_that_the_verifier_expects() {
-    let Path { site, told, verdict, approved } = path();
+    let Path { site, told, verdict, approved, reviewed } = path();
     let now = time("2026-03-02T11:00:00Z");
     let before = BTreeMap::from([(name("hie"), 2_048)]);
-    let draft = ManifestDraft::from_evidence(&verdict, &approved, &site, &before, now).unwrap();
+    let draft = ManifestDraft::from_evidence(&verdict, &approved, &reviewed, &site, &before, now).unwrap();
     let manifest = draft.clone().sign(&key("signer"), &site).unwrap();
     assert_eq!(manifest, told.release.manifest);
     assert_eq!(draft.sign(&key("enclave"), &site).unwrap_err(), Refusal::ManifestSignature);
     let proof = LogProof::parse(told.release.log_proof.as_bytes()).unwrap();
-    let file = ReleaseFile::gather(manifest, &verdict, &approved, &site).unwrap().with_proof(&proof);
+    let file =
+        ReleaseFile::gather(manifest, &verdict, &approved, &reviewed, &site).unwrap().with_proof(&proof);
     assert_eq!(file.to_bytes(), told.bytes);
     let pinned = Pinned::new(told.pin);
     file.verify(&pinned, verified_at(), GivenFiles::NotGiven).unwrap();
@@ -116,7 +117,8 @@ fn the_signer_refuses_an_overrun_and_a_denied_or_expired_verdict() {
     let path = path();
     let draft = |site: &Site, before: u64, now: &str| {
         let before = BTreeMap::from([(name("hie"), before)]);
-        ManifestDraft::from_evidence(&path.verdict, &path.approved, site, &before, time(now)).map(drop)
+        ManifestDraft::from_evidence(&path.verdict, &path.approved, &path.reviewed, site, &before, time(now))
+            .map(drop)
     };
     assert_eq!(draft(&path.site, 0, "2026-03-02T11:00:00Z"), Ok(()));
     assert_eq!(draft(&path.site, 39_000, "2026-03-02T11:00:00Z"), Err(Refusal::ManifestAccount));
@@ -171,14 +173,14 @@ fn a_denial_counts_with_its_witnessed_leaf_only() {
 
 #[test]
 fn a_room_whose_own_key_is_revoked_admits_and_signs_nothing() {
-    let Path { told, verdict, approved, .. } = path();
+    let Path { told, verdict, approved, reviewed, .. } = path();
     let now = time("2026-03-02T11:00:00Z");
     let without = |room: &'static str| {
         let revoked = release::key::key_id(&key(room).public());
         site_of(&Story::default().revocation(move |revocation| revocation.keys.push(revoked)), &[])
     };
     let sign = |site: &Site| {
-        let draft = ManifestDraft::from_evidence(&verdict, &approved, site, &BTreeMap::new(), now);
+        let draft = ManifestDraft::from_evidence(&verdict, &approved, &reviewed, site, &BTreeMap::new(), now);
         draft.unwrap().sign(&key("signer"), site).map(drop)
     };
     let admit = |site: &Site| AdmittedRequest::admit(&told.release.request, site, now).map(drop);
@@ -216,10 +218,12 @@ fn a_review_goes_on_under_the_grant_and_roles_with_which_it_began_unless_they_ar
     let request = SignedRequest::verify(&told.release.request, &site).unwrap();
     let verdict = JudgedVerdict::verify(&told.release.verdict, &request, &site, now).unwrap();
     let approved = Approved::check(&told.release.approvals, &verdict, &site, now).unwrap();
-    let draft = ManifestDraft::from_evidence(&verdict, &approved, &site, &BTreeMap::new(), now).unwrap();
+    let reviewed = ReviewedRun::check(&told.release.code_approvals, &verdict, &site).unwrap();
+    let draft =
+        ManifestDraft::from_evidence(&verdict, &approved, &reviewed, &site, &BTreeMap::new(), now).unwrap();
     assert_eq!(draft.manifest().roles.version, Count(3));
     let manifest = draft.sign(&key("signer"), &site).unwrap();
-    let file = ReleaseFile::gather(manifest, &verdict, &approved, &site).unwrap();
+    let file = ReleaseFile::gather(manifest, &verdict, &approved, &reviewed, &site).unwrap();
     assert_eq!((file.grant, file.roles.len()), (told.release.grant.clone(), 3));
     let denial = denial(&path(), "steward-ben");
     assert!(Denied::check(&signed(&denial, "steward-ben"), &verdict, &site).is_ok());
@@ -351,4 +355,130 @@ fn a_job_is_called_off_by_its_requester_alone() {
     let signed = cancel(&path, |_| (), "researcher-mia");
     let verified = SignedCancel::verify(&signed, unknown, &path.site, time("2026-03-02T09:06:00Z"));
     assert_eq!(verified.map(drop), Err(Refusal::RequestGrant));
+}
+
+/// The story under a grant that demands a review of the code.
+fn story_with_code_review() -> Story {
+    Story::default().grant(|grant| grant.code_review = CodeReview::BeforeRun)
+}
+
+fn code_denial(request: &SignedRequest, site: &Site, steward: &str) -> CodeDenial {
+    CodeDenial {
+        site: site.name().clone(),
+        request: request.payload_digest().into(),
+        bundle: request.request().bundle,
+        steward: name(steward),
+        decision: DenialDecision::Return,
+        reasons: vec![DenialReason::Code],
+        roles: site.roles_id(),
+        issued_at: time("2026-03-02T09:12:00Z"),
+    }
+}
+
+#[test]
+fn code_runs_only_while_enough_approvals_of_it_count_and_nobody_refused_it() {
+    let story = story_with_code_review();
+    let told = story.tell();
+    let site = site_of(&story, &[]);
+    let request = SignedRequest::verify(&told.release.request, &site).unwrap();
+    let approvals = &told.release.code_approvals;
+    let check = |approvals: &[Envelope], site: &Site, now: &str| {
+        ReviewedCode::check(approvals, &request, site, time(now)).map(|code| code.evidence())
+    };
+    let before = "2026-03-02T09:15:00Z";
+    let verdict: Verdict = told.release.verdict.unverified().unwrap();
+    assert_eq!(check(approvals, &site, before), Ok(verdict.code_review));
+    assert_eq!(check(&[], &site, before), Err(Refusal::CodeReviewMissing));
+    assert_eq!(check(&approvals[..1], &site, before), Err(Refusal::ApprovalsTooFew));
+    let twice = [approvals[0].clone(), approvals[0].clone()];
+    assert_eq!(check(&twice, &site, before), Err(Refusal::ApprovalTwice));
+    assert_eq!(
+        check(approvals, &site, "2026-03-02T09:00:00Z"),
+        Err(Refusal::CodeReviewTime),
+        "from the future"
+    );
+    // Roles, grant and revocation are in force at that moment, the approvals no more.
+    let long =
+        story_with_code_review().revocation(|revocation| revocation.expires = time("2026-03-20T09:00:00Z"));
+    let late = site_of(&long, &[]);
+    assert_eq!(check(approvals, &late, "2026-03-08T09:00:00Z"), Ok(verdict.code_review));
+    assert_eq!(check(approvals, &late, "2026-03-09T09:00:00Z"), Err(Refusal::CodeReviewTime));
+    // An approval of outputs is none of code, and the reverse.
+    assert_eq!(check(&told.release.approvals, &site, before), Err(Refusal::StatementKind));
+    let judged =
+        JudgedVerdict::verify(&told.release.verdict, &request, &site, time("2026-03-02T11:00:00Z")).unwrap();
+    let as_outputs = Approved::check(approvals, &judged, &site, time("2026-03-02T11:00:00Z")).map(drop);
+    assert_eq!(as_outputs, Err(Refusal::StatementKind));
+
+    // Whoever is revoked or has left counts no more while it is pending.
+    let revoked = story_with_code_review()
+        .second_roles(|roles| {
+            // The grant stands without Ben.
+            roles.datasets.get_mut(&name("hie")).unwrap().grant_threshold = Count(1);
+        })
+        .revocation(|revocation| revocation.people.push(name("steward-ben")));
+    assert_eq!(check(approvals, &site_of(&revoked, &[]), before), Err(Refusal::Revoked));
+    let denial =
+        Envelope::sign(&code_denial(&request, &site, "steward-ben"), &[&key("steward-ben")]).unwrap();
+    assert_eq!(check(approvals, &site_of(&story, &[denial]), before), Err(Refusal::CodeDenied));
+}
+
+#[test]
+fn code_that_a_steward_refused_in_the_site_directory_is_not_released() {
+    let story = story_with_code_review();
+    let told = story.tell();
+    let now = time("2026-03-02T11:00:00Z");
+    let draft = |site: &Site| {
+        let request = SignedRequest::verify(&told.release.request, site).unwrap();
+        let verdict = JudgedVerdict::verify(&told.release.verdict, &request, site, now).unwrap();
+        let approved = Approved::check(&told.release.approvals, &verdict, site, now).unwrap();
+        let reviewed = ReviewedRun::check(&told.release.code_approvals, &verdict, site)?;
+        ManifestDraft::from_evidence(&verdict, &approved, &reviewed, site, &BTreeMap::new(), now).map(drop)
+    };
+    let site = site_of(&story, &[]);
+    let request = SignedRequest::verify(&told.release.request, &site).unwrap();
+    let denial = code_denial(&request, &site, "steward-ben");
+    let laid =
+        |denial: &CodeDenial, by: &str| site_of(&story, &[Envelope::sign(denial, &[&key(by)]).unwrap()]);
+    assert_eq!(draft(&site), Ok(()));
+    assert_eq!(draft(&laid(&denial, "steward-ben")), Err(Refusal::CodeDenied));
+    // A refusal of another request's code changes nothing, nor does one by someone else.
+    let other = CodeDenial { request: blobs::Digest::of(b"another request").into(), ..denial.clone() };
+    assert_eq!(draft(&laid(&other, "steward-ben")), Ok(()));
+    assert_eq!(draft(&laid(&denial, "steward-ana")), Ok(()));
+}
+
+#[test]
+fn a_refusal_of_code_counts_with_its_witnessed_leaf_only() {
+    let story = story_with_code_review();
+    let told = story.tell();
+    let site = site_of(&story, &[]);
+    let request = SignedRequest::verify(&told.release.request, &site).unwrap();
+    let denial = code_denial(&request, &site, "steward-ana");
+    let envelope = Envelope::sign(&denial, &[&key("steward-ana")]).unwrap();
+    let log = |event: Event| {
+        let mut log = LogStory::of(&story.decide(), &envelope);
+        let leaf = release::file::leaf(event, &envelope, &key("steward-ana").public()).unwrap();
+        log.leaf = leaf.to_text().into_bytes();
+        log
+    };
+    let verify = |log: &LogStory, denial: &Envelope| {
+        let file = CodeDenialFile {
+            denial: denial.clone(),
+            request: told.release.request.clone(),
+            log_proof: log.proof(),
+        };
+        let file = CodeDenialFile::parse(&file.to_bytes()).unwrap();
+        file.verify(&request, &site, false, verified_at()).map(|logged| logged.denial().clone())
+    };
+    assert_eq!(verify(&log(Event::CodeDenial), &envelope), Ok(denial.clone()));
+    assert_eq!(verify(&log(Event::Denial), &envelope), Err(Refusal::LogInclusion), "a denial of a verdict");
+    let mut alone = log(Event::CodeDenial);
+    alone.cosigners.clear();
+    assert_eq!(verify(&alone, &envelope), Err(Refusal::LogWitnesses));
+    let forged = Envelope::sign(&denial, &[&key("steward-ben")]).unwrap();
+    assert_eq!(verify(&log(Event::CodeDenial), &forged), Err(Refusal::ApprovalSignature));
+    let other = CodeDenial { bundle: blobs::Digest::of(b"another bundle").into(), ..denial };
+    let other = Envelope::sign(&other, &[&key("steward-ana")]).unwrap();
+    assert_eq!(verify(&log(Event::CodeDenial), &other), Err(Refusal::CodeReviewBinding));
 }

@@ -12,8 +12,13 @@ use test_formats::vector::{Vector, directory};
 
 /// Refusals that no release file can show: they are met on the way to one, or in a mirror of the log. `tests/path.rs`,
 /// `tests/site.rs` and the signer have their tests.
-const NOT_IN_A_FILE: [Refusal; 4] =
-    [Refusal::RevocationDropped, Refusal::Denied, Refusal::LogEntries, Refusal::LogStatement];
+const NOT_IN_A_FILE: [Refusal; 5] = [
+    Refusal::RevocationDropped,
+    Refusal::Denied,
+    Refusal::CodeDenied,
+    Refusal::LogEntries,
+    Refusal::LogStatement,
+];
 
 fn vectors() -> Vec<(String, Vector)> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory())

@@ -1151,6 +1151,8 @@ pub enum JobState {
     Cancelled = 12,
     Expired = 13,
     Lost = 14,
+    /// Admitted; stewards must let its code run first. Nothing is charged. It comes before QUEUED.
+    InCodeReview = 15,
 }
 impl JobState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1174,6 +1176,7 @@ impl JobState {
             Self::Cancelled => "JOB_STATE_CANCELLED",
             Self::Expired => "JOB_STATE_EXPIRED",
             Self::Lost => "JOB_STATE_LOST",
+            Self::InCodeReview => "JOB_STATE_IN_CODE_REVIEW",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1194,6 +1197,7 @@ impl JobState {
             "JOB_STATE_CANCELLED" => Some(Self::Cancelled),
             "JOB_STATE_EXPIRED" => Some(Self::Expired),
             "JOB_STATE_LOST" => Some(Self::Lost),
+            "JOB_STATE_IN_CODE_REVIEW" => Some(Self::InCodeReview),
             _ => None,
         }
     }
@@ -2488,7 +2492,7 @@ pub struct ListReviewsResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Review {
-    /// Payload digest of the verdict: the review's one name.
+    /// Payload digest of the verdict, or for a review of code of the request: the review's one name.
     #[prost(string, tag = "1")]
     pub review: ::prost::alloc::string::String,
     #[prost(enumeration = "ReviewState", tag = "2")]
@@ -2506,6 +2510,9 @@ pub struct Review {
     /// if nothing does. It is for people; the console may lie about it.
     #[prost(string, tag = "6")]
     pub held_up_by: ::prost::alloc::string::String,
+    /// What is under review. It is for people: a steward's tool looks at what it opens.
+    #[prost(enumeration = "ReviewKind", tag = "7")]
+    pub kind: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetReviewRequest {
@@ -2516,13 +2523,16 @@ pub struct GetReviewRequest {
 pub struct GetReviewResponse {
     #[prost(message, optional, tag = "1")]
     pub review: ::core::option::Option<Review>,
-    /// DSSE envelopes.
+    /// DSSE envelopes. There is no verdict in a review of code.
     #[prost(bytes = "bytes", tag = "2")]
     pub verdict: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "3")]
     pub request: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub decisions: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The approvals of the code before the run, if the grant demands them.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub code_approvals: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadPacketRequest {
@@ -2538,7 +2548,8 @@ pub struct ReadPacketResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitDecisionRequest {
-    /// A DSSE envelope around a statement urn:databox:steward-approval:v1 or urn:databox:denial:v1.
+    /// A DSSE envelope around a statement urn:databox:steward-approval:v1 or urn:databox:denial:v1; about code
+    /// urn:databox:code-approval:v1 or urn:databox:code-denial:v1.
     #[prost(bytes = "bytes", tag = "1")]
     pub decision: ::prost::bytes::Bytes,
 }
@@ -2546,7 +2557,7 @@ pub struct SubmitDecisionRequest {
 pub struct SubmitDecisionResponse {
     #[prost(message, optional, tag = "1")]
     pub review: ::core::option::Option<Review>,
-    /// For a denial: the denial file, whose proof says that it is a witnessed leaf.
+    /// For a denial: the denial file, of outputs or of code, whose proof says that it is a witnessed leaf.
     #[prost(bytes = "bytes", tag = "2")]
     pub denial_file: ::prost::bytes::Bytes,
     /// For an approval that made a release complete: the release file.
@@ -2564,6 +2575,37 @@ pub struct GetReviewSiteResponse {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum ReviewKind {
+    Unspecified = 0,
+    /// What a run wrote.
+    Outputs = 1,
+    /// The code of a job that has not run.
+    Code = 2,
+}
+impl ReviewKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REVIEW_KIND_UNSPECIFIED",
+            Self::Outputs => "REVIEW_KIND_OUTPUTS",
+            Self::Code => "REVIEW_KIND_CODE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REVIEW_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "REVIEW_KIND_OUTPUTS" => Some(Self::Outputs),
+            "REVIEW_KIND_CODE" => Some(Self::Code),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum ReviewState {
     Unspecified = 0,
     /// Approvals are awaited.
@@ -2578,6 +2620,8 @@ pub enum ReviewState {
     Expired = 6,
     /// The requester called the job off before enough stewards had decided.
     Withdrawn = 7,
+    /// Of code: the enclave counted enough approvals, and the job may run.
+    Approved = 8,
 }
 impl ReviewState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2594,6 +2638,7 @@ impl ReviewState {
             Self::Denied => "REVIEW_STATE_DENIED",
             Self::Expired => "REVIEW_STATE_EXPIRED",
             Self::Withdrawn => "REVIEW_STATE_WITHDRAWN",
+            Self::Approved => "REVIEW_STATE_APPROVED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2607,6 +2652,7 @@ impl ReviewState {
             "REVIEW_STATE_DENIED" => Some(Self::Denied),
             "REVIEW_STATE_EXPIRED" => Some(Self::Expired),
             "REVIEW_STATE_WITHDRAWN" => Some(Self::Withdrawn),
+            "REVIEW_STATE_APPROVED" => Some(Self::Approved),
             _ => None,
         }
     }
@@ -2622,7 +2668,7 @@ pub mod review_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Reviews of job outputs. Stewards call it, at the console.
+    /// Reviews of job outputs, and of code before a run. Stewards call it, at the console.
     #[derive(Debug, Clone)]
     pub struct ReviewServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2884,7 +2930,7 @@ pub mod review_service_server {
             tonic::Status,
         >;
     }
-    /// Reviews of job outputs. Stewards call it, at the console.
+    /// Reviews of job outputs, and of code before a run. Stewards call it, at the console.
     #[derive(Debug)]
     pub struct ReviewServiceServer<T> {
         inner: Arc<T>,

@@ -21,7 +21,7 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<(), Fa
         let (standing, file): (String, Option<Vec<u8>>) = (row.get("standing")?, row.get("file")?);
         Ok((digest(row, "verdict")?, digest(row, "packet")?, standing, file))
     })? {
-        let forgotten = matches!(standing.as_str(), "open" | "blocked" | "expired");
+        let forgotten = matches!(standing.as_str(), "open" | "blocked" | "expired" | "approving");
         report.check(!denied.contains(&verdict) || !forgotten, Rule::Denial, || {
             format!("verdict {verdict} was denied, and its review is {standing}")
         });
@@ -38,7 +38,7 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<(), Fa
             ("released" | "denied", None) => {
                 report.add(Rule::Outbox, format!("verdict {verdict} is {standing} without its proof"));
             }
-            ("open" | "signing" | "denying", _) => {
+            ("open" | "signing" | "denying" | "approving", _) => {
                 report.check(is_whole(&places.console.join("packets"), &packet), Rule::Verdict, || {
                     format!("the packet of verdict {verdict} is not whole")
                 });

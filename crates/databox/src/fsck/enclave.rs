@@ -17,6 +17,8 @@ pub struct Job {
     /// Its state.
     pub state: State,
     run: u32,
+    /// True if stewards were asked to review its code before it ran.
+    code_review: bool,
     nonce: Option<Vec<u8>>,
     request: Option<Request>,
 }
@@ -49,6 +51,7 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<Jobs, 
     report.jobs = jobs.len();
     let account = account(&store, places, report)?;
     charges(&jobs, &account, report);
+    code_reviews(&store, &jobs, places, report)?;
     let verdicts = verdicts(&store)?;
     for (request, job) in &jobs {
         let verdict = verdicts.iter().find(|judged| judged.request == *request && judged.run == job.run);
@@ -61,17 +64,24 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<Jobs, 
 }
 
 fn jobs(store: &Database) -> Result<Jobs, Failure> {
-    let found = rows(store, "SELECT request, nonce, envelope, state, run FROM jobs", |row| {
-        let envelope = Envelope::parse(&row.get::<_, Vec<u8>>("envelope")?).ok();
-        let state: String = row.get("state")?;
-        let job = Job {
-            state: State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?,
-            run: row.get("run")?,
-            nonce: row.get("nonce")?,
-            request: envelope.and_then(|envelope| envelope.unverified().ok()),
-        };
-        Ok((digest(row, "request")?, job))
-    })?;
+    let found = rows(
+        store,
+        "SELECT request, nonce, envelope, state, run,
+             EXISTS (SELECT 1 FROM code_reviews WHERE code_reviews.request = jobs.request) AS code_review
+         FROM jobs",
+        |row| {
+            let envelope = Envelope::parse(&row.get::<_, Vec<u8>>("envelope")?).ok();
+            let state: String = row.get("state")?;
+            let job = Job {
+                state: State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?,
+                run: row.get("run")?,
+                code_review: row.get("code_review")?,
+                nonce: row.get("nonce")?,
+                request: envelope.and_then(|envelope| envelope.unverified().ok()),
+            };
+            Ok((digest(row, "request")?, job))
+        },
+    )?;
     Ok(found.into_iter().collect())
 }
 
@@ -140,7 +150,17 @@ fn charges(jobs: &Jobs, account: &[Entry], report: &mut Report) {
         report.check(!was_admitted || kept, Rule::Nonce, || {
             format!("job {digest} was charged, and its nonce is not kept")
         });
-        let ran = !matches!(job.state, State::Submitted | State::Queued | State::Refused);
+        let ran = match job.state {
+            State::Submitted | State::InCodeReview | State::Queued | State::Refused => false,
+            // Whoever was refused, called off or forgotten while stewards read the code has no run.
+            State::Rejected | State::Returned | State::Cancelled | State::Expired => !job.code_review,
+            State::Running | State::InReview | State::Approved | State::Released => true,
+            State::Failed | State::Blocked | State::Lost => true,
+        };
+        let free = job.state != State::InCodeReview || job.run == 0;
+        report.check(free, Rule::ChargeBeforeRun, || {
+            format!("job {digest} is under review of its code, and a run of it is charged")
+        });
         for run in 1..=job.run.max(u32::from(ran && was_admitted)) {
             for dataset in &request.datasets {
                 let is_paid = paid.contains(&(*digest, run, dataset.name.as_str()));
@@ -156,6 +176,27 @@ fn charges(jobs: &Jobs, account: &[Entry], report: &mut Report) {
             format!("run {run} of job {request} is charged and unknown")
         });
     }
+}
+
+/// A job under review of its code has its packet until the console has it; one that ran has the approvals of its code.
+fn code_reviews(store: &Database, jobs: &Jobs, places: &Places, report: &mut Report) -> Result<(), Failure> {
+    let query = "SELECT request, packet, taken,
+        (SELECT count(*) FROM code_approvals WHERE code_approvals.request = code_reviews.request) AS approvals
+        FROM code_reviews";
+    for (request, packet, taken, approvals) in rows(store, query, |row| {
+        let (taken, approvals): (bool, u32) = (row.get("taken")?, row.get("approvals")?);
+        Ok((digest(row, "request")?, digest(row, "packet")?, taken, approvals))
+    })? {
+        let Some(job) = jobs.get(&request) else { continue };
+        let waits = job.state == State::InCodeReview;
+        report.check(!waits || taken || is_whole(&places.packets, &packet), Rule::Verdict, || {
+            format!("the packet of job {request} is not whole")
+        });
+        report.check((job.run > 0) == (approvals > 0), Rule::CodeReview, || {
+            format!("job {request} has {} runs and {approvals} approvals of its code", job.run)
+        });
+    }
+    Ok(())
 }
 
 fn verdicts(store: &Database) -> Result<Vec<Judged>, Failure> {
@@ -231,7 +272,13 @@ fn judged(places: &Places, request: &Digest, job: &Job, verdict: Option<&Judged>
 
 /// An end by stewards stands in the log.
 fn decided(request: &Digest, job: &Job, verdict: Option<&Judged>, log: &Log, report: &mut Report) {
-    let Some(verdict) = verdict else { return };
+    let Some(verdict) = verdict else {
+        let denied = matches!(job.state, State::Rejected | State::Returned);
+        report.check(!denied || log.is_denied(request), Rule::Denial, || {
+            format!("job {request} is {}, and the log has no refusal of its code", job.state)
+        });
+        return;
+    };
     match job.state {
         State::Approved | State::Released => {
             report.check(log.is_published_release(&verdict.digest), Rule::Outbox, || {
@@ -239,7 +286,8 @@ fn decided(request: &Digest, job: &Job, verdict: Option<&Judged>, log: &Log, rep
             });
         }
         State::Rejected | State::Returned => {
-            report.check(log.is_denied(&verdict.digest), Rule::Denial, || {
+            let denied = log.is_denied(&verdict.digest) || log.is_denied(request);
+            report.check(denied, Rule::Denial, || {
                 format!("job {request} is {}, and the log has no denial of it", job.state)
             });
         }

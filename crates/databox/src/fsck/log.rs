@@ -17,14 +17,14 @@ use crate::failure::{Failure, file_failure};
 pub struct Decided {
     /// Which leaf.
     pub index: u64,
-    /// A release, or a denial.
+    /// A release, or a denial of outputs or of code.
     pub is_release: bool,
 }
 
 /// The log, as far as others are checked against it.
 #[derive(Default)]
 pub struct Log {
-    /// Decisions by verdict.
+    /// Decisions by verdict; refusals of code by request.
     pub decisions: BTreeMap<Digest, Decided>,
     /// Leaves that the published checkpoint covers.
     pub published: u64,
@@ -40,7 +40,7 @@ impl Log {
             .is_some_and(|decided| decided.is_release && decided.index < self.published)
     }
 
-    /// True if the log has a denial of this verdict.
+    /// True if the log has a denial of this verdict, or a refusal of this request's code.
     pub fn is_denied(&self, verdict: &Digest) -> bool {
         self.decisions.get(verdict).is_some_and(|decided| !decided.is_release)
     }
@@ -152,7 +152,7 @@ fn decisions(places: &Places, leaves: &[String], log: &mut Log, report: &mut Rep
     }
     for (index, text) in leaves.iter().enumerate() {
         let event = Leaf::parse(text.as_bytes()).map(|leaf| leaf.event());
-        if !matches!(event, Ok(Event::Release | Event::Denial)) {
+        if !matches!(event, Ok(Event::Release | Event::Denial | Event::CodeDenial)) {
             continue;
         }
         let Some((verdict, is_release)) = evidence.remove(text) else {

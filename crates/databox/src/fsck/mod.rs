@@ -46,6 +46,8 @@ pub enum Rule {
     Reservation,
     /// A job under review, or past it, has its verdict, its files and its packet.
     Verdict,
+    /// A job whose code stewards had to review first has a run only with their approvals.
+    CodeReview,
     /// The log's entries lead to its head; head, head outside and published checkpoint fit together.
     Log,
     /// The published checkpoint is no newer than the head that was made durable.
@@ -72,6 +74,7 @@ impl Rule {
             Self::Nonce => "nonce-with-charge",
             Self::Reservation => "account-covers-log",
             Self::Verdict => "verdict-kept",
+            Self::CodeReview => "code-review-before-run",
             Self::Log => "log-whole",
             Self::CheckpointBehindHead => "checkpoint-behind-head",
             Self::OneDecision => "one-decision",

@@ -9,7 +9,7 @@ use api::internal::{
     Cancel, CancelTaken, LinkRequest, LinkResponse, Ready, ReleaseReady, Submit, SubmitAnswer, link_request,
     link_response,
 };
-use api::{Answer, MESSAGE_LIMIT};
+use api::{Admission, Answer, MESSAGE_LIMIT};
 use blobs::Digest;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -145,9 +145,9 @@ impl Gateway {
             purpose_salt: submit.purpose_salt.to_vec(),
         };
         match blocking(move || admission::submit(&room, handed)).await? {
-            Ok((request, refused)) => {
-                self.tell(request, refused);
-                Ok(Some(Answer { request, refused }.into()))
+            Ok((request, admission)) => {
+                self.tell(request, admission);
+                Ok(Some(Answer { request, admission }.into()))
             }
             Err(SubmitError::NoRequest) => {
                 self.room.journal.warning("what was handed over is no request").write();
@@ -157,12 +157,15 @@ impl Gateway {
         }
     }
 
-    fn tell(&self, request: Digest, refused: Option<api::v1::Reason>) {
+    fn tell(&self, request: Digest, admission: Admission) {
         use api::reason::Word;
         let journal = &self.room.journal;
-        match refused {
-            None => journal.info("job queued").digest("job", request.as_bytes()).write(),
-            Some(reason) => {
+        match admission {
+            Admission::Queued => journal.info("job queued").digest("job", request.as_bytes()).write(),
+            Admission::InCodeReview => {
+                journal.info("job waits for a review of its code").digest("job", request.as_bytes()).write();
+            }
+            Admission::Refused(reason) => {
                 let event = journal.warning("job refused").digest("job", request.as_bytes());
                 event.word("reason", reason.word()).write();
             }

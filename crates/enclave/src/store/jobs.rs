@@ -46,10 +46,12 @@ pub struct Submission {
     pub purpose_salt: [u8; 32],
 }
 
-/// Stores an admitted job, QUEUED for its first run. The nonce is unique in the database.
+/// Stores an admitted job: QUEUED for its first run, which is charged in the same transaction, or IN_CODE_REVIEW before
+/// any. The nonce is unique in the database.
 pub fn insert_admitted(
     transaction: &Transaction<'_>,
     submission: &Submission,
+    state: State,
     nonce: &[u8; 32],
     bundle: &Digest,
     grid: Grid,
@@ -58,7 +60,7 @@ pub fn insert_admitted(
     transaction.execute(
         "INSERT INTO jobs (request, nonce, bundle, envelope, purpose, purpose_salt, state, run, grid_seconds,
              admitted_at, entered_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?9)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
         (
             submission.request.as_bytes(),
             nonce,
@@ -66,7 +68,8 @@ pub fn insert_admitted(
             &submission.envelope,
             &submission.purpose,
             &submission.purpose_salt,
-            State::Queued.word(),
+            state.word(),
+            u32::from(state == State::Queued),
             grid.seconds(),
             at.seconds(),
         ),
@@ -90,8 +93,9 @@ pub fn nonce_is_used(connection: &Connection, nonce: &[u8; 32]) -> Result<bool, 
 /// True if a job that waits or runs has this bundle.
 pub fn bundle_is_needed(connection: &Connection, bundle: &Digest) -> Result<bool, StoreError> {
     let mut query =
-        connection.prepare_cached("SELECT 1 FROM jobs WHERE bundle = ?1 AND state IN (?2, ?3)")?;
-    let states = (bundle.as_bytes(), State::Queued.word(), State::Running.word());
+        connection.prepare_cached("SELECT 1 FROM jobs WHERE bundle = ?1 AND state IN (?2, ?3, ?4)")?;
+    let waits = (State::InCodeReview.word(), State::Queued.word());
+    let states = (bundle.as_bytes(), waits.0, waits.1, State::Running.word());
     Ok(query.query_row(states, |_| Ok(())).optional()?.is_some())
 }
 
@@ -177,7 +181,15 @@ pub(crate) mod testing {
         let request = Digest::of(name);
         let submission =
             Submission { request, envelope: vec![1], purpose: "why".to_owned(), purpose_salt: [7; 32] };
-        insert_admitted(transaction, &submission, request.as_bytes(), &request, Grid::new(10), at(0))
+        insert_admitted(
+            transaction,
+            &submission,
+            State::Queued,
+            request.as_bytes(),
+            &request,
+            Grid::new(10),
+            at(0),
+        )
     }
 
     /// Second 1,000,000 and so many.
@@ -205,7 +217,15 @@ mod tests {
                 purpose: String::new(),
                 purpose_salt: [0; 32],
             };
-            insert_admitted(transaction, &submission, &nonce, &Digest::of(b""), Grid::new(1), at(0))
+            insert_admitted(
+                transaction,
+                &submission,
+                State::Queued,
+                &nonce,
+                &Digest::of(b""),
+                Grid::new(1),
+                at(0),
+            )
         });
         assert!(matches!(again, Err(StoreError::Database(_))));
         let other = store.read(|connection| nonce_is_used(connection, &[9; 32])).unwrap();

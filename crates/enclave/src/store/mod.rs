@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod cancels;
+pub mod code_reviews;
 mod columns;
 pub mod head;
 pub mod jobs;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The schema that this version writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 -- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
@@ -88,6 +88,25 @@ CREATE TABLE verdicts (
     UNIQUE (request, run)
 ) STRICT;
 CREATE INDEX verdicts_to_send ON verdicts (verdict) WHERE taken = 0;
+
+-- Jobs whose code stewards must let run first, and the packets that are sealed to them.
+CREATE TABLE code_reviews (
+    request BLOB PRIMARY KEY NOT NULL REFERENCES jobs (request),
+    packet BLOB NOT NULL CHECK (length(packet) = 32),
+    -- The console holds request and packet durably.
+    taken INTEGER NOT NULL DEFAULT 0,
+    -- The console has closed the review and removed the packet.
+    closed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX code_reviews_to_close ON code_reviews (request) WHERE closed = 0;
+
+-- The approvals on which a job came into the queue. Its verdicts name them.
+CREATE TABLE code_approvals (
+    request BLOB NOT NULL REFERENCES code_reviews (request),
+    steward TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    PRIMARY KEY (request, steward)
+) STRICT;
 
 -- Logged releases. The bytes stay until the gateway has its own verified copy.
 CREATE TABLE releases (

@@ -34,7 +34,7 @@ pub fn take_in(
     }
     let seen = events::last_visible(transaction, request, now)?.ok_or(StoreError::Foreign("events"))?.state;
     match seen {
-        State::Submitted | State::Queued | State::Running | State::InReview => {}
+        State::Submitted | State::InCodeReview | State::Queued | State::Running | State::InReview => {}
         State::Cancelled => return Ok(()),
         State::Approved | State::Released | State::Refused | State::Failed | State::Blocked => {
             return Err(Refused::TooLate);

@@ -94,8 +94,11 @@ pub fn take_answer(
     if job.state != State::Submitted {
         return Ok(Taken::Already);
     }
-    let state = if answer.refused.is_some() { State::Refused } else { State::Queued };
-    let said = Said { state: Some(state), reason: answer.refused.unwrap_or_default(), ..Said::default() };
+    let said = Said {
+        state: Some(answer.admission.state()),
+        reason: answer.admission.reason(),
+        ..Said::default()
+    };
     append(transaction, &job, None, &said, now)?;
     Ok(Taken::New)
 }
@@ -164,7 +167,7 @@ fn passed_on(job: &Job, report: &Transition) -> Result<Said, NotTaken> {
             said.file = file;
         }
         State::Rejected | State::Returned => said.denial_reasons.clone_from(&report.denial_reasons),
-        State::Queued | State::InReview | State::Refused => {}
+        State::InCodeReview | State::Queued | State::InReview | State::Refused => {}
         State::Cancelled | State::Expired | State::Lost => {}
     }
     Ok(said)

@@ -1,3 +1,4 @@
+use api::Admission;
 use test_formats::story::Story;
 
 use super::*;
@@ -25,7 +26,7 @@ fn submitted(transaction: &Transaction<'_>) -> Digest {
 
 fn accepted(transaction: &Transaction<'_>) -> Digest {
     let request = submitted(transaction);
-    take_answer(transaction, &Answer { request, refused: None }, at(1)).unwrap();
+    take_answer(transaction, &Answer { request, admission: Admission::Queued }, at(1)).unwrap();
     request
 }
 
@@ -53,10 +54,10 @@ fn the_answer_to_a_submit_is_the_first_move_and_a_repeat_changes_nothing() {
     let transaction = connection.transaction().unwrap();
     let request = submitted(&transaction);
     assert_eq!(jobs::unanswered(&transaction).unwrap().len(), 1);
-    let answer = Answer { request, refused: None };
+    let answer = Answer { request, admission: Admission::Queued };
     assert_eq!(take_answer(&transaction, &answer, at(1)).unwrap(), Taken::New);
     assert!(jobs::unanswered(&transaction).unwrap().is_empty());
-    let other = Answer { refused: Some(Reason::Account), ..answer };
+    let other = Answer { admission: Admission::Refused(Reason::Account), ..answer };
     assert_eq!(take_answer(&transaction, &other, at(2)).unwrap(), Taken::Already);
     assert_eq!(seen(&transaction, &request, 3), State::Queued);
 }
@@ -66,7 +67,7 @@ fn a_refusal_ends_the_job_with_its_reason() {
     let (_directory, mut connection) = connection();
     let transaction = connection.transaction().unwrap();
     let request = submitted(&transaction);
-    take_answer(&transaction, &Answer { request, refused: Some(Reason::Account) }, at(1)).unwrap();
+    take_answer(&transaction, &Answer { request, admission: Admission::Refused(Reason::Account) }, at(1)).unwrap();
     let last = last(&transaction, &request).unwrap().unwrap();
     assert_eq!((last.state, last.reason), (State::Refused, Reason::Account));
 }
@@ -81,7 +82,7 @@ fn moves_that_are_not_in_the_table_or_not_the_enclaves_are_not_taken() {
     for state in [State::Queued, State::Refused, State::Cancelled, State::Expired] {
         assert!(matches!(take(&report(request, 1, state)), Err(NotTaken::NotTheirs)), "{state}");
     }
-    take_answer(&transaction, &Answer { request, refused: None }, at(1)).unwrap();
+    take_answer(&transaction, &Answer { request, admission: Admission::Queued }, at(1)).unwrap();
     for state in [State::InReview, State::Approved, State::Released, State::Blocked, State::Submitted] {
         assert!(matches!(take(&report(request, 1, state)), Err(NotTaken::Move(_))), "{state}");
     }
@@ -308,7 +309,7 @@ fn a_job_that_waits_for_the_enclave_is_called_off_at_once_and_the_enclave_is_tol
     assert_eq!(cancels::untaken(&transaction).unwrap().len(), 1, "its answer may be on the way");
     assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2, "one event for two calls");
     // The answer crosses the cancel, and the enclave ends the job itself: both are taken and neither is shown.
-    assert_eq!(take_answer(&transaction, &Answer { request, refused: None }, at(3)).unwrap(), Taken::Already);
+    assert_eq!(take_answer(&transaction, &Answer { request, admission: Admission::Queued }, at(3)).unwrap(), Taken::Already);
     let report = report(request, 1, State::Cancelled);
     assert_eq!(take_transition(&transaction, &report, at(4)).unwrap(), Taken::Already);
     assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2);
@@ -362,7 +363,7 @@ fn brought_to_its_end(transaction: &Transaction<'_>) -> Digest {
         grid_seconds: 600,
     };
     jobs::take_in(transaction, &job, LIMITS, at(1)).unwrap();
-    take_answer(transaction, &Answer { request: job.digest, refused: Some(Reason::Grant) }, at(2)).unwrap();
+    take_answer(transaction, &Answer { request: job.digest, admission: Admission::Refused(Reason::Grant) }, at(2)).unwrap();
     job.digest
 }
 
@@ -384,6 +385,6 @@ fn a_person_has_a_limited_number_of_open_jobs_and_a_repeat_is_none() {
     };
     let refused = jobs::take_in(&transaction, &another, LIMITS, at(1));
     assert!(matches!(refused, Err(server::Refused::Quota { .. })));
-    take_answer(&transaction, &Answer { request, refused: Some(Reason::Grant) }, at(2)).unwrap();
+    take_answer(&transaction, &Answer { request, admission: Admission::Refused(Reason::Grant) }, at(2)).unwrap();
     jobs::take_in(&transaction, &another, LIMITS, at(3)).unwrap();
 }

@@ -135,8 +135,8 @@ fn open(transaction: &Transaction<'_>, requester: &str) -> Result<u64, StoreErro
 
 fn waiting(connection: &Connection, grant: &str) -> Result<u64, StoreError> {
     let count: i64 = connection.query_row(
-        "SELECT count(*) FROM jobs WHERE grant_id = ?1 AND state IN (?2, ?3)",
-        (grant, State::Submitted.word(), State::Queued.word()),
+        "SELECT count(*) FROM jobs WHERE grant_id = ?1 AND state IN (?2, ?3, ?4)",
+        (grant, State::Submitted.word(), State::InCodeReview.word(), State::Queued.word()),
         |row| row.get(0),
     )?;
     Ok(count.unsigned_abs())

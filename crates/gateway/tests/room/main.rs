@@ -16,7 +16,7 @@ use api::v1::{
     GetSiteRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListReleasesRequest, ReadFileRequest,
     WatchJobRequest, WriteUploadRequest,
 };
-use api::{Answer, Transition};
+use api::{Admission, Answer, Transition};
 use blobs::Digest;
 use lifecycle::State;
 use release::site::Site;
@@ -86,7 +86,7 @@ fn transition(job: Digest, number: u32, state: State) -> link_request::Message {
 /// Plays the enclave up to the review.
 async fn run_job(enclave: &mut Enclave, job: Digest) {
     let Some(link_response::Message::Submit(_)) = enclave.hear().await else { panic!("no submit") };
-    let answer = SubmitAnswer::from(Answer { request: job, refused: None });
+    let answer = SubmitAnswer::from(Answer { request: job, admission: Admission::Queued });
     enclave.say(link_request::Message::SubmitAnswer(answer)).await;
     for (number, state) in [(1, State::Running), (2, State::InReview)] {
         enclave.say(transition(job, number, state)).await;

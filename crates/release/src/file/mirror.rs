@@ -207,7 +207,7 @@ fn statements(mirror: &dyn Mirror, leaves: &[Leaf], sums: &mut Sums) -> Found<us
             Event::Catalogue => "catalogue",
             Event::Revocation => "revocations",
             // A denial is not public; its leaf says that there is one.
-            Event::Release | Event::Denial => continue,
+            Event::Release | Event::Denial | Event::CodeDenial => continue,
         };
         let Some(envelope) = statement(mirror, leaf, folder)? else { return Ok(Err(Refusal::LogStatement)) };
         let read = match leaf.event() {

@@ -2,6 +2,7 @@
 //! network. `docs/formats/release-file.md` has a whole example.
 
 mod again;
+mod code_denial_file;
 mod denial;
 mod denial_file;
 mod examination;
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 pub use again::{Judge, JudgeAgain, compare};
+pub use code_denial_file::{CODE_DENIAL_MEDIA_TYPE, CodeDenialFile, LoggedCodeDenial};
 pub use denial::LoggedDenial;
 pub use denial_file::{DENIAL_MEDIA_TYPE, DenialFile};
 pub use examination::{Examination, Outcome, Row};
@@ -27,7 +29,7 @@ pub use verify::{GivenFiles, LoggedRelease, Pinned, WITNESS_SECONDS_LIMIT};
 use crate::envelope::{Envelope, Wire};
 use crate::json::{self, JsonError};
 use crate::log::LogProof;
-use crate::path::{Approved, JudgedVerdict};
+use crate::path::{Approved, JudgedVerdict, ReviewedRun};
 use crate::refusal::Refusal;
 use crate::site::{Site, Verified};
 
@@ -49,6 +51,8 @@ pub struct ReleaseFile {
     pub verdict: Envelope,
     /// The approvals, in the order of the manifest.
     pub approvals: Vec<Envelope>,
+    /// The approvals of the code before the run, sorted by steward; none if the grant demands none.
+    pub code_approvals: Vec<Envelope>,
     /// The request.
     pub request: Envelope,
     /// The grant.
@@ -74,6 +78,7 @@ struct WireFile {
     manifest: Wire,
     verdict: Wire,
     approvals: Vec<Wire>,
+    code_approvals: Vec<Wire>,
     request: Wire,
     grant: Wire,
     policy: WirePolicy,
@@ -98,6 +103,7 @@ impl ReleaseFile {
         manifest: Envelope,
         verdict: &JudgedVerdict,
         approved: &Approved,
+        reviewed: &ReviewedRun,
         site: &Site,
     ) -> Result<Self, Refusal> {
         let request = verdict.request();
@@ -114,6 +120,7 @@ impl ReleaseFile {
             manifest,
             verdict: verdict.envelope().clone(),
             approvals: approved.approvals().iter().map(Verified::envelope).cloned().collect(),
+            code_approvals: reviewed.code().approvals().iter().map(Verified::envelope).cloned().collect(),
             request: request.envelope().clone(),
             grant: request.grant().envelope().clone(),
             policy: policy.statement().envelope().clone(),
@@ -139,7 +146,7 @@ impl ReleaseFile {
         if file.media_type != MEDIA_TYPE {
             return Err(Refusal::JsonForm);
         }
-        let lists = [file.approvals.len(), file.catalogue.len(), file.roles.len()];
+        let lists = [file.approvals.len(), file.code_approvals.len(), file.catalogue.len(), file.roles.len()];
         if lists.into_iter().any(|length| length > LIST_LIMIT) {
             return Err(Refusal::SizeLimit);
         }
@@ -147,6 +154,7 @@ impl ReleaseFile {
             manifest: envelope(file.manifest)?,
             verdict: envelope(file.verdict)?,
             approvals: envelopes(file.approvals)?,
+            code_approvals: envelopes(file.code_approvals)?,
             request: envelope(file.request)?,
             grant: envelope(file.grant)?,
             policy: envelope(file.policy.statement)?,
@@ -166,6 +174,7 @@ impl ReleaseFile {
             manifest: self.manifest.clone().into(),
             verdict: self.verdict.clone().into(),
             approvals: wires(&self.approvals),
+            code_approvals: wires(&self.code_approvals),
             request: self.request.clone().into(),
             grant: self.grant.clone().into(),
             policy: WirePolicy {

@@ -13,7 +13,7 @@ use super::{ReleaseFile, again, remarks, seen};
 use crate::envelope::Envelope;
 use crate::key::key_id;
 use crate::log::Event;
-use crate::path::{self, Approved, JudgedVerdict, SignedRequest, VERDICT_SECONDS_LIMIT};
+use crate::path::{self, Approved, JudgedVerdict, ReviewedRun, SignedRequest, VERDICT_SECONDS_LIMIT};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
 use crate::statement::{Catalogue, CatalogueEntry, Manifest, PublicKey, Request, Roles, Warning};
@@ -144,6 +144,7 @@ pub(super) fn verify(
         let verdict = verdict.verdict();
         format!("{} bits in {} files, run {}", verdict.released_bits, verdict.files.len(), verdict.run)
     })?;
+    code_review(file, &verdict, &site, rows)?;
     let signed_at = manifest.statement().issued_at;
     let approved = Approved::signed(&file.approvals, &verdict, &site, signed_at);
     let approved = rows.check("approvals", approved, |approved| {
@@ -175,6 +176,30 @@ pub(super) fn verify(
     again::judge_again(file, &request, &verdict, files, rows)?;
     remarks::say_what_is_not_checked(&verdict, &approved, &manifest, pinned, rows);
     Ok(LoggedRelease { manifest, verdict, witnessed, site })
+}
+
+/// Who let the code run. Of a grant that demands nobody's word there is nothing to say, unless there is a word too many.
+fn code_review(
+    file: &ReleaseFile,
+    verdict: &JudgedVerdict,
+    site: &Site,
+    rows: &mut Rows,
+) -> Result<(), Refusal> {
+    let reviewed = ReviewedRun::check(&file.code_approvals, verdict, site);
+    if reviewed.as_ref().is_ok_and(|reviewed| !reviewed.code().is_demanded()) {
+        return Ok(());
+    }
+    let reviewed = rows.check("code review", reviewed, |reviewed| {
+        let approvals = reviewed.code().approvals().iter();
+        approvals.map(|approval| approval.statement().steward.as_str()).collect::<Vec<_>>().join(", ")
+    })?;
+    // In the order of the evidence, so that one release has one file.
+    let sorted = reviewed.code().approvals().iter().map(Verified::envelope).eq(&file.code_approvals);
+    if sorted {
+        Ok(())
+    } else {
+        rows.check("code review", Err(Refusal::CodeReviewEvidence), |()| String::new())
+    }
 }
 
 fn chain(envelopes: &[Envelope], pinned: &Pinned) -> Result<Vec<Verified<Roles>>, Refusal> {

@@ -34,11 +34,13 @@ pub enum Event {
     Release,
     /// A verdict was refused by a steward.
     Denial,
+    /// The code of a job was refused by a steward, before it ran.
+    CodeDenial,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Roles,
         Self::Policy,
         Self::Grant,
@@ -46,6 +48,7 @@ impl Event {
         Self::Revocation,
         Self::Release,
         Self::Denial,
+        Self::CodeDenial,
     ];
 
     /// The word in the leaf.
@@ -58,6 +61,7 @@ impl Event {
             Self::Revocation => "revocation",
             Self::Release => "release",
             Self::Denial => "denial",
+            Self::CodeDenial => "code-denial",
         }
     }
 
@@ -71,7 +75,8 @@ impl Event {
             Kind::Revocation => Some(Self::Revocation),
             Kind::Manifest => Some(Self::Release),
             Kind::Denial => Some(Self::Denial),
-            Kind::Request | Kind::Cancel | Kind::Verdict | Kind::Approval => None,
+            Kind::CodeDenial => Some(Self::CodeDenial),
+            Kind::Request | Kind::Cancel | Kind::Verdict | Kind::Approval | Kind::CodeApproval => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The signer's socket: three messages and their answers, specified byte by byte in
+//! The signer's socket: four messages and their answers, specified byte by byte in
 //! `docs/formats/signer-socket.md`. One connection carries one message and one answer.
 //!
 //! Every message may be repeated: the answer to a repeat is the first one, also after a crash.
@@ -25,6 +25,8 @@ pub const MESSAGE_LIMIT: usize = 32 << 20;
 pub enum Message {
     /// Evidence in, an unwitnessed checkpoint out.
     Submit(Submit),
+    /// A refusal of code before its run in, an unwitnessed checkpoint out.
+    DenyCode(DenyCode),
     /// Cosignatures in, a release file or denial file out.
     Cosign(Cosign),
     /// What became of a verdict.
@@ -39,9 +41,23 @@ pub struct Submit {
     pub request: Envelope,
     /// The verdict.
     pub verdict: Envelope,
+    /// The approvals of its code before the run, sorted by steward; none if the grant demands none.
+    pub code_approvals: Vec<Envelope>,
     /// What the stewards decided.
     pub decision: Decision,
     /// Size of the log that the witness cosigned last, as far as the console knows; 0 if it does not know.
+    pub witnessed: Count,
+}
+
+/// A steward's refusal of the code of one request, which has not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DenyCode {
+    /// The job request whose code is refused.
+    pub request: Envelope,
+    /// The refusal.
+    pub denial: Envelope,
+    /// As in [`Submit`].
     pub witnessed: Count,
 }
 
@@ -59,7 +75,7 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cosign {
-    /// Payload digest of the verdict.
+    /// Payload digest of the verdict; of the request, if its code is refused.
     pub verdict: Digest,
     /// Size of the log that was cosigned.
     pub size: Count,
@@ -71,7 +87,7 @@ pub struct Cosign {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Get {
-    /// Payload digest of the verdict.
+    /// Payload digest of the verdict; of the request, if its code is refused.
     pub verdict: Digest,
     /// As in [`Submit`].
     pub witnessed: Count,
@@ -109,7 +125,7 @@ pub struct Appended {
 pub struct Finished {
     /// Which decision.
     pub outcome: Outcome,
-    /// The release file or denial file, a JSON text.
+    /// The release file, denial file or code denial file, a JSON text.
     pub file: String,
 }
 
@@ -121,6 +137,8 @@ pub enum Outcome {
     Release,
     /// They may not.
     Denial,
+    /// It is about a request: its code may not run.
+    CodeDenial,
 }
 
 /// Why the signer signs nothing. Its text is the name of the case, or the name of the broken rule.

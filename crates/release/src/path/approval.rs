@@ -57,7 +57,7 @@ impl Approved {
         if people.len() != checked.len() {
             return Err(Refusal::ApprovalTwice);
         }
-        enough(&people, verdict, site.roles())?;
+        enough(&people, verdict.request(), site.roles())?;
         Ok(Self { approvals: checked, verdict: verdict.payload_digest() })
     }
 
@@ -95,14 +95,7 @@ fn check_one(
     if approval.site != *site.name() {
         return Err(Refusal::OtherSite);
     }
-    check_not_requester(&approval.steward, verdict.request(), site)?;
-    let key = reviewer_signed(envelope, &approval.steward, verdict.request(), site)?;
-    if member_keys(verdict.request()).any(|member| member == key) {
-        return Err(Refusal::ApprovalByRequester);
-    }
-    if site.has_interest(&approval.steward, &verdict.request().request().project) {
-        return Err(Refusal::ApprovalInterest);
-    }
+    may_consent(envelope, &approval.steward, verdict.request(), site)?;
     let judged = verdict.verdict();
     // Any roles since the verdict: what counts, who may approve and with which key, was asked of the newest above.
     let seen_roles = site.roles_version(&approval.roles);
@@ -118,6 +111,26 @@ fn check_one(
         && approval.issued_at.plus(CLOCK_SKEW_SECONDS) >= judged.issued_at
         && now < approval.expires;
     if timely { Ok(Verified::new(approval, envelope.clone())) } else { Err(Refusal::ApprovalTime) }
+}
+
+/// Checks that this person signed and that their consent counts for this request: by the newest roles, not revoked,
+/// neither the requester nor marked as having an interest in the project. The same is asked of who approves code and of
+/// who approves outputs.
+pub(super) fn may_consent(
+    envelope: &Envelope,
+    steward: &Name,
+    request: &SignedRequest,
+    site: &Site,
+) -> Result<(), Refusal> {
+    check_not_requester(steward, request, site)?;
+    let key = reviewer_signed(envelope, steward, request, site)?;
+    if member_keys(request).any(|member| member == key) {
+        return Err(Refusal::ApprovalByRequester);
+    }
+    if site.has_interest(steward, &request.request().project) {
+        return Err(Refusal::ApprovalInterest);
+    }
+    Ok(())
 }
 
 /// The requester never consents: neither under their own name nor under another with one of their keys.
@@ -136,7 +149,7 @@ fn member_keys(request: &SignedRequest) -> impl Iterator<Item = &PublicKey> {
     request.grant().statement().members.get(&request.request().requester.id).into_iter().flat_map(|m| &m.keys)
 }
 
-fn reviewer_signed<'a>(
+pub(super) fn reviewer_signed<'a>(
     envelope: &Envelope,
     person: &Name,
     request: &SignedRequest,
@@ -160,9 +173,10 @@ pub fn may_review(roles: &Roles, request: &SignedRequest, person: &Name) -> bool
     steward || request.grant().statement().approvals.supervisors.contains(person)
 }
 
-fn enough(people: &BTreeSet<Name>, verdict: &JudgedVerdict, roles: &Roles) -> Result<(), Refusal> {
-    let demanded = &verdict.request().grant().statement().approvals;
-    for dataset in &verdict.verdict().datasets {
+/// Checks that these people are as many, of as many organisations, and with the supervisors, as roles and grant demand.
+pub(super) fn enough(people: &BTreeSet<Name>, request: &SignedRequest, roles: &Roles) -> Result<(), Refusal> {
+    let demanded = &request.grant().statement().approvals;
+    for dataset in &request.request().datasets {
         let role = roles.datasets.get(&dataset.name).ok_or(Refusal::ApprovalsTooFew)?;
         let stewards = role.stewards.iter().filter(|steward| people.contains(*steward)).count() as u64;
         if stewards < role.approval_threshold.max(demanded.threshold).0 {

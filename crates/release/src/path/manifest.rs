@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Approved, Denied, JudgedVerdict};
+use super::{Approved, CodeDenied, Denied, JudgedVerdict, ReviewedRun};
 use crate::account;
 use crate::envelope::Envelope;
 use crate::key::{Sign, key_id};
@@ -21,11 +21,12 @@ impl ManifestDraft {
     /// Builds the manifest.
     ///
     /// `released_before` says how many bits releases under this grant have spent of each dataset; the signer sums
-    /// them from its own log. A dataset that is not named has spent none. Refuses an overrun, and a verdict that a
-    /// steward denied in the site directory; denials in the log are for the signer to look up.
+    /// them from its own log. A dataset that is not named has spent none. Refuses an overrun, and a verdict or
+    /// code that a steward denied in the site directory; denials in the log are for the signer to look up.
     pub fn from_evidence(
         verdict: &JudgedVerdict,
         approved: &Approved,
+        reviewed: &ReviewedRun,
         site: &Site,
         released_before: &BTreeMap<Name, u64>,
         now: Timestamp,
@@ -33,10 +34,16 @@ impl ManifestDraft {
         if approved.verdict() != verdict.payload_digest() {
             return Err(Refusal::ApprovalBinding);
         }
+        if reviewed.verdict() != verdict.payload_digest() {
+            return Err(Refusal::CodeReviewBinding);
+        }
         site.fresh(now)?;
         verdict.check_time(now)?;
         if Denied::in_site(verdict, site).is_some() {
             return Err(Refusal::Denied);
+        }
+        if CodeDenied::in_site(verdict.request(), site).is_some() {
+            return Err(Refusal::CodeDenied);
         }
         let accounts = accounts(verdict, released_before);
         let manifest = build(verdict, approved, site, accounts, now)?;

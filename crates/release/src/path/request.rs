@@ -83,13 +83,14 @@ impl SignedRequest {
     }
 }
 
-/// A request that may run now, as far as statements can tell. Nonce and charge are the enclave's own transaction.
+/// A request that is covered now, as far as statements can tell. Nonce and charge are the enclave's own transaction,
+/// and a grant may demand that stewards review its code first.
 #[derive(Debug, Clone)]
 pub struct AdmittedRequest(SignedRequest);
 
 impl AdmittedRequest {
     /// Admits a request: roles, revocation, grant and policy are in force, it is neither expired nor from the
-    /// future, and no review is missing.
+    /// future. Whether its code may run is for [`super::ReviewedCode`].
     pub fn admit(envelope: &Envelope, site: &Site, now: Timestamp) -> Result<Self, Refusal> {
         site.fresh(now)?;
         let signed = SignedRequest::verify(envelope, site)?;
@@ -103,11 +104,7 @@ impl AdmittedRequest {
         if site.revocation().keys.contains(&key_id(&site.roles().box_keys.enclave)) {
             return Err(Refusal::Revoked);
         }
-        match grant.code_review {
-            CodeReview::None => Ok(Self(signed)),
-            // No statement says yet that a steward read a bundle, so a grant that demands it admits nothing.
-            CodeReview::BeforeRun => Err(Refusal::CodeReviewMissing),
-        }
+        Ok(Self(signed))
     }
 
     /// The request without the word about the moment.
@@ -128,6 +125,11 @@ impl AdmittedRequest {
     /// The grant that covers it.
     pub fn grant(&self) -> &Verified<Grant> {
         self.0.grant()
+    }
+
+    /// True if stewards must review its code before it runs.
+    pub fn needs_code_review(&self) -> bool {
+        self.grant().statement().code_review == CodeReview::BeforeRun
     }
 }
 

@@ -176,9 +176,11 @@ fn check_reviewers(verdict: &Verdict, request: &SignedRequest, roles: &Roles) ->
     if sound { Ok(()) } else { Err(Refusal::VerdictReviewers) }
 }
 
+/// A verdict without the evidence is of no use to anyone. Whether the evidence is true is for [`super::ReviewedRun`].
 fn check_code_review(verdict: &Verdict, request: &SignedRequest) -> Result<(), Refusal> {
     match (request.grant().statement().code_review, verdict.code_review) {
         (CodeReview::BeforeRun, Evidence::NotChecked) => Err(Refusal::CodeReviewMissing),
-        (CodeReview::BeforeRun, Evidence::Digest(_)) | (CodeReview::None, _) => Ok(()),
+        (CodeReview::None, Evidence::Digest(_)) => Err(Refusal::CodeReviewEvidence),
+        (CodeReview::BeforeRun, Evidence::Digest(_)) | (CodeReview::None, Evidence::NotChecked) => Ok(()),
     }
 }

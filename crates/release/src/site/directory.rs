@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::{SetAside, SiteError};
 use crate::envelope::{ENVELOPE_LIMIT, Envelope};
 use crate::refusal::Refusal;
-use crate::statement::{Catalogue, CatalogueEntry, Denial, Grant, Kind, Policy, Revocation, Roles};
+use crate::statement::{
+    Catalogue, CatalogueEntry, CodeDenial, Denial, Grant, Kind, Policy, Revocation, Roles,
+};
 use crate::value::{Count, Name};
 
 /// Most files of one site directory.
@@ -32,6 +34,7 @@ pub(super) struct SiteFiles {
     pub(super) datasets: BTreeMap<Name, Versions>,
     pub(super) runtimes: BTreeMap<Name, Versions>,
     pub(super) denials: Vec<(PathBuf, Envelope)>,
+    pub(super) code_denials: Vec<(PathBuf, Envelope)>,
     pub(super) set_aside: Vec<SetAside>,
 }
 
@@ -63,9 +66,16 @@ pub fn file_name(envelope: &Envelope) -> Result<PathBuf, Refusal> {
             let denial: Denial = envelope.unverified()?;
             PathBuf::from(format!("denials/{}.{}.json", denial.verdict.sha256, denial.steward))
         }
-        Kind::Request | Kind::Cancel | Kind::Verdict | Kind::Approval | Kind::Manifest => {
-            return Err(Refusal::StatementKind);
+        Kind::CodeDenial => {
+            let denial: CodeDenial = envelope.unverified()?;
+            PathBuf::from(format!("denials/{}.{}.json", denial.request.sha256, denial.steward))
         }
+        Kind::Request
+        | Kind::Cancel
+        | Kind::Verdict
+        | Kind::Approval
+        | Kind::CodeApproval
+        | Kind::Manifest => return Err(Refusal::StatementKind),
     })
 }
 
@@ -161,9 +171,13 @@ fn place_envelope(sorted: &mut SiteFiles, path: &Path, bytes: &[u8]) -> Result<(
             entries.entry(catalogue.name).or_default().insert(catalogue.version.0, file);
         }
         Kind::Denial => sorted.denials.push(file),
-        Kind::Request | Kind::Cancel | Kind::Verdict | Kind::Approval | Kind::Manifest => {
-            return Err(Refusal::StatementKind);
-        }
+        Kind::CodeDenial => sorted.code_denials.push(file),
+        Kind::Request
+        | Kind::Cancel
+        | Kind::Verdict
+        | Kind::Approval
+        | Kind::CodeApproval
+        | Kind::Manifest => return Err(Refusal::StatementKind),
     }
     Ok(())
 }

@@ -14,7 +14,7 @@
 //! grants/<id>/<version>.json
 //! catalogue/datasets/<name>/<version>.json
 //! catalogue/runtimes/<name>/<version>.json
-//! denials/<payload digest of the verdict>.<steward>.json
+//! denials/<payload digest of the verdict, or of the request whose code is refused>.<steward>.json
 //! ```
 
 mod directory;
@@ -35,8 +35,8 @@ pub(crate) use statements::check_revocation;
 use crate::envelope::Envelope;
 use crate::refusal::Refusal;
 use crate::statement::{
-    Catalogue, CatalogueEntry, Denial, Grant, GrantId, Policy, PolicyId, PublicKey, Revocation, Roles,
-    RolesId, Snapshot,
+    Catalogue, CatalogueEntry, CodeDenial, Denial, Grant, GrantId, Policy, PolicyId, PublicKey, Revocation,
+    Roles, RolesId, Snapshot,
 };
 use crate::value::{KeyId, Name, Timestamp};
 
@@ -160,6 +160,7 @@ pub struct Site {
     earlier_grants: Vec<Verified<Grant>>,
     earlier_policies: Vec<VerifiedPolicy>,
     denials: Vec<Verified<Denial>>,
+    code_denials: Vec<Verified<CodeDenial>>,
     set_aside: Vec<SetAside>,
 }
 
@@ -187,6 +188,7 @@ impl Site {
         site.add_catalogue(&files.datasets, &files.runtimes, now);
         site.add_grants(&files.grants, now);
         site.add_denials(&files.denials);
+        site.add_code_denials(&files.code_denials);
         Ok(site)
     }
 
@@ -334,6 +336,11 @@ impl Site {
     /// Denials that stewards laid into the directory themselves.
     pub fn denials(&self) -> &[Verified<Denial>] {
         &self.denials
+    }
+
+    /// Refusals of code that stewards laid into the directory themselves.
+    pub fn code_denials(&self) -> &[Verified<CodeDenial>] {
+        &self.code_denials
     }
 
     /// Statements that were set aside, and why.

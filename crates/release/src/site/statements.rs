@@ -12,7 +12,9 @@ use super::{
 use crate::envelope::Envelope;
 use crate::key;
 use crate::refusal::Refusal;
-use crate::statement::{Catalogue, CatalogueEntry, Denial, Grant, Policy, Revocation, Roles, ValueType};
+use crate::statement::{
+    Catalogue, CatalogueEntry, CodeDenial, Denial, DenialReason, Grant, Policy, Revocation, Roles, ValueType,
+};
 use crate::value::{Name, Timestamp};
 
 /// Most members, datasets or supervisors of a grant, and columns, snapshots or tables of a dataset.
@@ -228,9 +230,29 @@ impl Site {
             return Err(Refusal::OtherSite);
         }
         envelope.signed_once_by(self.keys_of(&statement.steward), Refusal::ApprovalSignature)?;
-        let sound =
-            !statement.reasons.is_empty() && statement.reasons.is_sorted_by(|left, right| left < right);
-        if sound { Ok(Verified::new(statement, envelope.clone())) } else { Err(Refusal::StatementForm) }
+        check_reasons(&statement.reasons)?;
+        Ok(Verified::new(statement, envelope.clone()))
+    }
+
+    pub(super) fn add_code_denials(&mut self, denials: &[(std::path::PathBuf, Envelope)]) {
+        for (path, envelope) in denials {
+            match self.check_code_denial(envelope) {
+                Ok(denial) => self.code_denials.push(denial),
+                Err(refusal) => self.put_aside(path, refusal),
+            }
+        }
+    }
+
+    /// A refusal of code by someone who holds a role. Whether they may refuse one request's is for
+    /// [`crate::path::CodeDenied`].
+    pub(crate) fn check_code_denial(&self, envelope: &Envelope) -> Result<Verified<CodeDenial>, Refusal> {
+        let statement: CodeDenial = envelope.unverified()?;
+        if statement.site != *self.name() {
+            return Err(Refusal::OtherSite);
+        }
+        envelope.signed_once_by(self.keys_of(&statement.steward), Refusal::ApprovalSignature)?;
+        check_reasons(&statement.reasons)?;
+        Ok(Verified::new(statement, envelope.clone()))
     }
 
     /// Roles and revocation alone, for a verifier that adds the rest as it checks it.
@@ -245,6 +267,7 @@ impl Site {
             earlier_grants: Vec::new(),
             earlier_policies: Vec::new(),
             denials: Vec::new(),
+            code_denials: Vec::new(),
             set_aside: Vec::new(),
         }
     }
@@ -266,6 +289,12 @@ impl Site {
     fn put_aside(&mut self, path: &Path, refusal: Refusal) {
         self.set_aside.push(SetAside { path: path.to_owned(), refusal });
     }
+}
+
+/// At least one, each once, in one order.
+fn check_reasons(reasons: &[DenialReason]) -> Result<(), Refusal> {
+    let sound = !reasons.is_empty() && reasons.is_sorted_by(|left, right| left < right);
+    if sound { Ok(()) } else { Err(Refusal::StatementForm) }
 }
 
 fn belongs(roles: &Roles, site: &Name, issued_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use job::{Cancel, DatasetSnapshot, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose};
 pub use manifest::{ApprovalDigest, GrantAccount, Manifest, ReleasedFile};
 pub use output::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, OutputKind};
-pub use review::{Approval, Denial, DenialDecision, DenialReason, Judgement};
+pub use review::{Approval, CodeApproval, CodeDenial, Denial, DenialDecision, DenialReason, Judgement};
 pub use site::{
     BoxKeys, Catalogue, CatalogueEntry, CodeReview, Column, DatasetGrant, DatasetRole, Grant, GrantApprovals,
     Interest, LogKey, Member, Person, Policy, PublicKey, Revocation, Role, Roles, Snapshot, Suite, Table,
@@ -61,13 +61,17 @@ pub enum Kind {
     Approval,
     /// A steward's refusal.
     Denial,
+    /// A steward's consent to running code.
+    CodeApproval,
+    /// A steward's refusal of code.
+    CodeDenial,
     /// A release.
     Manifest,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Roles,
         Self::Policy,
         Self::Grant,
@@ -78,6 +82,8 @@ impl Kind {
         Self::Verdict,
         Self::Approval,
         Self::Denial,
+        Self::CodeApproval,
+        Self::CodeDenial,
         Self::Manifest,
     ];
 
@@ -94,6 +100,8 @@ impl Kind {
             Self::Verdict => "egress-verdict",
             Self::Approval => "steward-approval",
             Self::Denial => "denial",
+            Self::CodeApproval => "code-approval",
+            Self::CodeDenial => "code-denial",
             Self::Manifest => "release-manifest",
         }
     }

@@ -1,4 +1,4 @@
-//! What a steward signs: consent to one verdict, or its refusal.
+//! What a steward signs: consent to one verdict or its refusal, and before a run consent to its code or its refusal.
 
 use serde::{Deserialize, Serialize};
 
@@ -106,5 +106,69 @@ impl Predicate for Denial {
 
     fn subject(&self) -> Vec<Subject> {
         vec![Subject::new("verdict", self.verdict.sha256)]
+    }
+}
+
+/// A steward's consent to running the code of one request. It is of another kind than [`Approval`], names no verdict and
+/// cannot be read as one: whoever lets code run has not seen what it writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CodeApproval {
+    /// The site's name.
+    pub site: Name,
+    /// Payload digest of the request.
+    pub request: DigestSet,
+    /// The bundle file that was read, byte for byte.
+    pub bundle: DigestSet,
+    /// Who consents.
+    pub steward: Name,
+    /// The grant that the request names.
+    pub grant: GrantId,
+    /// The policy of that grant.
+    pub policy: PolicyId,
+    /// The roles in force when they did.
+    pub roles: RolesId,
+    /// When.
+    pub issued_at: Timestamp,
+    /// After this moment it lets no job into the queue.
+    pub expires: Timestamp,
+}
+
+impl Predicate for CodeApproval {
+    const KIND: Kind = Kind::CodeApproval;
+
+    fn subject(&self) -> Vec<Subject> {
+        vec![Subject::new("request", self.request.sha256), Subject::new("bundle", self.bundle.sha256)]
+    }
+}
+
+/// A steward's refusal of the code of one request. It counts once it is a leaf of the log; from then on nothing of this
+/// request runs or is released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CodeDenial {
+    /// The site's name.
+    pub site: Name,
+    /// Payload digest of the request.
+    pub request: DigestSet,
+    /// The bundle file that the request names.
+    pub bundle: DigestSet,
+    /// Who refuses.
+    pub steward: Name,
+    /// For good, or until changes are made.
+    pub decision: DenialDecision,
+    /// Why, from a closed list; at least one, sorted.
+    pub reasons: Vec<DenialReason>,
+    /// The roles in force when they did.
+    pub roles: RolesId,
+    /// When.
+    pub issued_at: Timestamp,
+}
+
+impl Predicate for CodeDenial {
+    const KIND: Kind = Kind::CodeDenial;
+
+    fn subject(&self) -> Vec<Subject> {
+        vec![Subject::new("request", self.request.sha256), Subject::new("bundle", self.bundle.sha256)]
     }
 }

@@ -1,5 +1,6 @@
 //! The defects, one at a time, and the innocent variants beside them.
 
+mod code;
 mod evidence;
 mod form;
 mod innocent;
@@ -99,7 +100,7 @@ fn story() -> Story {
 
 /// Every defect and every innocent variant.
 pub fn all() -> Vec<Defect> {
-    [innocent::all(), form::all(), site::all(), evidence::all(), people::all(), log::all()]
+    [innocent::all(), form::all(), site::all(), evidence::all(), code::all(), people::all(), log::all()]
         .into_iter()
         .flatten()
         .collect()

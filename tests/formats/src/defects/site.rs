@@ -2,7 +2,7 @@
 
 use release::key::{Sign, key_id};
 use release::refusal::Refusal;
-use release::statement::{CatalogueEntry, CodeReview, PublicKey, Suite, WallName};
+use release::statement::{CatalogueEntry, PublicKey, Suite, WallName};
 use release::value::{Bytes, Count, Name};
 use serde_json::json;
 
@@ -523,12 +523,6 @@ fn grant() -> Vec<Defect> {
             "native",
             "The grant demands a micro-VM, the job ran on the shared kernel.",
             story().grant(|grant| grant.least_wall = WallName::Vm),
-        ),
-        Defect::new(
-            Refusal::CodeReviewMissing,
-            "verdict",
-            "The grant demands a review of the code, and the verdict names none.",
-            story().grant(|grant| grant.code_review = CodeReview::BeforeRun),
         ),
     ]
 }

@@ -87,6 +87,7 @@ impl Held {
         Message::Submit(Submit {
             request: self.request.clone(),
             verdict: self.verdict.clone(),
+            code_approvals: Vec::new(),
             decision: Decision::Approvals(approvals.iter().map(|approval| (*approval).clone()).collect()),
             witnessed: Count(0),
         })

@@ -92,6 +92,7 @@ async fn ask_signer(tested: &TestBox, steward: &str, review: &str) -> Answer {
     let submit = Submit {
         request: parse(&held.request),
         verdict: parse(&held.verdict),
+        code_approvals: Vec::new(),
         decision: Decision::Approvals(held.decisions.iter().map(|bytes| parse(bytes)).collect()),
         witnessed: Count(0),
     };

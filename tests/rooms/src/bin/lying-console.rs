@@ -4,8 +4,10 @@
 //! answer: `appended SIZE`, `finished FILE-DIGEST`, or the name of the refusal.
 //!
 //! `lying-console enclave SOCKET WORD…` listens where the enclave looks for the console, and says what it was told to:
-//! `release:FILE`, `denial:FILE`, `verdict-taken:VERDICT`, `withdrawal-taken:VERDICT`. It prints `verdict VERDICT`,
-//! `withdrawn VERDICT` and `outcome-taken VERDICT` for what it hears, until it is killed.
+//! `release:FILE`, `denial:FILE`, `verdict-taken:VERDICT`, `withdrawal-taken:VERDICT`, `code-taken:REQUEST`,
+//! `code-approvals:REQUEST[:FILE…]`, `code-denial:FILE`, `code-close-taken:REQUEST`. It prints `verdict VERDICT`,
+//! `withdrawn VERDICT`, `outcome-taken VERDICT`, `code-review REQUEST` and `code-closed REQUEST END` for what it hears,
+//! until it is killed.
 //!
 //! `lying-console stewards ADDRESS TLS-DIRECTORY ANSWERS` listens where stewards look for the console. Each answer is
 //! the encoded message in a file of `ANSWERS`, read anew for each call: `list`, `review`, `packet` (its bytes), `site`
@@ -18,7 +20,8 @@ use std::sync::Arc;
 
 use api::internal::console_enclave_service_server::{ConsoleEnclaveService, ConsoleEnclaveServiceServer};
 use api::internal::{
-    ExchangeRequest, ExchangeResponse, VerdictTaken, WithdrawalTaken, exchange_request, exchange_response,
+    CodeApprovals, CodeReviewCloseTaken, CodeReviewTaken, ExchangeRequest, ExchangeResponse, VerdictTaken,
+    WithdrawalTaken, exchange_request, exchange_response,
 };
 use api::v1::review_service_server::{ReviewService, ReviewServiceServer};
 use api::v1::{
@@ -91,6 +94,26 @@ fn message(word: &str) -> Result<exchange_response::Message, Failure> {
             let verdict_sha256 = verdict.parse::<Digest>()?.as_bytes().to_vec().into();
             exchange_response::Message::WithdrawalTaken(WithdrawalTaken { verdict_sha256 })
         }
+        Some(("code-taken", request)) => {
+            let request_sha256 = request.parse::<Digest>()?.as_bytes().to_vec().into();
+            exchange_response::Message::CodeReviewTaken(CodeReviewTaken { request_sha256 })
+        }
+        Some(("code-close-taken", request)) => {
+            let request_sha256 = request.parse::<Digest>()?.as_bytes().to_vec().into();
+            exchange_response::Message::CodeReviewCloseTaken(CodeReviewCloseTaken { request_sha256 })
+        }
+        Some(("code-approvals", rest)) => {
+            let mut parts = rest.split(':');
+            let request: Digest = parts.next().unwrap_or_default().parse()?;
+            let approvals = parts.map(std::fs::read).map(|read| read.map(Into::into));
+            exchange_response::Message::CodeApprovals(CodeApprovals {
+                request_sha256: request.as_bytes().to_vec().into(),
+                approvals: approvals.collect::<Result<_, _>>()?,
+            })
+        }
+        Some(("code-denial", file)) => {
+            exchange_response::Message::CodeDenialFile(std::fs::read(file)?.into())
+        }
         _ => return Err(format!("{word}: no such word").into()),
     })
 }
@@ -130,6 +153,14 @@ async fn speak(
             }
             Some(exchange_request::Message::Withdrawn(withdrawn)) => {
                 println!("withdrawn {}", api::digest("verdict", &withdrawn.verdict_sha256).ok()?);
+            }
+            Some(exchange_request::Message::CodeReview(ready)) => {
+                let request = release::envelope::Envelope::parse(&ready.request).ok()?;
+                println!("code-review {}", request.payload_digest());
+            }
+            Some(exchange_request::Message::CodeReviewClosed(closed)) => {
+                let end = closed.end().as_str_name();
+                println!("code-closed {} {end}", api::digest("request", &closed.request_sha256).ok()?);
             }
             Some(exchange_request::Message::Ready(_)) | None => {}
         }

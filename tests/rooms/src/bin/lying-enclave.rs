@@ -6,7 +6,7 @@
 //! one second; without one each is a step later than the one before.
 //!
 //! `lying-enclave console SOCKET WORD…`: `ready`, `verdict:VERDICT-FILE:REQUEST-FILE`, `taken:VERDICT`,
-//! `withdrawn:VERDICT`.
+//! `withdrawn:VERDICT`, `code-review:REQUEST-FILE:PACKET`, `code-closed:REQUEST:END`.
 //!
 //! Prints what it hears, a line a message, until it is killed.
 
@@ -16,10 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use api::internal::console_enclave_service_client::ConsoleEnclaveServiceClient;
 use api::internal::gateway_enclave_service_client::GatewayEnclaveServiceClient;
 use api::internal::{
-    CancelTaken, ExchangeReady, ExchangeRequest, LinkRequest, OutcomeTaken, Ready, ReleaseReady,
+    CancelTaken, CodeReviewClosed, CodeReviewEnd, CodeReviewReady, ExchangeReady, ExchangeRequest, LinkRequest, OutcomeTaken, Ready, ReleaseReady,
     VerdictReady, VerdictWithdrawn, exchange_request, exchange_response, link_request, link_response,
 };
-use api::{Answer, MESSAGE_LIMIT, Transition, v1};
+use api::{Admission, Answer, MESSAGE_LIMIT, Transition, v1};
 use blobs::Digest;
 use hyper_util::rt::TokioIo;
 use lifecycle::State;
@@ -115,7 +115,8 @@ fn gateway_message(word: &str, now: u64, later: u64) -> Result<link_request::Mes
 }
 
 fn answer(request: &str, refused: Option<v1::Reason>) -> Result<link_request::Message, Failure> {
-    Ok(link_request::Message::SubmitAnswer(Answer { request: request.parse()?, refused }.into()))
+    let admission = refused.map_or(Admission::Queued, Admission::Refused);
+    Ok(link_request::Message::SubmitAnswer(Answer { request: request.parse()?, admission }.into()))
 }
 
 fn transition(
@@ -162,6 +163,20 @@ async fn to_console(channel: Channel, words: impl Iterator<Item = String>) -> Re
             Some(exchange_response::Message::WithdrawalTaken(taken)) => {
                 println!("withdrawal-taken {}", api::digest("verdict", &taken.verdict_sha256)?);
             }
+            Some(exchange_response::Message::CodeReviewTaken(taken)) => {
+                println!("code-taken {}", api::digest("request", &taken.request_sha256)?);
+            }
+            Some(exchange_response::Message::CodeReviewCloseTaken(taken)) => {
+                println!("code-close-taken {}", api::digest("request", &taken.request_sha256)?);
+            }
+            Some(exchange_response::Message::CodeApprovals(approvals)) => println!(
+                "code-approvals {} {}",
+                api::digest("request", &approvals.request_sha256)?,
+                approvals.approvals.len()
+            ),
+            Some(exchange_response::Message::CodeDenialFile(file)) => {
+                println!("code-denial-file {}", Digest::of(&file))
+            }
             None => println!("nothing"),
         }
     }
@@ -175,6 +190,14 @@ fn console_message(word: &str) -> Result<exchange_request::Message, Failure> {
         ["verdict", verdict, request] => exchange_request::Message::Verdict(VerdictReady {
             verdict: std::fs::read(verdict)?.into(),
             request: std::fs::read(request)?.into(),
+        }),
+        ["code-review", request, packet] => exchange_request::Message::CodeReview(CodeReviewReady {
+            request: std::fs::read(request)?.into(),
+            packet_sha256: wire(&packet.parse()?),
+        }),
+        ["code-closed", request, end] => exchange_request::Message::CodeReviewClosed(CodeReviewClosed {
+            request_sha256: wire(&request.parse()?),
+            end: CodeReviewEnd::from_str_name(end).ok_or("no such end")?.into(),
         }),
         ["withdrawn", verdict] => {
             exchange_request::Message::Withdrawn(VerdictWithdrawn { verdict_sha256: wire(&verdict.parse()?) })

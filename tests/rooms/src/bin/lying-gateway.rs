@@ -13,7 +13,7 @@ use api::internal::{
     Cancel, LinkRequest, LinkResponse, ReleaseTaken, Submit, TransitionTaken, link_request::Message,
     link_response,
 };
-use api::{Answer, MESSAGE_LIMIT, Transition};
+use api::{Admission, Answer, MESSAGE_LIMIT, Transition};
 use blobs::Digest;
 use lifecycle::State;
 use tokio::net::UnixListener;
@@ -106,7 +106,11 @@ impl Liar {
                 Message::Ready(_) => println!("ready"),
                 Message::SubmitAnswer(answer) => {
                     let answer = Answer::try_from(answer).ok()?;
-                    let word = answer.refused.map_or("ACCEPTED", |reason| reason.as_str_name());
+                    let word = match answer.admission {
+                        Admission::Queued => "ACCEPTED",
+                        Admission::InCodeReview => "IN_CODE_REVIEW",
+                        Admission::Refused(reason) => reason.as_str_name(),
+                    };
                     println!("answer {} {word}", answer.request);
                 }
                 Message::Transition(report) => {

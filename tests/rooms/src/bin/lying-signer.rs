@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let Ok(message) = socket::read::<Message>(&mut stream) else { continue };
         let (word, verdict) = match &message {
             Message::Submit(submit) => ("submit", submit.verdict.payload_digest()),
+            Message::DenyCode(deny) => ("deny-code", deny.request.payload_digest()),
             Message::Cosign(cosign) => ("cosign", cosign.verdict),
             Message::Get(get) => ("get", get.verdict),
         };

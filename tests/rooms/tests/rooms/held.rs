@@ -99,6 +99,7 @@ impl Held {
         Message::Submit(Submit {
             request: self.request.clone(),
             verdict: self.verdict.clone(),
+            code_approvals: Vec::new(),
             decision,
             witnessed: Count(0),
         })
