@@ -180,8 +180,7 @@ mod tests {
     fn what_is_reported_arrives_as_it_was() {
         let wire = internal::JobTransition::from(blocked());
         assert_eq!(Transition::try_from(wire).unwrap(), blocked());
-        for admission in
-            [Admission::Queued, Admission::InCodeReview, Admission::Refused(v1::Reason::Account)]
+        for admission in [Admission::Queued, Admission::InCodeReview, Admission::Refused(v1::Reason::Account)]
         {
             let answer = Answer { request: Digest::of(b"request"), admission };
             assert_eq!(Answer::try_from(internal::SubmitAnswer::from(answer)).unwrap(), answer);

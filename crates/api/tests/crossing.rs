@@ -65,7 +65,8 @@ fn from_the_enclave_come_closed_enums_digests_bounded_numbers_and_two_signed_env
             other => panic!("{name}: {other:?} may not cross"),
         }
     }
-    let expected = ["CodeReviewReady.request", "VerdictReady.request", "VerdictReady.verdict"].map(|name| format!("databox.internal.v1.{name}"));
+    let expected = ["CodeReviewReady.request", "VerdictReady.request", "VerdictReady.verdict"]
+        .map(|name| format!("databox.internal.v1.{name}"));
     assert_eq!(envelopes, BTreeSet::from(expected));
 }
 

@@ -3,9 +3,7 @@
 use std::io::Write as _;
 
 use api::reason::Word as _;
-use api::v1::{
-    Dataset, Job, Outcome, Release, Review, ReviewKind, SubmitDecisionResponse, WatchJobResponse,
-};
+use api::v1::{Dataset, Job, Outcome, Release, Review, ReviewKind, SubmitDecisionResponse, WatchJobResponse};
 use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 

@@ -160,8 +160,10 @@ async fn review(stage: &Throwaway, steps: &mut Steps) -> Result<(), Failure> {
 pub async fn open_review(desk: &mut Desk) -> Result<String, Failure> {
     for _ in 0..100 {
         let reviews = desk.list().await?;
-        if let Some(review) = reviews.into_iter().find(|review| review.state() == api::v1::ReviewState::Open)
-        {
+        let is_open = |review: &api::v1::Review| {
+            review.state() == api::v1::ReviewState::Open && review.kind() == api::v1::ReviewKind::Outputs
+        };
+        if let Some(review) = reviews.into_iter().find(is_open) {
             return Ok(review.review);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -94,11 +94,8 @@ pub fn take_answer(
     if job.state != State::Submitted {
         return Ok(Taken::Already);
     }
-    let said = Said {
-        state: Some(answer.admission.state()),
-        reason: answer.admission.reason(),
-        ..Said::default()
-    };
+    let said =
+        Said { state: Some(answer.admission.state()), reason: answer.admission.reason(), ..Said::default() };
     append(transaction, &job, None, &said, now)?;
     Ok(Taken::New)
 }

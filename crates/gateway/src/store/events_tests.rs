@@ -67,7 +67,8 @@ fn a_refusal_ends_the_job_with_its_reason() {
     let (_directory, mut connection) = connection();
     let transaction = connection.transaction().unwrap();
     let request = submitted(&transaction);
-    take_answer(&transaction, &Answer { request, admission: Admission::Refused(Reason::Account) }, at(1)).unwrap();
+    take_answer(&transaction, &Answer { request, admission: Admission::Refused(Reason::Account) }, at(1))
+        .unwrap();
     let last = last(&transaction, &request).unwrap().unwrap();
     assert_eq!((last.state, last.reason), (State::Refused, Reason::Account));
 }
@@ -309,7 +310,10 @@ fn a_job_that_waits_for_the_enclave_is_called_off_at_once_and_the_enclave_is_tol
     assert_eq!(cancels::untaken(&transaction).unwrap().len(), 1, "its answer may be on the way");
     assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2, "one event for two calls");
     // The answer crosses the cancel, and the enclave ends the job itself: both are taken and neither is shown.
-    assert_eq!(take_answer(&transaction, &Answer { request, admission: Admission::Queued }, at(3)).unwrap(), Taken::Already);
+    assert_eq!(
+        take_answer(&transaction, &Answer { request, admission: Admission::Queued }, at(3)).unwrap(),
+        Taken::Already
+    );
     let report = report(request, 1, State::Cancelled);
     assert_eq!(take_transition(&transaction, &report, at(4)).unwrap(), Taken::Already);
     assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2);
@@ -363,7 +367,12 @@ fn brought_to_its_end(transaction: &Transaction<'_>) -> Digest {
         grid_seconds: 600,
     };
     jobs::take_in(transaction, &job, LIMITS, at(1)).unwrap();
-    take_answer(transaction, &Answer { request: job.digest, admission: Admission::Refused(Reason::Grant) }, at(2)).unwrap();
+    take_answer(
+        transaction,
+        &Answer { request: job.digest, admission: Admission::Refused(Reason::Grant) },
+        at(2),
+    )
+    .unwrap();
     job.digest
 }
 
@@ -385,6 +394,7 @@ fn a_person_has_a_limited_number_of_open_jobs_and_a_repeat_is_none() {
     };
     let refused = jobs::take_in(&transaction, &another, LIMITS, at(1));
     assert!(matches!(refused, Err(server::Refused::Quota { .. })));
-    take_answer(&transaction, &Answer { request, admission: Admission::Refused(Reason::Grant) }, at(2)).unwrap();
+    take_answer(&transaction, &Answer { request, admission: Admission::Refused(Reason::Grant) }, at(2))
+        .unwrap();
     jobs::take_in(&transaction, &another, LIMITS, at(3)).unwrap();
 }

@@ -17,7 +17,8 @@ mod verdict;
 pub use approval::{Approved, Denied, may_review};
 pub use cancel::{CancelledJob, SignedCancel};
 pub use code_review::{
-    CODE_BUNDLE_LIMIT, CODE_REVIEW_SECONDS_LIMIT, CodeDenied, RUN_AFTER_REVIEW_SECONDS, ReviewedCode, ReviewedRun,
+    CODE_BUNDLE_LIMIT, CODE_REVIEW_SECONDS_LIMIT, CodeDenied, RUN_AFTER_REVIEW_SECONDS, ReviewedCode,
+    ReviewedRun,
 };
 pub use manifest::ManifestDraft;
 pub(crate) use manifest::{check_accounts, check_names_evidence};

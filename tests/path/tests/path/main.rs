@@ -3,6 +3,7 @@
 
 mod box_on_disk;
 mod check;
+mod code_review;
 mod operator;
 mod refusals;
 mod release;

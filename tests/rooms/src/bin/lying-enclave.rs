@@ -16,8 +16,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use api::internal::console_enclave_service_client::ConsoleEnclaveServiceClient;
 use api::internal::gateway_enclave_service_client::GatewayEnclaveServiceClient;
 use api::internal::{
-    CancelTaken, CodeReviewClosed, CodeReviewEnd, CodeReviewReady, ExchangeReady, ExchangeRequest, LinkRequest, OutcomeTaken, Ready, ReleaseReady,
-    VerdictReady, VerdictWithdrawn, exchange_request, exchange_response, link_request, link_response,
+    CancelTaken, CodeReviewClosed, CodeReviewEnd, CodeReviewReady, ExchangeReady, ExchangeRequest,
+    LinkRequest, OutcomeTaken, Ready, ReleaseReady, VerdictReady, VerdictWithdrawn, exchange_request,
+    exchange_response, link_request, link_response,
 };
 use api::{Admission, Answer, MESSAGE_LIMIT, Transition, v1};
 use blobs::Digest;

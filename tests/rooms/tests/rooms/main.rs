@@ -5,6 +5,7 @@
 
 mod cancel;
 mod children;
+mod code_review;
 mod console_to_enclave;
 mod console_to_signer;
 mod console_to_stewards;

@@ -41,6 +41,10 @@ pub const SIGNER: &str =
 pub const WITNESS: &str =
     "witness::nothing_is_released_on_the_word_of_a_lying_witness_and_the_honest_one_completes_it";
 
+pub const CODE_CONSOLE: &str = "code_review::no_code_runs_on_what_a_lying_console_forges_replays_or_hides_and_the_true_approvals_run_it_once";
+pub const CODE_ENCLAVE: &str =
+    "code_review::an_enclave_that_runs_unreviewed_code_or_asks_for_a_review_that_nobody_needs_is_not_heard";
+
 /// Every message, in the order of the path.
 pub const ROWS: &[Row] = &[
     // The gateway to the enclave.
@@ -124,6 +128,22 @@ pub const ROWS: &[Row] = &[
         reordered: Told(&[ENCLAVE_CONSOLE]),
     },
     Row {
+        message: "ExchangeRequest.code_review",
+        forged: Told(&[CODE_ENCLAVE]),
+        replayed: Told(&[CODE_ENCLAVE]),
+        withheld: Nothing("Without it nobody reviews the code, and it does not run: an enclave can stall."),
+        reordered: Nothing("Each names its own request, and nothing follows from their order."),
+    },
+    Row {
+        message: "ExchangeRequest.code_review_closed",
+        forged: Told(&[CODE_ENCLAVE]),
+        replayed: Told(&[CODE_ENCLAVE]),
+        withheld: Nothing("The console keeps a packet that it cannot open, until it expires."),
+        reordered: Nothing(
+            "A review that was closed early is one that the enclave stalls; nothing runs by it.",
+        ),
+    },
+    Row {
         message: "ExchangeRequest.outcome_taken",
         forged: Told(&[ENCLAVE_CONSOLE]),
         replayed: Nothing("What is marked as taken can be marked so again."),
@@ -144,6 +164,34 @@ pub const ROWS: &[Row] = &[
         replayed: Nothing("What is marked as taken can be marked so again."),
         withheld: Nothing("The enclave hands the verdict over again, and the console finds it there."),
         reordered: Told(&[CONSOLE_ENCLAVE]),
+    },
+    Row {
+        message: "ExchangeResponse.code_review_taken",
+        forged: Told(&[CODE_CONSOLE]),
+        replayed: Told(&[CODE_CONSOLE]),
+        withheld: Nothing("The enclave sends the review again; nothing runs."),
+        reordered: Told(&[CODE_CONSOLE]),
+    },
+    Row {
+        message: "ExchangeResponse.code_approvals",
+        forged: Told(&[CODE_CONSOLE]),
+        replayed: Told(&[CODE_CONSOLE]),
+        withheld: Told(&[CODE_CONSOLE]),
+        reordered: Told(&[CODE_CONSOLE]),
+    },
+    Row {
+        message: "ExchangeResponse.code_denial_file",
+        forged: Told(&[CODE_CONSOLE]),
+        replayed: Told(&[CODE_CONSOLE]),
+        withheld: Told(&[CODE_CONSOLE]),
+        reordered: Told(&[CODE_CONSOLE]),
+    },
+    Row {
+        message: "ExchangeResponse.code_review_close_taken",
+        forged: Told(&[CODE_CONSOLE]),
+        replayed: Told(&[CODE_CONSOLE]),
+        withheld: Nothing("The enclave says again that the review is closed."),
+        reordered: Told(&[CODE_CONSOLE]),
     },
     Row {
         message: "ExchangeResponse.release_file",
@@ -211,6 +259,15 @@ pub const ROWS: &[Row] = &[
         replayed: Told(&[REPEAT]),
         withheld: Told(&[REPEAT]),
         reordered: Told(&[REPEAT]),
+    },
+    Row {
+        message: "signer denyCode",
+        forged: Told(&[CODE_CONSOLE]),
+        replayed: Told(&[CODE_CONSOLE]),
+        withheld: Nothing(
+            "The steward lays the refusal into the site directory, which signer and enclave read.",
+        ),
+        reordered: Told(&[CODE_CONSOLE]),
     },
     Row {
         message: "signer cosign",
