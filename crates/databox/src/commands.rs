@@ -14,7 +14,7 @@ use databox::profile::Profile;
 use databox::release_files::Shelf;
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
-use databox::{certificate, check, data, demo, draft, fsck, init, job, key, site, witness};
+use databox::{certificate, check, data, demo, doctor, draft, fsck, init, job, key, site, witness};
 use release::statement::{DenialDecision, DenialReason};
 use release::value::Name;
 
@@ -48,6 +48,8 @@ enum Command {
     },
     /// Operator: whether what a stopped box has on disk keeps its promises. It changes nothing.
     Fsck(fsck::FsckArguments),
+    /// Operator: whether a box can do its work, and what to do if not. It changes nothing.
+    Doctor(doctor::DoctorArguments),
     /// Anyone: your own keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -318,6 +320,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(&arguments)?,
         Command::Init(arguments) => show::made(&init::init(&arguments)?),
         Command::Up { directory } => up(&Home::at(directory))?,
+        Command::Doctor(arguments) => doctor::run(&arguments, json)?,
         Command::Fsck(arguments) => fsck::run(&arguments, json)?,
         Command::Key(KeyCommand::New(arguments)) => {
             let (files, _) = key::new(&arguments)?;

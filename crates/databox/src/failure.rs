@@ -21,8 +21,10 @@ pub enum Exit {
     Conflict = 6,
     /// The job has not ended yet.
     NotFinished = 8,
-    /// `databox check` found something.
+    /// `databox check`, `fsck` or `doctor` found something.
     CheckFailed = 10,
+    /// `databox doctor` found something that needs care soon.
+    NeedsCareSoon = 11,
     /// The job that was waited for ended FAILED: its own fault.
     JobFailed = 20,
     /// The job that was waited for ended BLOCKED: the policy forbids the release.

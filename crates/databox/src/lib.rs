@@ -5,6 +5,7 @@ pub mod check;
 pub mod client;
 pub mod data;
 pub mod demo;
+pub mod doctor;
 pub mod draft;
 pub mod failure;
 pub mod fsck;

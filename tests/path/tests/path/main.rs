@@ -4,6 +4,7 @@
 mod box_on_disk;
 mod check;
 mod code_review;
+mod doctor;
 mod operator;
 mod refusals;
 mod release;

@@ -1,0 +1,94 @@
+//! What a box needs of the machine. The demonstration looks at the same before it starts anything.
+
+use std::path::Path;
+
+use sandbox::{Evidence, State};
+
+use super::Check;
+use crate::failure::{Failure, whole};
+use crate::programs;
+
+/// Every program of a box.
+const PROGRAMS: [&str; 9] = [
+    "databox",
+    "gateway",
+    "enclave",
+    "console",
+    "signer",
+    "databox-check",
+    "databox-launch",
+    "databox-unbundle",
+    "databox-verify",
+];
+
+pub(super) fn examine() -> Vec<Check> {
+    let told = |name, result: Result<(), Failure>, ok: &str| match result {
+        Ok(()) => Check::ok(name, ok),
+        Err(failure) => Check::failed(name, &failure),
+    };
+    let mut checks = vec![
+        told("programs", all_programs(), "every program is beside this one"),
+        told("python", python(), "/usr/bin/python3 runs"),
+        told("loopback", loopback(), "ports of 127.0.0.1 can be listened on"),
+    ];
+    match wall() {
+        Err(failure) => checks.push(Check::failed("wall", &failure)),
+        Ok(evidence) => {
+            checks.push(Check::ok("wall", "a program behind it was tried and held"));
+            checks.push(layers(&evidence));
+        }
+    }
+    checks
+}
+
+/// Which layers stand, and which this machine or user cannot have.
+fn layers(evidence: &Evidence) -> Check {
+    let named = |state: State| -> Vec<&str> {
+        evidence.layers.iter().filter(|layer| layer.state == state).map(|layer| layer.name.as_str()).collect()
+    };
+    let (on, off, absent) = (named(State::On), named(State::Off), named(State::Absent));
+    let absent =
+        if absent.is_empty() { String::new() } else { format!("; not built: {}", absent.join(", ")) };
+    if off.is_empty() {
+        return Check::ok("wall-layers", format!("{} layers in force{absent}", on.len()));
+    }
+    Check::warn(
+        "wall-layers",
+        format!("{} layers in force, without {}{absent}", on.len(), off.join(", ")),
+        "`own-host-user` and `groups-dropped` need the enclave to start as root, as deploy/ does; `landlock` needs Linux \
+         6.12, `time-namespace` CONFIG_TIME_NS, `no-nested-namespaces` a writable /proc/sys",
+    )
+}
+
+/// Fails with the name of a program that is missing.
+pub fn all_programs() -> Result<(), Failure> {
+    PROGRAMS.iter().try_for_each(|program| programs::find(program).map(drop))
+}
+
+/// Fails if jobs would find no Python.
+pub fn python() -> Result<(), Failure> {
+    if !Path::new("/usr/bin/python3").exists() {
+        return Err(Failure::new("NO_PYTHON", "this machine has no /usr/bin/python3, which jobs run in")
+            .hint("apt-get install python3"));
+    }
+    let python = std::process::Command::new("/usr/bin/python3").args(["-I", "-S", "-c", ""]).output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        return Err(Failure::new("NO_PYTHON", "/usr/bin/python3 does not run for this user")
+            .hint("see what `/usr/bin/python3 -c ''` says; apt-get install --reinstall python3-minimal"));
+    }
+    Ok(())
+}
+
+/// Really runs a small program behind the wall, as the enclave does when it starts.
+pub fn wall() -> Result<Evidence, Failure> {
+    sandbox::probe(&programs::find("databox-launch")?)
+        .map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))
+}
+
+/// Fails if no port can be listened on.
+pub fn loopback() -> Result<(), Failure> {
+    std::net::TcpListener::bind("127.0.0.1:0").map(drop).map_err(|error| {
+        Failure::new("NO_LOOPBACK", format!("no port of 127.0.0.1 can be listened on: {error}"))
+            .hint("bring the loopback interface up: ip link set lo up")
+    })
+}

@@ -1,0 +1,107 @@
+//! The site: whether rooms accept it, and for how long.
+
+use release::refusal::Refusal;
+use release::site::{Site, SiteError};
+use release::value::Timestamp;
+
+use super::Check;
+use super::configurations::Configurations;
+use crate::failure::whole;
+
+const DAY: i64 = 24 * 3600;
+
+/// Returns the site if it can be read at all.
+pub fn examine(configurations: &Configurations, checks: &mut Vec<Check>) -> Option<Site> {
+    let now = Timestamp::from_seconds(daemon::now_seconds()).ok()?;
+    let site = match Site::load(&configurations.site, &configurations.pin, now) {
+        Ok(site) => site,
+        Err(error) => {
+            checks.push(Check::fail("site", whole(&error), remedy(&error)));
+            return None;
+        }
+    };
+    checks.push(Check::ok(
+        "site",
+        format!("{} with roles {}, verified from the pin", site.name(), site.roles().version.0),
+    ));
+    let (roles, revocation) = (site.roles(), site.revocation());
+    checks.push(expiry(
+        "site-expiry",
+        "the roles",
+        roles.expires,
+        30,
+        now,
+        "`databox site new roles`, signed by the root threshold, then `databox site install`",
+    ));
+    // Re-signed at least weekly; past its expiry every room stops.
+    checks.push(expiry(
+        "site-expiry",
+        "the revocations",
+        revocation.expires,
+        2,
+        now,
+        "`databox site new revocation`, signed by who may revoke, then `databox site install`; do it every week",
+    ));
+    for grant in site.grants().map(|grant| grant.statement()) {
+        checks.push(expiry(
+            "site-expiry",
+            &format!("grant {}", grant.id),
+            grant.expires,
+            7,
+            now,
+            "`databox site new grant` with a later end, if the project goes on",
+        ));
+    }
+    for policy in site.policies().map(|policy| policy.statement().statement()) {
+        checks.push(expiry(
+            "site-expiry",
+            &format!("policy {}", policy.name),
+            policy.expires,
+            7,
+            now,
+            "`databox site new policy`, signed by the policy role",
+        ));
+    }
+    for aside in site.set_aside() {
+        checks.push(Check::warn(
+            "site-set-aside",
+            format!("{}: {}", aside.path.display(), aside.refusal),
+            "it is as if it were not there: have it signed by whom the newest roles name, or take it out",
+        ));
+    }
+    Some(site)
+}
+
+fn remedy(error: &SiteError) -> &'static str {
+    match error {
+        SiteError::Io { .. } => "bring the site directory back; every room reads it",
+        SiteError::Stray(_) => "take the file out: `databox site install` is the one way in",
+        SiteError::Missing(_) => "`databox site new roles` and `databox site new revocation` begin a site",
+        SiteError::Refused { refusal: Refusal::RolesPin, .. } => {
+            "site_pin in the rooms' configurations and version 1 of the roles belong to different sites"
+        }
+        SiteError::Refused { .. } => "take the statement out, or have it signed as the newest roles say",
+    }
+}
+
+fn expiry(
+    name: &'static str,
+    what: &str,
+    expires: Timestamp,
+    warned_days: i64,
+    now: Timestamp,
+    remedy: &str,
+) -> Check {
+    let left = expires.seconds() - now.seconds();
+    match left {
+        left if left <= 0 => Check::fail(name, format!("{what} expired at {expires}"), remedy),
+        left if left < warned_days * DAY => {
+            Check::warn(name, format!("{what} expire{} in {} hours", plural(what), left / 3600), remedy)
+        }
+        left => Check::ok(name, format!("{what}: {} days left", left / DAY)),
+    }
+}
+
+fn plural(what: &str) -> &'static str {
+    if what.starts_with("the ") { "" } else { "s" }
+}
