@@ -7,9 +7,11 @@
 mod convert;
 mod link;
 pub mod reason;
+mod told;
 
 pub use convert::{WireError, denial_reasons, digest, name};
 pub use link::{Admission, Answer, Transition};
+pub use told::{CLASSES, Failure, Use, class_name};
 
 mod databox {
     #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -6,6 +6,7 @@ use release::rule::Rule;
 use release::statement::DenialReason;
 
 use crate::convert::{WireError, denial_reasons, digest};
+use crate::told::{Failure, Use};
 use crate::{internal, v1};
 
 /// The enclave's answer to a submit. It is itself the move from SUBMITTED.
@@ -98,6 +99,10 @@ pub struct Transition {
     pub grid_step: u64,
     /// Why a steward refused.
     pub denial_reasons: Vec<DenialReason>,
+    /// Where a Python program failed.
+    pub failure: Option<Failure>,
+    /// What the run used.
+    pub used: Use,
 }
 
 impl Transition {
@@ -130,6 +135,8 @@ impl TryFrom<internal::JobTransition> for Transition {
             output: within("output", wire.output, 0, Self::OUTPUTS)?.checked_sub(1),
             grid_step: within("grid_step", wire.grid_step, 0, Self::GRID_STEPS)?,
             denial_reasons: denial_reasons::from_bits(wire.denial_reasons)?,
+            failure: wire.failure.map(Failure::try_from).transpose()?,
+            used: wire.used.unwrap_or_default().try_into()?,
         })
     }
 }
@@ -146,6 +153,8 @@ impl From<Transition> for internal::JobTransition {
             output: transition.output.map_or(0, |output| output + 1),
             grid_step: transition.grid_step,
             denial_reasons: denial_reasons::to_bits(&transition.denial_reasons),
+            failure: transition.failure.map(Into::into),
+            used: Some(transition.used.into()),
         }
     }
 }
@@ -173,6 +182,8 @@ mod tests {
             output: Some(0),
             grid_step: 7,
             denial_reasons: vec![],
+            failure: Some(Failure::new(v1::FailureClass::KeyError, 3, 41).unwrap()),
+            used: Use::new(2, 7).unwrap(),
         }
     }
 
@@ -191,7 +202,7 @@ mod tests {
     fn numbers_past_their_bound_are_refused() {
         let good = internal::JobTransition::from(blocked());
         type Spoil = fn(&mut internal::JobTransition);
-        let spoil: [(&str, Spoil); 8] = [
+        let spoil: [(&str, Spoil); 14] = [
             ("number", |wire| wire.number = 0),
             ("number", |wire| wire.number = Transition::NUMBERS + 1),
             ("run", |wire| wire.run = Transition::RUNS + 1),
@@ -200,6 +211,12 @@ mod tests {
             ("rule", |wire| wire.rule = Rule::ALL.len() as u32 + 1),
             ("output", |wire| wire.output = Transition::OUTPUTS + 1),
             ("denial_reasons", |wire| wire.denial_reasons = 128),
+            ("failure.class", |wire| wire.failure.as_mut().unwrap().class = 99),
+            ("failure.class", |wire| wire.failure.as_mut().unwrap().class = 0),
+            ("failure.file", |wire| wire.failure.as_mut().unwrap().file = Failure::FILES + 1),
+            ("failure.line", |wire| wire.failure.as_mut().unwrap().line = Failure::LINES + 1),
+            ("used.memory", |wire| wire.used.as_mut().unwrap().memory = Use::MOST + 1),
+            ("used.output", |wire| wire.used.as_mut().unwrap().output = Use::MOST + 1),
         ];
         for (field, spoil) in spoil {
             let mut wire = good.clone();

@@ -75,30 +75,39 @@ type Set = fn(&mut internal::JobTransition, u64);
 #[test]
 fn the_bounds_in_the_proto_are_those_that_the_receiver_checks() {
     let pool = pool();
-    let message = pool.get_message_by_name("databox.internal.v1.JobTransition").unwrap();
+    let message = |name: &str| pool.get_message_by_name(&format!("databox.internal.v1.{name}")).unwrap();
     let good = internal::JobTransition {
         request_sha256: vec![0; 32].into(),
         number: 1,
         state: api::v1::JobState::Running.into(),
+        failure: Some(internal::Failure { class: api::v1::FailureClass::Other.into(), ..Default::default() }),
+        used: Some(internal::Use::default()),
         ..Default::default()
     };
-    let set: [(&str, Set); 6] = [
-        ("number", |wire, value| wire.number = value as u32),
-        ("run", |wire, value| wire.run = value as u32),
-        ("rule", |wire, value| wire.rule = value as u32),
-        ("output", |wire, value| wire.output = value as u32),
-        ("grid_step", |wire, value| wire.grid_step = value),
-        ("denial_reasons", |wire, value| wire.denial_reasons = value as u32),
+    let set: [(&str, &str, Set); 10] = [
+        ("JobTransition", "number", |wire, value| wire.number = value as u32),
+        ("JobTransition", "run", |wire, value| wire.run = value as u32),
+        ("JobTransition", "rule", |wire, value| wire.rule = value as u32),
+        ("JobTransition", "output", |wire, value| wire.output = value as u32),
+        ("JobTransition", "grid_step", |wire, value| wire.grid_step = value),
+        ("JobTransition", "denial_reasons", |wire, value| wire.denial_reasons = value as u32),
+        ("Failure", "file", |wire, value| wire.failure.as_mut().unwrap().file = value as u32),
+        ("Failure", "line", |wire, value| wire.failure.as_mut().unwrap().line = value as u32),
+        ("Use", "memory", |wire, value| wire.used.as_mut().unwrap().memory = value as u32),
+        ("Use", "output", |wire, value| wire.used.as_mut().unwrap().output = value as u32),
     ];
-    let numbers =
-        message.fields().filter(|field| matches!(field.kind(), Kind::Uint32 | Kind::Uint64)).count();
+    let numbers = ["JobTransition", "Failure", "Use"]
+        .iter()
+        .flat_map(|name| message(name).fields().collect::<Vec<_>>())
+        .filter(|field| matches!(field.kind(), Kind::Uint32 | Kind::Uint64))
+        .count();
     assert_eq!(numbers, set.len());
-    for (name, set) in set {
-        let bound = at_most(&pool, &message.get_field_by_name(name).unwrap()).unwrap();
+    for (of, name, set) in set {
+        let bound = at_most(&pool, &message(of).get_field_by_name(name).unwrap()).unwrap();
         for (value, accepted) in [(bound, true), (bound + 1, false)] {
             let mut wire = good.clone();
             set(&mut wire, value);
-            assert_eq!(Transition::try_from(wire).is_ok(), accepted, "{name} = {value}");
+            assert_eq!(Transition::try_from(wire).is_ok(), accepted, "{of}.{name} = {value}");
         }
     }
 }

@@ -56,9 +56,22 @@ fn what_a_run_is_charged_is_the_sum_over_its_outcome_and_no_other_field_says_any
     let sum = |message: &MessageDescriptor| -> u64 {
         message.fields().map(|field| egress_bits(&pool, &field).unwrap()).sum()
     };
+    // Of each an answer holds one at most, so that what they say adds up.
+    let charged = ["databox.v1.Outcome", "databox.v1.Failure", "databox.v1.Use"];
+    let total: u64 = charged.iter().map(|name| sum(&pool.get_message_by_name(name).unwrap())).sum();
+    assert_eq!(total, lifecycle::ANSWER_BITS);
+    let outcome = pool.get_message_by_name(charged[0]).unwrap();
+    for name in &charged[1..] {
+        let holding: Vec<_> = outcome
+            .fields()
+            .filter(|field| field.kind().as_message().is_some_and(|held| held.full_name() == *name))
+            .collect();
+        assert!(holding.len() == 1 && !holding[0].is_list(), "{name}");
+    }
     for message in answered(&pool, &BEFORE_A_RELEASE) {
-        let expected = if message.full_name() == "databox.v1.Outcome" { lifecycle::ANSWER_BITS } else { 0 };
-        assert_eq!(sum(&message), expected, "{}", message.full_name());
+        if !charged.contains(&message.full_name()) {
+            assert_eq!(sum(&message), 0, "{}", message.full_name());
+        }
     }
 }
 
@@ -72,4 +85,15 @@ fn each_closed_list_fits_the_bits_that_its_field_is_marked_with() {
     // None of them is an answer too.
     assert!((release::rule::Rule::ALL.len() as u64) < 1 << bits("rule"));
     assert!(u64::from(api::Transition::OUTPUTS) < 1 << bits("file"));
+    let bits = |message: &str, field: &str| {
+        let message = pool.get_message_by_name(&format!("databox.v1.{message}")).unwrap();
+        egress_bits(&pool, &message.get_field_by_name(field).unwrap()).unwrap()
+    };
+    let classes = pool.get_enum_by_name("databox.v1.FailureClass").unwrap().values().len() as u64;
+    assert!(classes <= 1 << bits("Failure", "class"));
+    assert!(u64::from(api::Failure::FILES) < 1 << bits("Failure", "file"));
+    assert!(u64::from(api::Failure::LINES) < 1 << bits("Failure", "line"));
+    for field in ["memory", "output"] {
+        assert!(u64::from(api::Use::MOST) < 1 << bits("Use", field));
+    }
 }

@@ -429,6 +429,7 @@ async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Resul
         JobCommand::Submit { directory, wait } => {
             let prepared = bench.prepare(&directory).await?;
             let submitted = bench.submit(&prepared).await?;
+            databox::place::remember(&submitted.job, &prepared.bundle)?;
             let Some(wait) = wait else {
                 show::job(&submitted, json);
                 return Ok(ExitCode::SUCCESS);

@@ -62,10 +62,43 @@ fn job_value(job: &Job) -> Value {
         "rule": outcome.rule,
         "file": outcome.file,
         "denialReasons": denial_reasons(&outcome),
-        "hint": outcome.reason().hint(),
+        "hint": hint(&outcome),
+        "failure": outcome.failure.as_ref().map(|told| json!({
+            "class": api::class_name(told.class()),
+            "file": told.file,
+            "line": told.line,
+            "words": failed_at(job, told),
+        })),
+        "limits": job.limits.as_ref().map(|limits| json!({
+            "cpus": limits.cpus, "memoryBytes": limits.memory_bytes, "seconds": limits.seconds,
+        })),
+        "usedEighths": outcome.used.as_ref().map(|used| json!({ "memory": used.memory, "output": used.output })),
         "queuePlace": job.queue_place,
         "cancelRequested": job.cancel_requested,
     })
+}
+
+fn failed_at(job: &Job, told: &api::v1::Failure) -> String {
+    databox::place::words(told, databox::place::remembered(&job.job).as_deref())
+}
+
+fn hint(outcome: &Outcome) -> &'static str {
+    let reason = outcome.reason();
+    let told = outcome.failure.as_ref().filter(|_| reason == api::v1::Reason::ProgramFailed);
+    told.and_then(databox::place::hint).unwrap_or_else(|| reason.hint())
+}
+
+/// What was asked for and what was used of it, so that the next request can be of the right size.
+fn limits(job: &Job, outcome: &Outcome) {
+    let (Some(limits), Some(used)) = (&job.limits, &outcome.used) else { return };
+    if let Some(eighths) = databox::place::eighths(used.memory) {
+        let mebibytes = limits.memory_bytes >> 20;
+        println!("memory   limit {mebibytes} MiB, largest process used {eighths}");
+    }
+    if let Some(eighths) = databox::place::eighths(used.output) {
+        println!("output   {eighths} of the space that the box gives");
+    }
+    println!("time     limit {} s", limits.seconds);
 }
 
 fn denial_reasons(outcome: &Outcome) -> Vec<&'static str> {
@@ -90,7 +123,11 @@ pub fn job(job: &Job, json: bool) {
     let outcome = job.outcome.clone().unwrap_or_default();
     if outcome.reason() != api::v1::Reason::Unspecified {
         println!("reason   {}", outcome.reason().word());
-        println!("hint     {}", outcome.reason().hint());
+        if let Some(told) = &outcome.failure {
+            println!("failed   {}", failed_at(job, told));
+        }
+        println!("hint     {}", hint(&outcome));
+        limits(job, &outcome);
     }
     if !outcome.rule.is_empty() {
         println!("rule     {} in {}", outcome.rule, outcome.file);

@@ -37,7 +37,7 @@ pub const PEOPLE: [(&str, &str, CertificateRole); 4] = [
 pub const RELEASE_BITS: u64 = 1_000_000;
 
 /// Bits that its answers before releases may carry in total.
-pub const ANSWER_BITS: u64 = 10_000;
+pub const ANSWER_BITS: u64 = 20_000;
 
 const SITE: &str = "demo.databox.example";
 

@@ -13,6 +13,7 @@ mod code_review;
 mod collect;
 mod configuration;
 mod deadlines;
+mod failure;
 mod files;
 mod grid;
 mod ingest;

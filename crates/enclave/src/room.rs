@@ -59,6 +59,8 @@ pub struct Places {
     pub datasets: PathBuf,
     /// Runtimes, `<tree digest>`.
     pub runtimes: PathBuf,
+    /// What a job's interpreter imports to say where it failed.
+    pub failure: PathBuf,
     /// Copies that are being made.
     pub incoming: PathBuf,
     /// Bundles that the gateway hands over.
@@ -79,7 +81,10 @@ impl Places {
             files::private_directory(&path)?;
             Ok(path)
         };
+        let failure = state.join("failure");
+        crate::failure::lay_down(&failure)?;
         Ok(Self {
+            failure,
             bundles: BlobStore::open(own("bundles")?, 0o600)?,
             work: own("work")?,
             quarantine: own("quarantine")?,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::v1::Reason;
+use api::{Failure, Use};
 use egress::Policy;
 use lifecycle::State;
 use release::envelope::Envelope;
@@ -20,6 +21,7 @@ use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
 use crate::cancel;
 use crate::collect::{CollectError, collect};
+use crate::failure;
 use crate::files;
 use crate::outputs::{Outputs, OutputsError};
 use crate::retry;
@@ -72,12 +74,25 @@ impl From<io::Error> for RunError {
     }
 }
 
+/// What a researcher is told of a run that failed.
+struct Fault {
+    reason: Reason,
+    failure: Option<Failure>,
+    used: Use,
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Self {
+        Self { reason, failure: None, used: Use::default() }
+    }
+}
+
 /// How a run ended.
 enum Finished {
     /// A verdict was made.
     Judged,
     /// By the job's own fault.
-    Failed(Reason),
+    Failed(Fault),
     /// The room is stopping. The row stays RUNNING, which the next start counts as a lost run.
     Stopped,
 }
@@ -90,7 +105,7 @@ pub fn run(room: &Room, slot: Slot, job: &Job) {
     let (written, end) = match attempt(room, slot, job, &work) {
         Ok(Finished::Judged) => (true, "judged"),
         Ok(Finished::Stopped) => (true, "stopped"),
-        Ok(Finished::Failed(reason)) => (write_down(room, || fail(room, job, reason)), "failed"),
+        Ok(Finished::Failed(fault)) => (write_down(room, || fail(room, job, &fault)), "failed"),
         Err(error) => {
             tell_fault(room, job, &error);
             (write_down(room, || retry::lost(room, job)), "lost")
@@ -120,8 +135,10 @@ fn write_down(room: &Room, mut write: impl FnMut() -> Result<(), StoreError>) ->
     }
 }
 
-fn fail(room: &Room, job: &Job, reason: Reason) -> Result<(), StoreError> {
+fn fail(room: &Room, job: &Job, fault: &Fault) -> Result<(), StoreError> {
     let (request, run, at) = (job.request, job.run, room.now());
+    let told =
+        Move { failure: fault.failure, used: fault.used, ..Move::new(State::Failed, fault.reason) };
     // A crash before the commit leaves the row RUNNING: a lost run, charged anew.
     room.store.change(move |transaction| {
         let job = jobs::find(transaction, &request)?.ok_or(StoreError::Foreign("request"))?;
@@ -130,7 +147,7 @@ fn fail(room: &Room, job: &Job, reason: Reason) -> Result<(), StoreError> {
             return Ok(());
         }
         let called_off = cancels::job_is_called_off(transaction, &request)?;
-        let end = if called_off { cancel::called_off() } else { Move::new(State::Failed, reason) };
+        let end = if called_off { cancel::called_off() } else { told };
         jobs::make_move(transaction, &request, &end, at)
     })
 }
@@ -216,9 +233,9 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
             Some(EndedBy::Stop) => Ok(Finished::Stopped),
             Some(EndedBy::Deadline) => Err(RunError::Deadline),
             Some(EndedBy::Space) if watch.unpacked.load(Ordering::SeqCst) => {
-                Ok(Finished::Failed(Reason::OutputLimit))
+                Ok(Finished::Failed(Reason::OutputLimit.into()))
             }
-            Some(EndedBy::Space) => Ok(Finished::Failed(Reason::Bundle)),
+            Some(EndedBy::Space) => Ok(Finished::Failed(Reason::Bundle.into())),
             None => finished,
         }
     })
@@ -240,7 +257,7 @@ fn steps(
 ) -> Result<Finished, RunError> {
     let asked = ready.request.request();
     let Some(bundle) = unpack(room, slot, asked.bundle.sha256, work, watch.cancel)? else {
-        return Ok(Finished::Failed(Reason::Bundle));
+        return Ok(Finished::Failed(Reason::Bundle.into()));
     };
     watch.unpacked.store(true, Ordering::SeqCst);
     let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data };
@@ -248,18 +265,22 @@ fn steps(
     // It returns when the last process of the job is dead; only then is what it wrote looked at.
     let ended = match room.launcher.run(&specification, Stdin::Empty, watch.cancel) {
         Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
-            return Ok(Finished::Failed(Reason::ProgramFailed));
+            return Ok(Finished::Failed(Reason::ProgramFailed.into()));
         }
         ended => ended?,
     };
-    let Ended { outcome, evidence, output, .. } = ended;
+    let Ended { outcome, evidence, output, peak_bytes, .. } = ended;
+    let used = failure::used(peak_bytes, specification.limits.memory_bytes, output.as_ref());
     if let Some(reason) = fault_of(outcome) {
-        return Ok(Finished::Failed(reason));
+        let failure = output.as_ref().and_then(failure::of);
+        return Ok(Finished::Failed(Fault { reason, failure, used }));
     }
     let out = work.join("out");
     let space = output.ok_or(RunError::NoOutput)?;
     match collect(&space, &out, &asked.outputs, room.configuration.limits.output_bytes) {
-        Err(CollectError::TooLarge) => return Ok(Finished::Failed(Reason::OutputLimit)),
+        Err(CollectError::TooLarge) => {
+            return Ok(Finished::Failed(Fault { reason: Reason::OutputLimit, failure: None, used }));
+        }
         Err(CollectError::Io(error)) => return Err(error.into()),
         Ok(()) => drop(space),
     }
@@ -286,6 +307,7 @@ fn steps(
         wall: wall::statement(&evidence),
         checker,
         found: &found,
+        used,
         quarantine: &quarantine,
     };
     verdict::conclude(room, &looked_at)?;

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
+use api::Use;
 use api::v1::Reason;
 use blobs::{BlobStore, Digest};
 use egress::Policy;
@@ -63,6 +64,8 @@ pub struct LookedAt<'a> {
     pub checker: Digest,
     /// What the children found.
     pub found: &'a Found,
+    /// What it used.
+    pub used: Use,
     /// Where its canonical files are sealed.
     pub quarantine: &'a Path,
 }
@@ -107,6 +110,7 @@ pub fn conclude(room: &Room, run: &LookedAt<'_>) -> Result<(), VerdictError> {
         draft,
         sum: judgement.sum,
         output,
+        used: run.used,
         limits,
         key: room.key.clone(),
         occasion: Occasion { request: run.job.request, run: run.job.run, at: room.now() },
@@ -254,6 +258,7 @@ struct Signing {
     sum: Option<u64>,
     output: Option<u32>,
     wiped_at: Timestamp,
+    used: Use,
     limits: Limits,
     key: SecretKey,
     occasion: Occasion,
@@ -316,7 +321,9 @@ impl Signing {
 
     fn movement(&self) -> Move {
         match self.draft.result {
-            VerdictResult::Pass => Move::new(State::InReview, Reason::Passed),
+            VerdictResult::Pass => {
+                Move { used: self.used, ..Move::new(State::InReview, Reason::Passed) }
+            }
             VerdictResult::Blocked => {
                 let blocked = |rule: &Rule| self.draft.rules[rule.index()].result == RuleResult::Blocked;
                 Move {
@@ -326,6 +333,7 @@ impl Signing {
                         .find(|rule| *rule != Rule::OutputDeclared && blocked(rule))
                         .or(Some(Rule::OutputDeclared)),
                     output: self.output,
+                    used: self.used,
                     ..Move::new(State::Blocked, Reason::Policy)
                 }
             }

@@ -14,11 +14,12 @@ use sandbox::{
     Stdin,
 };
 
+use crate::failure;
 use crate::files;
 use crate::room::Room;
 
 /// Names at the top of a runtime that the wall or a job's own mounts have.
-pub const RESERVED: [&str; 7] = ["dev", "proc", "tmp", "job", "data", "out", "sys"];
+pub const RESERVED: [&str; 8] = ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure"];
 
 /// Host users of one slot.
 const USERS_PER_SLOT: u32 = 8;
@@ -110,6 +111,7 @@ pub fn job(
 ) -> io::Result<Specification> {
     let mut mounts = runtime_mounts(view.runtime)?;
     mounts.push(mount(view.bundle, "/job", Access::ReadOnly));
+    mounts.push(mount(&room.places.failure, failure::TARGET, Access::ReadOnly));
     mounts.extend(data_mounts(view.data));
     let limits = job_limits(room, request, policy);
     let (program, arguments) = request
@@ -123,6 +125,7 @@ pub fn job(
         ("TMPDIR", "/tmp"),
         ("LANG", "C.UTF-8"),
         ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("PYTHONPATH", failure::TARGET),
         ("OMP_NUM_THREADS", &cpus),
         ("OPENBLAS_NUM_THREADS", &cpus),
         ("MKL_NUM_THREADS", &cpus),

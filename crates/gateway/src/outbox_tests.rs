@@ -90,6 +90,8 @@ async fn put_under_review(room: &Room, request: &Envelope) {
             output: None,
             grid_step: u64::from(number),
             denial_reasons: vec![],
+            failure: None,
+            used: api::Use::default(),
         };
         let taken =
             room.store.change(move |transaction| events::take_transition(transaction, &report, now()));

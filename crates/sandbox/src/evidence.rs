@@ -13,6 +13,9 @@ pub struct Ended {
     /// The exit code, if the program ended by itself. For programs of ours only: a job chooses its own, so it must not
     /// reach anyone outside the box.
     pub code: Option<u8>,
+    /// The most memory that any of its processes held at a time, in bytes; None if the run was ended from outside, since
+    /// what the kernel kills is not counted.
+    pub peak_bytes: Option<u64>,
     /// What the program wrote to standard output, never more than the limit.
     pub stdout: Vec<u8>,
     /// The directory of the output space, if the specification has one: what is in it has no writer any more, and it is

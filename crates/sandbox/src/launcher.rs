@@ -138,11 +138,12 @@ impl Launcher {
             }
             watch.until_dead(specification, cancel, deadline)
         });
-        let (outcome, code, evidence) = answer?;
+        let Answered { outcome, code, peak_bytes, evidence } = answer?;
         let outcome = if watch.overflowed { Outcome::OutputLimit } else { outcome };
         Ok(Ended {
             outcome,
             code,
+            peak_bytes,
             stdout: watch.stdout,
             output: watch.output_directory,
             evidence,
@@ -202,7 +203,15 @@ struct Watch {
     overflowed: bool,
 }
 
-type Answer = Result<(Outcome, Option<u8>, Evidence), LaunchError>;
+/// What the helper said of a program that is dead.
+struct Answered {
+    outcome: Outcome,
+    code: Option<u8>,
+    peak_bytes: Option<u64>,
+    evidence: Evidence,
+}
+
+type Answer = Result<Answered, LaunchError>;
 
 impl Watch {
     fn until_dead(&mut self, specification: &Specification, cancel: &Cancel, deadline: Instant) -> Answer {
@@ -246,9 +255,9 @@ impl Watch {
             if ready.control {
                 match wire::receive(&mut self.control) {
                     Ok(Message::Started) => self.first_process = self.control.take_descriptor(),
-                    Ok(Message::Ended { outcome, code, evidence }) => {
+                    Ok(Message::Ended { outcome, code, peak_bytes, evidence }) => {
                         self.output_directory = self.control.take_descriptor();
-                        return Ok((outcome, code, evidence));
+                        return Ok(Answered { outcome, code, peak_bytes, evidence });
                     }
                     Ok(Message::Refused(refusal)) => return Err(LaunchError::Refused(refusal)),
                     Err(_) => return Err(LaunchError::HelperDied),

@@ -29,7 +29,7 @@ pub enum Message {
     /// The first process exists; its pidfd comes with the message's first byte.
     Started,
     /// The last process is dead. If the specification has an output space, its directory comes with the first byte.
-    Ended { outcome: Outcome, code: Option<u8>, evidence: Evidence },
+    Ended { outcome: Outcome, code: Option<u8>, peak_bytes: Option<u64>, evidence: Evidence },
     /// The wall could not be built, and nothing of the program ran.
     Refused(Refusal),
 }

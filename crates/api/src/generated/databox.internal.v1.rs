@@ -534,6 +534,28 @@ pub struct JobTransition {
     /// Bits of a closed list (DenialReason), lowest first.
     #[prost(uint32, tag = "9")]
     pub denial_reasons: u32,
+    /// Where a Python program failed, as the public message of this name says.
+    #[prost(message, optional, tag = "10")]
+    pub failure: ::core::option::Option<Failure>,
+    /// What the run used, as the public message of this name says.
+    #[prost(message, optional, tag = "11")]
+    pub used: ::core::option::Option<Use>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Failure {
+    #[prost(enumeration = "super::super::v1::FailureClass", tag = "1")]
+    pub class: i32,
+    #[prost(uint32, tag = "2")]
+    pub file: u32,
+    #[prost(uint32, tag = "3")]
+    pub line: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Use {
+    #[prost(uint32, tag = "1")]
+    pub memory: u32,
+    #[prost(uint32, tag = "2")]
+    pub output: u32,
 }
 /// A logged release lies in the outbox: the release file and each released file, under their digests.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1112,6 +1112,9 @@ pub struct Job {
     /// True once its requester called it off, whatever became of that.
     #[prost(bool, tag = "9")]
     pub cancel_requested: bool,
+    /// As the request says.
+    #[prost(message, optional, tag = "10")]
+    pub limits: ::core::option::Option<Limits>,
 }
 /// What one run of a job can tell before a release. The bits of its fields are what every run is charged.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1131,6 +1134,165 @@ pub struct Outcome {
     /// Why a steward refused; a person's word, not the job's.
     #[prost(enumeration = "DenialReason", repeated, tag = "5")]
     pub denial_reasons: ::prost::alloc::vec::Vec<i32>,
+    /// Where a Python program failed; absent if nothing is told. Its own fields are marked.
+    #[prost(message, optional, tag = "6")]
+    pub failure: ::core::option::Option<Failure>,
+    /// What the run used; absent if nothing is told. Its own fields are marked.
+    #[prost(message, optional, tag = "7")]
+    pub used: ::core::option::Option<Use>,
+}
+/// Where a Python program failed, by its own word: the job may write any of these numbers, which is what they cost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Failure {
+    /// The exception's class, or the first of its bases that is on the list.
+    #[prost(enumeration = "FailureClass", tag = "1")]
+    pub class: i32,
+    /// The file of the deepest frame in the bundle: its place, from 1, among the bundle's files in the order of the bytes
+    /// of their paths; 0 if there is none. At most 1023.
+    #[prost(uint32, tag = "2")]
+    pub file: u32,
+    /// The line in that file, from 1; 0 if there is none. At most 16383.
+    #[prost(uint32, tag = "3")]
+    pub line: u32,
+}
+/// What a run used of its limits, in eighths, rounded down: 1 is less than two eighths, 7 is seven eighths or more,
+/// 0 is not told. How long it took is told by the time grid alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Use {
+    /// The memory that the largest process held, of the memory asked for.
+    #[prost(uint32, tag = "1")]
+    pub memory: u32,
+    /// The output space filled, of what the box gives to any job.
+    #[prost(uint32, tag = "2")]
+    pub output: u32,
+}
+/// What a request asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    #[prost(uint64, tag = "1")]
+    pub cpus: u64,
+    #[prost(uint64, tag = "2")]
+    pub memory_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub seconds: u64,
+}
+/// Python's own exceptions that are told by name. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FailureClass {
+    Unspecified = 0,
+    AssertionError = 1,
+    AttributeError = 2,
+    EofError = 3,
+    FileNotFoundError = 4,
+    FileExistsError = 5,
+    IndexError = 6,
+    ImportError = 7,
+    IndentationError = 8,
+    IsADirectoryError = 9,
+    KeyError = 10,
+    LookupError = 11,
+    MemoryError = 12,
+    ModuleNotFoundError = 13,
+    NameError = 14,
+    NotADirectoryError = 15,
+    NotImplementedError = 16,
+    OsError = 17,
+    OverflowError = 18,
+    PermissionError = 19,
+    RecursionError = 20,
+    RuntimeError = 21,
+    StopIteration = 22,
+    SyntaxError = 23,
+    TimeoutError = 24,
+    TypeError = 25,
+    UnboundLocalError = 26,
+    UnicodeDecodeError = 27,
+    UnicodeEncodeError = 28,
+    ValueError = 29,
+    ZeroDivisionError = 30,
+    /// Any other.
+    Other = 31,
+}
+impl FailureClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FAILURE_CLASS_UNSPECIFIED",
+            Self::AssertionError => "FAILURE_CLASS_ASSERTION_ERROR",
+            Self::AttributeError => "FAILURE_CLASS_ATTRIBUTE_ERROR",
+            Self::EofError => "FAILURE_CLASS_EOF_ERROR",
+            Self::FileNotFoundError => "FAILURE_CLASS_FILE_NOT_FOUND_ERROR",
+            Self::FileExistsError => "FAILURE_CLASS_FILE_EXISTS_ERROR",
+            Self::IndexError => "FAILURE_CLASS_INDEX_ERROR",
+            Self::ImportError => "FAILURE_CLASS_IMPORT_ERROR",
+            Self::IndentationError => "FAILURE_CLASS_INDENTATION_ERROR",
+            Self::IsADirectoryError => "FAILURE_CLASS_IS_A_DIRECTORY_ERROR",
+            Self::KeyError => "FAILURE_CLASS_KEY_ERROR",
+            Self::LookupError => "FAILURE_CLASS_LOOKUP_ERROR",
+            Self::MemoryError => "FAILURE_CLASS_MEMORY_ERROR",
+            Self::ModuleNotFoundError => "FAILURE_CLASS_MODULE_NOT_FOUND_ERROR",
+            Self::NameError => "FAILURE_CLASS_NAME_ERROR",
+            Self::NotADirectoryError => "FAILURE_CLASS_NOT_A_DIRECTORY_ERROR",
+            Self::NotImplementedError => "FAILURE_CLASS_NOT_IMPLEMENTED_ERROR",
+            Self::OsError => "FAILURE_CLASS_OS_ERROR",
+            Self::OverflowError => "FAILURE_CLASS_OVERFLOW_ERROR",
+            Self::PermissionError => "FAILURE_CLASS_PERMISSION_ERROR",
+            Self::RecursionError => "FAILURE_CLASS_RECURSION_ERROR",
+            Self::RuntimeError => "FAILURE_CLASS_RUNTIME_ERROR",
+            Self::StopIteration => "FAILURE_CLASS_STOP_ITERATION",
+            Self::SyntaxError => "FAILURE_CLASS_SYNTAX_ERROR",
+            Self::TimeoutError => "FAILURE_CLASS_TIMEOUT_ERROR",
+            Self::TypeError => "FAILURE_CLASS_TYPE_ERROR",
+            Self::UnboundLocalError => "FAILURE_CLASS_UNBOUND_LOCAL_ERROR",
+            Self::UnicodeDecodeError => "FAILURE_CLASS_UNICODE_DECODE_ERROR",
+            Self::UnicodeEncodeError => "FAILURE_CLASS_UNICODE_ENCODE_ERROR",
+            Self::ValueError => "FAILURE_CLASS_VALUE_ERROR",
+            Self::ZeroDivisionError => "FAILURE_CLASS_ZERO_DIVISION_ERROR",
+            Self::Other => "FAILURE_CLASS_OTHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FAILURE_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
+            "FAILURE_CLASS_ASSERTION_ERROR" => Some(Self::AssertionError),
+            "FAILURE_CLASS_ATTRIBUTE_ERROR" => Some(Self::AttributeError),
+            "FAILURE_CLASS_EOF_ERROR" => Some(Self::EofError),
+            "FAILURE_CLASS_FILE_NOT_FOUND_ERROR" => Some(Self::FileNotFoundError),
+            "FAILURE_CLASS_FILE_EXISTS_ERROR" => Some(Self::FileExistsError),
+            "FAILURE_CLASS_INDEX_ERROR" => Some(Self::IndexError),
+            "FAILURE_CLASS_IMPORT_ERROR" => Some(Self::ImportError),
+            "FAILURE_CLASS_INDENTATION_ERROR" => Some(Self::IndentationError),
+            "FAILURE_CLASS_IS_A_DIRECTORY_ERROR" => Some(Self::IsADirectoryError),
+            "FAILURE_CLASS_KEY_ERROR" => Some(Self::KeyError),
+            "FAILURE_CLASS_LOOKUP_ERROR" => Some(Self::LookupError),
+            "FAILURE_CLASS_MEMORY_ERROR" => Some(Self::MemoryError),
+            "FAILURE_CLASS_MODULE_NOT_FOUND_ERROR" => Some(Self::ModuleNotFoundError),
+            "FAILURE_CLASS_NAME_ERROR" => Some(Self::NameError),
+            "FAILURE_CLASS_NOT_A_DIRECTORY_ERROR" => Some(Self::NotADirectoryError),
+            "FAILURE_CLASS_NOT_IMPLEMENTED_ERROR" => Some(Self::NotImplementedError),
+            "FAILURE_CLASS_OS_ERROR" => Some(Self::OsError),
+            "FAILURE_CLASS_OVERFLOW_ERROR" => Some(Self::OverflowError),
+            "FAILURE_CLASS_PERMISSION_ERROR" => Some(Self::PermissionError),
+            "FAILURE_CLASS_RECURSION_ERROR" => Some(Self::RecursionError),
+            "FAILURE_CLASS_RUNTIME_ERROR" => Some(Self::RuntimeError),
+            "FAILURE_CLASS_STOP_ITERATION" => Some(Self::StopIteration),
+            "FAILURE_CLASS_SYNTAX_ERROR" => Some(Self::SyntaxError),
+            "FAILURE_CLASS_TIMEOUT_ERROR" => Some(Self::TimeoutError),
+            "FAILURE_CLASS_TYPE_ERROR" => Some(Self::TypeError),
+            "FAILURE_CLASS_UNBOUND_LOCAL_ERROR" => Some(Self::UnboundLocalError),
+            "FAILURE_CLASS_UNICODE_DECODE_ERROR" => Some(Self::UnicodeDecodeError),
+            "FAILURE_CLASS_UNICODE_ENCODE_ERROR" => Some(Self::UnicodeEncodeError),
+            "FAILURE_CLASS_VALUE_ERROR" => Some(Self::ValueError),
+            "FAILURE_CLASS_ZERO_DIVISION_ERROR" => Some(Self::ZeroDivisionError),
+            "FAILURE_CLASS_OTHER" => Some(Self::Other),
+            _ => None,
+        }
+    }
 }
 /// The states of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -2,6 +2,7 @@
 //! same transaction, so that a crash leaves both or neither.
 
 use api::v1::Reason;
+use api::{Failure, Use};
 use blobs::Digest;
 use lifecycle::State;
 use release::rule::Rule;
@@ -137,12 +138,24 @@ pub struct Move {
     pub output: Option<u32>,
     /// Why a steward refused.
     pub denial_reasons: Vec<DenialReason>,
+    /// Where a Python program failed.
+    pub failure: Option<Failure>,
+    /// What the run used.
+    pub used: Use,
 }
 
 impl Move {
     /// A move of which no more than this is told.
     pub fn new(to: State, reason: Reason) -> Self {
-        Self { to, reason, rule: None, output: None, denial_reasons: Vec::new() }
+        Self {
+            to,
+            reason,
+            rule: None,
+            output: None,
+            denial_reasons: Vec::new(),
+            failure: None,
+            used: Use::default(),
+        }
     }
 }
 

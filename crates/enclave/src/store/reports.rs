@@ -1,7 +1,7 @@
 //! What is told to the gateway about jobs: numbered for each job, each in a step of the time grid of its own, and
 //! repeated until it is taken.
 
-use api::Transition;
+use api::{Failure, Transition, Use};
 use api::v1::Reason;
 use blobs::Digest;
 use lifecycle::State;
@@ -27,8 +27,9 @@ pub fn leave(
     let (number, last) = last(transaction, &job.request)?;
     let step = earliest.max(last.map_or(0, |step| step + 1));
     transaction.execute(
-        "INSERT INTO reports (request, number, run, state, reason, rule, output, denial_reasons, step, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO reports (request, number, run, state, reason, rule, output, denial_reasons, failure, used,
+             step, due_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         (
             job.request.as_bytes(),
             number + 1,
@@ -38,6 +39,8 @@ pub fn leave(
             movement.rule.map(Rule::id),
             movement.output,
             api::denial_reasons::to_bits(&movement.denial_reasons),
+            movement.failure.map(Failure::to_bits),
+            movement.used.to_bits(),
             columns::stored(step, "step")?,
             job.grid.start(step).seconds(),
         ),
@@ -93,6 +96,9 @@ fn transition_of(row: &Row<'_>) -> Result<Transition, StoreError> {
     let rule = row.get::<_, Option<String>>("rule")?;
     let rule = rule.map(|id| Rule::from_id(&id).ok_or(StoreError::Foreign("rule"))).transpose()?;
     let denial_reasons = api::denial_reasons::from_bits(columns::small(row, "denial_reasons")?);
+    let failure: Option<u32> = row.get("failure")?;
+    let failure = failure.map(Failure::from_bits).transpose().map_err(|_| StoreError::Foreign("failure"))?;
+    let used = Use::from_bits(columns::small(row, "used")?).map_err(|_| StoreError::Foreign("used"))?;
     let reason: Reason = columns::reason(row, "reason")?;
     Ok(Transition {
         request: columns::digest(row, "request")?,
@@ -104,6 +110,8 @@ fn transition_of(row: &Row<'_>) -> Result<Transition, StoreError> {
         output: row.get("output")?,
         grid_step: columns::count(row, "step")?,
         denial_reasons: denial_reasons.map_err(|_| StoreError::Foreign("denial_reasons"))?,
+        failure,
+        used,
     })
 }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The schema that this version writes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
 -- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
@@ -48,6 +48,9 @@ CREATE TABLE reports (
     rule TEXT,
     output INTEGER,
     denial_reasons INTEGER NOT NULL,
+    -- Bits of `Failure` and `Use`.
+    failure INTEGER,
+    used INTEGER NOT NULL,
     step INTEGER NOT NULL,
     due_at INTEGER NOT NULL,
     taken INTEGER NOT NULL DEFAULT 0,

@@ -66,6 +66,7 @@ fn concluded(release_bits: u64, result: VerdictResult) -> (tempfile::TempDir, St
         draft: draft(result),
         sum: Some(100),
         output: Some(0),
+        used: api::Use::default(),
         wiped_at: at(200),
         limits: Limits { grant: name("hie"), datasets: [(name("hie"), limits)].into() },
         key: SecretKey::from_seed([1; 32]),

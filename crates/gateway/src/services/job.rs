@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use api::Use;
 use api::v1::job_service_server::JobService;
 use api::v1::{
     CancelJobRequest, CancelJobResponse, CreateJobRequest, CreateJobResponse, GetJobRequest, GetJobResponse,
-    Job, JobState, ListJobsRequest, ListJobsResponse, Outcome, WatchJobRequest, WatchJobResponse,
+    Job, JobState, Limits, ListJobsRequest, ListJobsResponse, Outcome, WatchJobRequest, WatchJobResponse,
 };
 use blobs::Digest;
 use release::envelope::Envelope;
@@ -204,6 +205,11 @@ fn job_message(view: JobView) -> Job {
         run: view.last.run,
         queue_place: view.queue_place,
         cancel_requested: view.cancel_requested,
+        limits: Some(Limits {
+            cpus: view.limits.cpus.0,
+            memory_bytes: view.limits.memory_bytes.0,
+            seconds: view.limits.seconds.0,
+        }),
         created_at: moment(view.created_at),
         outcome: Some(outcome(&view.last)),
     }
@@ -216,6 +222,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         rule: event.rule.map_or_else(String::new, |rule| rule.id().to_owned()),
         file: event.file.as_ref().map_or_else(String::new, Name::to_string),
         at: moment(event.at),
+        failure: event.failure.map(Into::into),
+        used: (event.used != Use::default()).then(|| event.used.into()),
         denial_reasons: event
             .denial_reasons
             .iter()

@@ -1,7 +1,7 @@
 //! Events of jobs: what the enclave reports, checked against the table of states, and when a researcher may see it.
 
 use api::v1::Reason;
-use api::{Answer, Transition};
+use api::{Answer, Failure, Transition, Use};
 use blobs::Digest;
 use lifecycle::{HandOver, MoveError, Owner, State};
 use release::rule::Rule;
@@ -29,6 +29,10 @@ pub struct Event {
     pub file: Option<Name>,
     /// Why a steward refused.
     pub denial_reasons: Vec<DenialReason>,
+    /// Where a Python program failed.
+    pub failure: Option<Failure>,
+    /// What the run used.
+    pub used: Use,
     /// When, on the time grid.
     pub at: Timestamp,
     /// From when on it may be seen.
@@ -82,6 +86,8 @@ pub(super) struct Said {
     pub(super) rule: Option<Rule>,
     pub(super) file: Option<Name>,
     pub(super) denial_reasons: Vec<DenialReason>,
+    pub(super) failure: Option<Failure>,
+    pub(super) used: Use,
 }
 
 /// Takes the enclave's answer to a submit, which is the move from SUBMITTED.
@@ -144,7 +150,8 @@ fn repeat(transaction: &Transaction<'_>, job: &Job, report: &Transition) -> Resu
     let said = passed_on(job, report)?;
     let same = said.state == Some(first.state)
         && (said.run, said.reason, said.rule) == (first.run, first.reason, first.rule)
-        && (said.file, said.denial_reasons) == (first.file, first.denial_reasons);
+        && (said.file, said.denial_reasons) == (first.file, first.denial_reasons)
+        && (said.failure, said.used) == (first.failure, first.used);
     if same { Ok(Taken::Already) } else { Err(NotTaken::Differs) }
 }
 
@@ -159,12 +166,20 @@ fn passed_on(job: &Job, report: &Transition) -> Result<Said, NotTaken> {
         State::Submitted | State::Running | State::Approved | State::Released => {
             said.reason = Reason::Unspecified;
         }
-        State::Failed | State::Blocked => {
+        State::Failed => {
             said.rule = report.rule;
             said.file = file;
+            said.failure = report.failure;
+            said.used = report.used;
         }
+        State::Blocked => {
+            said.rule = report.rule;
+            said.file = file;
+            said.used = report.used;
+        }
+        State::InReview => said.used = report.used,
         State::Rejected | State::Returned => said.denial_reasons.clone_from(&report.denial_reasons),
-        State::InCodeReview | State::Queued | State::InReview | State::Refused => {}
+        State::InCodeReview | State::Queued | State::Refused => {}
         State::Cancelled | State::Expired | State::Lost => {}
     }
     Ok(said)
@@ -189,8 +204,9 @@ pub(super) fn append(
     let state = said.state.ok_or(StoreError::Foreign("state"))?;
     let run = said.run.max(last.as_ref().map_or(0, |last| last.run));
     transaction.execute(
-        "INSERT INTO events (job, event, number, run, state, reason, rule, file, denial_reasons, at, visible_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO events (job, event, number, run, state, reason, rule, file, denial_reasons, failure, used,
+             at, visible_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         (
             job.request.as_bytes(),
             columns::stored(last.map_or(1, |last| last.event + 1), "event")?,
@@ -201,6 +217,8 @@ pub(super) fn append(
             said.rule.map(Rule::id),
             said.file.as_ref().map(Name::as_str),
             api::denial_reasons::to_bits(&said.denial_reasons),
+            said.failure.map(Failure::to_bits),
+            said.used.to_bits(),
             at,
             visible,
         ),
@@ -293,6 +311,8 @@ pub fn after(connection: &Connection, job: &Digest, after: u64) -> Result<Vec<Ev
 fn event_of(row: &Row<'_>) -> Result<Event, StoreError> {
     let rule: Option<String> = row.get("rule")?;
     let file: Option<String> = row.get("file")?;
+    let failure: Option<u32> = row.get("failure")?;
+    let failure = failure.map(Failure::from_bits).transpose();
     let denial_reasons = api::denial_reasons::from_bits(columns::small(row, "denial_reasons")?);
     Ok(Event {
         event: columns::count(row, "event")?,
@@ -302,6 +322,8 @@ fn event_of(row: &Row<'_>) -> Result<Event, StoreError> {
         rule: rule.map(|id| Rule::from_id(&id).ok_or(StoreError::Foreign("rule"))).transpose()?,
         file: file.map(|name| name.parse().map_err(|_| StoreError::Foreign("file"))).transpose()?,
         denial_reasons: denial_reasons.map_err(|_| StoreError::Foreign("denial_reasons"))?,
+        failure: failure.map_err(|_| StoreError::Foreign("failure"))?,
+        used: Use::from_bits(columns::small(row, "used")?).map_err(|_| StoreError::Foreign("used"))?,
         at: columns::moment(row, "at")?,
         visible_at: columns::moment(row, "visible_at")?,
     })

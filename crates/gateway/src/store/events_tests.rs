@@ -41,6 +41,8 @@ fn report(request: Digest, number: u32, state: State) -> Transition {
         output: None,
         grid_step: 3_000_000 + u64::from(number),
         denial_reasons: vec![],
+        failure: None,
+        used: api::Use::default(),
     }
 }
 
@@ -149,6 +151,8 @@ fn a_state_says_no_more_than_one_run_is_charged_for() {
         rule: Some(Rule::CopyExact),
         output: Some(1),
         denial_reasons: vec![DenialReason::Other],
+        failure: Some(api::Failure::new(api::v1::FailureClass::KeyError, 1, 41).unwrap()),
+        used: api::Use::new(7, 1).unwrap(),
         ..report(request, number, state)
     };
     let told = |number, state| {
@@ -157,10 +161,32 @@ fn a_state_says_no_more_than_one_run_is_charged_for() {
     };
     let running = told(1, State::Running);
     assert_eq!((running.reason, running.rule, running.file), (Reason::Unspecified, None, None));
+    assert_eq!((running.failure, running.used), (None, api::Use::default()));
     let blocked = told(2, State::Blocked);
     assert_eq!((blocked.reason, blocked.rule), (Reason::Policy, Some(Rule::CopyExact)));
     assert_eq!(blocked.file.unwrap().as_str(), "metrics.json");
     assert!(blocked.denial_reasons.is_empty());
+    assert_eq!((blocked.failure, blocked.used), (None, api::Use::new(7, 1).unwrap()));
+}
+
+#[test]
+fn where_a_program_failed_is_kept_as_it_was_told_and_not_told_anew() {
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let request = accepted(&transaction);
+    take_transition(&transaction, &report(request, 1, State::Running), at(10)).unwrap();
+    let failure = |line| api::Failure::new(api::v1::FailureClass::KeyError, 1, line).unwrap();
+    let failed = Transition {
+        failure: Some(failure(41)),
+        used: api::Use::new(3, 2).unwrap(),
+        ..report(request, 2, State::Failed)
+    };
+    assert_eq!(take_transition(&transaction, &failed, at(700)).unwrap(), Taken::New);
+    let event = last(&transaction, &request).unwrap().unwrap();
+    assert_eq!((event.failure, event.used), (failed.failure, failed.used));
+    assert_eq!(take_transition(&transaction, &failed, at(800)).unwrap(), Taken::Already);
+    let another = Transition { failure: Some(failure(42)), ..failed };
+    assert!(matches!(take_transition(&transaction, &another, at(900)), Err(NotTaken::Differs)));
 }
 
 #[test]

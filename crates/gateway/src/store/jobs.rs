@@ -2,8 +2,8 @@
 
 use blobs::Digest;
 use lifecycle::State;
-use release::statement::Request;
-use release::value::{Name, Timestamp};
+use release::statement::{Limits, Request};
+use release::value::{Count, Name, Timestamp};
 use rusqlite::{Connection, Row, Transaction};
 use server::Refused;
 
@@ -54,6 +54,8 @@ pub struct JobView {
     pub project: Name,
     /// The job's name.
     pub name: Name,
+    /// What the request asks for.
+    pub limits: Limits,
     /// When the request was taken in.
     pub created_at: Timestamp,
     /// The last event.
@@ -147,8 +149,8 @@ fn insert(transaction: &Transaction<'_>, job: &NewJob, now: Timestamp) -> Result
     let outputs: Vec<_> = request.outputs.iter().map(|output| output.path().as_str()).collect();
     transaction.execute(
         "INSERT INTO jobs (request, requester, grant_id, project, name, bundle, outputs, grid_seconds, run_seconds,
-                           created_at, state, entered, ended_unheard, last_number, last_step)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, (SELECT seconds FROM elapsed), 0, 0, 0)",
+                           memory_bytes, cpus, created_at, state, entered, ended_unheard, last_number, last_step)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, (SELECT seconds FROM elapsed), 0, 0, 0)",
         (
             job.digest.as_bytes(),
             request.requester.id.as_str(),
@@ -160,6 +162,8 @@ fn insert(transaction: &Transaction<'_>, job: &NewJob, now: Timestamp) -> Result
             columns::stored(job.grid_seconds, "grid_seconds")?,
             // A request may ask for any number of seconds; one that SQLite cannot hold waits as long as any other.
             i64::try_from(request.limits.seconds.0).unwrap_or(i64::MAX),
+            i64::try_from(request.limits.memory_bytes.0).unwrap_or(i64::MAX),
+            i64::try_from(request.limits.cpus.0).unwrap_or(i64::MAX),
             now.seconds(),
             State::Submitted.word(),
         ),
@@ -260,6 +264,11 @@ fn view_of(connection: &Connection, row: &Row<'_>, now: Timestamp) -> Result<Job
         request,
         project: columns::name(row, "project")?,
         name: columns::name(row, "name")?,
+        limits: Limits {
+            cpus: Count(columns::count(row, "cpus")?),
+            memory_bytes: Count(columns::count(row, "memory_bytes")?),
+            seconds: Count(columns::count(row, "run_seconds")?),
+        },
         created_at: columns::moment(row, "created_at")?,
         last,
     })

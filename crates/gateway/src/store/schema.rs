@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 -- What a person has sent of a bundle. Named by person too, so that nobody learns what others sent.
@@ -46,6 +46,8 @@ CREATE TABLE jobs (
     outputs TEXT NOT NULL,
     grid_seconds INTEGER NOT NULL,
     run_seconds INTEGER NOT NULL,
+    memory_bytes INTEGER NOT NULL,
+    cpus INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     state TEXT NOT NULL,
     entered INTEGER NOT NULL,
@@ -84,6 +86,9 @@ CREATE TABLE events (
     rule TEXT,
     file TEXT,
     denial_reasons INTEGER NOT NULL,
+    -- Bits of `Failure` and `Use`.
+    failure INTEGER,
+    used INTEGER NOT NULL,
     at INTEGER NOT NULL,
     visible_at INTEGER NOT NULL,
     PRIMARY KEY (job, event)

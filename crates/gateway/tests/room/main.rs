@@ -79,6 +79,8 @@ fn transition(job: Digest, number: u32, state: State) -> link_request::Message {
         output: None,
         grid_step: u64::from(number),
         denial_reasons: vec![],
+        failure: None,
+        used: api::Use::default(),
     };
     link_request::Message::Transition(report.into())
 }

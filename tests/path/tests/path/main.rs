@@ -1,6 +1,7 @@
 //! The whole path over real processes and sockets: what a researcher, two stewards and an auditor do, and what the box
 //! answers.
 
+mod answers;
 mod box_on_disk;
 mod check;
 mod code_review;

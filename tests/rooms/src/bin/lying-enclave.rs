@@ -134,6 +134,8 @@ fn transition(
         output: None,
         grid_step,
         denial_reasons: vec![],
+        failure: None,
+        used: api::Use::default(),
     };
     Ok(link_request::Message::Transition(transition.into()))
 }

@@ -47,7 +47,7 @@ pub enum Report {
     /// The program cannot be executed.
     NotExecutable,
     /// The program ended.
-    Ended { outcome: Outcome, code: Option<u8> },
+    Ended { outcome: Outcome, code: Option<u8>, peak_bytes: u64 },
 }
 
 /// The layers that not every machine and user can have. Without any of the others the program does not start.
@@ -149,11 +149,15 @@ impl First {
     fn bury(mut self, program: Pid) -> ! {
         // The program's ends of the pipes must be its own, or its reader would never see their end.
         drop((self.go, self.input, self.output));
+        let mut peak_bytes = 0;
         loop {
-            match system::reap() {
+            let reaped = system::reap();
+            peak_bytes = reaped.as_ref().map_or(peak_bytes, |dead| dead.peak_bytes.max(peak_bytes));
+            match reaped {
                 Ok(dead) if dead.pid == program => {
                     let (outcome, code) = judge(&dead, &self.specification);
-                    let _ = wire::send(&mut self.report, &Report::Ended { outcome, code });
+                    let ended = Report::Ended { outcome, code, peak_bytes };
+                    let _ = wire::send(&mut self.report, &ended);
                     system::exit(0)
                 }
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => system::exit(1),

@@ -195,20 +195,22 @@ fn conclude(reports: &mut Receiver, stopped: Stopped, privileged: bool) -> Resul
         match report {
             Report::Observed(seen) => observed = Some(seen),
             Report::Refused(refusal) => return Err(refusal),
-            Report::NotExecutable => ended = Some((Outcome::NotExecutable, None)),
-            Report::Ended { outcome, code } => ended = ended.or(Some((outcome, code))),
+            Report::NotExecutable => ended = Some((Outcome::NotExecutable, None, None)),
+            Report::Ended { outcome, code, peak_bytes } => {
+                ended = ended.or(Some((outcome, code, Some(peak_bytes))));
+            }
         }
     }
-    let (outcome, code) = match (ended, stopped) {
+    let (outcome, code, peak_bytes) = match (ended, stopped) {
         (Some(ended), _) => ended,
-        (None, Stopped::TimePassed) => (Outcome::TimeLimit, None),
-        (None, Stopped::ByCaller) => (Outcome::Cancelled, None),
+        (None, Stopped::TimePassed) => (Outcome::TimeLimit, None, None),
+        (None, Stopped::ByCaller) => (Outcome::Cancelled, None, None),
         // Nothing inside can kill the first process; the kernel does, when the machine is out of memory.
-        (None, Stopped::ByItself) if observed.is_some() => (Outcome::MemoryLimit, None),
+        (None, Stopped::ByItself) if observed.is_some() => (Outcome::MemoryLimit, None, None),
         (None, Stopped::ByItself) => at(Step::FirstProcessLost, Err(Errno::CHILD))?,
     };
     let evidence = Evidence { wall: Wall::Native, privileged, layers: layers(observed, privileged) };
-    Ok(Message::Ended { outcome, code, evidence })
+    Ok(Message::Ended { outcome, code, peak_bytes, evidence })
 }
 
 /// What stood. A run that was stopped before its wall stood has nothing to vouch for, and no program ran in it.
