@@ -94,8 +94,7 @@ impl TryFrom<internal::Failure> for Failure {
     type Error = WireError;
 
     fn try_from(wire: internal::Failure) -> Result<Self, WireError> {
-        let class =
-            v1::FailureClass::try_from(wire.class).map_err(|_| WireError::new("failure.class"))?;
+        let class = v1::FailureClass::try_from(wire.class).map_err(|_| WireError::new("failure.class"))?;
         Self::new(class, wire.file, wire.line)
     }
 }

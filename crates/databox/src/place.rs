@@ -20,7 +20,8 @@ pub fn files(bundle: &[u8]) -> Result<Vec<String>, Failure> {
     let limits = bundle::Limits::default();
     let listing = bundle::read(bundle, &limits).map_err(bundle_failure(std::path::Path::new("bundle")))?;
     let is_file = |entry: &&bundle::Entry| matches!(entry.contents, bundle::Contents::File { .. });
-    let mut files: Vec<_> = listing.entries.iter().filter(is_file).map(|entry| entry.path.to_string()).collect();
+    let mut files: Vec<_> =
+        listing.entries.iter().filter(is_file).map(|entry| entry.path.to_string()).collect();
     files.sort_unstable();
     Ok(files)
 }
@@ -68,12 +69,12 @@ pub fn hint(told: &Told) -> Option<&'static str> {
     use v1::FailureClass as Class;
     match told.class() {
         Class::MemoryError => Some("Python got no more memory; raise limits.memory or use less"),
-        Class::ModuleNotFoundError | Class::ImportError => {
-            Some("the runtime or the bundle lacks what is imported; put the module into the bundle or choose another runtime")
-        }
-        Class::FileNotFoundError => {
-            Some("data lies under /data/NAME, the bundle under /job, outputs go to /out; no other file is there")
-        }
+        Class::ModuleNotFoundError | Class::ImportError => Some(
+            "the runtime or the bundle lacks what is imported; put the module into the bundle or choose another runtime",
+        ),
+        Class::FileNotFoundError => Some(
+            "data lies under /data/NAME, the bundle under /job, outputs go to /out; no other file is there",
+        ),
         Class::PermissionError => Some("only /out and /tmp can be written"),
         Class::Unspecified => None,
         _ => Some("look at this line; run it at your desk, on data with the same columns"),

@@ -39,7 +39,8 @@ pub fn of(space: &OwnedFd) -> Option<Failure> {
     let file = File::from(rustix::fs::openat(space, REPORT, flags, Mode::empty()).ok()?);
     let found = rustix::fs::fstat(&file).ok()?;
     let mut bytes = [0; 4];
-    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile || found.st_size != bytes.len() as i64 {
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile || found.st_size != bytes.len() as i64
+    {
         return None;
     }
     (&file).read_exact(&mut bytes).ok()?;
@@ -101,7 +102,11 @@ mod tests {
     }
 
     /// Runs a program of these files with the hook, its places moved into a directory, and reads its report.
-    fn told(files: &[(&str, &str)], arguments: &[&str], own: Option<&str>) -> Option<(FailureClass, u32, u32)> {
+    fn told(
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        own: Option<&str>,
+    ) -> Option<(FailureClass, u32, u32)> {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for name in ["job", "out", "hook", "own"] {
@@ -153,7 +158,10 @@ mod tests {
             Some((FailureClass::SyntaxError, 1, 2)),
             "what cannot be parsed"
         );
-        assert_eq!(told(&[("a.py", "import nothing_such")], &["a.py"], None), Some((FailureClass::ModuleNotFoundError, 1, 1)));
+        assert_eq!(
+            told(&[("a.py", "import nothing_such")], &["a.py"], None),
+            Some((FailureClass::ModuleNotFoundError, 1, 1))
+        );
     }
 
     #[test]
@@ -187,10 +195,7 @@ mod tests {
         let own = "import builtins\nbuiltins.mark = 5\n";
         let seen = "import os, sys\nassert mark == 5\nassert not any('hook' in place for place in sys.path)\n\
                     assert 'PYTHONPATH' not in os.environ\nNone.x\n";
-        assert_eq!(
-            told(&[("a.py", seen)], &["a.py"], Some(own)),
-            Some((FailureClass::AttributeError, 1, 5))
-        );
+        assert_eq!(told(&[("a.py", seen)], &["a.py"], Some(own)), Some((FailureClass::AttributeError, 1, 5)));
     }
 
     #[test]

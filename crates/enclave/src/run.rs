@@ -137,8 +137,7 @@ fn write_down(room: &Room, mut write: impl FnMut() -> Result<(), StoreError>) ->
 
 fn fail(room: &Room, job: &Job, fault: &Fault) -> Result<(), StoreError> {
     let (request, run, at) = (job.request, job.run, room.now());
-    let told =
-        Move { failure: fault.failure, used: fault.used, ..Move::new(State::Failed, fault.reason) };
+    let told = Move { failure: fault.failure, used: fault.used, ..Move::new(State::Failed, fault.reason) };
     // A crash before the commit leaves the row RUNNING: a lost run, charged anew.
     room.store.change(move |transaction| {
         let job = jobs::find(transaction, &request)?.ok_or(StoreError::Foreign("request"))?;

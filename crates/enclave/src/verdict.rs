@@ -321,9 +321,7 @@ impl Signing {
 
     fn movement(&self) -> Move {
         match self.draft.result {
-            VerdictResult::Pass => {
-                Move { used: self.used, ..Move::new(State::InReview, Reason::Passed) }
-            }
+            VerdictResult::Pass => Move { used: self.used, ..Move::new(State::InReview, Reason::Passed) },
             VerdictResult::Blocked => {
                 let blocked = |rule: &Rule| self.draft.rules[rule.index()].result == RuleResult::Blocked;
                 Move {

@@ -1,8 +1,8 @@
 //! What is told to the gateway about jobs: numbered for each job, each in a step of the time grid of its own, and
 //! repeated until it is taken.
 
-use api::{Failure, Transition, Use};
 use api::v1::Reason;
+use api::{Failure, Transition, Use};
 use blobs::Digest;
 use lifecycle::State;
 use release::rule::Rule;

@@ -195,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn a_database_from_before_places_and_use_were_told_is_refused_by_name() {
+        let (directory, connection) = testing::connection();
+        connection.execute_batch("PRAGMA user_version = 2").unwrap();
+        drop(connection);
+        let again = schema::open(&directory.path().join("queue.db"));
+        assert!(matches!(again, Err(StoreError::Older { found: 2, known: 3 })));
+    }
+
+    #[test]
     fn a_database_of_a_newer_version_is_refused() {
         let (directory, connection) = testing::connection();
         connection.execute_batch("PRAGMA user_version = 99").unwrap();

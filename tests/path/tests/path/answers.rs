@@ -12,7 +12,8 @@ use lifecycle::State;
 use crate::wait;
 
 /// Python that has a row of the data in `row`; the next line is the third.
-const ROW: &str = "import os, sys, time\nrow = open('/data/hie/hie.csv').readlines()[1].split(',')[3].strip()\n";
+const ROW: &str =
+    "import os, sys, time\nrow = open('/data/hie/hie.csv').readlines()[1].split(',')[3].strip()\n";
 
 /// What each failure is planted with.
 const PLANTED: [(&str, &str); 11] = [
@@ -114,11 +115,18 @@ fn a_row_planted_in_whatever_a_failing_program_says_is_found_nowhere_outside() {
     }
     for below in ["gateway", "console", "signer", "public", "hand-over", "run", "drafts"] {
         for file in files_below(tested.stage.home.join(below)) {
-            assert!(!holds_a_row(&std::fs::read(&file).unwrap_or_default()), "{} holds a row", file.display());
+            assert!(
+                !holds_a_row(&std::fs::read(&file).unwrap_or_default()),
+                "{} holds a row",
+                file.display()
+            );
         }
     }
     let held = files_below(tested.stage.home.join("enclave"));
-    assert!(held.iter().any(|file| holds_a_row(&std::fs::read(file).unwrap_or_default())), "the search finds rows");
+    assert!(
+        held.iter().any(|file| holds_a_row(&std::fs::read(file).unwrap_or_default())),
+        "the search finds rows"
+    );
 }
 
 #[test]
@@ -144,8 +152,7 @@ fn an_honest_failure_is_shown_with_its_class_its_line_and_what_was_used() {
     let text = manifest(ONE_METRIC);
     let helper = "def read(row):\n    return row['no such column']\n";
     let code = "from helper import read\nread({})\n";
-    let bundle =
-        tested.bundle("honest", &[("databox.toml", &text), ("helper.py", helper), ("job.py", code)]);
+    let bundle = tested.bundle("honest", &[("databox.toml", &text), ("helper.py", helper), ("job.py", code)]);
     let shown = show(&tested, &state, &["job", "submit", bundle.to_str().unwrap(), "--wait"]);
     assert!(shown.contains("failed   helper.py:2 KeyError\n"), "{shown}");
     assert!(shown.contains("hint     look at this line"), "{shown}");

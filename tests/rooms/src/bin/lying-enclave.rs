@@ -2,7 +2,8 @@
 //!
 //! `lying-enclave gateway SOCKET WORD…`: `ready`, `answer:REQUEST[:REASON]`,
 //! `transition:REQUEST:NUMBER:RUN:STATE[:STEP]`, `release:REQUEST:RELEASE-FILE`,
-//! `cancel-taken:REQUEST`. A step is counted from now on the grid of
+//! `cancel-taken:REQUEST`, and for a move to RUNNING with numbers of one's own choice
+//! `failure:REQUEST:CLASS:FILE:LINE`, `used:REQUEST:MEMORY:OUTPUT`. A step is counted from now on the grid of
 //! one second; without one each is a step later than the one before.
 //!
 //! `lying-enclave console SOCKET WORD…`: `ready`, `verdict:VERDICT-FILE:REQUEST-FILE`, `taken:VERDICT`,
@@ -16,8 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use api::internal::console_enclave_service_client::ConsoleEnclaveServiceClient;
 use api::internal::gateway_enclave_service_client::GatewayEnclaveServiceClient;
 use api::internal::{
-    CancelTaken, CodeReviewClosed, CodeReviewEnd, CodeReviewReady, ExchangeReady, ExchangeRequest,
-    LinkRequest, OutcomeTaken, Ready, ReleaseReady, VerdictReady, VerdictWithdrawn, exchange_request,
+    CancelTaken, CodeReviewClosed, CodeReviewEnd, CodeReviewReady, ExchangeReady, ExchangeRequest, Failure,
+    LinkRequest, OutcomeTaken, Ready, ReleaseReady, Use, VerdictReady, VerdictWithdrawn, exchange_request,
     exchange_response, link_request, link_response,
 };
 use api::{Admission, Answer, MESSAGE_LIMIT, Transition, v1};
@@ -30,10 +31,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-type Failure = Box<dyn Error>;
+type Broken = Box<dyn Error>;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), Broken> {
     daemon::die_with_parent()?;
     let mut arguments = std::env::args().skip(1);
     let to = arguments.next().ok_or("to whom?")?;
@@ -53,7 +54,7 @@ async fn connect(socket: String) -> Result<Channel, tonic::transport::Error> {
     Endpoint::from_static("http://room.invalid").connect_with_connector(connector).await
 }
 
-async fn to_gateway(channel: Channel, words: impl Iterator<Item = String>) -> Result<(), Failure> {
+async fn to_gateway(channel: Channel, words: impl Iterator<Item = String>) -> Result<(), Broken> {
     let mut client = GatewayEnclaveServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -88,7 +89,7 @@ async fn to_gateway(channel: Channel, words: impl Iterator<Item = String>) -> Re
     Ok(())
 }
 
-fn gateway_message(word: &str, now: u64, later: u64) -> Result<link_request::Message, Failure> {
+fn gateway_message(word: &str, now: u64, later: u64) -> Result<link_request::Message, Broken> {
     let parts: Vec<&str> = word.split(':').collect();
     Ok(match parts[..] {
         ["ready"] => link_request::Message::Ready(Ready {}),
@@ -104,6 +105,25 @@ fn gateway_message(word: &str, now: u64, later: u64) -> Result<link_request::Mes
             let step: i64 = step.parse()?;
             transition([request, number, run, state], now.saturating_add_signed(step))?
         }
+        ["failure", request, class, file, line] => {
+            let link_request::Message::Transition(mut lie) =
+                transition([request, "1", "1", "RUNNING"], now + later)?
+            else {
+                return Err("no transition".into());
+            };
+            let (class, file, line) = (class.parse()?, file.parse()?, line.parse()?);
+            lie.failure = Some(Failure { class, file, line });
+            link_request::Message::Transition(lie)
+        }
+        ["used", request, memory, output] => {
+            let link_request::Message::Transition(mut lie) =
+                transition([request, "1", "1", "RUNNING"], now + later)?
+            else {
+                return Err("no transition".into());
+            };
+            lie.used = Some(Use { memory: memory.parse()?, output: output.parse()? });
+            link_request::Message::Transition(lie)
+        }
         ["release", request, release_file] => link_request::Message::Release(ReleaseReady {
             request_sha256: wire(&request.parse()?),
             release_file_sha256: wire(&release_file.parse()?),
@@ -115,7 +135,7 @@ fn gateway_message(word: &str, now: u64, later: u64) -> Result<link_request::Mes
     })
 }
 
-fn answer(request: &str, refused: Option<v1::Reason>) -> Result<link_request::Message, Failure> {
+fn answer(request: &str, refused: Option<v1::Reason>) -> Result<link_request::Message, Broken> {
     let admission = refused.map_or(Admission::Queued, Admission::Refused);
     Ok(link_request::Message::SubmitAnswer(Answer { request: request.parse()?, admission }.into()))
 }
@@ -123,7 +143,7 @@ fn answer(request: &str, refused: Option<v1::Reason>) -> Result<link_request::Me
 fn transition(
     [request, number, run, state]: [&str; 4],
     grid_step: u64,
-) -> Result<link_request::Message, Failure> {
+) -> Result<link_request::Message, Broken> {
     let transition = Transition {
         request: request.parse()?,
         number: number.parse()?,
@@ -140,7 +160,7 @@ fn transition(
     Ok(link_request::Message::Transition(transition.into()))
 }
 
-async fn to_console(channel: Channel, words: impl Iterator<Item = String>) -> Result<(), Failure> {
+async fn to_console(channel: Channel, words: impl Iterator<Item = String>) -> Result<(), Broken> {
     let mut client = ConsoleEnclaveServiceClient::new(channel)
         .max_decoding_message_size(RELEASE_FILE_LIMIT + MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -186,7 +206,7 @@ async fn to_console(channel: Channel, words: impl Iterator<Item = String>) -> Re
     Ok(())
 }
 
-fn console_message(word: &str) -> Result<exchange_request::Message, Failure> {
+fn console_message(word: &str) -> Result<exchange_request::Message, Broken> {
     let parts: Vec<&str> = word.split(':').collect();
     Ok(match parts[..] {
         ["ready"] => exchange_request::Message::Ready(ExchangeReady {}),

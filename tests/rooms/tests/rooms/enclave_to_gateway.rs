@@ -169,6 +169,13 @@ fn script(names: &Names, [waiting, submitted, released]: [&str; 3]) -> Vec<Strin
     script.push(format!("answer:{submitted}"));
     script.push(format!("answer:{submitted}:REASON_GRANT"));
     script.push(format!("release:{submitted}:{made_up}"));
+    // Numbers past their bounds, which would be room for rows; the same move without them is taken.
+    for numbers in ["99:1:1", "0:1:1", "-1:1:1", "10:1024:1", "10:1:16384", "10:1:4294967295"] {
+        script.push(format!("failure:{submitted}:{numbers}"));
+    }
+    for numbers in ["8:0", "0:8", "4294967295:4294967295"] {
+        script.push(format!("used:{submitted}:{numbers}"));
+    }
     script.push(format!("transition:{submitted}:1:1:RUNNING"));
     script
 }
