@@ -106,13 +106,13 @@ mod tests {
     fn a_lost_run_is_charged_and_queued_twice_and_then_the_job_is_lost() {
         let (_directory, store) = store();
         store.change(|transaction| insert(transaction, b"one")).unwrap();
-        let after = [(State::Queued, 2, 32), (State::Queued, 3, 64), (State::Lost, 3, 64)];
+        let after = [(State::Queued, 2, 1), (State::Queued, 3, 2), (State::Lost, 3, 2)];
         for (state, run, answered) in after {
             let job = lose_once(&store, Some(limits(1000)));
             assert_eq!((job.state, job.run), (state, run));
             let hie = "hie".parse().unwrap();
             let sums = store.read(move |connection| sums(connection, &hie, None)).unwrap();
-            assert_eq!(sums.answered, answered);
+            assert_eq!(sums.answered, answered * ANSWER_BITS);
         }
         let reports = store.read(|connection| reports::due(connection, at(1000))).unwrap();
         let told: Vec<_> = reports.iter().map(|report| (report.number, report.state, report.run)).collect();
@@ -133,7 +133,7 @@ mod tests {
     fn a_lost_run_that_cannot_be_paid_for_ends_the_job() {
         let (_directory, store) = store();
         store.change(|transaction| insert(transaction, b"one")).unwrap();
-        let job = lose_once(&store, Some(limits(31)));
+        let job = lose_once(&store, Some(limits(ANSWER_BITS - 1)));
         assert_eq!((job.state, job.run), (State::Lost, 1));
     }
 
