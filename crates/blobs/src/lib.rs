@@ -5,5 +5,5 @@ mod store;
 mod tree;
 
 pub use digest::{Digest, DigestError, Hasher};
-pub use store::{BlobStore, StoreError, sync_directory, write_new_file_durably};
+pub use store::{BlobStore, StoreError, remove_unfinished, sync_directory, write_new_file_durably};
 pub use tree::{TreeError, tree_digest};

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{Digest, Hasher};
 
+/// What the name of a file begins with while it is written.
+const WRITING: &str = ".writing-";
+
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -137,8 +140,14 @@ impl BlobStore {
         }
     }
 
+    /// Removes what was being written when its writer died. Only the one writer of the store calls this, at its start:
+    /// a file that is being written now would be lost.
+    pub fn remove_unfinished(&self) -> Result<(), StoreError> {
+        Ok(remove_unfinished(&self.directory)?)
+    }
+
     fn temporary(&self) -> Result<tempfile::NamedTempFile, StoreError> {
-        let file = tempfile::Builder::new().prefix(".writing-").tempfile_in(&self.directory)?;
+        let file = tempfile::Builder::new().prefix(WRITING).tempfile_in(&self.directory)?;
         file.as_file().set_permissions(fs::Permissions::from_mode(self.mode))?;
         Ok(file)
     }
@@ -155,10 +164,29 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Removes the temporary files of a directory whose writer died before they had their names.
+///
+/// They were never acknowledged to anybody, and may hold what should be gone by now. A directory that is not there
+/// holds none.
+pub fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(WRITING.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    // Not synced: a name that comes back is removed by the next start.
+    Ok(())
+}
+
 /// Writes a file that must not exist yet, durably, with this mode. The bytes are on disk before the name is.
 pub fn write_new_file_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(WRITING).tempfile_in(directory)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -200,6 +228,16 @@ mod tests {
         let (_directory, store) = store();
         assert!(matches!(store.copy_in(&[0; 11][..], None, 10), Err(StoreError::TooLarge { limit: 10 })));
         assert_eq!(fs::read_dir(store.directory()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_dead_writer_left_is_removed_and_nothing_else() {
+        let (_directory, store) = store();
+        let digest = store.put(b"abc").unwrap();
+        fs::write(store.directory().join(".writing-aB3xyz"), b"ab").unwrap();
+        store.remove_unfinished().unwrap();
+        assert_eq!(store.read(digest, 3).unwrap(), b"abc");
+        assert_eq!(fs::read_dir(store.directory()).unwrap().count(), 1);
     }
 
     #[test]

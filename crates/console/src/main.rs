@@ -80,6 +80,7 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     std::fs::set_permissions(state, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let store = Arc::new(Store::open(&state.join("reviews.db"))?);
     let packets = BlobStore::open(state.join("packets"), 0o600)?;
+    packets.remove_unfinished()?;
     let seen = store.seen()?.map(|bytes| SeenVersions::from_bytes(&bytes)).transpose()?;
     let site = Arc::new(SiteWatch::new(&configuration.site_directory, configuration.site_pin, seen));
     look_at_site(&site, &store)?;

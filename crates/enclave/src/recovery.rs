@@ -20,9 +20,23 @@ pub fn at_start(room: &Room) -> Result<(), RoomError> {
     for directory in [&room.places.work, &room.places.incoming] {
         empty(directory)?;
     }
+    unfinished(room)?;
     outbox::stage_all(room)?;
     sweep::sweep(room)?;
     Ok(())
+}
+
+/// Removes files that were being written when the room died: canonical bytes among them, which nothing else would wipe.
+fn unfinished(room: &Room) -> Result<(), RoomError> {
+    let places = &room.places;
+    for store in [&places.bundles, &places.released, &places.outbox, &places.packets] {
+        store.remove_unfinished()?;
+    }
+    for entry in fs::read_dir(&places.quarantine)? {
+        blobs::remove_unfinished(&entry?.path())?;
+    }
+    let head = room.configuration.account_head_file.parent();
+    head.map_or(Ok(()), blobs::remove_unfinished).map_err(RoomError::from)
 }
 
 /// Every job that is RUNNING has no process any more: those died with the process that started them.

@@ -93,6 +93,11 @@ impl Room {
             journal,
             configuration,
         };
+        for store in [room.spool.bundles(), &room.served, &room.to_enclave] {
+            // One gateway runs at a time, and this one has taken nothing in yet.
+            let path = store.directory().to_owned();
+            store.remove_unfinished().map_err(|source| StartError::Blobs { path, source })?;
+        }
         Ok(Arc::new(room))
     }
 

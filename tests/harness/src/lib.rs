@@ -66,7 +66,14 @@ impl TestBox {
             .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
     }
 
-    fn try_start(below: &Path, csv: &str, unit: &str, categories: &[&str]) -> Result<Self, Failure> {
+    /// Makes a box whose rooms have never run: people's keys, roles, revocation and policy, no data.
+    pub fn unstarted() -> Self {
+        let (stage, scratch) = Self::made(&std::env::temp_dir())
+            .unwrap_or_else(|failure| panic!("the box was not made: {failure}"));
+        Self { stage, scratch }
+    }
+
+    fn made(below: &Path) -> Result<(Throwaway, tempfile::TempDir), Failure> {
         databox::programs::are_in(programs());
         let scratch = tempfile::Builder::new()
             .prefix("databox-test-")
@@ -74,7 +81,12 @@ impl TestBox {
             .expect("a temporary directory");
         // Jobs run as users of their own when the box runs as root: they must be able to pass through.
         std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711)).expect("own directory");
-        let mut stage = Throwaway::make(scratch.path(), Endpoints::free()?)?;
+        let stage = Throwaway::make(scratch.path(), Endpoints::free()?)?;
+        Ok((stage, scratch))
+    }
+
+    fn try_start(below: &Path, csv: &str, unit: &str, categories: &[&str]) -> Result<Self, Failure> {
+        let (mut stage, scratch) = Self::made(below)?;
         stage.start()?;
         let data = scratch.path().join("data");
         std::fs::create_dir(&data).expect("a new directory");

@@ -28,6 +28,10 @@ pub struct Log {
     pub decisions: BTreeMap<Digest, Decided>,
     /// Leaves that the published checkpoint covers.
     pub published: u64,
+    /// The published checkpoint, with its signatures.
+    pub checkpoint: Option<Note>,
+    /// The log up to its durable head.
+    pub durable: Tree,
     /// What releases are verified from.
     pinned: Option<Pinned>,
 }
@@ -80,6 +84,7 @@ pub fn examine(places: &Places, report: &mut Report) -> Result<Log, Failure> {
         report.add(Rule::Unfinished, "an entry of the log is decided and not complete");
     }
     let outside = json(&places.log_head)?.unwrap_or(Value::Null);
+    log.durable = grown.clone();
     let fits = is_head(&outside, &tree) || (!pending.is_empty() && is_head(&outside, &grown));
     report.check(fits, Rule::Log, || "the head outside is not that of the log".to_owned());
     checkpoint(places, &tree, head_size(&outside), &mut log, report)?;
@@ -136,6 +141,7 @@ fn checkpoint(
         report.check(same, Rule::Log, || "the published checkpoint is of another history".to_owned());
     }
     log.published = head.size;
+    log.checkpoint = Some(note);
     Ok(())
 }
 

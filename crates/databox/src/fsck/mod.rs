@@ -11,6 +11,7 @@ mod leftovers;
 mod log;
 mod places;
 mod running;
+mod witness;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ pub struct FsckArguments {
     /// The home of the stopped box.
     #[arg(long = "dir")]
     pub directory: PathBuf,
+    /// The directory of a stopped witness of this log (`databox witness --state`), where it is at hand.
+    #[arg(long = "witness")]
+    pub witnesses: Vec<PathBuf>,
 }
 
 /// A promise about what is on disk.
@@ -56,6 +60,8 @@ pub enum Rule {
     OneDecision,
     /// What lies in an outbox or is served stands in a verified release under a witnessed head.
     Outbox,
+    /// What a witness has seen is in the log, and a witness remembers what it cosigned.
+    Witness,
     /// A denial that came in is never forgotten.
     Denial,
     /// Something was begun that the next start completes or clears away.
@@ -79,6 +85,7 @@ impl Rule {
             Self::CheckpointBehindHead => "checkpoint-behind-head",
             Self::OneDecision => "one-decision",
             Self::Outbox => "outbox-behind-leaf",
+            Self::Witness => "witness-remembers",
             Self::Denial => "denial-kept",
             Self::Unfinished => "unfinished",
         }
@@ -135,8 +142,8 @@ impl Report {
     }
 }
 
-/// Looks at a stopped box.
-pub fn examine(home: &Home) -> Result<Report, Failure> {
+/// Looks at a stopped box, and at the directories of its witnesses that are at hand.
+pub fn examine(home: &Home, witnesses: &[PathBuf]) -> Result<Report, Failure> {
     let places = Places::read(home)?;
     // Held until the end, so that no room starts meanwhile.
     let _still = running::none_runs(&places)?;
@@ -145,13 +152,16 @@ pub fn examine(home: &Home) -> Result<Report, Failure> {
     let enclave = enclave::examine(&places, &log, &mut report)?;
     gateway::examine(&places, &log, &enclave, &mut report)?;
     console::examine(&places, &log, &mut report)?;
+    for directory in witnesses {
+        witness::examine(directory, &log, &mut report)?;
+    }
     leftovers::examine(&places, &mut report);
     Ok(report)
 }
 
 /// The command: prints what was found.
 pub fn run(arguments: &FsckArguments, json: bool) -> Result<(), Failure> {
-    let report = examine(&Home::at(&arguments.directory))?;
+    let report = examine(&Home::at(&arguments.directory), &arguments.witnesses)?;
     let broken = report.broken().len();
     if json {
         let findings: Vec<_> = report

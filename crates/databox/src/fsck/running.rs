@@ -36,7 +36,8 @@ fn opened(path: &PathBuf) -> Option<File> {
     File::options().read(true).write(true).open(path).ok()
 }
 
-fn runs(room: &str) -> Failure {
+/// Nothing is read while this one runs.
+pub fn runs(room: &str) -> Failure {
     Failure::new("ROOM_RUNS", format!("the {room} runs; a running room's store is not opened"))
         .hint("stop the box first: Ctrl-C for `databox up`, or `systemctl stop` of its units")
         .exit(Exit::Conflict)

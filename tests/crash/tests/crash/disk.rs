@@ -11,8 +11,18 @@ use std::process::Command;
 /// Sparse: a box with the machine's Python as its runtime, and what the enclave wants free before it takes a job.
 const BYTES: &str = "16G";
 
+/// Which file system is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// ext4: a sync of any file makes every name durable that was given before it.
+    Journaled,
+    /// ext4 without a journal: a name is durable only once its directory was synced.
+    WithoutJournal,
+}
+
 /// A mounted file system in a file.
 pub struct Disk {
+    file_system: FileSystem,
     scratch: tempfile::TempDir,
     image: PathBuf,
     device: String,
@@ -28,13 +38,24 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
 }
 
+/// What a machine does at its start with such a file system after the power was cut.
+fn repair(image: &Path) -> Result<(), String> {
+    let done = Command::new("e2fsck").args(["-f", "-y", text(image)]).output();
+    let done = done.map_err(|error| format!("e2fsck: {error}"))?;
+    // 1: errors were corrected (e2fsck(8)).
+    match done.status.code() {
+        Some(0 | 1) => Ok(()),
+        _ => Err(format!("e2fsck: {}", String::from_utf8_lossy(&done.stdout))),
+    }
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("own paths are plain")
 }
 
 impl Disk {
     /// Makes one, or says what this machine lacks.
-    pub fn make() -> Result<Self, String> {
+    pub fn make(file_system: FileSystem) -> Result<Self, String> {
         let scratch =
             tempfile::Builder::new().prefix("databox-disk-").tempdir().map_err(|error| error.to_string())?;
         // Jobs run as users of their own when the box runs as root: they must be able to pass through.
@@ -43,8 +64,12 @@ impl Disk {
         let image = scratch.path().join("image-0");
         std::fs::create_dir(scratch.path().join("disk")).map_err(|error| error.to_string())?;
         run("truncate", &["-s", BYTES, text(&image)])?;
-        run("mkfs.ext4", &["-q", "-F", text(&image)])?;
-        let mut disk = Self { scratch, image, device: String::new(), cuts: 0 };
+        let features = match file_system {
+            FileSystem::Journaled => "has_journal",
+            FileSystem::WithoutJournal => "^has_journal",
+        };
+        run("mkfs.ext4", &["-q", "-F", "-O", features, text(&image)])?;
+        let mut disk = Self { file_system, scratch, image, device: String::new(), cuts: 0 };
         disk.mount()?;
         let opened = PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(disk.path(), opened).map_err(|error| error.to_string())?;
@@ -60,7 +85,11 @@ impl Disk {
         self.device = run("losetup", &["--find", "--show", "--direct-io=on", text(&self.image)])?;
         // So that the kernel does not commit by itself what nobody synced.
         let path = self.path();
-        run("mount", &["-o", "commit=600", &self.device, text(&path)]).map(drop)
+        let options = match self.file_system {
+            FileSystem::Journaled => "commit=600",
+            FileSystem::WithoutJournal => "noatime",
+        };
+        run("mount", &["-o", options, &self.device, text(&path)]).map(drop)
     }
 
     fn unmount(&self) {
@@ -84,6 +113,9 @@ impl Disk {
         let copy = self.scratch.path().join(format!("image-{}", self.cuts));
         run("cp", &["--sparse=always", text(&self.image), text(&copy)])?;
         self.unmount();
+        if self.file_system == FileSystem::WithoutJournal {
+            repair(&copy)?;
+        }
         std::fs::remove_file(&self.image).map_err(|error| error.to_string())?;
         self.image = copy;
         self.mount()

@@ -30,12 +30,48 @@ impl DurableCall {
     }
 }
 
+/// Every call that is looked at. A test keeps it and [`kind`] together.
+pub const TRACED: [i64; 31] = [
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_copy_file_range,
+    libc::SYS_truncate,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_unlink,
+    libc::SYS_rmdir,
+    libc::SYS_unlinkat,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_openat,
+    libc::SYS_open,
+    libc::SYS_creat,
+    libc::SYS_symlink,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_listen,
+];
+
 /// Which of its arguments names the file.
 enum Names {
     File,
     Path(usize),
     PathAt(usize),
     CreatedAt(usize, usize),
+    Created(usize),
 }
 
 fn kind(number: i64) -> Option<(&'static str, Names)> {
@@ -63,6 +99,9 @@ fn kind(number: i64) -> Option<(&'static str, Names)> {
         libc::SYS_mkdir => ("mkdir", Names::Path(0)),
         libc::SYS_mkdirat => ("mkdir", Names::PathAt(0)),
         libc::SYS_openat => ("create", Names::CreatedAt(0, 2)),
+        libc::SYS_open => ("create", Names::Created(1)),
+        libc::SYS_creat => ("create", Names::Path(0)),
+        libc::SYS_symlink => ("symlink", Names::Path(1)),
         _ => return None,
     })
 }
@@ -94,6 +133,11 @@ pub fn look(process: i32, number: i64, arguments: [u64; 6], home: &Path) -> Seen
         }
         Names::Path(at) => text(process, arguments[at]).map(PathBuf::from),
         Names::PathAt(at) => path_at(process, arguments[at], arguments[at + 1]),
+        Names::Created(flags) => {
+            let creates = arguments[flags] as i32 & libc::O_CREAT != 0;
+            let path = if creates { text(process, arguments[0]).map(PathBuf::from) } else { None };
+            path.filter(|path| fs::symlink_metadata(path).is_err())
+        }
         Names::CreatedAt(at, flags) => {
             let creates = arguments[flags] as i32 & libc::O_CREAT != 0;
             let path = if creates { path_at(process, arguments[at], arguments[at + 1]) } else { None };
@@ -175,8 +219,9 @@ fn plain_part(part: &str) -> String {
         return "<output>".to_owned();
     }
     // Tiles of the log and runs of a job are counted.
-    if !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit()) {
-        return "<number>".to_owned();
+    let (counted, writing) = plain.strip_suffix(".writing").map_or((&*plain, ""), |name| (name, ".writing"));
+    if !counted.is_empty() && counted.bytes().all(|byte| byte.is_ascii_digit()) {
+        return format!("<number>{writing}");
     }
     plain.split_once("<digest>-").map_or(plain.clone(), |(before, _)| format!("{before}<digest>-<run>"))
 }
@@ -184,6 +229,13 @@ fn plain_part(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_call_that_changes_the_disk_is_traced() {
+        let known: Vec<i64> = (0..600).filter(|number| kind(*number).is_some()).collect();
+        assert_eq!(known.iter().filter(|number| !TRACED.contains(number)).count(), 0);
+        assert_eq!(known.len() + 4, TRACED.len());
+    }
 
     #[test]
     fn names_are_the_same_each_time() {
@@ -195,5 +247,6 @@ mod tests {
         assert_eq!(plain(&format!("box/q/{digest}-2/x")).unwrap(), "box/q/<digest>-<run>/x");
         assert_eq!(plain("box/heads/.writing-aB3").unwrap(), "box/heads/.writing-<random>");
         assert_eq!(plain("public/log/tile/0/000.p/17").unwrap(), "public/log/tile/<number>/000.p/<number>");
+        assert_eq!(plain("log/entries/000.p/7.writing").unwrap(), "log/entries/000.p/<number>.writing");
     }
 }

@@ -22,6 +22,23 @@ pub enum End {
     Denied,
     /// The policy says no.
     Blocked,
+    /// The requester calls it off under review.
+    Cancelled,
+    /// As released, with a site statement that comes into force meanwhile.
+    UnderNewSite,
+}
+
+impl End {
+    /// What a recording of such a life is called.
+    pub fn scene(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Denied => "denied",
+            Self::Blocked => "blocked",
+            Self::Cancelled => "cancelled",
+            Self::UnderNewSite => "under a new site",
+        }
+    }
 }
 
 /// Bundle, request, admission, run and verdict, up to the review, or to the end where the policy says no.
@@ -32,13 +49,18 @@ pub const FIRST_APPROVAL: &str = "first approval";
 pub const RELEASE: &str = "sign, append, witness, publish";
 /// A steward denies: append, witness, end.
 pub const DENY: &str = "deny";
+/// The requester calls the job off.
+pub const CANCEL: &str = "cancel";
+/// A site statement is installed, and the second steward approves.
+pub const SITE: &str = "site statement, and release";
 /// Between two lives.
 const PREPARE: &str = "between lives";
 
 /// How long one step may take, with every room killed once or twice meanwhile.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long a tool waits for an answer before it asks again, which has the console try at once.
+/// How long a tool waits for an answer before it asks again, which has the console try at once; and longer each time,
+/// up to eight times that, so that a loaded machine has time to answer.
 const ANSWER: Duration = Duration::from_millis(1500);
 
 /// Why a life did not end as it must.
@@ -69,12 +91,13 @@ struct Told {
 pub const CUT: &str = "the power was cut";
 
 /// Repeats a step until it is answered.
-async fn until<T, F: Future<Output = Result<T, Failure>>>(
+pub async fn until<T, F: Future<Output = Result<T, Failure>>>(
     traced: &TracedBox,
     what: &str,
     mut step: impl FnMut() -> F,
 ) -> Result<T, Stuck> {
     let deadline = Instant::now() + PATIENCE;
+    let mut answer = ANSWER;
     loop {
         // A room that died holds nobody up: the tool asks again.
         let dead = async {
@@ -84,10 +107,13 @@ async fn until<T, F: Future<Output = Result<T, Failure>>>(
         };
         let failure = tokio::select! {
             () = dead => return Err(CUT.to_owned()),
-            done = tokio::time::timeout(ANSWER, step()) => match done {
+            done = tokio::time::timeout(answer, step()) => match done {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(failure)) => failure.to_string(),
-                Err(_) => "no answer".to_owned(),
+                Err(_) => {
+                    answer = (answer * 2).min(ANSWER * 8);
+                    "no answer".to_owned()
+                }
             },
         };
         let faults = traced.situation.faults();
@@ -102,7 +128,9 @@ impl Life {
     /// Prepares a job that will end so.
     pub async fn prepare(traced: &TracedBox, end: End) -> Result<Self, Stuck> {
         let (outputs, code) = match end {
-            End::Released | End::Denied => (ONE_METRIC, write_metric("0.25")),
+            End::Released | End::Denied | End::Cancelled | End::UnderNewSite => {
+                (ONE_METRIC, write_metric("0.25"))
+            }
             End::Blocked => (BLOCKED_OUTPUT, BLOCKED_CODE.to_owned()),
         };
         // A bundle of its own for each job: what the gateway has already is not uploaded a second time.
@@ -126,7 +154,7 @@ impl Life {
     pub async fn run(&mut self, traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
         let wanted = match self.end {
             End::Blocked => State::Blocked,
-            End::Released | End::Denied => State::InReview,
+            End::Released | End::Denied | End::Cancelled | End::UnderNewSite => State::InReview,
         };
         enter(traced, RUN, mode);
         if !self.told.submitted {
@@ -144,7 +172,7 @@ impl Life {
 
     /// From the verdict to the end. Called again, it goes on after what people were told.
     pub async fn decide(&mut self, traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
-        let states = [FIRST_APPROVAL, RELEASE, DENY].into_iter();
+        let states = [FIRST_APPROVAL, RELEASE, DENY, CANCEL, SITE].into_iter();
         self.decide_in(traced, &mut states.map(|state| (state, mode.clone())).collect()).await
     }
 
@@ -153,11 +181,16 @@ impl Life {
         enter(traced, PREPARE, Mode::Quiet);
         match self.end {
             End::Blocked => {}
-            End::Released => {
+            End::Released | End::UnderNewSite => {
                 self.approve(traced, modes).await?;
                 self.fetch(traced).await?;
             }
             End::Denied => self.deny(traced, modes).await?,
+            End::Cancelled => {
+                enter(traced, CANCEL, taken(modes, CANCEL));
+                until(traced, "cancel", async || traced.bench().await?.cancel(&self.job).await).await?;
+                self.wait(traced, State::Cancelled).await?;
+            }
         }
         enter(traced, PREPARE, Mode::Quiet);
         Ok(())
@@ -165,7 +198,7 @@ impl Life {
 
     async fn wait(&self, traced: &TracedBox, wanted: State) -> Result<(), Stuck> {
         let waiting = || async {
-            let found = bench(traced).await?.job(&self.job).await;
+            let found = traced.bench().await?.job(&self.job).await;
             match found {
                 Ok(job) if state(&job) == wanted || state(&job).is_end() => Ok(Ok(state(&job))),
                 Ok(job) => Err(Failure::new("NOT_YET", format!("the job is {}", state(&job)))),
@@ -212,7 +245,20 @@ impl Life {
             until(traced, "approve", async || desk(traced, steward).await?.hand_in(approval).await).await?;
             self.told.approved = true;
         }
-        enter(traced, RELEASE, taken(modes, RELEASE));
+        if self.end == End::UnderNewSite {
+            enter(traced, SITE, taken(modes, SITE));
+            let installed = install_statement(traced)?;
+            until(traced, "new site", async || {
+                let site = traced.bench().await?.site().await?;
+                let known = site.verified_revocation().payload_digest() == installed;
+                known
+                    .then_some(())
+                    .ok_or_else(|| Failure::new("NOT_YET", "the gateway has the old statement"))
+            })
+            .await?;
+        } else {
+            enter(traced, RELEASE, taken(modes, RELEASE));
+        }
         if !self.told.released {
             let (steward, approval) = &approvals[1];
             until(traced, "approve", async || {
@@ -272,12 +318,22 @@ fn taken(modes: &mut Modes, state: &str) -> Mode {
     modes.remove(state).unwrap_or(Mode::Quiet)
 }
 
-fn enter(traced: &TracedBox, state: &'static str, mode: Mode) {
+pub fn enter(traced: &TracedBox, state: &'static str, mode: Mode) {
     // What the state before brought about belongs to it.
     traced.situation.settle();
     if !traced.situation.all_dead() {
         traced.situation.enter(state, mode);
     }
+}
+
+/// The weekly re-signing of the revocation.
+fn install_statement(traced: &TracedBox) -> Result<blobs::Digest, Stuck> {
+    static STATEMENTS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = STATEMENTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let (file, text) = (format!("revocation-{number}"), "site = \"demo.databox.example\"\n");
+    let stage = &traced.tested.stage;
+    let installed = stage.state_as(databox::site::SiteKind::Revocation, &file, text, &["ana"], None);
+    installed.map_err(|failure| failure.to_string())
 }
 
 async fn desk(traced: &TracedBox, steward: &str) -> Result<Desk, Failure> {

@@ -2,9 +2,13 @@
 
 mod disk;
 mod durable;
+mod fault;
+mod first_start;
+mod intake;
 mod life;
 mod plan;
 mod planted;
+mod points;
 mod power;
 mod stage;
 mod sweep;
@@ -14,5 +18,8 @@ use std::future::Future;
 
 /// Runs a person's steps.
 fn wait<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(work)
+    // One for all: a connection lives no longer than the runtime that it was made in.
+    static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
+        std::sync::LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime"));
+    RUNTIME.block_on(work)
 }

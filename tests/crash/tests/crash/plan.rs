@@ -1,4 +1,4 @@
-//! Which points there are, which of them were killed at, and where to kill next.
+//! What the tracers of a box do at each point: nothing, kill, fail, or leave the call out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,33 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::durable::DurableCall;
-
-/// One durable call of a room: in which state of the job, which call on which file, and which of its like.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Point {
-    /// The room.
-    pub room: &'static str,
-    /// Where the job stood, and whether the room had been started again meanwhile.
-    pub state: String,
-    /// The call.
-    pub call: DurableCall,
-    /// Its number among equal ones in this state, from 1.
-    pub nth: u32,
-}
-
-/// What is known of a point.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
-    /// In how many recordings it was seen.
-    pub recorded: u32,
-    /// The room told somebody something between this call and its next durable one. Otherwise a kill after this call
-    /// leaves the same as one before the next.
-    pub told: bool,
-    /// Killed before the call was made.
-    pub before: bool,
-    /// Killed after it was made.
-    pub after: bool,
-}
+use crate::fault::Fault;
+use crate::points::{Point, Points};
 
 /// What the tracer does at a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,73 +20,26 @@ pub enum Order {
     KillAfter,
     /// Does not make the call, and tells the room that it was made.
     LeaveOut,
+    /// Tells the room that the call failed.
+    Fail(Fault),
 }
 
-/// All points, shared by the boxes of a test.
-#[derive(Debug, Default)]
-pub struct Points(Mutex<BTreeMap<Point, Known>>);
+/// How a state is called in a process that was started again in it.
+pub const AGAIN: &str = ", started again";
 
-impl Points {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Point, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Those that both recordings saw: every untroubled life has them.
-    pub fn recorded(&self) -> BTreeMap<Point, Known> {
-        self.lock()
-            .iter()
-            .filter(|(_, known)| known.recorded >= 2)
-            .map(|(point, known)| (point.clone(), *known))
-            .collect()
-    }
-
-    /// Every point that was killed at.
-    pub fn killed(&self) -> BTreeMap<Point, Known> {
-        let points = self.lock();
-        points
-            .iter()
-            .filter(|(_, known)| known.before || known.after)
-            .map(|(point, known)| (point.clone(), *known))
-            .collect()
-    }
-
-    /// How many recorded points of a state were not killed at yet.
-    pub fn open_in(&self, state: &str) -> usize {
-        self.open().iter().filter(|((_, open), _)| open == state).map(|(_, points)| points.len()).sum()
-    }
-
-    /// The same of the room that has most of them: so many more lives are needed at least.
-    pub fn most_open_in(&self, state: &str) -> usize {
-        self.open()
-            .iter()
-            .filter(|((_, open), _)| open == state)
-            .map(|(_, points)| points.len())
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// Recorded points that were not killed at yet, by room and state.
-    pub fn open(&self) -> BTreeMap<(&'static str, String), Vec<Point>> {
-        let mut open: BTreeMap<_, Vec<Point>> = BTreeMap::new();
-        for (point, known) in self.recorded() {
-            if !known.before || (known.told && !known.after) {
-                open.entry((point.room, point.state.clone())).or_default().push(point);
-            }
-        }
-        open
-    }
-}
+/// How often a room dies in one state of one life, in a run that must be short.
+const MOST_KILLS: u32 = 16;
 
 /// Most points beyond the recorded ones in a run that must be short.
-const MOST_EXTRA: usize = 330;
+const MOST_EXTRA: usize = 260;
 
 /// What the tracers of a box do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// Nothing.
     Quiet,
-    /// Write down every point.
-    Record,
+    /// Write down every point, as one of this scene.
+    Record(&'static str),
     /// Kill at points that were not killed at yet.
     Kill,
     /// Kill once, at the n-th durable call of a room from now on, and end the whole box with it.
@@ -121,8 +49,36 @@ pub enum Mode {
         /// Which call, from 1.
         nth: u32,
     },
-    /// Leave out what would make the contents of files durable.
-    Without,
+    /// Have calls fail that did not fail yet.
+    Fail,
+    /// Leave these calls out, and say that they were made.
+    Without(Defect),
+}
+
+/// Which calls a defective room leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// None: the innocent twin.
+    None,
+    /// What makes the contents of files durable.
+    FileSyncs,
+    /// What makes names durable.
+    DirectorySyncs,
+    /// The signer never writes its head down outside of its own directory.
+    HeadOutside,
+}
+
+impl Defect {
+    fn leaves_out(self, room: &str, call: &DurableCall) -> bool {
+        match self {
+            Self::None => false,
+            Self::FileSyncs => call.is_sync() && !call.is_of_directory,
+            Self::DirectorySyncs => call.is_sync() && call.is_of_directory,
+            Self::HeadOutside => {
+                room == "signer" && call.name == "rename" && call.path == "box/heads/signer/log"
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -136,6 +92,7 @@ struct Now {
     active: Instant,
     faults: Vec<String>,
     kills: u32,
+    failures: u32,
     /// The last kills, for whoever must find out what went wrong.
     last: VecDeque<String>,
 }
@@ -163,6 +120,7 @@ impl Situation {
             active: Instant::now(),
             faults: Vec::new(),
             kills: 0,
+            failures: 0,
             last: VecDeque::new(),
         };
         let most_extra = if each_call { usize::MAX } else { MOST_EXTRA };
@@ -204,59 +162,91 @@ impl Situation {
         now.active = Instant::now();
         match now.mode.clone() {
             Mode::Quiet => Order::Go,
-            Mode::Record => {
-                self.points.lock().entry(point.clone()).or_default().recorded += 1;
+            Mode::Record(scene) => {
+                self.points.with(point, |known| *known.recorded.entry(scene).or_default() += 1);
                 Order::Go
             }
             Mode::Kill => self.choose(&mut now, point),
             Mode::Cut { room, nth } => cut(&mut now, point, room, nth),
-            Mode::Without => {
-                if point.call.is_sync() && !point.call.is_of_directory {
-                    Order::LeaveOut
-                } else {
-                    Order::Go
-                }
-            }
+            Mode::Fail => self.fail(&mut now, point),
+            Mode::Without(defect) if defect.leaves_out(point.room, &point.call) => Order::LeaveOut,
+            Mode::Without(_) => Order::Go,
         }
     }
 
-    /// Each room is killed once in a state, twice while it starts again, and once after that: so a job loses no more
-    /// runs than it may.
+    /// In the long run each room is killed once in a state, twice while it starts again, and once after that. In the
+    /// short one a room that was started again stands at the next call that nobody was killed at, and is killed there
+    /// too: many points take one life. The enclave is killed twice in a run at most, so that a job loses no more runs
+    /// than it may.
     fn choose(&self, now: &mut Now, point: &Point) -> Order {
-        let kills = now.killed.entry((point.room, point.state.clone())).or_default();
+        let lived_on =
+            point.state.strip_suffix(AGAIN).map(|state| Point { state: state.to_owned(), ..point.clone() });
+        let same = lived_on.filter(|_| !self.each_call);
+        // What a process does again after a start is the recorded call, made in the same state of the job.
+        let point = same.as_ref().filter(|same| self.points.is_open(same)).unwrap_or(point);
+        let bucket = same.as_ref().map_or(&point.state, |same| &same.state).clone();
         let is_extra = point.state != now.state;
-        if *kills >= if point.state.starts_with("start in") { 2 } else { 1 } {
+        let most = match (point.state.starts_with("start in"), is_extra) {
+            (true, _) => 2,
+            _ if self.each_call => 1,
+            (_, true) => 2,
+            _ if point.room == "enclave" && now.state == crate::life::RUN => 2,
+            _ => MOST_KILLS,
+        };
+        let kills = now.killed.entry((point.room, bucket)).or_default();
+        if *kills >= most || (is_extra && self.points.extra() >= self.most_extra) {
             return Order::Go;
         }
-        let mut points = self.points.lock();
-        if is_extra {
-            let extra = points.values().filter(|known| known.recorded == 0 && (known.before || known.after));
-            if extra.count() >= self.most_extra {
-                return Order::Go;
+        let order = self.points.with(point, |known| match (known.before, known.told && !known.after) {
+            (false, _) => {
+                known.before = true;
+                Order::KillBefore
             }
-        }
-        let known = points.entry(point.clone()).or_default();
-        let order = match (known.before, known.told && !known.after) {
-            (false, _) => Order::KillBefore,
-            (true, true) => Order::KillAfter,
-            (true, false) => return Order::Go,
-        };
-        match order {
-            Order::KillBefore => known.before = true,
-            _ => known.after = true,
+            (true, true) => {
+                known.after = true;
+                Order::KillAfter
+            }
+            (true, false) => Order::Go,
+        });
+        if order == Order::Go {
+            return order;
         }
         *kills += 1;
-        now.last.push_front(format!("{order:?} {point:?}"));
-        now.last.truncate(8);
+        remember(now, &order, point);
+        order
+    }
+
+    /// In each state one call of each room fails, of those that did not fail so yet. The short run takes each call on
+    /// each file once, with one of the ways to fail in turn.
+    fn fail(&self, now: &mut Now, point: &Point) -> Order {
+        let failed = now.killed.entry((point.room, point.state.clone())).or_default();
+        if *failed >= 1 {
+            return Order::Go;
+        }
+        let kind = if self.each_call { point.clone() } else { Point { nth: 0, ..point.clone() } };
+        let fault = self.points.with(&kind, |known| {
+            if !self.each_call && !known.faults.is_empty() {
+                return None;
+            }
+            let start = point.call.path.len() + point.call.name.len() + point.room.len();
+            let ways = Fault::ALL.into_iter().cycle().skip(start % Fault::ALL.len()).take(Fault::ALL.len());
+            let fault =
+                ways.filter(|fault| fault.fits(&point.call)).find(|fault| !known.faults.contains(fault))?;
+            known.faults.push(fault);
+            Some(fault)
+        });
+        let Some(fault) = fault else { return Order::Go };
+        *failed += 1;
+        now.failures += 1;
+        let order = Order::Fail(fault);
+        remember(now, &order, point);
         order
     }
 
     /// The room told somebody something since this call.
     pub fn told(&self, point: &Point) {
-        if self.lock().mode == Mode::Record
-            && let Some(known) = self.points.lock().get_mut(point)
-        {
-            known.told = true;
+        if matches!(self.lock().mode, Mode::Record(_)) {
+            self.points.with(point, |known| known.told = true);
         }
     }
 
@@ -274,8 +264,13 @@ impl Situation {
         self.lock().kills
     }
 
-    /// The last of them, the newest first.
-    pub fn last_kills(&self) -> String {
+    /// Calls that failed so far.
+    pub fn failures(&self) -> u32 {
+        self.lock().failures
+    }
+
+    /// The last kills and failures, the newest first.
+    pub fn last_orders(&self) -> String {
         let now = self.lock();
         now.last.iter().map(|kill| format!("\n  {kill}")).collect()
     }
@@ -321,6 +316,11 @@ impl Situation {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn remember(now: &mut Now, order: &Order, point: &Point) {
+    now.last.push_front(format!("{order:?} {point:?}"));
+    now.last.truncate(8);
 }
 
 fn cut(now: &mut Now, point: &Point, room: &str, nth: u32) -> Order {

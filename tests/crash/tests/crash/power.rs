@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, FileSystem};
 use crate::life::{CUT, DENY, End, FIRST_APPROVAL, Life, RELEASE, RUN};
-use crate::plan::{Mode, Points};
+use crate::plan::{Defect, Mode};
+use crate::points::Points;
 use crate::stage::TracedBox;
 use crate::wait;
 use harness::TestBox;
@@ -20,8 +21,8 @@ pub struct PoweredBox {
 
 impl PoweredBox {
     /// None, and said aloud, where this machine cannot mount a file system in a file.
-    pub fn start() -> Option<Self> {
-        let disk = match Disk::make() {
+    pub fn start(file_system: FileSystem) -> Option<Self> {
+        let disk = match Disk::make(file_system) {
             Ok(disk) => disk,
             Err(why) => {
                 println!("SKIPPED: no power is cut here, since this machine cannot: {why}");
@@ -37,7 +38,9 @@ impl PoweredBox {
     /// Records two lives of an end, so that the calls of each room in each state are counted.
     pub fn record(&mut self, end: End) {
         for _ in 0..2 {
-            self.live(end, |_| Mode::Record).unwrap_or_else(|stuck| panic!("an untroubled life: {stuck}"));
+            self.points.recording(end.scene());
+            self.live(end, |_| Mode::Record(end.scene()))
+                .unwrap_or_else(|stuck| panic!("an untroubled life: {stuck}"));
         }
     }
 
@@ -71,13 +74,13 @@ impl PoweredBox {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
-    /// Releases a job while calls that make things durable are left out, and cuts the power when everybody has their
+    /// Releases a job while a defect leaves calls out, and cuts the power when everybody has their
     /// answer. What people were told must then be gone, or else nothing was left out.
-    pub fn without_syncs(&mut self) -> Result<(), String> {
-        let mode = Mode::Without;
+    pub fn without(&mut self, defect: Defect) -> Result<(), String> {
+        let mode = Mode::Without(defect);
         let mut life = wait(Life::prepare(&self.traced, End::Released))?;
         wait(life.run(&self.traced, mode.clone()))?;
-        wait(life.decide(&self.traced, mode))?;
+        wait(life.decide(&self.traced, mode.clone()))?;
         self.traced.situation.cut_now();
         self.came_back::<()>(&Err(CUT.to_owned()))?;
         wait(life.still_released(&self.traced))?;
@@ -93,8 +96,7 @@ impl PoweredBox {
         self.traced.stop_all();
         self.disk.cut()?;
         self.cuts += 1;
-        let report =
-            databox::fsck::examine(&self.traced.tested.stage.home).map_err(|failure| failure.to_string())?;
+        let report = self.traced.examine().map_err(|failure| failure.to_string())?;
         if !report.broken().is_empty() {
             return Err(format!("after the power came back: {:#?}", report.broken()));
         }
@@ -115,7 +117,7 @@ fn cuts(powered: &PoweredBox, state: &'static str, room: &'static str, round: u3
 }
 
 fn cut_through(rounds: u32) {
-    let Some(mut powered) = PoweredBox::start() else { return };
+    let Some(mut powered) = PoweredBox::start(FileSystem::Journaled) else { return };
     powered.record(End::Released);
     powered.record(End::Denied);
     for round in 0..rounds {

@@ -5,11 +5,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use databox::failure::Failure;
+use databox::fsck;
 use databox::home::ROOMS;
+use databox::job::Bench;
 use databox::up::Rooms;
 use harness::TestBox;
 
-use crate::plan::{Points, Situation};
+use crate::plan::Situation;
+use crate::points::Points;
 use crate::tracer::Keeper;
 
 /// The rooms and the witness.
@@ -20,6 +24,8 @@ pub struct TracedBox {
     keepers: BTreeMap<&'static str, Keeper>,
     /// What the tracers know.
     pub situation: Arc<Situation>,
+    /// A researcher's connection that lasts: it is made anew by itself when the gateway died.
+    bench: tokio::sync::OnceCell<Bench>,
     /// The box.
     pub tested: TestBox,
 }
@@ -31,12 +37,27 @@ impl TracedBox {
     }
 
     /// Takes a running box over.
-    pub fn of(mut tested: TestBox, points: &Arc<Points>, each_call: bool) -> Self {
-        tested.stage.stop();
-        let situation = Situation::new(points.clone(), each_call);
-        let mut traced = Self { keepers: BTreeMap::new(), situation, tested };
+    pub fn of(tested: TestBox, points: &Arc<Points>, each_call: bool) -> Self {
+        let mut traced = Self::stopped(tested, points, each_call);
         traced.start_all();
         traced
+    }
+
+    /// Stops a box; nothing of it runs until [`Self::start_all`].
+    pub fn stopped(mut tested: TestBox, points: &Arc<Points>, each_call: bool) -> Self {
+        tested.stage.stop();
+        let situation = Situation::new(points.clone(), each_call);
+        Self { keepers: BTreeMap::new(), situation, bench: tokio::sync::OnceCell::new(), tested }
+    }
+
+    /// A researcher's connection for whoever asks again and again.
+    pub async fn bench(&self) -> Result<&Bench, Failure> {
+        self.bench.get_or_try_init(|| Bench::connect(self.tested.stage.profile("kim"))).await
+    }
+
+    /// What `databox fsck` says about the stopped box and its witness.
+    pub fn examine(&self) -> Result<fsck::Report, Failure> {
+        fsck::examine(&self.tested.stage.home, &[self.tested.stage.directory().join("witness")])
     }
 
     /// Starts what does not run.

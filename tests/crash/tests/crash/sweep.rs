@@ -1,69 +1,143 @@
-//! The sweep: kill every room at every durable call of a job's life.
+//! The sweep: kill every room at every durable call of a job's life; and have each such call fail.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::life::{DENY, End, FIRST_APPROVAL, Life, RELEASE, RUN};
-use crate::plan::{Mode, Point, Points};
+use crate::intake::{INTAKE, take_in};
+use crate::life::{CANCEL, DENY, End, FIRST_APPROVAL, Life, RELEASE, RUN, SITE};
+use crate::plan::Mode;
+use crate::points::Points;
 use crate::stage::TracedBox;
 use crate::wait;
 
 /// How often the whole box is stopped for `databox fsck`.
 const LIVES_BETWEEN_CHECKS: u32 = 10;
 
-/// How often a state is lived through without a new point before its missing ones count as never reached.
+/// How often a box lives through a state without a new point before the missing ones count as never reached there.
 const IN_VAIN: u32 = 6;
+
+/// Boxes that live at the same time. They mostly wait: for the time grid, for a room that starts, for a repeat.
+const BOXES: usize = 5;
 
 #[test]
 fn every_room_may_die_at_every_durable_call_of_a_jobs_life() {
-    sweep(false, Duration::from_secs(900), 300);
+    sweep(false, Duration::from_secs(900), 500);
 }
 
 #[test]
 #[ignore = "longer: every single call is a point of its own"]
 fn every_room_may_die_at_every_single_call_of_a_jobs_life() {
-    sweep(true, Duration::from_secs(3000), 900);
+    sweep(true, Duration::from_secs(6000), 900);
+}
+
+#[test]
+fn a_disk_that_fails_a_durable_call_of_a_jobs_life_loses_nothing() {
+    fail(false, Duration::from_secs(600), 60);
+}
+
+#[test]
+#[ignore = "longer: every single call fails in every way"]
+fn a_disk_that_fails_any_single_call_of_a_jobs_life_loses_nothing() {
+    fail(true, Duration::from_secs(6000), 900);
 }
 
 fn sweep(each_call: bool, limit: Duration, least: usize) {
     let begun = Instant::now();
     let points = Arc::new(Points::default());
-    std::thread::scope(|scope| {
-        let (tell_recorded, recorded) = mpsc::channel();
-        let first = points.clone();
-        let first = scope.spawn(move || {
-            let mut swept = Sweep::start(&first, each_call, begun + limit, least);
-            swept.record();
-            let _ = tell_recorded.send(());
-            swept.kill()
-        });
-        let second = points.clone();
-        let second = scope.spawn(move || {
-            let mut swept = Sweep::start(&second, each_call, begun + limit, least);
-            // It ends early only with the first.
-            if recorded.recv().is_ok() { swept.kill() } else { 0 }
-        });
-        let kills: u32 =
-            [first, second].map(|swept| swept.join().expect("no room lost anything")).iter().sum();
-        println!("{kills} kills, {:.1} s", begun.elapsed().as_secs_f64());
-    });
+    let kills: u32 = in_boxes(&points, each_call, BOXES, |swept, all| {
+        swept.record(each_call);
+        all.meet();
+        swept.kill(begun + limit, all);
+        if !each_call {
+            swept.sample();
+        }
+        swept.check();
+        swept.traced.situation.kills()
+    })
+    .into_iter()
+    .sum();
+    println!("{kills} kills, {:.1} s", begun.elapsed().as_secs_f64());
     tell(&points);
-    let open: Vec<Point> = points.open().into_values().flatten().collect();
-    println!("{} recorded calls were not killed at in this time", open.len());
-    // Each takes a life of its own. The short run has no time for all of them, and says how many are left.
-    assert!(open.is_empty() || !each_call, "recorded calls that were never killed at: {open:#?}");
+    let (open, untouched) = (points.open(), points.untouched_kinds());
+    println!("{} recorded calls were not killed at, nor {} that come and go", open.len(), untouched.len());
+    assert!(open.is_empty(), "recorded calls that were never killed at: {open:#?}");
+    assert!(untouched.is_empty(), "calls that come and go and were never killed at: {untouched:#?}");
     let points = points.killed().len();
     assert!(points >= least, "only {points} points were killed at");
+}
+
+fn fail(each_call: bool, limit: Duration, least: u32) {
+    let begun = Instant::now();
+    let points = Arc::new(Points::default());
+    let boxes = if each_call { BOXES } else { 2 };
+    let failures: u32 = in_boxes(&points, each_call, boxes, |swept, all| {
+        swept.fail(begun + limit, all);
+        swept.traced.situation.failures()
+    })
+    .into_iter()
+    .sum();
+    println!("{failures} calls failed, {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(failures >= least, "only {failures} calls failed");
+}
+
+/// What the boxes of a test know of each other.
+#[derive(Default)]
+struct All {
+    boxes: usize,
+    arrived: AtomicUsize,
+    broken: AtomicBool,
+}
+
+impl All {
+    /// Waits for the others to come here too. One that broke comes nowhere any more.
+    fn meet(&self) {
+        self.arrived.fetch_add(1, Ordering::SeqCst);
+        while self.arrived.load(Ordering::SeqCst) < self.boxes && !self.is_broken() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A promise was broken in one of them: the others need not go on.
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+}
+
+/// Runs the same work in several boxes at once.
+fn in_boxes<T: Send>(
+    points: &Arc<Points>,
+    each_call: bool,
+    boxes: usize,
+    work: impl Fn(&mut Sweep, &All) -> T + Sync,
+) -> Vec<T> {
+    struct Broken<'a>(&'a All);
+    impl Drop for Broken<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.broken.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+    let all = All { boxes, ..All::default() };
+    std::thread::scope(|scope| {
+        let (all, work) = (&all, &work);
+        let one = || {
+            scope.spawn(move || {
+                let _broken = Broken(all);
+                work(&mut Sweep::start(points, each_call), all)
+            })
+        };
+        let threads: Vec<_> = (0..boxes).map(|_| one()).collect();
+        threads.into_iter().map(|swept| swept.join().expect("no room lost anything")).collect()
+    })
 }
 
 /// One box and its jobs.
 struct Sweep {
     traced: TracedBox,
     points: Arc<Points>,
-    deadline: Instant,
-    /// Points with which the short run has done its part. The long one goes on until no recorded call is left.
-    enough: Option<usize>,
     /// Jobs that wait for their stewards.
     reviewed: Vec<Life>,
     lives: u32,
@@ -71,96 +145,129 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn start(points: &Arc<Points>, each_call: bool, deadline: Instant, least: usize) -> Self {
+    fn start(points: &Arc<Points>, each_call: bool) -> Self {
         let traced = TracedBox::start(points, each_call);
-        Self {
-            traced,
-            points: points.clone(),
-            deadline,
-            enough: (!each_call).then_some(least),
-            reviewed: Vec::new(),
-            lives: 0,
-            in_vain: BTreeMap::new(),
+        Self { traced, points: points.clone(), reviewed: Vec::new(), lives: 0, in_vain: BTreeMap::new() }
+    }
+
+    /// Records an untroubled life of each kind. The rarer ones are swept in the long run only.
+    fn record(&mut self, with_rare: bool) {
+        // The first decision also takes the site's statements into the log, which happens once in the life of a box.
+        self.live(End::Released, Mode::Quiet);
+        let often: &[_] = &[End::Released, End::Denied, End::Blocked];
+        let rare: &[_] = if with_rare { &[End::Cancelled, End::UnderNewSite] } else { &[] };
+        for end in often.iter().chain(rare) {
+            self.points.recording(end.scene());
+            self.live(*end, Mode::Record(end.scene()));
+        }
+        if with_rare {
+            self.points.recording(INTAKE);
+            self.take_in(Mode::Record(INTAKE));
         }
     }
 
-    /// Records two untroubled lives of each kind.
-    fn record(&mut self) {
-        for end in [End::Released, End::Denied, End::Blocked] {
-            for _ in 0..2 {
-                self.live(end, Mode::Record, Mode::Record);
-            }
+    /// Lives through what the short run does not sweep, and kills where it comes.
+    fn sample(&mut self) {
+        for end in [End::Cancelled, End::UnderNewSite] {
+            self.decide_one(end);
         }
+        self.take_in(Mode::Kill);
     }
 
-    fn live(&mut self, end: End, run: Mode, decide: Mode) {
+    fn take_in(&mut self, mode: Mode) {
+        let taken = wait(take_in(&self.traced, mode));
+        self.unbroken(taken);
+    }
+
+    fn live(&mut self, end: End, mode: Mode) {
         let life = wait(async {
             let mut life = Life::prepare(&self.traced, end).await?;
-            life.run(&self.traced, run).await?;
+            life.run(&self.traced, mode.clone()).await?;
             Ok(life)
         });
         let mut life = self.unbroken(life);
-        let decided = wait(life.decide(&self.traced, decide));
+        let decided = wait(life.decide(&self.traced, mode));
         self.unbroken(decided);
     }
 
     fn unbroken<T>(&self, done: Result<T, String>) -> T {
         let faults = self.traced.situation.faults();
-        let last = self.traced.situation.last_kills();
-        assert!(faults.is_empty(), "{faults:#?}; the last kills were{last}");
-        done.unwrap_or_else(|stuck| panic!("{stuck}; the last kills were{last}"))
-    }
-
-    fn has_enough(&self) -> bool {
-        self.enough.is_some_and(|enough| self.points.killed().len() >= enough)
+        let last = self.traced.situation.last_orders();
+        assert!(faults.is_empty(), "{faults:#?}; the last orders were{last}");
+        done.unwrap_or_else(|stuck| panic!("{stuck}; the last orders were{last}"))
     }
 
     /// Lives on until no recorded point is left, then ends every job that is open.
-    fn kill(&mut self) -> u32 {
-        while Instant::now() < self.deadline && !self.has_enough() {
+    fn kill(&mut self, deadline: Instant, all: &All) {
+        while Instant::now() < deadline && !all.is_broken() {
             let Some(state) = self.next_state() else { break };
-            let before = self.points.open_in(state);
+            let before = self.lives_left(state);
             match state {
                 // What only a blocked run does is left when the others find nothing new.
                 RUN if self.in_vain.get(RUN).is_some_and(|vain| *vain > 0) => {
                     self.run_one(End::Blocked, Mode::Kill)
                 }
                 RUN => self.run_one(End::Released, Mode::Kill),
+                INTAKE => self.take_in(Mode::Kill),
                 DENY => self.decide_one(End::Denied),
+                CANCEL => self.decide_one(End::Cancelled),
+                SITE => self.decide_one(End::UnderNewSite),
                 _ => self.decide_one(End::Released),
             }
-            self.lives += 1;
-            if self.lives.is_multiple_of(LIVES_BETWEEN_CHECKS) {
-                self.check();
-            }
+            self.lived();
+            let found = self.lives_left(state) < before;
             let vain = self.in_vain.entry(state).or_default();
-            *vain = if self.points.open_in(state) < before { 0 } else { *vain + 1 };
+            *vain = if found { 0 } else { *vain + 1 };
         }
-        for mut life in std::mem::take(&mut self.reviewed) {
+        while let Some(mut life) = self.reviewed.pop() {
             let ended = wait(life.decide(&self.traced, Mode::Quiet));
             self.unbroken(ended);
         }
+    }
+
+    /// Lives on until no call is left that did not fail.
+    fn fail(&mut self, deadline: Instant, all: &All) {
+        let mut in_vain = 0;
+        while in_vain < 2 && Instant::now() < deadline && !all.is_broken() {
+            let before = self.traced.situation.failures();
+            for end in [End::Released, End::Denied] {
+                self.live(end, Mode::Fail);
+                self.lived();
+            }
+            in_vain = if self.traced.situation.failures() > before { 0 } else { in_vain + 1 };
+        }
         self.check();
-        self.traced.situation.kills()
+    }
+
+    fn lived(&mut self) {
+        self.lives += 1;
+        if self.lives.is_multiple_of(LIVES_BETWEEN_CHECKS) {
+            self.check();
+        }
     }
 
     /// Ends every process at once, looks at what is on disk, starts them, and looks again once all is quiet.
     fn check(&mut self) {
         for _ in 0..2 {
             self.traced.stop_all();
-            let home = &self.traced.tested.stage.home;
-            let report = databox::fsck::examine(home).unwrap_or_else(|failure| panic!("no fsck: {failure}"));
-            let last = self.traced.situation.last_kills();
-            assert!(report.broken().is_empty(), "{:#?}; the last kills were{last}", report.broken());
+            let report = self.traced.examine().unwrap_or_else(|failure| panic!("no fsck: {failure}"));
+            let last = self.traced.situation.last_orders();
+            assert!(report.broken().is_empty(), "{:#?}; the last orders were{last}", report.broken());
             self.traced.start_all();
         }
     }
 
-    /// The state with most points left; a decision only if there is something to decide about.
+    /// In how many lives at least the open points of a state can be killed at: in each life each room once.
+    fn lives_left(&self, state: &str) -> usize {
+        self.points.open_in(state).into_values().max().unwrap_or(0)
+    }
+
+    /// The state for which most lives are left.
     fn next_state(&self) -> Option<&'static str> {
-        let states = [RUN, FIRST_APPROVAL, RELEASE, DENY].into_iter();
+        let states = [INTAKE, CANCEL, SITE, DENY, RELEASE, FIRST_APPROVAL, RUN].into_iter();
         let open = states.filter(|state| self.in_vain.get(state).is_none_or(|vain| *vain < IN_VAIN));
-        let (most, state) = open.map(|state| (self.points.most_open_in(state), state)).max()?;
+        let (most, state) =
+            open.map(|state| (self.lives_left(state), state)).max_by_key(|(left, _)| *left)?;
         (most > 0).then_some(state)
     }
 
@@ -204,5 +311,5 @@ fn tell(points: &Points) {
     for ((room, state), (recorded, points, kills)) in rows {
         println!("{room:<8} {state:<50} {recorded:>7} {points:>7} {kills:>6}");
     }
-    println!("{} points killed at, of them {} recorded", killed.len(), recorded.len());
+    println!("{} points killed at, {} recorded", killed.len(), recorded.len());
 }

@@ -30,21 +30,47 @@ pub enum Event {
 }
 
 /// Starts a program that is traced by this thread from its first instruction. It dies with this thread.
+///
+/// With `only`, it stops at these system calls alone (seccomp(2), `SECCOMP_RET_TRACE`) and runs at nearly its own speed.
+/// Not for a program with children: without a tracer of their own those calls would fail in them.
 #[allow(clippy::zombie_processes)] // `next` waits for it.
-pub fn start(command: &mut Command) -> io::Result<Task> {
-    // SAFETY: between fork and exec only one system call is made, which allocates nothing and takes no lock.
-    let traced = || match unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+pub fn start(command: &mut Command, only: Option<&[i64]>) -> io::Result<Task> {
+    let filter = only.map(filter);
+    // SAFETY: between fork and exec only system calls are made, which allocate nothing and take no lock. The filter is
+    // read during the call only.
+    let traced = move || unsafe {
+        check(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0))?;
+        let Some(filter) = &filter else { return Ok(()) };
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+        let set = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0);
+        check(set.into())
     };
     // SAFETY: as above.
     let child = unsafe { command.pre_exec(traced) }.spawn()?;
     let task = child.id() as Task;
     wait_for(task)?;
-    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_EXITKILL;
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_EXITKILL;
     // SAFETY: the task is a stopped child of this thread; the request takes an integer.
     check(unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, task, 0, options) })?;
     Ok(task)
+}
+
+/// Stops at these calls, and lets every other pass.
+fn filter(only: &[i64]) -> Vec<libc::sock_filter> {
+    let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let number = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, number, 0, 0)];
+    for (at, call) in only.iter().enumerate() {
+        let to_end = (only.len() - at) as u8;
+        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32, to_end, 0));
+    }
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0));
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_TRACE, 0, 0));
+    filter
 }
 
 fn check(returned: libc::c_long) -> io::Result<()> {
@@ -73,16 +99,30 @@ pub fn next() -> io::Result<Option<Event>> {
     let signal = libc::WSTOPSIG(status);
     Ok(Some(match signal {
         _ if signal == libc::SIGTRAP | 0x80 => Event::Call(task),
+        libc::SIGTRAP if status >> 16 == libc::PTRACE_EVENT_SECCOMP => Event::Call(task),
         // A new thread, or the report of one.
         libc::SIGTRAP | libc::SIGSTOP => Event::Stopped(task, 0),
         signal => Event::Stopped(task, signal),
     }))
 }
 
-/// Lets a stopped task go on to its next system call's beginning or end. One that was killed meanwhile is no error.
-pub fn go_on(task: Task, signal: i32) {
+/// How far a stopped task goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// To the beginning or the end of any system call.
+    AnyCall,
+    /// To the next of those that it was started with.
+    Filtered,
+}
+
+/// Lets a stopped task go on. One that was killed meanwhile is no error.
+pub fn go_on(task: Task, signal: i32, until: Until) {
+    let request = match until {
+        Until::AnyCall => libc::PTRACE_SYSCALL,
+        Until::Filtered => libc::PTRACE_CONT,
+    };
     // SAFETY: the task is a tracee of this thread; both arguments are integers.
-    unsafe { libc::ptrace(libc::PTRACE_SYSCALL, task, 0, signal) };
+    unsafe { libc::ptrace(request, task, 0, signal) };
 }
 
 #[repr(C)]
@@ -108,7 +148,8 @@ pub fn stand(task: Task) -> Option<Stand> {
     let written = unsafe { libc::ptrace(GET_SYSCALL_INFO, task, bytes, &raw mut information) };
     match (written, information.operation) {
         (written, _) if written <= 0 => None,
-        (_, 1) => {
+        // At its entry, or at the filter, which comes right after it.
+        (_, 1 | 3) => {
             Some(Stand::Entry { number: information.number_or_returned, arguments: information.arguments })
         }
         (_, 2) => Some(Stand::Exit { returned: information.number_or_returned }),

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread::JoinHandle;
 
 use crate::durable::{self, DurableCall, Seen};
-use crate::plan::{Order, Point, Situation};
-use calls::{Event, Stand, Task};
+use crate::plan::{AGAIN, Order, Situation};
+use crate::points::Point;
+use calls::{Event, Stand, Task, Until};
 
 /// Makes the command that starts a room.
 pub type Start = Box<dyn Fn() -> Command + Send>;
@@ -40,7 +41,8 @@ impl Keeper {
                 let mut traced = Traced::new(room, &home, &box_);
                 traced.run(&start, &journal, &own_process);
                 own_process.store(0, Ordering::SeqCst);
-                let ordered = traced.killed || own_stop.load(Ordering::SeqCst) || box_.all_dead();
+                let ordered =
+                    traced.killed || traced.failed || own_stop.load(Ordering::SeqCst) || box_.all_dead();
                 if !ordered {
                     box_.fault(format!("the {room} ended by itself; {}", last_line(&journal)));
                     return;
@@ -81,7 +83,7 @@ fn last_line(journal: &Path) -> String {
 /// What is to be done when a call is over.
 enum Then {
     Kill,
-    Pretend,
+    Answer(i64),
 }
 
 struct Traced<'a> {
@@ -89,7 +91,10 @@ struct Traced<'a> {
     home: &'a Path,
     box_: &'a Situation,
     process: Task,
+    until: Until,
     killed: bool,
+    /// One of its calls failed: it may end by itself then.
+    failed: bool,
     ready: bool,
     /// The state in which this process was started, and whether it was the first of that state.
     epoch: u64,
@@ -107,7 +112,9 @@ impl<'a> Traced<'a> {
             home,
             box_,
             process: 0,
+            until: Until::AnyCall,
             killed: false,
+            failed: false,
             ready: false,
             epoch,
             born: epoch,
@@ -122,13 +129,16 @@ impl<'a> Traced<'a> {
         let log = OpenOptions::new().create(true).append(true).open(journal).expect("a journal");
         let mut command = start();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.process = calls::start(&mut command).expect("the room starts under the tracer");
+        // The enclave has children, which could not make those calls.
+        let only = (self.room != "enclave").then_some(&durable::TRACED[..]);
+        self.until = if only.is_some() { Until::Filtered } else { Until::AnyCall };
+        self.process = calls::start(&mut command, only).expect("the room starts under the tracer");
         process.store(self.process, Ordering::SeqCst);
-        calls::go_on(self.process, 0);
+        calls::go_on(self.process, 0, self.until);
         while let Some(event) = calls::next().expect("waiting for an own child") {
             match event {
                 Event::Call(task) => self.call(task),
-                Event::Stopped(task, signal) => calls::go_on(task, signal),
+                Event::Stopped(task, signal) => calls::go_on(task, signal, self.until),
                 Event::Gone(task) => drop(self.then.remove(&task)),
             }
         }
@@ -142,7 +152,9 @@ impl<'a> Traced<'a> {
         };
         // A killed task goes nowhere: the call that it stands before is never made.
         if go_on {
-            calls::go_on(task, 0);
+            // Where something is to be done when the call is over, it stops there in any case.
+            let until = if self.then.contains_key(&task) { Until::AnyCall } else { self.until };
+            calls::go_on(task, 0, until);
         }
     }
 
@@ -182,18 +194,28 @@ impl<'a> Traced<'a> {
                 true
             }
             Order::LeaveOut => {
-                if calls::leave_out(task).is_ok() {
-                    self.then.insert(task, Then::Pretend);
-                }
+                self.answer(task, false, 0);
                 true
             }
+            Order::Fail(fault) => {
+                self.failed = true;
+                self.answer(task, fault.is_stored(), fault.answer());
+                true
+            }
+        }
+    }
+
+    /// The room will be told this, whether the call is made or not.
+    fn answer(&mut self, task: Task, is_made: bool, answer: i64) {
+        if is_made || calls::leave_out(task).is_ok() {
+            self.then.insert(task, Then::Answer(answer));
         }
     }
 
     fn exit(&mut self, task: Task, returned: i64) -> bool {
         match self.then.remove(&task) {
             Some(Then::Kill) if returned >= 0 => self.kill(),
-            Some(Then::Pretend) => calls::answer(task, 0).is_ok(),
+            Some(Then::Answer(answer)) => calls::answer(task, answer).is_ok(),
             _ => true,
         }
     }
@@ -213,7 +235,7 @@ impl<'a> Traced<'a> {
         }
         let state = match (self.ready, self.born == epoch) {
             (false, _) => format!("start in {state}"),
-            (true, true) => format!("{state}, started again"),
+            (true, true) => format!("{state}{AGAIN}"),
             (true, false) => state,
         };
         let count = self.counts.entry(call.clone()).or_default();
