@@ -31,7 +31,7 @@ fn lay_anew(directory: &Path) {
 }
 
 fn first_start(traced: &mut TracedBox, mode: Mode) {
-    lay_anew(&traced.tested.directory().to_owned());
+    lay_anew(traced.tested.directory());
     traced.situation.enter(FIRST, mode);
     traced.start_all();
     traced.situation.settle();
