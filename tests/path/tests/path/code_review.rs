@@ -46,7 +46,8 @@ fn journal_has(tested: &TestBox, room: &'static str, text: &str) -> bool {
 /// The stopped box keeps every promise about its files; gives how many entries its account has.
 fn examined(tested: &mut TestBox) -> u64 {
     tested.stage.stop();
-    let report = databox::fsck::examine(&tested.stage.home).unwrap_or_else(|failure| panic!("{failure}"));
+    let report =
+        databox::fsck::examine(&tested.stage.home, &[]).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(report.broken().is_empty(), "{:?}", report.broken());
     report.entries
 }
