@@ -1,12 +1,14 @@
 //! What every room is as a process: configuration, log lines, peer check, orderly stop. No async runtime is in it,
 //! so that the signer can use it.
 
+mod clocks;
 mod configuration;
 mod journal;
 mod peer;
 mod site;
 mod stop;
 
+pub use clocks::{Clocks, set_back_by};
 pub use configuration::{ConfigurationError, load, user_id};
 pub use journal::{Event, Journal, Level};
 pub use peer::{PeerError, check_peer, listen};

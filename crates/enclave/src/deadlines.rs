@@ -12,7 +12,7 @@ use crate::code_review;
 use crate::room::Room;
 use crate::store::account::{self, Occasion};
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, cancels, verdicts};
+use crate::store::{StoreError, cancels, elapsed, verdicts};
 use crate::sweep;
 
 /// How often the deadlines are looked at.
@@ -30,11 +30,13 @@ pub async fn watch(room: Arc<Room>) {
 }
 
 fn end_what_is_over(room: &Room) -> Result<(), StoreError> {
+    room.clock.look(&room.store)?;
     let now = room.now();
+    let elapsed = room.store.read(elapsed::seconds)?;
     let mut ended = code_review::end_uncovered(room, now)?;
     for (state, reason) in [(State::InCodeReview, Reason::Undecided), (State::Queued, Reason::Box)] {
         for job in room.store.read(move |connection| jobs::in_state(connection, state))? {
-            if is_past(&job, now) {
+            if is_past(&job, elapsed) {
                 ended |= room.store.change(move |transaction| end_wait(transaction, &job, reason, now))?;
             }
         }
@@ -62,15 +64,16 @@ fn end_wait(
     Ok(waits)
 }
 
-fn is_past(job: &Job, now: Timestamp) -> bool {
+fn is_past(job: &Job, elapsed: i64) -> bool {
     let limit = job.state.limit_seconds().and_then(|limit| i64::try_from(limit).ok());
-    limit.is_some_and(|limit| now > job.entered_at.plus(limit))
+    limit.is_some_and(|limit| elapsed.saturating_sub(job.entered) > limit)
 }
 
 /// Ends a review that nobody decided in time, and frees its reservation, in one transaction.
 fn expire(transaction: &rusqlite::Transaction<'_>, job: &Job, now: Timestamp) -> Result<bool, StoreError> {
     let verdict = verdicts::of_request(transaction, &job.request)?.ok_or(StoreError::Foreign("verdict"))?;
-    if now <= verdict.wiped_at {
+    let open_for = elapsed::seconds(transaction)?.saturating_sub(job.entered);
+    if u64::try_from(open_for).is_ok_and(|open_for| open_for <= verdict.review_seconds) {
         return Ok(false);
     }
     account::free(transaction, Occasion { request: job.request, run: verdict.run, at: now })?;
@@ -109,7 +112,7 @@ mod tests {
             packet: Digest::of(b"packet"),
             passed: true,
             expires: at(100),
-            wiped_at: at(150),
+            review_seconds: 150,
             taken: true,
         };
         verdicts::insert(transaction, &verdict)?;
@@ -119,14 +122,22 @@ mod tests {
         Ok(jobs::find(transaction, &request)?.expect("it was stored"))
     }
 
+    /// More than any limit, in seconds.
+    const YEAR: i64 = 400 * 24 * 3600;
+
+    fn moment(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(2 * YEAR + seconds).unwrap()
+    }
+
     #[test]
     fn a_review_that_nobody_decides_ends_and_frees_its_bits() {
         let (_directory, store) = store();
         let job = store.change(in_review).unwrap();
-        let early = job.clone();
-        let moment = at(150);
-        assert!(!store.change(move |transaction| expire(transaction, &early, moment)).unwrap());
-        assert!(store.change(move |transaction| expire(transaction, &job, moment.plus(1))).unwrap());
+        for (passed, clock, over) in [(150, YEAR, false), (1, -YEAR, true)] {
+            let (job, clock) = (job.clone(), moment(clock));
+            store.change(move |transaction| elapsed::count(transaction, passed, clock)).unwrap();
+            assert_eq!(store.change(move |transaction| expire(transaction, &job, clock)).unwrap(), over);
+        }
         let hie = "hie".parse().unwrap();
         let sums = store.read(move |connection| sums(connection, &hie, None)).unwrap();
         assert_eq!(sums, Sums::default());
@@ -140,7 +151,7 @@ mod tests {
         store.change(|transaction| insert(transaction, b"one")).unwrap();
         let job = store.read(|connection| jobs::find(connection, &Digest::of(b"one"))).unwrap().unwrap();
         let limit = State::Queued.limit_seconds().unwrap() as i64;
-        assert!(!is_past(&job, at(limit)));
-        assert!(is_past(&job, at(limit + 1)));
+        assert!(!is_past(&job, job.entered + limit));
+        assert!(is_past(&job, job.entered + limit + 1));
     }
 }

@@ -37,6 +37,12 @@ impl Grid {
         self.start(self.step(moment))
     }
 
+    /// True if a beginning of a step has come that was the next one when it was asked for. One that lies further ahead
+    /// than a step never was: the clock was set back since, and nobody waits for it.
+    pub fn has_come(self, beginning: Timestamp, now: Timestamp) -> bool {
+        beginning <= now || beginning > now.plus(self.seconds)
+    }
+
     /// The next beginning of a step after this moment.
     pub fn after(self, moment: Timestamp) -> Timestamp {
         self.start(self.step(moment) + 1)
@@ -59,6 +65,16 @@ mod tests {
         assert_eq!(grid.after(at(600)), at(1200));
         assert_eq!(grid.after(at(1199)), at(1200));
         assert_eq!((grid.step(at(599)), grid.step(at(600)), grid.step(at(1199))), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_slot_is_free_on_the_grid_and_a_clock_that_was_set_back_takes_none_away() {
+        let grid = Grid::new(600);
+        let free_from = grid.after(at(100_000_010));
+        assert!(!grid.has_come(free_from, at(100_000_011)));
+        assert!(grid.has_come(free_from, free_from));
+        assert!(grid.has_come(free_from, at(200_000_000)));
+        assert!(grid.has_come(free_from, at(1_000_000)));
     }
 
     #[test]

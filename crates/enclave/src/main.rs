@@ -9,6 +9,7 @@
 
 mod admission;
 mod cancel;
+mod clock;
 mod code_review;
 mod collect;
 mod configuration;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
+use clock::Clock;
 use configuration::Configuration;
 use daemon::{ConfigurationError, Journal, StopFlag};
 use room::{Checker, KeyFileError, Places, Room, RoomError};
@@ -120,6 +122,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
     let database = configuration.state_directory.join("account.db");
     let store = Store::open(&database, &configuration.account_head_file, journal)?;
     let site = SiteWatch::new(&configuration.site_directory, configuration.site_pin, &store)?;
+    let clock = Clock::start(&store)?;
     let checker = Checker::open(&configuration.checker)
         .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
     Ok(Room {
@@ -127,6 +130,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         key,
         places,
         store,
+        clock,
         site,
         checker,
         journal,

@@ -11,6 +11,7 @@ use release::value::Timestamp;
 use sandbox::Launcher;
 
 use crate::cancel::Running;
+use crate::clock::Clock;
 use crate::configuration::Configuration;
 use crate::files;
 use crate::site_watch::SiteWatch;
@@ -24,6 +25,8 @@ pub struct Room {
     pub journal: Journal,
     /// Jobs and account.
     pub store: Store,
+    /// What waiting is counted by.
+    pub clock: Clock,
     /// The site, verified.
     pub site: SiteWatch,
     /// The verdict key.

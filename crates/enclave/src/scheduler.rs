@@ -15,6 +15,7 @@ use release::value::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::admission::{has_data, reason_of};
+use crate::grid::Grid;
 use crate::recovery;
 use crate::room::Room;
 use crate::run;
@@ -31,15 +32,15 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 enum Use {
     /// A job runs in it.
     Busy,
-    /// From this moment.
-    FreeFrom(Timestamp),
+    /// From this beginning of a step of this grid.
+    FreeFrom(Grid, Timestamp),
 }
 
 /// Starts jobs until the room stops, and returns once the last run has ended.
 pub async fn schedule(room: Arc<Room>) {
     let epoch = Timestamp::from_seconds(0).expect("1970 is a moment");
-    let mut slots = vec![Use::FreeFrom(epoch); room.configuration.slots.max(1) as usize];
-    let (ended, mut endings) = mpsc::channel::<(usize, Timestamp)>(slots.len());
+    let mut slots = vec![Use::FreeFrom(Grid::new(1), epoch); room.configuration.slots.max(1) as usize];
+    let (ended, mut endings) = mpsc::channel::<(usize, Use)>(slots.len());
     let mut changes = room.store.changes();
     let mut recovered = false;
     while !room.stop.is_raised() {
@@ -49,15 +50,15 @@ pub async fn schedule(room: Arc<Room>) {
         }
         let sleep = until_next_second(LONGEST_SLEEP);
         tokio::select! {
-            Some((slot, free_from)) = endings.recv() => slots[slot] = Use::FreeFrom(free_from),
+            Some((slot, free)) = endings.recv() => slots[slot] = free,
             _ = changes.changed() => {}
             () = tokio::time::sleep(sleep) => {}
             () = room.stopping() => {}
         }
     }
     while slots.contains(&Use::Busy) {
-        let Some((slot, free_from)) = endings.recv().await else { return };
-        slots[slot] = Use::FreeFrom(free_from);
+        let Some((slot, free)) = endings.recv().await else { return };
+        slots[slot] = free;
     }
 }
 
@@ -84,11 +85,11 @@ async fn recover(room: &Arc<Room>) -> bool {
     }
 }
 
-async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(usize, Timestamp)>) {
+async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(usize, Use)>) {
     let now = room.now();
     let mut busy = slots.iter().filter(|slot| **slot == Use::Busy).count();
     for (index, usage) in slots.iter_mut().enumerate() {
-        if !matches!(*usage, Use::FreeFrom(moment) if moment <= now) {
+        if !matches!(*usage, Use::FreeFrom(grid, moment) if grid.has_come(moment, now)) {
             continue;
         }
         let of = room.clone();
@@ -109,7 +110,7 @@ async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(us
 }
 
 /// Runs a job on a thread of its own, which lives until the job's last process is dead.
-fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, Timestamp)>) {
+fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, Use)>) {
     tokio::task::spawn_blocking(move || {
         let slot = Slot(u32::try_from(index).unwrap_or(u32::MAX));
         // A panic must not take the slot away; the row stays RUNNING and is lost at the next start.
@@ -121,7 +122,7 @@ fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, T
             }
         }
         // Nobody listens any more only when the process is ending.
-        let _ = ended.blocking_send((index, job.grid.after(room.now())));
+        let _ = ended.blocking_send((index, Use::FreeFrom(job.grid, job.grid.after(room.now()))));
     });
 }
 

@@ -106,7 +106,7 @@ pub fn conclude(room: &Room, run: &LookedAt<'_>) -> Result<(), VerdictError> {
     let draft = draft(room, run, &judgement, reviewers)?;
     let output = judgement.blocked_by().and_then(|rule| output_of(rule, run.found, declared));
     let signing = Signing {
-        wiped_at: draft.expires.plus(RELEASE_ON_ITS_WAY).min(kept_until(run.policy, draft.issued_at)),
+        review_seconds: review_seconds(run.policy, &draft),
         draft,
         sum: judgement.sum,
         output,
@@ -199,6 +199,13 @@ fn expires(policy: &Policy, issued_at: Timestamp) -> Timestamp {
     issued_at.plus(expiry).min(kept_until(policy, issued_at))
 }
 
+/// How long a review may be open: until the verdict has expired and a release may have arrived that was signed just
+/// before, but no longer than files are kept.
+fn review_seconds(policy: &Policy, verdict: &Verdict) -> u64 {
+    let until = verdict.expires.plus(RELEASE_ON_ITS_WAY).min(kept_until(policy, verdict.issued_at));
+    until.seconds().abs_diff(verdict.issued_at.seconds())
+}
+
 fn kept_until(policy: &Policy, issued_at: Timestamp) -> Timestamp {
     issued_at.plus(i64::try_from(policy.quarantine_days).unwrap_or(0).saturating_mul(24 * 3600))
 }
@@ -257,8 +264,8 @@ struct Signing {
     draft: Verdict,
     sum: Option<u64>,
     output: Option<u32>,
-    wiped_at: Timestamp,
     used: Use,
+    review_seconds: u64,
     limits: Limits,
     key: SecretKey,
     occasion: Occasion,
@@ -288,7 +295,7 @@ impl Signing {
             packet,
             passed: verdict.result == VerdictResult::Pass,
             expires: verdict.expires,
-            wiped_at: self.wiped_at,
+            review_seconds: self.review_seconds,
             taken: false,
         };
         verdicts::insert(transaction, &stored)?;

@@ -10,7 +10,7 @@ use release::statement::DenialReason;
 use release::value::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
-use super::{StoreError, columns, reports};
+use super::{StoreError, columns, elapsed, reports};
 use crate::grid::Grid;
 
 /// A job.
@@ -32,6 +32,8 @@ pub struct Job {
     pub grid: Grid,
     /// When it came into its state.
     pub entered_at: Timestamp,
+    /// How long the enclave had run by then, in seconds.
+    pub entered: i64,
 }
 
 /// A request as it came.
@@ -60,8 +62,8 @@ pub fn insert_admitted(
 ) -> Result<(), StoreError> {
     transaction.execute(
         "INSERT INTO jobs (request, nonce, bundle, envelope, purpose, purpose_salt, state, run, grid_seconds,
-             admitted_at, entered_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+             admitted_at, entered_at, entered)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)",
         (
             submission.request.as_bytes(),
             nonce,
@@ -73,6 +75,7 @@ pub fn insert_admitted(
             u32::from(state == State::Queued),
             grid.seconds(),
             at.seconds(),
+            elapsed::seconds(transaction)?,
         ),
     )?;
     Ok(())
@@ -122,6 +125,7 @@ fn job_of(row: &Row<'_>) -> Result<Job, StoreError> {
         run: columns::small(row, "run")?,
         grid: Grid::new(columns::count(row, "grid_seconds")?),
         entered_at: columns::moment(row, "entered_at")?,
+        entered: row.get("entered")?,
     })
 }
 
@@ -169,8 +173,8 @@ pub fn make_move(
     let job = find(transaction, request)?.ok_or(StoreError::Foreign("request"))?;
     lifecycle::transition(job.state, movement.to)?;
     transaction.execute(
-        "UPDATE jobs SET state = ?2, entered_at = ?3 WHERE request = ?1",
-        (request.as_bytes(), movement.to.word(), at.seconds()),
+        "UPDATE jobs SET state = ?2, entered_at = ?3, entered = ?4 WHERE request = ?1",
+        (request.as_bytes(), movement.to.word(), at.seconds(), elapsed::seconds(transaction)?),
     )?;
     if movement.to.is_end() {
         // Nobody needs the words any more; the stewards have them in their packet.

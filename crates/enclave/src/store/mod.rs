@@ -8,6 +8,7 @@ pub mod account;
 pub mod cancels;
 pub mod code_reviews;
 mod columns;
+pub mod elapsed;
 pub mod head;
 pub mod jobs;
 pub mod releases;

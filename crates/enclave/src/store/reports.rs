@@ -25,7 +25,9 @@ pub fn leave(
     let current = job.grid.step(at);
     let earliest = if movement.to == State::Running { current } else { current + 1 };
     let (number, last) = last(transaction, &job.request)?;
-    let step = earliest.max(last.map_or(0, |step| step + 1));
+    // After a clock was set back the numbers of the steps go on from where they were, and the moments do not.
+    let due = earliest.max(last.map_or(0, |(_, due_at)| job.grid.step(due_at) + 1));
+    let step = due.max(last.map_or(0, |(step, _)| step + 1));
     transaction.execute(
         "INSERT INTO reports (request, number, run, state, reason, rule, output, denial_reasons, failure, used,
              step, due_at)
@@ -42,18 +44,22 @@ pub fn leave(
             movement.failure.map(Failure::to_bits),
             movement.used.to_bits(),
             columns::stored(step, "step")?,
-            job.grid.start(step).seconds(),
+            job.grid.start(due).seconds(),
         ),
     )?;
     Ok(())
 }
 
-fn last(connection: &Connection, request: &Digest) -> Result<(u32, Option<u64>), StoreError> {
-    let mut query = connection
-        .prepare_cached("SELECT number, step FROM reports WHERE request = ?1 ORDER BY number DESC LIMIT 1")?;
+fn last(connection: &Connection, request: &Digest) -> Result<(u32, Option<(u64, Timestamp)>), StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT number, step, due_at FROM reports WHERE request = ?1 ORDER BY number DESC LIMIT 1",
+    )?;
     let mut rows = query.query([request.as_bytes()])?;
     match rows.next()? {
-        Some(row) => Ok((columns::small(row, "number")?, Some(columns::count(row, "step")?))),
+        Some(row) => {
+            let told = (columns::count(row, "step")?, columns::moment(row, "due_at")?);
+            Ok((columns::small(row, "number")?, Some(told)))
+        }
         None => Ok((0, None)),
     }
 }

@@ -8,9 +8,17 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The schema that this version writes.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 const TABLES: &str = "
+-- For how many seconds the enclave has run, and what the machine's clock said when that was written.
+CREATE TABLE elapsed (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seconds INTEGER NOT NULL,
+    clock INTEGER NOT NULL
+) STRICT;
+INSERT INTO elapsed (one, seconds, clock) VALUES (1, 0, 0);
+
 -- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
 CREATE TABLE jobs (
     request BLOB PRIMARY KEY NOT NULL CHECK (length(request) = 32),
@@ -24,7 +32,9 @@ CREATE TABLE jobs (
     run INTEGER NOT NULL,
     grid_seconds INTEGER NOT NULL,
     admitted_at INTEGER NOT NULL,
-    entered_at INTEGER NOT NULL
+    entered_at INTEGER NOT NULL,
+    -- Counts as `elapsed` does.
+    entered INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX jobs_by_bundle ON jobs (bundle, state);
 CREATE INDEX jobs_by_state ON jobs (state);
@@ -82,8 +92,8 @@ CREATE TABLE verdicts (
     packet BLOB NOT NULL CHECK (length(packet) = 32),
     passed INTEGER NOT NULL,
     expires INTEGER NOT NULL,
-    -- After this the review counts as undecided and its files are wiped.
-    wiped_at INTEGER NOT NULL,
+    -- A review that is open for longer counts as undecided and its files are wiped; counts as `elapsed` does.
+    review_seconds INTEGER NOT NULL,
     -- The console holds verdict and packet durably.
     taken INTEGER NOT NULL DEFAULT 0,
     -- 1 from the moment that the job is called off: the console is to withdraw its packet.

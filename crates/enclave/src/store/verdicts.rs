@@ -24,8 +24,9 @@ pub struct StoredVerdict {
     pub passed: bool,
     /// After this it can be approved no more.
     pub expires: Timestamp,
-    /// After this the review counts as undecided, and its files are wiped.
-    pub wiped_at: Timestamp,
+    /// For so long the review may be open, in seconds in which the enclave runs. Then it counts as undecided, and its
+    /// files are wiped.
+    pub review_seconds: u64,
     /// The console holds it durably.
     pub taken: bool,
 }
@@ -33,7 +34,7 @@ pub struct StoredVerdict {
 /// Stores a verdict.
 pub fn insert(transaction: &Transaction<'_>, verdict: &StoredVerdict) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO verdicts (verdict, request, run, envelope, packet, passed, expires, wiped_at, taken)
+        "INSERT INTO verdicts (verdict, request, run, envelope, packet, passed, expires, review_seconds, taken)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         (
             verdict.verdict.as_bytes(),
@@ -43,7 +44,7 @@ pub fn insert(transaction: &Transaction<'_>, verdict: &StoredVerdict) -> Result<
             verdict.packet.as_bytes(),
             verdict.passed,
             verdict.expires.seconds(),
-            verdict.wiped_at.seconds(),
+            columns::stored(verdict.review_seconds, "review_seconds")?,
             verdict.taken,
         ),
     )?;
@@ -120,7 +121,7 @@ fn verdict_of(row: &Row<'_>) -> Result<StoredVerdict, StoreError> {
         packet: columns::digest(row, "packet")?,
         passed: row.get("passed")?,
         expires: columns::moment(row, "expires")?,
-        wiped_at: columns::moment(row, "wiped_at")?,
+        review_seconds: columns::count(row, "review_seconds")?,
         taken: row.get("taken")?,
     })
 }

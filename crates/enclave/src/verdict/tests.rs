@@ -67,7 +67,7 @@ fn concluded(release_bits: u64, result: VerdictResult) -> (tempfile::TempDir, St
         sum: Some(100),
         output: Some(0),
         used: api::Use::default(),
-        wiped_at: at(200),
+        review_seconds: 200,
         limits: Limits { grant: name("hie"), datasets: [(name("hie"), limits)].into() },
         key: SecretKey::from_seed([1; 32]),
         occasion: Occasion { request: Digest::of(b"one"), run: 1, at: at(0) },
