@@ -27,11 +27,18 @@ pub struct CommandLine {
     /// Your profile: a file, or a name under ~/.config/databox.
     #[arg(long, global = true, default_value = "default")]
     profile: String,
-    /// One JSON object on standard output.
+    /// One JSON object on standard output, or for an error on standard error; of `job watch` one a line.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
+}
+
+impl CommandLine {
+    /// True if the answer, or the error, is to be one JSON object.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -316,9 +323,17 @@ impl From<ReasonWord> for DenialReason {
 pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
     let json = line.json;
     let profile = line.profile;
+    if json && matches!(line.command, Command::Demo(_) | Command::Up { .. } | Command::Witness(_)) {
+        return Err(Failure::new(
+            "NO_JSON",
+            "this command stays, and answers nothing that could be one object",
+        )
+        .hint("leave --json out; what rooms and witnesses tell, they tell as lines of JSON in their journals")
+        .exit(Exit::Usage));
+    }
     match line.command {
         Command::Demo(arguments) => demo::run(&arguments)?,
-        Command::Init(arguments) => show::made(&init::init(&arguments)?),
+        Command::Init(arguments) => show::made(&init::init(&arguments)?, json),
         Command::Up { directory } => up(&Home::at(directory))?,
         Command::Doctor(arguments) => doctor::run(&arguments, json)?,
         Command::Fsck(arguments) => fsck::run(&arguments, json)?,
@@ -327,6 +342,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             show::made(
                 &[files.signing(), files.review(), files.public(), files.tls_key(), files.tls_request()]
                     .map(|path| path.display().to_string()),
+                json,
             );
         }
         Command::Cert(CertCommand::Issue { home, request, role, id, out, hours }) => {
@@ -335,26 +351,26 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             let site = init::public_keys(&home.public_keys())?.site;
             let certificate = certificate::issue(&home, &site, &pem, role, &id, hours)?;
             blobs::write_new_file_durably(&out, certificate.as_bytes(), 0o644).map_err(file_failure(&out))?;
-            show::made(&[out.display().to_string()]);
+            show::made(&[out.display().to_string()], json);
         }
         Command::Cert(CertCommand::Revoke { home, certificate, out }) => {
             let serial = certificate::serial(&certificate)?;
             site::revoke_certificate(&serial, &Home::at(home).site(), &out)?;
-            show::made(&[format!("{}  revokes certificate {serial}", out.display())]);
+            show::made(&[format!("{}  revokes certificate {serial}", out.display())], json);
         }
-        Command::Site(command) => site_command(command)?,
+        Command::Site(command) => site_command(command, json)?,
         Command::Data(DataCommand::Add(arguments)) => {
-            show::made(&[data::add_dataset(&arguments)?.display().to_string()]);
+            show::made(&[data::add_dataset(&arguments)?.display().to_string()], json);
         }
         Command::Data(DataCommand::Ls) => asynchronous(list_datasets(Profile::load(&profile)?, json))?,
         Command::Runtime(RuntimeCommand::Add(arguments)) => {
-            show::made(&[data::add_runtime(&arguments)?.display().to_string()]);
+            show::made(&[data::add_runtime(&arguments)?.display().to_string()], json);
         }
         Command::Job(JobCommand::New { directory }) => {
             let made: Vec<_> = job::new(&directory)?.iter().map(|path| path.display().to_string()).collect();
             show::files(&made, json);
         }
-        Command::Job(JobCommand::Inspect { file }) => show::made(&job::inspect(&file)?),
+        Command::Job(JobCommand::Inspect { file }) => show::found(&job::inspect(&file)?, json),
         Command::Job(command) => return asynchronous(job_command(command, Profile::load(&profile)?, json)),
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
@@ -386,11 +402,11 @@ fn up(home: &Home) -> Result<(), Failure> {
     Ok(())
 }
 
-fn site_command(command: SiteCommand) -> Result<(), Failure> {
+fn site_command(command: SiteCommand, json: bool) -> Result<(), Failure> {
     match command {
         SiteCommand::New(arguments) => {
             site::new(&arguments)?;
-            show::made(&[arguments.out.display().to_string()]);
+            show::made(&[arguments.out.display().to_string()], json);
         }
         SiteCommand::Draft { answer, id, keys, passphrase_file, out } => {
             let sealed = answer.extension().is_some_and(|extension| extension == "packet");
@@ -406,18 +422,26 @@ fn site_command(command: SiteCommand) -> Result<(), Failure> {
                 }
                 _ => drop(draft::from_plain(&answer, &out)?),
             }
-            show::made(&[out.display().to_string()]);
+            show::made(&[out.display().to_string()], json);
         }
         SiteCommand::Sign(arguments) => {
-            show::made(&[site::sign(&arguments, |words| println!("{words}"))?]);
+            let signed = site::sign(&arguments, |words| show::before_signing(words, json))?;
+            show::made(&[signed], json);
         }
-        SiteCommand::Install(arguments) => show::made(&[site::install(&arguments)?.display().to_string()]),
+        SiteCommand::Install(arguments) => {
+            show::made(&[site::install(&arguments)?.display().to_string()], json)
+        }
         SiteCommand::Pin { home, roles } => {
             let home = Home::at(home);
             init::pin(&home, &roles)?;
-            show::made(&databox::home::ROOMS.map(|room| home.configuration(room).display().to_string()));
+            show::made(
+                &databox::home::ROOMS.map(|room| home.configuration(room).display().to_string()),
+                json,
+            );
         }
-        SiteCommand::Ls { site_directory, pin } => show::made(&site::list(&site_directory, pin.as_ref())?),
+        SiteCommand::Ls { site_directory, pin } => {
+            show::found(&site::list(&site_directory, pin.as_ref())?, json)
+        }
     }
     Ok(())
 }
@@ -486,33 +510,35 @@ async fn review_command(command: ReviewCommand, profile: Profile, json: bool) ->
     match command {
         ReviewCommand::Ls => show::reviews(&desk.list().await?, json),
         ReviewCommand::Show(arguments) => {
-            look(&mut desk, &arguments).await?;
+            let (looked, words) = look(&mut desk, &arguments).await?;
+            show::looked(looked.kind(), &words, json);
         }
         ReviewCommand::Approve { review, confirm } => {
-            let answer = match look(&mut desk, &review).await? {
+            let (looked, words) = look(&mut desk, &review).await?;
+            show::before_signing(words.trim_end(), json);
+            show::before_signing(looked.consent(), json);
+            let answer = match looked {
                 Looked::Outputs(opened) => {
-                    println!("You sign: \"I approve that these files leave the box.\"");
-                    show::confirm(&opened.digest.to_string(), confirm)?;
+                    show::confirm(&opened.digest.to_string(), confirm, json)?;
                     desk.approve(&opened).await?
                 }
                 Looked::Code(opened) => {
-                    println!(
-                        "You sign: \"I read this code and approve that it runs on the data.\" It lets no file leave."
-                    );
-                    show::confirm(&opened.digest().to_string(), confirm)?;
+                    show::confirm(&opened.digest().to_string(), confirm, json)?;
                     desk.approve_code(&opened).await?
                 }
             };
-            show::decision(&answer);
+            show::decision(&answer, json);
         }
         ReviewCommand::Reject { review, r#return, reasons, out } => {
             let decision = if r#return { DenialDecision::Return } else { DenialDecision::Reject };
             let reasons = reasons.into_iter().map(DenialReason::from).collect();
-            let answer = match look(&mut desk, &review).await? {
+            let (looked, words) = look(&mut desk, &review).await?;
+            show::before_signing(words.trim_end(), json);
+            let answer = match looked {
                 Looked::Outputs(opened) => desk.deny(&opened, decision, reasons, out.as_deref()).await?,
                 Looked::Code(opened) => desk.deny_code(&opened, decision, reasons, out.as_deref()).await?,
             };
-            show::decision(&answer);
+            show::decision(&answer, json);
         }
     }
     Ok(())
@@ -524,21 +550,41 @@ enum Looked {
     Code(Box<review::code::OpenedCode>),
 }
 
-async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<Looked, Failure> {
+impl Looked {
+    fn kind(&self) -> ReviewKind {
+        match self {
+            Self::Outputs(_) => ReviewKind::Outputs,
+            Self::Code(_) => ReviewKind::Code,
+        }
+    }
+
+    /// What an approval of it says.
+    fn consent(&self) -> &'static str {
+        match self {
+            Self::Outputs(_) => "You sign: \"I approve that these files leave the box.\"",
+            Self::Code(_) => {
+                "You sign: \"I read this code and approve that it runs on the data.\" It lets no file leave."
+            }
+        }
+    }
+}
+
+/// Opens a review; returns what it says in words beside.
+async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<(Looked, String), Failure> {
     let found = desk.find(&arguments.review).await?;
     // The console's word only chooses how it is looked at: neither way accepts the other's statements.
     if found.kind() == ReviewKind::Code {
         let opened = desk.open_code(found).await?;
-        print!("{}", review::code::words(&opened));
+        let words = review::code::words(&opened);
         if let Some(directory) = &arguments.files {
             review::code::write_files(&opened, directory)?;
         }
-        return Ok(Looked::Code(Box::new(opened)));
+        return Ok((Looked::Code(Box::new(opened)), words));
     }
     let opened = desk.open_outputs(found).await?;
-    print!("{}", review::words(&opened));
+    let words = review::words(&opened);
     if let Some(directory) = &arguments.files {
         review::write_files(&opened, directory)?;
     }
-    Ok(Looked::Outputs(Box::new(opened)))
+    Ok((Looked::Outputs(Box::new(opened)), words))
 }

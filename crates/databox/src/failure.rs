@@ -95,8 +95,15 @@ impl Failure {
         self
     }
 
-    /// Prints it to standard error and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    /// Prints it to standard error, for people or as one JSON object, and gives the exit code.
+    pub fn report(&self, json: bool) -> ExitCode {
+        if json {
+            let told = serde_json::json!({
+                "error": self.reason, "text": self.text, "hint": self.hint, "exit": self.exit as u8,
+            });
+            eprintln!("{told}");
+            return ExitCode::from(self.exit as u8);
+        }
         eprintln!("error[{}]: {}", self.reason, self.text);
         if let Some(hint) = &self.hint {
             eprintln!("  hint: {hint}");

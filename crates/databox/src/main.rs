@@ -18,8 +18,9 @@ fn main() -> ExitCode {
         }
     }));
     let line = commands::CommandLine::parse();
+    let json = line.json();
     match commands::run(line) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(json),
     }
 }

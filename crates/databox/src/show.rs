@@ -8,8 +8,40 @@ use databox::failure::{Exit, Failure};
 use serde_json::{Value, json};
 
 /// A line for each thing made.
-pub fn made(lines: &[String]) {
-    lines.iter().for_each(|line| println!("✔ {line}"));
+pub fn made(lines: &[String], json: bool) {
+    if json {
+        println!("{}", json!({ "made": lines }));
+    } else {
+        lines.iter().for_each(|line| println!("✔ {line}"));
+    }
+}
+
+/// A line for each thing found.
+pub fn found(lines: &[String], json: bool) {
+    if json {
+        println!("{}", json!({ "found": lines }));
+    } else {
+        lines.iter().for_each(|line| println!("{line}"));
+    }
+}
+
+/// What a person reads before they sign. With `--json` it goes to standard error, since standard output has the one
+/// object only.
+pub fn before_signing(words: &str, json: bool) {
+    if json {
+        eprintln!("{words}");
+    } else {
+        println!("{words}");
+    }
+}
+
+/// What a steward looked at.
+pub fn looked(kind: ReviewKind, words: &str, json: bool) {
+    if json {
+        println!("{}", json!({ "kind": kind_word(kind), "words": words }));
+    } else {
+        print!("{words}");
+    }
 }
 
 /// Files that were written.
@@ -17,7 +49,7 @@ pub fn files(paths: &[String], json: bool) {
     if json {
         println!("{}", json!({ "files": paths }));
     } else {
-        made(paths);
+        made(paths, false);
     }
 }
 
@@ -26,7 +58,7 @@ pub fn fetched(release_file: &std::path::Path, json: bool) {
     if json {
         println!("{}", json!({ "verified": true, "releaseFile": release_file.display().to_string() }));
     } else {
-        made(&[format!("VERIFIED {}", release_file.display())]);
+        made(&[format!("VERIFIED {}", release_file.display())], false);
     }
 }
 
@@ -197,7 +229,11 @@ fn review_state(review: &Review) -> &'static str {
 }
 
 fn review_kind(review: &Review) -> &'static str {
-    match review.kind() {
+    kind_word(review.kind())
+}
+
+fn kind_word(kind: ReviewKind) -> &'static str {
+    match kind {
         ReviewKind::Code => "code",
         ReviewKind::Outputs => "outputs",
         ReviewKind::Unspecified => "unknown",
@@ -238,8 +274,20 @@ pub fn reviews(reviews: &[Review], json: bool) {
 }
 
 /// What became of a decision.
-pub fn decision(answer: &SubmitDecisionResponse) {
+pub fn decision(answer: &SubmitDecisionResponse, json: bool) {
     let review = answer.review.clone().unwrap_or_default();
+    if json {
+        let value = json!({
+            "review": review.review,
+            "state": review_state(&review),
+            "approvals": review.approvals,
+            "needed": review.needed,
+            "witnessedDenial": !answer.denial_file.is_empty(),
+            "heldUpBy": review.held_up_by,
+        });
+        println!("{value}");
+        return;
+    }
     let leaf = if answer.denial_file.is_empty() { "" } else { "; it is a witnessed leaf of the log" };
     println!(
         "✔ recorded: {} with {} of {} approvals{leaf}",
@@ -252,9 +300,9 @@ pub fn decision(answer: &SubmitDecisionResponse) {
     }
 }
 
-/// Never one click: the review's id is typed, at least its first 8 characters.
-pub fn confirm(id: &str, given: Option<String>) -> Result<(), Failure> {
-    let typed = match given {
+/// Never one click: the review's id is typed, at least its first 8 characters. Nobody is asked with `--json`.
+pub fn confirm(id: &str, given: Option<String>, json: bool) -> Result<(), Failure> {
+    let typed = match given.or(json.then(String::new)) {
         Some(typed) if typed == id => return Ok(()),
         Some(typed) => typed,
         None => {

@@ -6,6 +6,7 @@ mod box_on_disk;
 mod check;
 mod code_review;
 mod doctor;
+mod json;
 mod operator;
 mod python_client;
 mod refusals;
