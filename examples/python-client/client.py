@@ -21,7 +21,6 @@ import tomllib
 import grpc
 import zstandard
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -113,18 +112,6 @@ def declared(output):
     return said
 
 
-def rewritten(pem):
-    """An Ed25519 key as PKCS#8 version 1 (RFC 8410, section 7): gRPC's TLS library does not read the version 2 of
-    RFC 5958, which has the public key behind it."""
-    der = base64.b64decode("".join(line for line in pem.decode().split("\n") if not line.startswith("-----")))
-    if der[5:16] != bytes.fromhex("300506032b657004220420"):
-        raise ValueError("the key of the transport certificate is no Ed25519 key")
-    key = Ed25519PrivateKey.from_private_bytes(der[16:48])
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 class Client:
     """One researcher's connection to a gateway, as the profile says."""
 
@@ -136,7 +123,7 @@ class Client:
         self.keys = self.beside / self.profile["keys"]
         credentials = grpc.ssl_channel_credentials(
             root_certificates=(self.beside / self.profile["authority"]).read_bytes(),
-            private_key=rewritten((self.keys / f"{self.id}.tls.key").read_bytes()),
+            private_key=(self.keys / f"{self.id}.tls.key").read_bytes(),
             certificate_chain=(self.keys / f"{self.id}.tls.pem").read_bytes(),
         )
         channel = grpc.secure_channel(self.profile["endpoint"].removeprefix("https://"), credentials)

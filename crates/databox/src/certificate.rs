@@ -9,9 +9,10 @@ use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
-    SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber,
 };
+use release::key::SecretKey;
 use release::value::Name;
 
 use crate::failure::{Exit, Failure, file_failure, whole};
@@ -89,11 +90,15 @@ pub fn make_server(home: &Home, room: &str, names: &[String]) -> Result<(), Fail
 
 /// Makes a person's own transport key and a certificate request for it.
 pub fn make_request(key_path: &Path, request_path: &Path, id: &Name) -> Result<(), Failure> {
-    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(certificate_failure)?;
+    // In the version of PKCS#8 without the public key (RFC 8410 section 7): OpenSSL, gRPC's own TLS and Python's
+    // `cryptography` do not read the other, which `KeyPair` writes.
+    let secret = SecretKey::generate().map_err(|error| Failure::new("RANDOM", whole(&error)))?;
+    let pem = secret.to_pkcs8_pem();
+    let key = KeyPair::from_pem(&pem).map_err(certificate_failure)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = named(id.as_str());
     let request = params.serialize_request(&key).map_err(certificate_failure)?;
-    write_new(key_path, &key.serialize_pem(), 0o600)?;
+    write_new(key_path, &pem, 0o600)?;
     write_new(request_path, &request.pem().map_err(certificate_failure)?, 0o644)
 }
 
