@@ -36,7 +36,7 @@ use crate::wall::{self, Child, ChildError, JobView, Program, Slot, freeze};
 /// How long until an end that could not be written down is written again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often a run's part of the disk is counted.
+/// How often a run's part of the disk is counted, and the site asked whether the run may go on.
 const COUNT: Duration = Duration::from_millis(200);
 
 /// The box's fault in a run. The job goes back to the queue, or is lost.
@@ -93,6 +93,8 @@ enum Finished {
     Judged,
     /// By the job's own fault.
     Failed(Fault),
+    /// Its requester, their key or the grant was revoked while it ran; its processes are dead.
+    Revoked,
     /// The room is stopping. The row stays RUNNING, which the next start counts as a lost run.
     Stopped,
 }
@@ -105,7 +107,15 @@ pub fn run(room: &Room, slot: Slot, job: &Job) {
     let (written, end) = match attempt(room, slot, job, &work) {
         Ok(Finished::Judged) => (true, "judged"),
         Ok(Finished::Stopped) => (true, "stopped"),
-        Ok(Finished::Failed(fault)) => (write_down(room, || fail(room, job, &fault)), "failed"),
+        Ok(Finished::Failed(fault)) => {
+            let told =
+                Move { failure: fault.failure, used: fault.used, ..Move::new(State::Failed, fault.reason) };
+            (write_down(room, || finish(room, job, &told)), "failed")
+        }
+        Ok(Finished::Revoked) => {
+            let told = Move::new(State::Cancelled, Reason::Request);
+            (write_down(room, || finish(room, job, &told)), "revoked")
+        }
         Err(error) => {
             tell_fault(room, job, &error);
             (write_down(room, || retry::lost(room, job)), "lost")
@@ -135,9 +145,8 @@ fn write_down(room: &Room, mut write: impl FnMut() -> Result<(), StoreError>) ->
     }
 }
 
-fn fail(room: &Room, job: &Job, fault: &Fault) -> Result<(), StoreError> {
-    let (request, run, at) = (job.request, job.run, room.now());
-    let told = Move { failure: fault.failure, used: fault.used, ..Move::new(State::Failed, fault.reason) };
+fn finish(room: &Room, job: &Job, told: &Move) -> Result<(), StoreError> {
+    let (request, run, at, told) = (job.request, job.run, room.now(), told.clone());
     // A crash before the commit leaves the row RUNNING: a lost run, charged anew.
     room.store.change(move |transaction| {
         let job = jobs::find(transaction, &request)?.ok_or(StoreError::Foreign("request"))?;
@@ -220,7 +229,7 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
     {
         cancel.cancel();
     }
-    let watch = Watch::new(room, work, &cancel, Instant::now() + longest(room, &ready));
+    let watch = Watch::new(room, work, &ready.request, &cancel, Instant::now() + longest(room, &ready));
     std::thread::scope(|scope| {
         scope.spawn(|| watch.until_over());
         let _ends = Over(&watch.over);
@@ -230,6 +239,7 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
         }
         match watch.ended_by() {
             Some(EndedBy::Stop) => Ok(Finished::Stopped),
+            Some(EndedBy::Revocation) => Ok(Finished::Revoked),
             Some(EndedBy::Deadline) => Err(RunError::Deadline),
             Some(EndedBy::Space) if watch.unpacked.load(Ordering::SeqCst) => {
                 Ok(Finished::Failed(Reason::OutputLimit.into()))
@@ -365,13 +375,16 @@ enum EndedBy {
     Deadline,
     /// The run took more of the disk than its part.
     Space,
+    /// Whoever asked for it, or the grant, is revoked.
+    Revocation,
 }
 
-/// Ends a run when the room stops, when it is past every limit, or when it takes more of the disk than is set aside
+/// Ends a run when the room stops, when its request is revoked, when it is past every limit, or when it takes more of the disk than is set aside
 /// for it. Each run has a watch of its own, so none ends for what another one took.
 struct Watch<'a> {
     room: &'a Room,
     work: &'a Path,
+    request: &'a SignedRequest,
     cancel: &'a Cancel,
     /// By the monotonic clock: a clock that is set neither ends a run nor lets it go on.
     deadline: Instant,
@@ -381,9 +394,15 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(room: &'a Room, work: &'a Path, cancel: &'a Cancel, deadline: Instant) -> Self {
+    fn new(
+        room: &'a Room,
+        work: &'a Path,
+        request: &'a SignedRequest,
+        cancel: &'a Cancel,
+        deadline: Instant,
+    ) -> Self {
         let (over, unpacked) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { room, work, cancel, deadline, over, unpacked, ended_by: Mutex::new(None) }
+        Self { room, work, request, cancel, deadline, over, unpacked, ended_by: Mutex::new(None) }
     }
 
     fn ended_by(&self) -> Option<EndedBy> {
@@ -401,6 +420,8 @@ impl<'a> Watch<'a> {
                 Some(EndedBy::Stop)
             } else if Instant::now() >= self.deadline {
                 Some(EndedBy::Deadline)
+            } else if count && self.is_revoked() {
+                Some(EndedBy::Revocation)
             } else if count && self.is_too_large() {
                 Some(EndedBy::Space)
             } else {
@@ -413,6 +434,14 @@ impl<'a> Watch<'a> {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// A run that nobody may ask for any more has no business beside the data.
+    fn is_revoked(&self) -> bool {
+        let Some(site) = self.room.site.current() else { return false };
+        let request = self.request.request();
+        let is_grants = site.revocation().grants.contains(&request.grant.id);
+        is_grants || site.is_revoked(&request.requester.id, &request.requester.key_id)
     }
 
     fn is_too_large(&self) -> bool {

@@ -166,15 +166,16 @@ fn a_revoked_steward_can_do_nothing_and_what_stands_on_their_signature_stands_no
 }
 
 #[test]
-fn a_revoked_key_ends_queued_jobs_and_a_revoked_person_s_open_stream_and_pending_reviews() {
+fn a_revoked_key_ends_running_and_queued_jobs_and_a_revoked_person_s_open_stream_and_pending_reviews() {
     let tested = TestBox::start();
     wait(async {
         let pending = in_review(&tested, "one", "1").await;
         let bench = tested.bench("kim").await;
-        let slow = format!("import time\ntime.sleep(25)\n{}", write_metric("1"));
+        let slow = format!("import time\ntime.sleep(600)\n{}", write_metric("1"));
         let mut jobs = Vec::new();
         for (name, code) in [("slow", slow), ("queued", write_metric("2"))] {
-            let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &code)];
+            let text = manifest(ONE_METRIC).replace("30s", "20min");
+            let files = [("databox.toml", &text[..]), ("job.py", &code)];
             let prepared = bench.prepare(&tested.bundle(name, &files)).await.unwrap();
             jobs.push(bench.submit(&prepared).await.unwrap().job);
             // Of two that wait either may come first.
@@ -182,7 +183,13 @@ fn a_revoked_key_ends_queued_jobs_and_a_revoked_person_s_open_stream_and_pending
         }
         // Kim's transport certificate still counts, so that Kim reads what became of it.
         let lost = key_id(&key(&tested, "kim").public());
+        let revoked = Instant::now();
         revoke(&tested, "ben", |revocation| revocation.keys.push(lost));
+        // Long before its own ten minutes are over.
+        let ended = bench.wait(&jobs[0], &[], PATIENCE).await.unwrap();
+        println!("a running job of a revoked key ended after {:.1} s", revoked.elapsed().as_secs_f64());
+        let why = ended.outcome.clone().unwrap_or_default().reason();
+        assert_eq!((state(&ended), why), (State::Cancelled, api::v1::Reason::Request));
         let ended = bench.wait(&jobs[1], &[], PATIENCE).await.unwrap();
         assert_eq!(state(&ended), State::Refused, "{:?}", ended.outcome);
         console_has(&tested, "ben", |site| site.revocation().version.0 == 2).await;
@@ -193,6 +200,7 @@ fn a_revoked_key_ends_queued_jobs_and_a_revoked_person_s_open_stream_and_pending
         let mut client = JobServiceClient::new(bench.channel());
         let mut stream = client.watch_job(watch).await.unwrap().into_inner();
         stream.message().await.unwrap().expect("an event");
+        let revoked = Instant::now();
         revoke(&tested, "ben", |revocation| revocation.people.push("kim".parse().unwrap()));
         let cut = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -203,6 +211,7 @@ fn a_revoked_key_ends_queued_jobs_and_a_revoked_person_s_open_stream_and_pending
             }
         });
         assert_eq!(cut.await.expect("the stream is cut").code(), tonic::Code::PermissionDenied);
+        println!("an open stream of a revoked person was cut after {:.1} s", revoked.elapsed().as_secs_f64());
         assert_eq!(bench.jobs().await.unwrap_err().reason, "REVOKED");
         assert!(tested.bench("lee").await.jobs().await.unwrap().is_empty(), "others go on");
     });
