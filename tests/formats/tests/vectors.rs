@@ -15,9 +15,9 @@ use test_formats::vector::{Vector, directory};
 const NOT_IN_A_FILE: [Refusal; 5] = [
     Refusal::RevocationDropped,
     Refusal::Denied,
-    Refusal::CodeDenied,
     Refusal::LogEntries,
     Refusal::LogStatement,
+    Refusal::CodeDenied,
 ];
 
 fn vectors() -> Vec<(String, Vector)> {
