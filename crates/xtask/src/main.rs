@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask build|demo|test|bench|lint`.
+//! Development commands: `cargo xtask build|demo|test|bench|egress-bench|lint`.
 //!
 //! No dependencies, so that the first command a newcomer types starts at once.
 
@@ -13,7 +13,10 @@ use std::process::ExitCode;
 const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
 cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs secrets listening
+                                   egress-bench
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
+cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
+                                   what a checker finds of 80 ways to steal, and whom it stops for nothing
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
 
 fn main() -> ExitCode {
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
         Some((&"demo", rest)) => demo(rest),
         Some((&"test", rest)) => suites::run(rest),
         Some((&"bench", [name])) => suites::bench(name),
+        Some((&"egress-bench", rest)) => suites::egress_bench(rest),
         Some((&"lint", [])) => lint::run(),
         _ => {
             eprintln!("{USAGE}");

@@ -1,0 +1,66 @@
+"""EgressBench: what a checker of outputs finds, what leaves all the same, and whom it stops for nothing.
+
+    python3 tests/egress-bench/bench --hie randhie.csv --checker "databox"
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+
+import attacks
+import measures
+from checker import Checker
+from material import Material
+
+
+def main():
+    arguments = parsed()
+    with tempfile.TemporaryDirectory(prefix="egress-bench-data-") as root:
+        os.chmod(root, 0o755)
+        private = os.path.join(root, "private")
+        os.mkdir(private)
+        material = Material(arguments.hie, private)
+        checker = Checker(arguments.checker, private, arguments.policy)
+        chosen = set(arguments.parts.split(","))
+        report = {"checker": arguments.checker, "payloadBytes": arguments.payload}
+        if "attacks" in chosen:
+            listed = [
+                (seed, attack)
+                for seed, attack in enumerate(attacks.all_attacks())
+                if not arguments.only or attack.name in arguments.only.split(",")
+            ]
+            report["attacks"] = measures.attacks(checker, material, listed, arguments)
+        if "honest" in chosen:
+            report["honest"] = measures.honest(checker, material, root, arguments)
+        if "bombs" in chosen:
+            report["bombs"] = measures.bombs(checker, root, arguments)
+        if "weights" in chosen:
+            report["weights"] = measures.bits_of_weights(checker, root, arguments)
+        measures.summary(report)
+        if arguments.json:
+            with open(arguments.json, "w", encoding="utf-8") as file:
+                json.dump(report, file, indent=1)
+
+
+def parsed():
+    parser = argparse.ArgumentParser(prog="egress-bench", description=__doc__)
+    parser.add_argument("--hie", required=True, help="examples/data/randhie.csv, unpacked")
+    parser.add_argument("--checker", default="databox", help="a command; `check --manifest … --json` is appended")
+    parser.add_argument("--policy", help="the egress policy for attacks and small outputs; the checker's own if not given")
+    parser.add_argument("--standard", required=True, help="policies/egress/standard.toml, widened for large outputs")
+    parser.add_argument("--payload", type=int, default=10_240, help="bytes that each attack steals")
+    parser.add_argument("--parts", default="attacks,honest,bombs,weights", help="what is run")
+    parser.add_argument("--only", help="names of attacks or honest outputs, separated by commas")
+    parser.add_argument("--largest", type=int, default=1 << 20, help="largest honest output in bytes")
+    parser.add_argument("--shortest", action="store_true", help="also find the shortest run that is found of each encoding")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="checks at a time")
+    parser.add_argument("--json", help="a file for all results")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

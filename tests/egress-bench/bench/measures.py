@@ -1,0 +1,210 @@
+"""What is measured, and how it is printed."""
+
+import os
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import bombs as bombs_module
+import carriers
+import honest as honest_module
+from checker import forget, larger_policy
+from material import keystream
+
+# Lengths in bytes that are tried for the shortest theft that is found.
+LADDER = (16, 24, 31, 40, 48, 64, 96, 127, 160, 256, 512, 1024, 2048, 4096, 10240)
+BOMB_SECONDS, BOMB_MIB = 10.0, 512.0
+FOUND, GONE, REFUSED, MISSED, ERROR = "found", "gone", "refused", "MISSED", "ERROR"
+
+
+def said(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def outcome(attack, payload, answer):
+    """`found`: a rule about copies blocks it. `refused`: another rule does, and nothing leaves. `gone`: it passes, and
+    the thief's own decoder gets less than 31 bytes of the data. `MISSED`: it passes, and the decoder gets more."""
+    if answer.result is None:
+        return ERROR, 0
+    if answer.result == "FAIL":
+        return (FOUND if answer.copy_found else REFUSED), 0
+    bytes_read = attack.recovered(payload, answer.canonical)
+    return (MISSED if bytes_read >= min(31, len(payload)) else GONE), bytes_read
+
+
+def one_attack(checker, material, attack, length, seed, twin):
+    payload = attack.payload(material, length, seed)
+    hidden = attack.twin(payload) if twin else payload
+    answer = checker(attack.make(hidden))
+    try:
+        result, bytes_read = outcome(attack, payload if not twin else hidden, answer)
+    finally:
+        forget(answer)
+    return payload, answer, result, bytes_read
+
+
+def attacks(checker, material, listed, arguments):
+    def run(pair):
+        seed, attack = pair
+        payload, answer, result, bytes_read = one_attack(checker, material, attack, arguments.payload, seed, False)
+        record = {
+            "name": attack.name,
+            "class": attack.group,
+            "keyed": attack.keyed,
+            "payload": len(payload),
+            "outcome": result,
+            "read": bytes_read,
+            "rules": answer.rules,
+            "bits": answer.bits,
+            "seconds": round(answer.seconds, 2),
+            "mib": round(answer.mib),
+        }
+        if result == ERROR:
+            record["error"] = answer.error
+        payload, answer, result, bytes_read = one_attack(checker, material, attack, arguments.payload, seed, True)
+        record["twin"] = "found" if answer.copy_found else (answer.result or ERROR)
+        # Of an encrypted payload that leaves whole, each bit counts. Of numbers, ranks that rounding keeps do.
+        whole = result == MISSED and bytes_read >= len(payload) and not attack.numeric
+        record["withinBits"] = not whole or attack.carried(payload) <= answer.bits
+        if answer.copy_found:
+            record["twinRules"] = answer.rules
+        if arguments.shortest and not attack.keyed and record["outcome"] == FOUND:
+            record["shortest"] = shortest(checker, material, attack, seed)
+        said(f"{record['outcome']:<8} {attack.name:<28} read {record['read']:>6}  {record['seconds']:>5} s  twin {record['twin']}  {' '.join(record['rules'])}{record.get('error', '')}")
+        return record
+
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        return list(pool.map(run, listed))
+
+
+def shortest(checker, material, attack, seed):
+    """The shortest theft of the ladder from which on all are found, by bisection."""
+    low, high, payload_of = -1, len(LADDER) - 1, {}
+    while high - low > 1:
+        middle = (low + high) // 2
+        payload, _, result, _ = one_attack(checker, material, attack, LADDER[middle], seed, False)
+        payload_of[middle] = len(payload)
+        low, high = (low, middle) if result == FOUND else (middle, high)
+    return payload_of.get(high, LADDER[high])
+
+
+def honest(checker, material, root, arguments):
+    wide = larger_policy(arguments.standard, root)
+    cases = [
+        (name, make, size)
+        for name, make, sizes in honest_module.HONEST
+        for size in (sizes or (None,))
+        if (size or 0) <= arguments.largest and (not arguments.only or name in arguments.only.split(","))
+    ]
+
+    def run(case):
+        name, make, size = case
+        outputs = make(material, size, 1)
+        answer = checker(outputs, policy=wide if (size or 0) > 8 << 20 else None)
+        leaves = size or sum(len(output.content) for output in outputs)
+        forget(answer)
+        alarm = answer.copy_found
+        record = {"name": name, "bytes": leaves, "result": answer.result or ERROR, "alarm": alarm, "rules": answer.rules}
+        record.update(seconds=round(answer.seconds, 2), mib=round(answer.mib), error=answer.error if not answer.result else "")
+        said(f"{'ALARM' if alarm else record['result']:<8} {name:<24} {leaves:>11} B  {record['seconds']:>7} s  {record['mib']:>5} MiB  {' '.join(answer.rules)} {record['error']}")
+        return record
+
+    small = [case for case in cases if (case[2] or 0) <= 1 << 20]
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        done = list(pool.map(run, small))
+    # Large ones one by one: their memory is measured, and there may be little.
+    return done + [run(case) for case in cases if case not in small]
+
+
+def bombs(checker, root, arguments):
+    done = []
+    for bomb in bombs_module.all_bombs():
+        answer = checker([bomb.make()])
+        forget(answer)
+        in_time = answer.seconds <= BOMB_SECONDS and answer.mib <= BOMB_MIB
+        record = {"name": bomb.name, "refused": answer.result == "FAIL" and bool(answer.rules), "inTime": in_time}
+        record.update(result=answer.result or ERROR, rules=answer.rules, seconds=round(answer.seconds, 2), mib=round(answer.mib))
+        said(f"{'ok' if record['refused'] and in_time else 'NOT OK':<8} {bomb.name:<34} {record['seconds']:>6} s  {record['mib']:>5} MiB  {record['result']} {' '.join(answer.rules)} {answer.error if not answer.result else ''}")
+        done.append(record)
+    return done
+
+
+def bits_of_weights(checker, root, arguments):
+    """Bits that a thief reads of each weight after canonicalisation: low bits of f32, and bits that rounding keeps."""
+    done, count = [], 4096
+    noise = keystream(4 * count, "weights")
+    for precision in ("bf16", "int8"):
+        policy = larger_policy(arguments.standard, root, precision)
+        for low in (1, 8, 16, 20, 23):
+            words = [(word & ~((1 << low) - 1)) | (int.from_bytes(noise[4 * at : 4 * at + 4], "little") & ((1 << low) - 1))
+                     for at, word in enumerate(carriers.array.array("I", carriers.f32(carriers.gaussian(count, 6))))]
+            read = leaving(checker, policy, carriers.array.array("I", words).tobytes(), precision)
+            kept = [0] * low
+            for word, value in zip(words, carriers.array.array("I", carriers.f32(read))):
+                for place in range(low):
+                    kept[place] += (word ^ value) >> place & 1 == 0
+            known = sum(max(0.0, capacity(1 - agreed / count)) for agreed in kept)
+            done.append({"precision": precision, "what": f"{low} low bits of f32", "bits": round(known, 2)})
+        steps = 255 if precision == "int8" else 1 << 15
+        digits = [int.from_bytes(noise[4 * at : 4 * at + 4], "little") % (steps if precision == "int8" else 0x7F00 - 0x80) for at in range(count)]
+        if precision == "int8":
+            digits[0] = 254
+            values, back = [(digit - 127) / 127 for digit in digits], lambda value: round(value * 127) + 127
+        else:
+            values = [struct.unpack("<f", struct.pack("<I", (digit + 0x80) << 16))[0] for digit in digits]
+            back = lambda value: (struct.unpack("<I", struct.pack("<f", value))[0] >> 16) - 0x80
+        read = leaving(checker, policy, carriers.f32(values), precision)
+        right = sum(back(value) == digit for value, digit in zip(read, digits)) / count
+        whole = (len(bin(0x7F00 - 0x80)) - 3 + 1) if precision == "bf16" else 8
+        done.append({"precision": precision, "what": "values that rounding keeps", "bits": round(whole * right, 2)})
+    for record in done:
+        said(f"{record['precision']:<6} {record['what']:<28} {record['bits']:>6} bits a weight")
+    return done
+
+
+def capacity(error):
+    """Bits of a binary symmetric channel (Shannon, 1948). A rate that 4,096 weights do not tell from a half counts as none."""
+    from math import log2
+
+    if error in (0.0, 1.0):
+        return 1.0
+    bits = 1 + error * log2(error) + (1 - error) * log2(1 - error)
+    return bits if abs(error - 0.5) > 0.03 else 0.0
+
+
+def leaving(checker, policy, content, precision):
+    answer = checker([carriers.safetensors([("w", "F32", [len(content) // 4], content)])], private=False, policy=policy)
+    try:
+        return carriers.tensor(answer.canonical, "w")
+    finally:
+        forget(answer)
+
+
+def summary(report):
+    if attacks := report.get("attacks"):
+        groups = list(dict.fromkeys(record["class"] for record in attacks))
+        print(f"{'class':<14}{'found':>7}{'gone':>7}{'refused':>9}{'MISSED':>8}{'ERROR':>7}   twins found")
+        for group in groups + ["all"]:
+            some = [record for record in attacks if group in (record["class"], "all")]
+            counts = [sum(record["outcome"] == what for record in some) for what in (FOUND, GONE, REFUSED, MISSED, ERROR)]
+            twins = sum(record["twin"] == "found" for record in some)
+            print(f"{group:<14}{counts[0]:>7}{counts[1]:>7}{counts[2]:>9}{counts[3]:>8}{counts[4]:>7}   {twins} of {len(some)}")
+        barred = [r for r in attacks if not r["keyed"] and r["payload"] >= 31]
+        stopped = [r for r in barred if r["outcome"] in (FOUND, GONE, REFUSED)]
+        print(f"deterministic encodings of 31 bytes or more: {len(stopped)} of {len(barred)} found, gone or refused")
+        print("missed: " + (", ".join(r["name"] for r in barred if r["outcome"] == MISSED) or "none"))
+        print(f"encrypted payloads that carry more than the bits that were charged: {sum(not r['withinBits'] for r in attacks)}")
+        if any("shortest" in r for r in attacks):
+            print("shortest theft found, in bytes: " + ", ".join(f"{r['name']} {r['shortest']}" for r in attacks if "shortest" in r))
+    if done := report.get("honest"):
+        alarms = [r for r in done if r["alarm"]]
+        stopped = [r for r in done if r["result"] != "PASS" and not r["alarm"]]
+        outputs = len({r["name"] for r in done})
+        print(f"false alarms: {len(alarms)} in {len(done)} outputs of {outputs} kinds: " + ", ".join(f"{r['name']} ({r['bytes']})" for r in alarms))
+        print("not passed for another reason: " + (", ".join(f"{r['name']} ({r['bytes']}) {' '.join(r['rules'])}" for r in stopped) or "none"))
+        largest = max(done, key=lambda r: r["bytes"])
+        print(f"speed at {largest['bytes']} bytes: {largest['bytes'] / largest['seconds'] / 1e9:.4f} GB/s of output; peak memory {max(r['mib'] for r in done)} MiB")
+    if done := report.get("bombs"):
+        print(f"bombs and malformed outputs refused by name in {BOMB_SECONDS:.0f} s and {BOMB_MIB:.0f} MiB: {sum(r['refused'] and r['inTime'] for r in done)} of {len(done)}")
+    for r in report.get("weights", []):
+        print(f"bits a weight after canonicalisation, {r['precision']}, {r['what']}: {r['bits']}")
