@@ -2,7 +2,7 @@
 //! runs. Rules that need the box's data do not run here.
 
 mod declared;
-mod stage;
+pub(crate) mod stage;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
 use release::report::{DETAIL_LIMIT, OutputReport, Place, ScanReport, VIEWS};
 use release::rule::Rule;
-use release::statement::{DeclaredOutput, RuleResult};
+use release::statement::{Catalogue, DeclaredOutput, RuleResult};
 use release::value::Count;
 use serde::Serialize;
 
@@ -87,25 +87,65 @@ pub fn run(arguments: &CheckArguments, json: bool) -> Result<ExitCode, Failure> 
 /// Checks without printing.
 pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
     let outputs = declared::outputs(&arguments.manifest)?;
-    let policy = match &arguments.policy {
-        Some(file) => fs::read_to_string(file).map_err(file_failure(file))?,
-        None => STANDARD.to_owned(),
-    };
-    let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    // The scanner reads whatever lies below `/data`; one directory needs no name of its own there.
+    let data = arguments.private.iter().map(|directory| (String::new(), directory.clone())).collect();
+    look(&Looked {
+        outputs,
+        policy: policy_text(arguments.policy.as_deref())?,
+        catalogue: Vec::new(),
+        written: &arguments.outputs,
+        data,
+        canonical: arguments.canonical.as_deref(),
+    })
+}
+
+/// The text of a policy's file, or of the standard one.
+pub fn policy_text(file: Option<&Path>) -> Result<String, Failure> {
+    match file {
+        Some(file) => fs::read_to_string(file).map_err(file_failure(file)),
+        None => Ok(STANDARD.to_owned()),
+    }
+}
+
+/// What is looked at, and by what.
+#[derive(Debug)]
+pub struct Looked<'a> {
+    /// The declared outputs.
+    pub outputs: Vec<DeclaredOutput>,
+    /// The policy's TOML.
+    pub policy: String,
+    /// What the catalogue says of the datasets, as far as it is known.
+    pub catalogue: Vec<Catalogue>,
+    /// The directory that the job wrote to.
+    pub written: &'a Path,
+    /// Each dataset's name and directory, to search for copies in.
+    pub data: Vec<(String, PathBuf)>,
+    /// A new or empty directory that receives the bytes that would leave.
+    pub canonical: Option<&'a Path>,
+}
+
+/// Brings outputs into their canonical forms, judges them and searches them for copies of the data.
+pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
+    let limits = Policy::parse(&looked.policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
     let largest =
         limits.weights.max_file_bytes.max(limits.table.max_file_bytes).max(limits.metrics.max_file_bytes);
     let canonical = Scratch::new("canonical")?;
-    let task = Task { policy, outputs, catalogue: Vec::new(), as_written: true };
-    let staged = stage::outputs(&arguments.outputs, largest)?;
+    let task = Task {
+        policy: looked.policy.clone(),
+        outputs: looked.outputs.clone(),
+        catalogue: looked.catalogue.clone(),
+        as_written: true,
+    };
+    let staged = stage::outputs(looked.written, largest)?;
     let mut checked = judged(&task, staged.path(), &canonical)?;
-    if let Some(private) = &arguments.private {
-        let scan = searched(&task, &canonical, private)?;
+    if !looked.data.is_empty() {
+        let scan = searched(&task, &canonical, &looked.data)?;
         add_scan(&mut checked, &task.outputs, &scan);
     }
     if checked.report.rules.contains(&RuleResult::Blocked) {
         checked.result = Answer::Fail;
     }
-    if let (Some(target), Answer::Pass) = (&arguments.canonical, checked.result) {
+    if let (Some(target), Answer::Pass) = (looked.canonical, checked.result) {
         copy_canonical(&canonical, target, &task.outputs)?;
     }
     Ok(checked)
@@ -126,14 +166,14 @@ impl Scratch {
         Ok(Self { _root: root, directory })
     }
 
-    fn shown(&self, target: &'static str, writable: bool) -> Shown {
-        Shown { source: self.directory.clone(), target, writable }
+    fn shown(&self, target: &str, writable: bool) -> Shown {
+        Shown { source: self.directory.clone(), target: target.to_owned(), writable }
     }
 }
 
 fn judged(task: &Task, outputs: &Path, canonical: &Scratch) -> Result<Checked, Failure> {
     let size = (OutputReport::BYTES + DETAIL_LIMIT) as u64;
-    let out = Shown { source: outputs.to_owned(), target: "/out", writable: false };
+    let out = Shown { source: outputs.to_owned(), target: "/out".to_owned(), writable: false };
     let formed =
         wall::check("canonicalise", task.to_json(), &[out, canonical.shown("/canonical", true)], size)?;
     let judged = wall::check("judge", task.to_json(), &[canonical.shown("/canonical", false)], size)?;
@@ -169,16 +209,20 @@ fn together(formed: Vec<JudgedFile>, judged: Vec<JudgedFile>) -> Vec<JudgedFile>
     files
 }
 
-fn searched(task: &Task, canonical: &Scratch, private: &Path) -> Result<ScanReport, Failure> {
+fn searched(task: &Task, canonical: &Scratch, data: &[(String, PathBuf)]) -> Result<ScanReport, Failure> {
     let views = Scratch::new("views")?;
     let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
     wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
-    let data = stage::private(private)?;
-    let shown = [
-        canonical.shown("/canonical", false),
-        views.shown("/views", false),
-        Shown { source: data.path().to_owned(), target: "/data", writable: false },
-    ];
+    let staged: Vec<_> = data
+        .iter()
+        .map(|(name, directory)| Ok((name, stage::private(directory)?)))
+        .collect::<Result<_, Failure>>()?;
+    let mut shown = vec![canonical.shown("/canonical", false), views.shown("/views", false)];
+    shown.extend(staged.iter().map(|(name, staged)| Shown {
+        source: staged.path().to_owned(),
+        target: if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") },
+        writable: false,
+    }));
     let scan = ScanTask::new(&task.outputs, &task.catalogue).to_json();
     let report = wall::check("scan", scan, &shown, ScanReport::BYTES as u64)?;
     ScanReport::from_bytes(&report)
@@ -216,7 +260,8 @@ fn copy_canonical(canonical: &Scratch, target: &Path, outputs: &[DeclaredOutput]
     Ok(())
 }
 
-fn words(checked: &Checked) -> String {
+/// What was found, in words.
+pub fn words(checked: &Checked) -> String {
     let mut text = String::new();
     for file in &checked.files {
         let kind = file.kind.map_or("not declared".to_owned(), |kind| format!("{kind:?}").to_lowercase());

@@ -14,7 +14,7 @@ use databox::profile::Profile;
 use databox::release_files::Shelf;
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
-use databox::{certificate, check, data, demo, doctor, draft, fsck, init, job, key, site, witness};
+use databox::{certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, site, witness};
 use release::statement::{DenialDecision, DenialReason};
 use release::value::Name;
 
@@ -199,6 +199,9 @@ enum JobCommand {
         /// A bundle file: one tar archive in one zstd frame.
         file: PathBuf,
     },
+    /// Runs a bundle at your desk behind the box's wall, on made-up rows or your own, and checks what it wrote. Ends with
+    /// 0 for PASS, 10 for FAIL, and 20 if the program failed.
+    Run(local::LocalArguments),
     /// Packs a bundle, signs a request for it and hands both in.
     Submit {
         /// The bundle's directory.
@@ -371,6 +374,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             show::files(&made, json);
         }
         Command::Job(JobCommand::Inspect { file }) => show::found(&job::inspect(&file)?, json),
+        Command::Job(JobCommand::Run(arguments)) => return local::run(&arguments, &profile, json),
         Command::Job(command) => return asynchronous(job_command(command, Profile::load(&profile)?, json)),
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
@@ -449,7 +453,7 @@ fn site_command(command: SiteCommand, json: bool) -> Result<(), Failure> {
 async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Result<ExitCode, Failure> {
     let bench = Bench::connect(profile).await?;
     match command {
-        JobCommand::New { .. } | JobCommand::Inspect { .. } => {}
+        JobCommand::New { .. } | JobCommand::Inspect { .. } | JobCommand::Run(_) => {}
         JobCommand::Submit { directory, wait } => {
             let prepared = bench.prepare(&directory).await?;
             let submitted = bench.submit(&prepared).await?;

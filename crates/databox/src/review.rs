@@ -400,7 +400,7 @@ fn judge_again(
         as_written: false,
     };
     let input = task.to_json();
-    let shown = [Shown { source: canonical, target: "/canonical", writable: false }];
+    let shown = [Shown { source: canonical, target: "/canonical".to_owned(), writable: false }];
     let stdout = wall::check("judge", input, &shown, 1 << 20)?;
     let report = stdout.get(..OutputReport::BYTES).map(OutputReport::from_bytes);
     let Some(Ok(report)) = report else {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sandbox::{Access, Calls, Cancel, Launcher, Limits, Mount, Outcome, Specification, Stdin};
+use sandbox::{Access, Calls, Cancel, Launcher, Limits, Mount, Outcome, Specification, StandardError, Stdin};
 
 use crate::failure::{Failure, whole};
 use crate::programs;
@@ -18,7 +18,7 @@ pub struct Shown {
     /// The directory on this machine.
     pub source: PathBuf,
     /// Where the checker sees it, such as `/out`.
-    pub target: &'static str,
+    pub target: String,
     /// True if the checker writes to it.
     pub writable: bool,
 }
@@ -37,7 +37,7 @@ pub fn check(
         if one.writable {
             give_to_walled_user(&one.source)?;
         }
-        mounts.push(mount(&one.source, one.target, access)?);
+        mounts.push(mount(&one.source, &one.target, access)?);
     }
     let specification = Specification {
         mounts,
@@ -48,7 +48,8 @@ pub fn check(
         working_directory: "/".to_owned(),
         limits: limits(stdout_bytes),
         calls: Calls::Reader,
-        host_uid: rustix::process::geteuid().is_root().then_some(WALLED_USER),
+        standard_error: StandardError::Nowhere,
+        host_uid: user(),
     };
     let launcher = Launcher::new(programs::find("databox-launch")?);
     let cancel = Cancel::new().map_err(|error| Failure::new("WALL", whole(&error)))?;
@@ -81,7 +82,8 @@ pub fn unbundle(archive: std::fs::File, into: &Path) -> Result<(), Failure> {
         working_directory: "/".to_owned(),
         limits: limits(0),
         calls: Calls::Reader,
-        host_uid: rustix::process::geteuid().is_root().then_some(WALLED_USER),
+        standard_error: StandardError::Nowhere,
+        host_uid: user(),
     };
     let launcher = Launcher::new(programs::find("databox-launch")?);
     let cancel = Cancel::new().map_err(|error| Failure::new("WALL", whole(&error)))?;
@@ -112,6 +114,11 @@ fn limits(stdout_bytes: u64) -> Limits {
 fn mount(source: &Path, target: &str, access: Access) -> Result<Mount, Failure> {
     let source = std::fs::canonicalize(source).map_err(crate::failure::file_failure(source))?;
     Ok(Mount { source, target: target.to_owned(), access })
+}
+
+/// The host user of a program behind a wall: of its own if the command runs as root, the caller's otherwise.
+pub(crate) fn user() -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(WALLED_USER)
 }
 
 fn give_to_walled_user(directory: &Path) -> Result<(), Failure> {

@@ -9,17 +9,15 @@ use std::time::Duration;
 use egress::Policy;
 use release::report::{DETAIL_LIMIT, OutputReport, ScanReport};
 use release::statement::{self, Request, WallName};
+use sandbox::job::data_mounts;
 use sandbox::{
-    Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, OutputSpace, Specification,
-    Stdin,
+    Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, Specification,
+    StandardError, Stdin,
 };
 
 use crate::failure;
 use crate::files;
 use crate::room::Room;
-
-/// Names at the top of a runtime that the wall or a job's own mounts have.
-pub const RESERVED: [&str; 8] = ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure"];
 
 /// Host users of one slot.
 const USERS_PER_SLOT: u32 = 8;
@@ -109,44 +107,23 @@ pub fn job(
     policy: &Policy,
     view: &JobView<'_>,
 ) -> io::Result<Specification> {
-    let mut mounts = runtime_mounts(view.runtime)?;
-    mounts.push(mount(view.bundle, "/job", Access::ReadOnly));
-    mounts.push(mount(&room.places.failure, failure::TARGET, Access::ReadOnly));
-    mounts.extend(data_mounts(view.data));
-    let limits = job_limits(room, request, policy);
-    let (program, arguments) = request
-        .command
-        .split_first()
-        .map_or((String::new(), Vec::new()), |(first, rest)| (first.clone(), rest.to_vec()));
-    let cpus = request.limits.cpus.0.min(room.configuration.limits.cpus).to_string();
-    let fixed = [
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        ("HOME", "/tmp"),
-        ("TMPDIR", "/tmp"),
-        ("LANG", "C.UTF-8"),
-        ("PYTHONDONTWRITEBYTECODE", "1"),
-        ("PYTHONPATH", failure::TARGET),
-        ("OMP_NUM_THREADS", &cpus),
-        ("OPENBLAS_NUM_THREADS", &cpus),
-        ("MKL_NUM_THREADS", &cpus),
-    ];
     let most = &room.configuration.limits;
-    Ok(Specification {
-        mounts,
-        // In memory, so that a job that fills it fills nothing else.
-        output: Some(OutputSpace {
-            target: "/out".to_owned(),
-            bytes: most.output_bytes,
-            entries: most.output_entries,
-        }),
-        program,
-        arguments,
-        environment: fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        working_directory: "/job".to_owned(),
-        limits,
-        calls: Calls::Job,
+    let wall = sandbox::job::Job {
+        runtime: view.runtime,
+        bundle: view.bundle,
+        data: view.data,
+        command: &request.command,
+        cpus: request.limits.cpus.0.min(most.cpus),
+        output_bytes: most.output_bytes,
+        output_entries: most.output_entries,
+        limits: job_limits(room, request, policy),
+        standard_error: StandardError::Nowhere,
         host_uid: slot.user(room, Program::Job),
-    })
+    };
+    let mut specification = wall.specification()?;
+    specification.mounts.push(mount(&room.places.failure, failure::TARGET, Access::ReadOnly));
+    specification.environment.push(("PYTHONPATH".to_owned(), failure::TARGET.to_owned()));
+    Ok(specification)
 }
 
 /// The longest that a job runs, in seconds. More than box and policy give is refused at admission; a limit that was
@@ -173,25 +150,6 @@ fn job_limits(room: &Room, request: &Request, policy: &Policy) -> Limits {
         // A job's words go nowhere: each would be an egress channel.
         stdout_bytes: 0,
     }
-}
-
-/// Each directory at the top of a runtime, shown at the same place.
-fn runtime_mounts(tree: &Path) -> io::Result<Vec<Mount>> {
-    let mut names: Vec<String> = Vec::new();
-    for entry in fs::read_dir(tree)? {
-        // Names were checked when the runtime was registered; anything else is not shown.
-        names.extend(entry?.file_name().into_string());
-    }
-    names.sort();
-    names.retain(|name| !RESERVED.contains(&name.as_str()));
-    Ok(names
-        .iter()
-        .map(|name| mount(&tree.join(name), &format!("/{name}"), Access::ReadOnlyExecutable))
-        .collect())
-}
-
-fn data_mounts(data: &[(String, PathBuf)]) -> impl Iterator<Item = Mount> {
-    data.iter().map(|(name, path)| mount(path, &format!("/data/{name}"), Access::ReadOnly))
 }
 
 fn mount(source: &Path, target: &str, access: Access) -> Mount {
@@ -245,6 +203,7 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
             stdout_bytes: stdout_bytes as u64,
         },
         calls: Calls::Reader,
+        standard_error: StandardError::Nowhere,
         host_uid: slot.user(room, child.program),
     }
 }

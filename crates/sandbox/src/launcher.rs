@@ -99,6 +99,25 @@ impl Launcher {
         stdin: Stdin,
         cancel: &Cancel,
     ) -> Result<Ended, LaunchError> {
+        let mut stdout = Vec::new();
+        let mut ended =
+            self.run_told(specification, stdin, cancel, &mut |bytes| stdout.extend_from_slice(bytes))?;
+        ended.stdout = stdout;
+        Ok(ended)
+    }
+
+    /// The same, and hands on what the program writes to standard output while it runs, instead of keeping it:
+    /// [`Ended::stdout`] stays empty.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_told(
+        &self,
+        specification: &Specification,
+        stdin: Stdin,
+        cancel: &Cancel,
+        told: &mut dyn FnMut(&[u8]),
+    ) -> Result<Ended, LaunchError> {
         let begun = Instant::now();
         let privileged = rustix::process::geteuid().is_root();
         specification.check(privileged).map_err(LaunchError::Specification)?;
@@ -121,8 +140,8 @@ impl Launcher {
             first_process: None,
             output_directory: None,
             output,
-            stdout: Vec::new(),
-            stdout_limit: specification.limits.stdout_bytes as usize,
+            told,
+            stdout_left: specification.limits.stdout_bytes as usize,
             overflowed: false,
         };
         let deadline = begun + specification.limits.wall + HELPER_GRACE;
@@ -144,7 +163,7 @@ impl Launcher {
             outcome,
             code,
             peak_bytes,
-            stdout: watch.stdout,
+            stdout: Vec::new(),
             output: watch.output_directory,
             evidence,
             wall: begun.elapsed(),
@@ -190,7 +209,7 @@ fn open_output(limit: u64) -> Result<(Option<PipeReader>, Stdio), LaunchError> {
 }
 
 /// A running helper.
-struct Watch {
+struct Watch<'a> {
     helper: Child,
     control: Receiver,
     /// Its pidfd, once it exists.
@@ -198,8 +217,8 @@ struct Watch {
     /// The output space, once its last writer is dead.
     output_directory: Option<OwnedFd>,
     output: Option<PipeReader>,
-    stdout: Vec<u8>,
-    stdout_limit: usize,
+    told: &'a mut dyn FnMut(&[u8]),
+    stdout_left: usize,
     overflowed: bool,
 }
 
@@ -213,7 +232,7 @@ struct Answered {
 
 type Answer = Result<Answered, LaunchError>;
 
-impl Watch {
+impl Watch<'_> {
     fn until_dead(&mut self, specification: &Specification, cancel: &Cancel, deadline: Instant) -> Answer {
         let mut answer = match wire::send(&self.control.socket, specification) {
             Ok(()) => self.follow(cancel, deadline),
@@ -292,9 +311,10 @@ impl Watch {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             read => read?,
         };
-        let room = self.stdout_limit - self.stdout.len();
-        self.stdout.extend_from_slice(&chunk[..read.min(room)]);
-        self.overflowed |= read > room;
+        let kept = read.min(self.stdout_left);
+        self.stdout_left -= kept;
+        (self.told)(&chunk[..kept]);
+        self.overflowed |= read > kept;
         if read == 0 || self.overflowed {
             self.output = None;
         }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod evidence;
+pub mod job;
 mod launcher;
 mod probe;
 mod runtime;
@@ -20,5 +21,7 @@ pub use evidence::{Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
 pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
 pub use probe::{ProbeError, probe};
 pub use runtime::{RuntimeError, RuntimeTree, host_python};
-pub use specification::{Access, Calls, Limits, Mount, OutputSpace, Specification, SpecificationError};
+pub use specification::{
+    Access, Calls, Limits, Mount, OutputSpace, Specification, SpecificationError, StandardError,
+};
 pub use wire::{Refusal, Step};

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::evidence::{Evidence, Outcome};
 use crate::launcher::{Cancel, LaunchError, Launcher, Stdin};
-use crate::specification::{Access, Calls, Limits, Mount, Specification};
+use crate::specification::{Access, Calls, Limits, Mount, Specification, StandardError};
 use crate::wire::{Refusal, Step};
 
 /// What this machine lacks. [`ProbeError::remedy`] says what to do about it.
@@ -110,6 +110,7 @@ fn specification(program: PathBuf) -> Specification {
             stdout_bytes: 0,
         },
         calls: Calls::Job,
+        standard_error: StandardError::Nowhere,
         // Any id but root's serves; this one exists in a container with the usual 65536 ids, too.
         host_uid: is_root.then_some(65_533),
     }

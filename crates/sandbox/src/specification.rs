@@ -28,6 +28,8 @@ pub struct Specification {
     pub limits: Limits,
     /// Which system calls the program may make.
     pub calls: Calls,
+    /// Where what it writes to standard error goes.
+    pub standard_error: StandardError,
     /// The host's user id that the program runs as: needed when the caller is root, refused when it is not (a normal
     /// user can lend only its own id). It must be unique among the programs that run at the same time. What a program
     /// may write must belong to it; what it reads must be readable to it.
@@ -105,6 +107,16 @@ pub enum Calls {
     Job,
     /// A program of ours that reads what a job shaped: no sockets, no new process or program, no `/proc`.
     Reader,
+}
+
+/// Where the words of a program's standard error go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandardError {
+    /// Nowhere. In the box always: a traceback quotes data.
+    Nowhere,
+    /// To the same place as standard output, and bounded with it. At a researcher's desk.
+    AsOutput,
 }
 
 /// Why a [`Specification`] is refused before anything starts.

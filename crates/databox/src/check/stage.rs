@@ -14,13 +14,13 @@ use crate::failure::{Failure, file_failure, whole};
 const ENTRIES: usize = 1200;
 
 /// Files in a directory of their own, or where they were.
-pub(super) enum Staged {
+pub(crate) enum Staged {
     Copied { _root: tempfile::TempDir, directory: PathBuf },
     InPlace(PathBuf),
 }
 
 impl Staged {
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Copied { directory, .. } => directory,
             Self::InPlace(directory) => directory,
@@ -29,29 +29,27 @@ impl Staged {
 }
 
 /// A temporary directory that a walled program can be shown parts of.
-pub(super) fn temporary() -> Result<tempfile::TempDir, Failure> {
+pub(crate) fn temporary() -> Result<tempfile::TempDir, Failure> {
     let root = tempfile::tempdir().map_err(|error| Failure::new("FILE", whole(&error)))?;
     open_to_all(root.path())?;
     Ok(root)
 }
 
 /// Lets every user read a directory or file of ours.
-pub(super) fn open_to_all(path: &Path) -> Result<(), Failure> {
+pub(crate) fn open_to_all(path: &Path) -> Result<(), Failure> {
     fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(file_failure(path))
 }
 
 fn copied(from: &Path, copy: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<Staged, Failure> {
-    let root = temporary()?;
-    let directory = root.path().join("files");
-    fs::create_dir(&directory).map_err(file_failure(&directory))?;
-    open_to_all(&directory)?;
-    copy(from, root.path()).map_err(file_failure(from))?;
-    Ok(Staged::Copied { _root: root, directory })
+    let staged = directory()?;
+    let root = staged.path().parent().unwrap_or(staged.path());
+    copy(from, root).map_err(file_failure(from))?;
+    Ok(staged)
 }
 
 /// What a job wrote. A link, directory, pipe or second name stays what it is, so that it is found. Of a file at most
 /// `limit` bytes are copied; a longer one, which the policy does not allow, keeps its length and has a hole.
-pub(super) fn outputs(from: &Path, limit: u64) -> Result<Staged, Failure> {
+pub(crate) fn outputs(from: &Path, limit: u64) -> Result<Staged, Failure> {
     copied(from, |from, root| {
         for (index, entry) in fs::read_dir(from)?.take(ENTRIES).enumerate() {
             let entry = entry?;
@@ -73,8 +71,17 @@ pub(super) fn outputs(from: &Path, limit: u64) -> Result<Staged, Failure> {
     })
 }
 
+/// An empty directory, to be filled by us and read by every user.
+pub(crate) fn directory() -> Result<Staged, Failure> {
+    let root = temporary()?;
+    let directory = root.path().join("files");
+    fs::create_dir(&directory).map_err(file_failure(&directory))?;
+    open_to_all(&directory)?;
+    Ok(Staged::Copied { _root: root, directory })
+}
+
 /// Data, where it is if every user may read it.
-pub(super) fn private(from: &Path) -> Result<Staged, Failure> {
+pub(crate) fn private(from: &Path) -> Result<Staged, Failure> {
     let own = !rustix::process::geteuid().is_root();
     if own || readable_to_all(from).map_err(file_failure(from))? {
         return Ok(Staged::InPlace(from.to_owned()));

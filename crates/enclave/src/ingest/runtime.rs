@@ -6,12 +6,12 @@ use std::path::Path;
 use release::json;
 use release::statement::{Catalogue, CatalogueEntry};
 use release::value::{Count, Name};
+use sandbox::job::RESERVED;
 
 use super::answer::Awaited;
 use super::description::RuntimeDescription;
 use super::{IngestError, Look, copy, write_draft};
 use crate::room::Room;
-use crate::wall::RESERVED;
 
 /// Copies a runtime and writes its draft in plain: programs are no private data.
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {

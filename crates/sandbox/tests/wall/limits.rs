@@ -142,6 +142,17 @@ fn output_is_kept_to_the_limit_and_no_further() {
 }
 
 #[test]
+fn standard_error_reaches_nobody_unless_the_caller_wants_it_with_the_output() {
+    let stand = Stand::new();
+    let mut specification = stand.python("import sys; print('row', file=sys.stderr); print('said')");
+    assert_eq!(stand.run(&specification).stdout, b"said\n");
+    specification.standard_error = sandbox::StandardError::AsOutput;
+    assert_eq!(stand.run(&specification).stdout, b"row\nsaid\n");
+    specification.limits.stdout_bytes = 0;
+    assert_eq!(stand.run(&specification).stdout, b"");
+}
+
+#[test]
 fn input_reaches_the_program_and_nothing_waits_for_one_that_does_not_read() {
     use std::io::{Seek, Write};
     let stand = Stand::new();

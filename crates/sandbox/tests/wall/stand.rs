@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sandbox::{
-    Access, Calls, Cancel, Ended, LaunchError, Launcher, Limits, Mount, Outcome, Specification, Stdin,
-    host_python,
+    Access, Calls, Cancel, Ended, LaunchError, Launcher, Limits, Mount, Outcome, Specification,
+    StandardError, Stdin, host_python,
 };
 
 /// Where the helper and the runtime lie, for the run as a normal user.
@@ -129,6 +129,7 @@ impl Stand {
                 stdout_bytes: 64 << 10,
             },
             calls: Calls::Job,
+            standard_error: StandardError::Nowhere,
             host_uid: self.host_uid,
         }
     }

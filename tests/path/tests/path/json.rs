@@ -192,6 +192,10 @@ fn jobs(typed: &mut Typed) {
     let released = typed.submit("released", &write_metric("0.25"), waits[0], 0);
     typed.submit("failed", "raise KeyError(1)", waits[0], 20);
     typed.submit("blocked", THEFT, waits[0], 21);
+    let (bundle, data, out) =
+        (typed.path("bundles/released"), format!("hie={}", typed.path("data")), typed.path("desk"));
+    let ran = typed.answer("job run", &["--local", &bundle, "--data", &data, "--out", &out], 0);
+    assert_eq!((&ran["state"], &ran["check"]["result"]), (&"PASS".into(), &"PASS".into()));
     let inspected = packed(typed);
     typed.answer("job inspect", &[inspected.to_str().unwrap()], 0);
     typed.answer("job ls", &["--profile", &kim], 0);

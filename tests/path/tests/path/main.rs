@@ -7,6 +7,7 @@ mod check;
 mod code_review;
 mod doctor;
 mod json;
+mod local;
 mod operator;
 mod python_client;
 mod refusals;

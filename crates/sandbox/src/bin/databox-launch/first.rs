@@ -24,7 +24,7 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 use rustix::time::{ClockId, clock_gettime};
-use sandbox::{Calls, Limits, Outcome, Refusal, Specification, Step, wire};
+use sandbox::{Calls, Limits, Outcome, Refusal, Specification, StandardError, Step, wire};
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
@@ -196,12 +196,18 @@ impl First {
         self.not_executable()
     }
 
-    /// What a program writes to standard error is for nobody: it goes to the device inside, which was looked at.
+    /// What a program writes to standard error is for nobody, unless the caller wants it with the output: it goes to the
+    /// device inside, which was looked at.
     fn take_streams(&self) -> Result<(), Errno> {
-        let nothing = openat(CWD, "/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         dup2_stdin(&self.input)?;
         dup2_stdout(&self.output)?;
-        dup2_stderr(&nothing)
+        match self.specification.standard_error {
+            StandardError::AsOutput => dup2_stderr(&self.output),
+            StandardError::Nowhere => {
+                let nothing = openat(CWD, "/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                dup2_stderr(&nothing)
+            }
+        }
     }
 
     fn not_executable(&mut self) -> ! {
