@@ -49,6 +49,8 @@ pub enum Refusal {
     SourceNotOpened { path: PathBuf, errno: i32 },
     #[error("the mount source {0:?} is neither a directory nor a regular file (nor the device it should be)")]
     SourceOfWrongKind(PathBuf),
+    #[error("{0:?}, within a mount source, is neither a file nor a link, or lies too deep")]
+    SourceHoldsOtherKind(PathBuf),
     #[error("the mount source {0:?} was replaced while the wall was built")]
     SourceReplaced(PathBuf),
     #[error("the wall could not be built at step {step:?}: {}", io::Error::from_raw_os_error(*.errno))]

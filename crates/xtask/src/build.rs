@@ -19,8 +19,13 @@ const STATIC: [(&str, &str); 4] = [
     ("databox-verify", "databox-verify"),
 ];
 
-/// Statically linked programs that lie to the box, for the suite `rooms`. They are kept apart from what is installed.
-const LIARS: [(&str, &str); 2] = [("lying-children", "lying-checker"), ("lying-children", "lying-unbundler")];
+/// Statically linked programs that lie to the box, or leave out what they should do, for the suites `rooms` and
+/// `attacks`. They are kept apart from what is installed.
+const LIARS: [(&str, &str); 3] = [
+    ("lying-children", "lying-checker"),
+    ("lying-children", "lying-unbundler"),
+    ("weakened-launcher", "launch-without"),
+];
 
 /// Builds and returns the directory of programs.
 pub fn programs() -> Result<PathBuf, String> {

@@ -14,6 +14,7 @@ const USAGE: &str = "cargo xtask build                  every program, into targ
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
 cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs secrets listening
                                    egress-bench
+cargo xtask attacks                the hostile matrix: each attempt, behind which wall, and how it came out
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some((&"build", [])) => build::programs().map(|_| ()),
         Some((&"demo", rest)) => demo(rest),
         Some((&"test", rest)) => suites::run(rest),
+        Some((&"attacks", [])) => suites::attacks(),
         Some((&"bench", [name])) => suites::bench(name),
         Some((&"egress-bench", rest)) => suites::egress_bench(rest),
         Some((&"lint", [])) => lint::run(),

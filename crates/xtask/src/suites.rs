@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::build;
-use crate::run::{cargo, checked};
+use crate::run::{cargo, checked, target};
 
 const SUITES: [&str; 10] = [
     "units",
@@ -40,6 +40,22 @@ pub fn run(words: &[&str]) -> Result<(), String> {
         println!("suite {suite:<12} {:>6.1} s", time.as_secs_f64());
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("suites that failed: {}", failed.join(", "))) }
+}
+
+/// Prints the table of the hostile matrix.
+pub fn attacks() -> Result<(), String> {
+    let programs = build::programs()?;
+    checked(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--locked",
+        "--package",
+        "test-attacks",
+        "--bin",
+        "hostile-suite",
+    ]))?;
+    let mut suite = std::process::Command::new(target().join("debug/hostile-suite"));
+    checked(suite.arg("--table").arg("--helper").arg(programs.join("databox-launch")))
 }
 
 /// Measures what a suite only prints: one test after the other, with nothing beside it.

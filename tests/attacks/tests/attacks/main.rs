@@ -1,8 +1,11 @@
-//! Attacks run as jobs through the real path, each with an innocent twin: refusing everything fails too.
+//! Attacks run as jobs, each with an innocent twin: refusing everything fails too. `matrix` and `layers` run them behind
+//! the wall itself; the others through the real path.
 //!
-//! A job tells what it observed in the one metric that it declares; a steward opens the packet and reads it. Nothing
+//! There a job tells what it observed in the one metric that it declares; a steward opens the packet and reads it. Nothing
 //! else would get out.
 
+mod layers;
+mod matrix;
 mod outputs;
 mod walls;
 mod weights;

@@ -24,14 +24,16 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 use rustix::time::{ClockId, clock_gettime};
-use sandbox::{Calls, Limits, Outcome, Refusal, Specification, StandardError, Step, wire};
+use sandbox::{Calls, LayerName, Limits, Outcome, Refusal, Specification, StandardError, Step, wire};
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
+use crate::helper::{INSIDE, at};
 use crate::landlock::Rules;
+use crate::layers::are_built;
 use crate::sources::Source;
 use crate::system::{self, Forked, Program, Reaped};
-use crate::{INSIDE, at, tree};
+use crate::tree;
 
 /// The descriptor through which a reader's program is started, once. No later call can open this number again: it is
 /// not below the limit for open files.
@@ -98,7 +100,8 @@ impl First {
         at(Step::User, set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
         // Read through the host's /proc, this file is still that of the *current* user namespace. Where /proc/sys is
         // read-only the filter alone forbids nesting, and the evidence says so.
-        let no_nested_namespaces = fs::write("/proc/sys/user/max_user_namespaces", "0").is_ok();
+        let no_nested_namespaces = are_built(LayerName::NoNestedNamespaces)
+            && fs::write("/proc/sys/user/max_user_namespaces", "0").is_ok();
         at(Step::HostName, sethostname(b"box"))?;
         at(Step::HostName, setdomainname(b"(none)"))?;
         umask(Mode::from_raw_mode(0o022));
@@ -106,8 +109,12 @@ impl First {
         let output = tree::enter(&self.specification, sources)?;
         let rules = Rules::new(&self.specification)?;
         let landlock = rules.whole;
-        at(Step::Capabilities, drop_capabilities())?;
-        at(Step::NoNewPrivileges, set_no_new_privs(true))?;
+        if are_built(LayerName::CapabilitiesDropped) {
+            at(Step::Capabilities, drop_capabilities())?;
+        }
+        if are_built(LayerName::NoNewPrivileges) {
+            at(Step::NoNewPrivileges, set_no_new_privs(true))?;
+        }
         look_again()?;
         let observed = Observed { groups_dropped, no_nested_namespaces, time_namespace, landlock };
         let report = Report::Observed(observed);
@@ -126,7 +133,7 @@ impl First {
 
     /// Becomes the job's user. Under the one-entry map there is no root inside to become again.
     fn take_user(&self) -> Result<bool, Errno> {
-        if self.privileged {
+        if self.privileged && are_built(LayerName::GroupsDropped) {
             set_thread_groups(&[])?;
         }
         let (user, group) = (Uid::from_raw(INSIDE), Gid::from_raw(INSIDE));
@@ -182,16 +189,16 @@ impl First {
             }
         };
         at(Step::Descriptors, system::close_on_exec_from(3))?;
-        at(Step::Limits, set_limits(&self.specification.limits))?;
+        if are_built(LayerName::ResourceLimits) {
+            at(Step::Limits, set_limits(&self.specification.limits))?;
+        }
         // Only the program, so that the first process is outside of what it may signal.
-        rules.keep_to()?;
-        seccompiler::apply_filter(&self.filter).map_err(|error| {
-            let errno = match error {
-                seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.raw_os_error(),
-                _ => None,
-            };
-            Refusal::Step { step: Step::Seccomp, errno: errno.unwrap_or(libc::EINVAL) }
-        })?;
+        if are_built(LayerName::Landlock) {
+            rules.keep_to()?;
+        }
+        if are_built(LayerName::Seccomp) {
+            keep_to_calls(&self.filter)?;
+        }
         let _ = program.execute(opened.as_ref());
         self.not_executable()
     }
@@ -230,6 +237,17 @@ impl First {
                 .collect(),
         }
     }
+}
+
+/// From here on this process makes the calls of the list only.
+fn keep_to_calls(filter: &BpfProgram) -> Result<(), Refusal> {
+    seccompiler::apply_filter(filter).map_err(|error| {
+        let errno = match error {
+            seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.raw_os_error(),
+            _ => None,
+        };
+        Refusal::Step { step: Step::Seccomp, errno: errno.unwrap_or(libc::EINVAL) }
+    })
 }
 
 /// How the program ended, from its wait status and what it used.
@@ -282,13 +300,18 @@ fn find(program: &str) -> PathBuf {
 fn look_again() -> Result<(), Refusal> {
     let root = at(Step::ReadOnlyRoot, statvfs("/"))?;
     let held = at(Step::Capabilities, capabilities(None))?;
+    use LayerName::{CapabilitiesDropped, NoNewPrivileges, ReadOnlyRoot};
     let facts = [
-        (Step::ReadOnlyRoot, root.f_flag.contains(StatVfsMountFlags::RDONLY)),
-        (Step::Capabilities, (held.effective | held.permitted | held.inheritable).is_empty()),
-        (Step::NoNewPrivileges, at(Step::NoNewPrivileges, no_new_privs())?),
+        (ReadOnlyRoot, Step::ReadOnlyRoot, root.f_flag.contains(StatVfsMountFlags::RDONLY)),
+        (
+            CapabilitiesDropped,
+            Step::Capabilities,
+            (held.effective | held.permitted | held.inheritable).is_empty(),
+        ),
+        (NoNewPrivileges, Step::NoNewPrivileges, at(Step::NoNewPrivileges, no_new_privs())?),
     ];
-    match facts.into_iter().find(|(_, holds)| !holds) {
-        Some((step, _)) => at(step, Err(Errno::NOTRECOVERABLE)),
+    match facts.into_iter().find(|(layer, _, holds)| !holds && are_built(*layer)) {
+        Some((_, step, _)) => at(step, Err(Errno::NOTRECOVERABLE)),
         None => Ok(()),
     }
 }
@@ -297,6 +320,9 @@ fn look_again() -> Result<(), Refusal> {
 /// the host runs would tell one machine from another, and two jobs on it that they share it. False if it cannot be
 /// had here. time_namespaces(7).
 fn start_clocks_anew() -> io::Result<bool> {
+    if !are_built(LayerName::TimeNamespace) {
+        return Ok(false);
+    }
     match system::unshare_time() {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
         made => made?,

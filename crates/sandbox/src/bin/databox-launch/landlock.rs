@@ -6,16 +6,14 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::io::Errno;
 use sandbox::{Access, Calls, Refusal, Specification, Step};
 
-use crate::at;
-
-/// All that is asked for: files (ABI 1 to 5), TCP (4), signals and abstract sockets (6, Linux 6.12).
-const WHOLE: ABI = ABI::V6;
+use crate::helper::at;
+use crate::layers::landlock_rules;
 
 /// The rules for one program. The whole of them is there or not; on an older kernel, as much as it knows.
 pub struct Rules {
@@ -50,17 +48,24 @@ fn refused<T>(result: Result<T, RulesetError>) -> Result<T, Refusal> {
 }
 
 fn create(specification: &Specification, level: CompatLevel) -> Result<RulesetCreated, RulesetError> {
-    let created = Ruleset::default()
-        .set_compatibility(level)
-        // Handled and nowhere granted: no TCP socket is bound or connected.
-        .handle_access(AccessFs::from_all(WHOLE))?
-        .handle_access(AccessNet::from_all(WHOLE))?
-        // Signals to the first process, and abstract sockets of others, should a namespace be shared.
-        .scope(Scope::from_all(WHOLE))?
-        .create()?;
+    // Handled and nowhere granted: no TCP socket is bound or connected.
+    let network = AccessNet::from_all(landlock_rules());
+    // Signals to the first process, and abstract sockets of others, should a namespace be shared.
+    let scope = Scope::from_all(landlock_rules());
+    let mut asked =
+        Ruleset::default().set_compatibility(level).handle_access(AccessFs::from_all(landlock_rules()))?;
+    // Nobody may ask for nothing.
+    if !network.is_empty() {
+        asked = asked.handle_access(network)?;
+    }
+    if !scope.is_empty() {
+        asked = asked.scope(scope)?;
+    }
+    let created = asked.create()?;
     shown(specification).into_iter().try_fold(created, |created, (path, rights)| {
         let Ok(place) = PathFd::new(&path) else { return Ok(created) };
-        let rights = if Path::new(&path).is_dir() { rights } else { rights & AccessFs::from_file(WHOLE) };
+        let rights =
+            if Path::new(&path).is_dir() { rights } else { rights & AccessFs::from_file(landlock_rules()) };
         created.add_rule(PathBeneath::new(place, rights))
     })
 }
@@ -70,7 +75,8 @@ fn shown(specification: &Specification) -> Vec<(String, BitFlags<AccessFs>)> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     // No device is made, and none is asked for anything but bytes.
     let write = read
-        | (AccessFs::from_write(WHOLE) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev));
+        | (AccessFs::from_write(landlock_rules())
+            & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev));
     // Names of the top directory, of which all that follow are; what is in them has rules of its own.
     let mut shown = vec![("/".to_owned(), AccessFs::ReadDir.into())];
     for mount in &specification.mounts {

@@ -1,11 +1,15 @@
 //! Every file of the host that the program will see, held as a descriptor before the program's first process exists,
 //! so that nobody who can write to the host's paths can exchange one for another.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, openat2};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, openat, openat2, statat,
+};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use sandbox::{Access, Refusal, Specification};
@@ -72,6 +76,10 @@ impl Source {
         if !fits {
             return Err(Refusal::SourceOfWrongKind(path.to_owned()));
         }
+        // A runtime is executed, has thousands of files, and was looked through when it was registered.
+        if kind == FileType::Directory && attributes.contains(MountAttrFlags::MOUNT_ATTR_NOEXEC) {
+            look_through(&opened, path, 0)?;
+        }
         let detached = if privileged { Some(detach(&opened, path, attributes)?) } else { None };
         Ok(Source {
             path: path.to_owned(),
@@ -108,6 +116,44 @@ fn open(path: &Path) -> Result<OwnedFd, Refusal> {
         Errno::LOOP => Refusal::SourceIsLink(path.to_owned()),
         errno => not_opened(path, errno.into()),
     })
+}
+
+/// Directories within one another that are looked through. Data has few, and each holds a descriptor open.
+const DEPTH: usize = 64;
+
+/// Refuses a directory that holds a socket, a pipe or a device: a read-only mount hinders nobody from connecting to the
+/// one or writing to the other, and at its other end is the host.
+fn look_through(directory: &OwnedFd, path: &Path, depth: usize) -> Result<(), Refusal> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |errno: Errno| not_opened(&path, errno.into())
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let listed = openat(directory, ".", flags, Mode::empty()).map_err(failed(path))?;
+    for entry in Dir::read_from(&listed).map_err(failed(path))? {
+        let entry = entry.map_err(failed(path))?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let below = path.join(OsStr::from_bytes(name.to_bytes()));
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let found = statat(&listed, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed(&below))?;
+                FileType::from_raw_mode(found.st_mode)
+            }
+            kind => kind,
+        };
+        match kind {
+            FileType::RegularFile | FileType::Symlink => {}
+            FileType::Directory if depth < DEPTH => {
+                let opened = openat(&listed, name, flags, Mode::empty()).map_err(failed(&below))?;
+                look_through(&opened, &below, depth + 1)?;
+            }
+            _ => return Err(Refusal::SourceHoldsOtherKind(below)),
+        }
+    }
+    Ok(())
 }
 
 /// Not recursive: what is mounted below a source was not asked for.

@@ -48,16 +48,9 @@ pub fn duplicate_to(descriptor: impl AsFd, number: RawFd) -> io::Result<OwnedFd>
     }
 }
 
-/// Forks the first process of new namespaces; the parent gets its id and pidfd.
-pub fn clone_into_namespaces() -> io::Result<Forked<(Pid, OwnedFd)>> {
+/// Forks the first process of new namespaces, given by their flags of clone(2); the parent gets its id and pidfd.
+pub fn clone_into_namespaces(namespaces: i32) -> io::Result<Forked<(Pid, OwnedFd)>> {
     let mut pidfd: RawFd = -1;
-    let namespaces = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
     // SAFETY: `clone_args` is plain data for which zero means "unused". Without CLONE_VM the child runs on a copy of
     // this memory as after fork, and this process has one thread, so no lock is held by a thread that vanished.
     let pid = unsafe {

@@ -11,10 +11,12 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
 };
 use rustix::process::{chdir, fchdir, pivot_root};
-use sandbox::{Calls, Refusal, Specification, Step};
+use sandbox::{Calls, LayerName, Refusal, Specification, Step};
 
+use crate::helper::at;
+use crate::layers::are_built;
 use crate::sources::{NO_EXECUTE, READ_ONLY, Source};
-use crate::{at, system};
+use crate::system;
 
 const DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 
@@ -66,8 +68,12 @@ pub fn enter(specification: &Specification, sources: Vec<Source>) -> Result<Opti
         at(Step::Processes, attach(&root, &tree, "proc", true))?;
         expected.insert("proc".to_owned());
     }
-    at(Step::Pivot, take_root(&root))?;
-    at(Step::ReadOnlyRoot, system::restrict_mount(&root, READ_ONLY))?;
+    if are_built(LayerName::EmptyRoot) {
+        at(Step::Pivot, take_root(&root))?;
+    }
+    if are_built(LayerName::ReadOnlyRoot) {
+        at(Step::ReadOnlyRoot, system::restrict_mount(&root, READ_ONLY))?;
+    }
     drop(root);
     at(Step::Pivot, holds_only(&expected))?;
     Ok(output)

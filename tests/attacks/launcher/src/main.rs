@@ -1,0 +1,23 @@
+//! `databox-launch` with layers left out, for the tests that show what each is for. Its own name says which: a copy
+//! named `launch-without+seccomp+landlock` has neither. Only `layers` differs from the true one.
+
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/calls.rs"]
+mod calls;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/first.rs"]
+mod first;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/helper.rs"]
+mod helper;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/landlock.rs"]
+mod landlock;
+mod layers;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/sources.rs"]
+mod sources;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/system.rs"]
+mod system;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/tree.rs"]
+mod tree;
+
+fn main() {
+    layers::read_own_name();
+    helper::run();
+}

@@ -1,0 +1,150 @@
+//! Runs the matrix behind the native wall, as root and as a normal user, and tells each attempt as one JSON object a
+//! line, or with `--table` as a table.
+//!
+//!     hostile-suite --helper DATABOX-LAUNCH [--runtime DIR] [--only PROGRAM] [--here] [--table]
+//!
+//! `--here` runs it once, as whoever starts it; otherwise root starts it twice more, with a group that no job may have
+//! and as user 65534. `--only` leaves out all but one program.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use test_attacks::seen::{Outcome, Seen};
+use test_attacks::stage::{GROUP, Stage, is_root, open_directory};
+
+#[derive(Default)]
+struct Arguments {
+    helper: PathBuf,
+    runtime: Option<PathBuf>,
+    only: Option<String>,
+    here: bool,
+    table: bool,
+}
+
+fn main() -> ExitCode {
+    match arguments().and_then(|arguments| run(&arguments)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(10),
+        Err(text) => {
+            eprintln!("hostile-suite: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--helper" => arguments.helper = value()?.into(),
+            "--runtime" => arguments.runtime = Some(value()?.into()),
+            "--only" => arguments.only = Some(value()?),
+            "--here" => arguments.here = true,
+            "--table" => arguments.table = true,
+            _ => return Err(format!("what is {word}?")),
+        }
+    }
+    Ok(arguments)
+}
+
+/// True if every attempt was contained, or is residual.
+fn run(arguments: &Arguments) -> Result<bool, String> {
+    let seen = match arguments.here {
+        true => here(arguments)?,
+        false => elsewhere(arguments)?,
+    };
+    for one in &seen {
+        match arguments.table {
+            true => println!(
+                "{:<30} {:<24} {:<10} {:<28} {}",
+                one.attempt,
+                one.wall,
+                one.outcome,
+                cut(&one.saw),
+                one.technique
+            ),
+            false => println!("{}", serde_json::to_string(one).map_err(|error| error.to_string())?),
+        }
+    }
+    if arguments.table {
+        let count = |outcome| seen.iter().filter(|one| one.outcome == outcome).count();
+        let [contained, residual, escaped, failed] =
+            [Outcome::Contained, Outcome::Residual, Outcome::Escaped, Outcome::TwinFailed].map(count);
+        println!(
+            "{} attempts: {contained} contained, {residual} residual, {escaped} ESCAPED, {failed} without a working twin",
+            seen.len()
+        );
+    }
+    Ok(seen.iter().all(|one| matches!(one.outcome, Outcome::Contained | Outcome::Residual)))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(28).collect()
+}
+
+fn here(arguments: &Arguments) -> Result<Vec<Seen>, String> {
+    let made;
+    let runtime = match &arguments.runtime {
+        Some(runtime) => runtime,
+        None => {
+            made = open_directory().map_err(|error| error.to_string())?;
+            &python(made.path())?
+        }
+    };
+    let wall = if is_root() { "native as root" } else { "native as a normal user" };
+    let stage = Stage::new(&arguments.helper, runtime).map_err(|error| format!("no stage: {error}"))?;
+    match &arguments.only {
+        Some(program) => test_attacks::program(&stage, wall, program),
+        None => test_attacks::matrix(&stage, wall),
+    }
+}
+
+fn python(below: &Path) -> Result<PathBuf, String> {
+    let runtime = below.join("runtime");
+    sandbox::host_python(Path::new("/usr/bin/python3"), &runtime).map_err(|error| error.to_string())?;
+    Ok(runtime)
+}
+
+/// Runs this program again, as root with one more group and as a normal user, at the same time.
+fn elsewhere(arguments: &Arguments) -> Result<Vec<Seen>, String> {
+    let directory = open_directory().map_err(|error| error.to_string())?;
+    let runtime = match &arguments.runtime {
+        Some(runtime) => runtime.clone(),
+        None => python(directory.path())?,
+    };
+    // Where they lie a normal user may not be able to enter.
+    let (own, helper) = (directory.path().join("hostile-suite"), directory.path().join("helper"));
+    let helper = helper.with_file_name(arguments.helper.file_name().unwrap_or(helper.as_os_str()));
+    std::env::current_exe()
+        .and_then(|program| std::fs::copy(program, &own))
+        .and_then(|_| std::fs::copy(&arguments.helper, &helper))
+        .map_err(|error| format!("no copies: {error}"))?;
+    let groups = format!("--groups={GROUP}");
+    let ways: &[&[&str]] = match is_root() {
+        true => &[&[&groups], &["--reuid=65534", "--regid=65534", "--clear-groups"]],
+        false => &[&["--nnp"]],
+    };
+    let mut running = Vec::new();
+    for way in ways {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(*way).arg(&own).args(["--here", "--helper"]).arg(&helper).arg("--runtime").arg(&runtime);
+        if let Some(program) = &arguments.only {
+            command.args(["--only", program]);
+        }
+        command.current_dir("/").stdout(std::process::Stdio::piped());
+        running.push(command.spawn().map_err(|error| format!("setpriv, of Debian's util-linux: {error}"))?);
+    }
+    let mut seen = Vec::new();
+    for one in running {
+        let output = one.wait_with_output().map_err(|error| error.to_string())?;
+        if !matches!(output.status.code(), Some(0 | 10)) {
+            return Err("a matrix did not come to its end".to_owned());
+        }
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            seen.push(serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?);
+        }
+    }
+    Ok(seen)
+}

@@ -1,0 +1,173 @@
+//! What the attempts are made on: data with traps in it, things of the host that must stay out of reach, and the helper
+//! and the runtime where any user can read them.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sandbox::job::Job;
+use sandbox::{
+    Access, Cancel, Ended, LaunchError, Launcher, Limits, Mount, Specification, StandardError, Stdin,
+};
+use serde_json::json;
+
+use crate::{PRELUDE, PROGRAMS};
+
+/// A group that root's launcher has when the matrix is run, and that no job may have.
+pub const GROUP: u32 = 4242;
+
+/// The namespaces of a process.
+const NAMESPACES: [&str; 8] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"];
+
+/// The things that the attempts are made on.
+pub struct Stage {
+    directory: tempfile::TempDir,
+    runtime: PathBuf,
+    helper: PathBuf,
+    abstract_name: String,
+    _listeners: [UnixListener; 3],
+}
+
+impl Stage {
+    /// Makes them, as whoever runs this, with a runtime that was made before.
+    pub fn new(helper: &Path, runtime: &Path) -> io::Result<Self> {
+        let directory = open_directory()?;
+        let at = |name: &str| directory.path().join(name);
+        for name in ["data", "other", "elevated", "job", "with-socket", "with-pipe", "with-pipe/below"] {
+            fs::create_dir(at(name))?;
+            fs::set_permissions(at(name), Permissions::from_mode(0o755))?;
+        }
+        for (name, text) in PROGRAMS.iter().chain([&PRELUDE]) {
+            fs::write(at("job").join(name), text)?;
+        }
+        fs::write(at("data/rows.csv"), "person,visits\n1,2\n")?;
+        fs::write(at("other/rows.csv"), "person,visits\n3,4\n")?;
+        fs::write(at("secret"), "of the host")?;
+        symlink(at("secret"), at("data/link"))?;
+        let python = runtime.join("usr/bin/python3");
+        fs::copy(&python, at("data/program"))?;
+        fs::copy(&python, at("elevated/python3"))?;
+        fs::set_permissions(at("elevated/python3"), Permissions::from_mode(0o6755))?;
+        fs::write(at("data/closed"), "for the caller")?;
+        fs::set_permissions(at("data/closed"), Permissions::from_mode(0o600))?;
+        fs::write(at("data/of-group"), "for a group")?;
+        if is_root() {
+            chown(at("data/of-group"), None, Some(GROUP))?;
+        }
+        fs::set_permissions(at("data/of-group"), Permissions::from_mode(0o640))?;
+        let abstract_name = format!("hostile-suite-{}-{}", std::process::id(), directory.path().display());
+        let listeners = [
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_name)?)?,
+            UnixListener::bind(at("socket"))?,
+            UnixListener::bind(at("with-socket/socket"))?,
+        ];
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("with-pipe/below/pipe"), rustix::fs::Mode::RWXU)?;
+        fs::set_permissions(at("socket"), Permissions::from_mode(0o777))?;
+        Ok(Self {
+            directory,
+            runtime: runtime.to_owned(),
+            helper: helper.to_owned(),
+            abstract_name,
+            _listeners: listeners,
+        })
+    }
+
+    /// A path of the stage.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What a hostile program is told of the host: what to look for.
+    fn host(&self) -> String {
+        let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
+        let namespaces: serde_json::Map<String, serde_json::Value> =
+            NAMESPACES.iter().map(|name| ((*name).to_owned(), json!(link(name)))).collect();
+        json!({
+            "abstract": self.abstract_name,
+            "socket": self.path("socket"),
+            "home": std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from),
+            "other": self.path("other"),
+            "secret": self.path("secret"),
+            "data": self.path("data"),
+            "namespaces": namespaces,
+            // What is outside of the one mapped group is shown so.
+            "groups": if is_root() { vec![] } else { vec![1000, 65_534] },
+            "privileged": is_root(),
+        })
+        .to_string()
+    }
+
+    /// A Python program of the stage as a job.
+    pub fn python(&self, program: PathBuf) -> Specification {
+        self.job(&["python3", "-E", "-S", "-B", &program.to_string_lossy(), &self.host()])
+    }
+
+    /// Python text as a job.
+    pub fn text(&self, text: &str) -> Specification {
+        self.job(&["python3", "-I", "-S", "-B", "-c", text])
+    }
+
+    /// A command as a job, with the wall that the box puts around jobs.
+    pub fn job(&self, command: &[&str]) -> Specification {
+        let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        let data = [("hie".to_owned(), self.path("data"))];
+        let job = Job {
+            runtime: &self.runtime,
+            bundle: &self.path("job"),
+            data: &data,
+            command: &command,
+            cpus: 1,
+            output_bytes: 64 << 20,
+            output_entries: 1000,
+            limits: Limits {
+                memory_bytes: 1 << 30,
+                processes: 64,
+                open_files: 256,
+                file_bytes: 32 << 20,
+                cpu_seconds: 120,
+                wall: Duration::from_secs(240),
+                tmp_bytes: 16 << 20,
+                tmp_inodes: 1000,
+                stdout_bytes: 1 << 20,
+            },
+            standard_error: StandardError::AsOutput,
+            host_uid: is_root().then_some(40_000),
+        };
+        let mut specification = job.specification().expect("a runtime that can be listed");
+        specification.environment =
+            vec![("PATH".into(), "/usr/bin".into()), ("LANG".into(), "C.UTF-8".into())];
+        specification.mounts.push(Mount {
+            source: self.path("elevated"),
+            target: "/elevated".into(),
+            access: Access::ReadOnlyExecutable,
+        });
+        specification
+    }
+
+    /// Runs it.
+    pub fn launch(&self, specification: &Specification) -> Result<Ended, LaunchError> {
+        self.launch_with(specification, Stdin::Empty)
+    }
+
+    /// Runs it with something to read.
+    pub fn launch_with(&self, specification: &Specification, stdin: Stdin) -> Result<Ended, LaunchError> {
+        let cancel = Cancel::new().map_err(LaunchError::NoResources)?;
+        Launcher::new(&self.helper).run(specification, stdin, &cancel)
+    }
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A temporary directory that every user can enter.
+pub fn open_directory() -> io::Result<tempfile::TempDir> {
+    let directory = tempfile::Builder::new().prefix("hostile-suite-").tempdir()?;
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
+    Ok(directory)
+}
