@@ -18,8 +18,8 @@ impl Clock {
     /// Begins to count. A clock that stands before what it said when the enclave last ran was set back meanwhile.
     pub fn start(store: &Store) -> Result<Self, StoreError> {
         let clock = now();
-        let last = store.read(elapsed::clock)?;
-        set_back_if(store, daemon::set_back_by(last.seconds(), clock.seconds()), clock)?;
+        let last = store.read(|connection| Ok(elapsed::clock(connection)?))?;
+        set_back_if(store, daemon::set_back_by(last, clock.seconds()), clock)?;
         Ok(Self(Clocks::start(clock.seconds())))
     }
 
@@ -28,7 +28,9 @@ impl Clock {
         let clock = now();
         set_back_if(store, self.0.set_back(clock.seconds()), clock)?;
         match self.0.passed(COUNTED) {
-            Some(passed) => store.change(move |transaction| elapsed::count(transaction, passed, clock)),
+            Some(passed) => {
+                store.change(move |transaction| Ok(elapsed::count(transaction, passed, clock.seconds())?))
+            }
             None => Ok(()),
         }
     }

@@ -32,7 +32,7 @@ pub async fn watch(room: Arc<Room>) {
 fn end_what_is_over(room: &Room) -> Result<(), StoreError> {
     room.clock.look(&room.store)?;
     let now = room.now();
-    let elapsed = room.store.read(elapsed::seconds)?;
+    let elapsed = room.store.read(|connection| Ok(elapsed::seconds(connection)?))?;
     let mut ended = code_review::end_uncovered(room, now)?;
     for (state, reason) in [(State::InCodeReview, Reason::Undecided), (State::Queued, Reason::Box)] {
         for job in room.store.read(move |connection| jobs::in_state(connection, state))? {
@@ -135,7 +135,11 @@ mod tests {
         let job = store.change(in_review).unwrap();
         for (passed, clock, over) in [(150, YEAR, false), (1, -YEAR, true)] {
             let (job, clock) = (job.clone(), moment(clock));
-            store.change(move |transaction| elapsed::count(transaction, passed, clock)).unwrap();
+            store
+                .change(move |transaction| -> Result<(), StoreError> {
+                    Ok(elapsed::count(transaction, passed, clock.seconds())?)
+                })
+                .unwrap();
             assert_eq!(store.change(move |transaction| expire(transaction, &job, clock)).unwrap(), over);
         }
         let hie = "hie".parse().unwrap();

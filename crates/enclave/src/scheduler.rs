@@ -87,16 +87,18 @@ async fn recover(room: &Arc<Room>) -> bool {
 
 async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(usize, Use)>) {
     let now = room.now();
-    let mut busy = slots.iter().filter(|slot| **slot == Use::Busy).count();
+    // Also those whose run has ended within this step, or the wait of the next job would tell that it has.
+    let is_free = |usage: &Use| matches!(*usage, Use::FreeFrom(grid, moment) if grid.has_come(moment, now));
+    let mut taken = slots.iter().filter(|slot| !is_free(slot)).count();
     for (index, usage) in slots.iter_mut().enumerate() {
-        if !matches!(*usage, Use::FreeFrom(grid, moment) if grid.has_come(moment, now)) {
+        if !is_free(usage) {
             continue;
         }
         let of = room.clone();
-        match tokio::task::spawn_blocking(move || start_next(&of, busy)).await {
+        match tokio::task::spawn_blocking(move || start_next(&of, taken)).await {
             Ok(Ok(Some(job))) => {
                 *usage = Use::Busy;
-                busy += 1;
+                taken += 1;
                 run_in(room.clone(), index, job, ended.clone());
             }
             Ok(Ok(None)) => return,
@@ -126,7 +128,7 @@ fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, U
     });
 }
 
-/// Takes the first job whose step has begun out of the queue, if the disk has room for it beside the runs that go on.
+/// Takes the first job whose step has begun out of the queue, if the disk has room for it beside those that keep a slot.
 /// Jobs that the site covers no more are refused.
 fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
     let queued = room.store.read(|connection| jobs::in_state(connection, State::Queued))?;

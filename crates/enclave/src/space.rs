@@ -14,16 +14,19 @@ use crate::room::Room;
 /// Files and directories of one run. A child that was taken over could else make names without end.
 const MOST_ENTRIES: u64 = 100_000;
 
-/// True if there is room for one more run beside so many that go on.
+/// True if there is room for one more run beside so many that keep a slot.
+///
+/// What runs have taken so far counts as free, and a slot counts until the grid frees it: how full the disk is, or
+/// whether a run has ended, would else be told off the time grid by an answer that nobody pays for.
 pub fn is_there_for_a_run(room: &Room, beside: usize) -> bool {
     let limits = &room.configuration.limits;
-    let work = free(&room.places.work);
+    let most = limits.run_disk_bytes.saturating_mul(u64::from(room.configuration.slots).max(1));
+    let work = free(&room.places.work).saturating_add(used(&room.places.work, most).min(most));
     let handed = [room.places.outbox.directory(), room.places.packets.directory()].map(free);
     is_enough(limits, work, beside) && handed.iter().all(|free| *free >= limits.disk_reserve_bytes)
 }
 
 fn is_enough(limits: &JobLimits, free: u64, beside: usize) -> bool {
-    // What a run that goes on has taken already is no longer free, so this asks for too much rather than too little.
     let runs = u64::try_from(beside).unwrap_or(u64::MAX).saturating_add(1);
     free >= limits.disk_reserve_bytes.saturating_add(limits.run_disk_bytes.saturating_mul(runs))
 }

@@ -14,8 +14,8 @@ impl Clock {
     /// Begins to count. A clock that stands before what it said when the gateway last ran was set back meanwhile.
     pub async fn start(store: &Store) -> Result<Self, StoreError> {
         let clock = now();
-        let last = store.read(elapsed::clock).await?;
-        set_back_if(store, daemon::set_back_by(last.seconds(), clock.seconds()), clock).await?;
+        let last = store.read(|connection| Ok(elapsed::clock(connection)?)).await?;
+        set_back_if(store, daemon::set_back_by(last, clock.seconds()), clock).await?;
         Ok(Self(Clocks::start(clock.seconds())))
     }
 
@@ -28,7 +28,7 @@ impl Clock {
     /// Adds what has passed to what is waited for.
     pub async fn count(&self, store: &Store) -> Result<(), StoreError> {
         let passed = self.0.passed(0).unwrap_or_default();
-        store.change(move |transaction| elapsed::count(transaction, passed, now())).await
+        store.change(move |transaction| Ok(elapsed::count(transaction, passed, now().seconds())?)).await
     }
 }
 

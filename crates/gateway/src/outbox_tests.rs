@@ -230,7 +230,7 @@ async fn a_recalled_release_is_not_taken() {
 async fn a_release_is_served_after_the_view_had_stopped_waiting_for_it() {
     let scene = scene(Story::default()).await;
     let long = |transaction: &Transaction<'_>| {
-        crate::store::elapsed::count(transaction, 1 << 30, now())?;
+        crate::store::elapsed::count(transaction, 1 << 30, now().seconds())?;
         events::end_unheard(transaction, now())
     };
     assert_eq!(scene.room.store.change(long).await.unwrap().len(), 1);

@@ -114,7 +114,7 @@ impl Room {
                 }))
             })
         });
-        match looked.await.map_err(|_| StoreError::Ended)?? {
+        match looked.await.map_err(|_| StoreError::Failed(database::Failed::Ended))?? {
             Look::Newer => {
                 let version = self.site.roles().map_or(0, |roles| roles.version.0);
                 self.journal.info("the site is in force").number("roles", version).write();

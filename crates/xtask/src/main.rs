@@ -2,6 +2,7 @@
 //!
 //! No dependencies, so that the first command a newcomer types starts at once.
 
+mod bench;
 mod build;
 mod claims;
 mod lint;
@@ -16,6 +17,7 @@ cargo xtask test [SUITE…] [--long] every suite, or some: units formats path ro
                                    egress-bench
 cargo xtask attacks                the hostile matrix: each attempt, behind which wall, and how it came out
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
+cargo xtask bench commits          durable changes a second: those that come together, against one by one
 cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
@@ -28,8 +30,8 @@ fn main() -> ExitCode {
         Some((&"demo", rest)) => demo(rest),
         Some((&"test", rest)) => suites::run(rest),
         Some((&"attacks", [])) => suites::attacks(),
-        Some((&"bench", [name])) => suites::bench(name),
-        Some((&"egress-bench", rest)) => suites::egress_bench(rest),
+        Some((&"bench", [name])) => bench::run(name),
+        Some((&"egress-bench", rest)) => bench::egress(rest),
         Some((&"lint", [])) => lint::run(),
         _ => {
             eprintln!("{USAGE}");

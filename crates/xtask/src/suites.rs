@@ -58,33 +58,6 @@ pub fn attacks() -> Result<(), String> {
     checked(suite.arg("--table").arg("--helper").arg(programs.join("databox-launch")))
 }
 
-/// Measures what a suite only prints: one test after the other, with nothing beside it.
-pub fn bench(name: &str) -> Result<(), String> {
-    if name != "listening" {
-        return Err(format!("there is no measurement {name}; there is listening"));
-    }
-    build::programs()?;
-    checked(&mut cargo(&[
-        "test",
-        "--quiet",
-        "--locked",
-        "--package",
-        "test-listening",
-        "--",
-        "--nocapture",
-        "--test-threads",
-        "1",
-        "is_served",
-    ]))
-}
-
-/// What the copy scan finds of 80 encodings, and whom it stops for nothing. See `tests/egress-bench/README.md`.
-pub fn egress_bench(arguments: &[&str]) -> Result<(), String> {
-    build::programs()?;
-    let mut command = cargo(&["run", "--quiet", "--locked", "--package", "test-egress-bench", "--"]);
-    checked(command.args(arguments))
-}
-
 fn command(suite: &str, long: bool) -> std::process::Command {
     let mut arguments = ["test", "--locked", "--no-fail-fast"].map(str::to_owned).to_vec();
     if suite == "units" {

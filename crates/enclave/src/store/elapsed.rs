@@ -3,28 +3,11 @@
 //! count: no job could start and no outcome could arrive.
 
 use release::value::Timestamp;
-use rusqlite::{Connection, Transaction};
+use rusqlite::Transaction;
 
 use super::{StoreError, columns};
 
-/// Counts seconds that have passed by a clock that cannot be set, and notes what the machine's clock says.
-pub fn count(transaction: &Transaction<'_>, seconds: u64, now: Timestamp) -> Result<(), StoreError> {
-    transaction.execute(
-        "UPDATE elapsed SET seconds = seconds + ?1, clock = ?2",
-        (columns::stored(seconds, "elapsed")?, now.seconds()),
-    )?;
-    Ok(())
-}
-
-/// Seconds that were counted.
-pub fn seconds(connection: &Connection) -> Result<i64, StoreError> {
-    Ok(connection.query_row("SELECT seconds FROM elapsed", [], |row| row.get(0))?)
-}
-
-/// What the machine's clock said at the last count.
-pub fn clock(connection: &Connection) -> Result<Timestamp, StoreError> {
-    connection.query_row("SELECT clock FROM elapsed", [], |row| Ok(columns::moment(row, "clock")))?
-}
+pub use database::elapsed::{clock, count, seconds};
 
 /// The machine's clock was set back by so many seconds. What falls due from a moment on moves with it, to the next
 /// step of the grid; otherwise a job would wait, and its reports would be held back, for as long as the clock jumped.
@@ -70,12 +53,16 @@ mod tests {
     fn what_was_counted_is_there_after_a_restart() {
         let (directory, store) = store();
         for clock in [at(YEAR), at(0)] {
-            store.change(move |transaction| count(transaction, 30, clock)).unwrap();
+            store
+                .change(move |transaction| -> Result<(), StoreError> {
+                    Ok(count(transaction, 30, clock.seconds())?)
+                })
+                .unwrap();
         }
         drop(store);
         let again = open(directory.path()).unwrap();
-        assert_eq!(again.read(seconds).unwrap(), 60);
-        assert_eq!(again.read(clock).unwrap(), at(0));
+        assert_eq!(again.read(|connection| Ok(seconds(connection)?)).unwrap(), 60);
+        assert_eq!(again.read(|connection| Ok(clock(connection)?)).unwrap(), at(0).seconds());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use blobs::Digest;
+use daemon::Journal;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{StoreError, columns};
@@ -156,6 +157,44 @@ fn read(path: &Path) -> Result<Option<Head>, HeadError> {
         .and_then(|line| line.split_once(' '))
         .and_then(|(entries, hash)| Some(Head { entries: entries.parse().ok()?, hash: hash.parse().ok()? }));
     parsed.map(Some).ok_or_else(|| HeadError::Form { path: path.to_owned() })
+}
+
+/// Keeps the head outside in step with the database.
+#[derive(Debug)]
+pub struct Kept {
+    last: Head,
+    path: PathBuf,
+    journal: Journal,
+}
+
+impl Kept {
+    /// `last` is the head that the file holds.
+    pub fn new(last: Head, path: PathBuf, journal: Journal) -> Self {
+        Self { last, path, journal }
+    }
+
+    /// To be called after each commit and before anyone is told of it. A crash before it leaves an account that is
+    /// ahead of its head outside, which the next start accepts. Nothing acts on a charge before it returns, so a
+    /// database put back to before the charge is noticed.
+    pub fn after_each_commit(mut self) -> impl FnMut(&Connection) + Send + 'static {
+        move |connection| {
+            if let Err(error) = self.follow(connection) {
+                let event = "the head of the account could not be made durable";
+                self.journal.error(event).own_error(&error.to_string()).write();
+                // The file may hold either head now; the next start compares it with the database.
+                std::process::exit(74);
+            }
+        }
+    }
+
+    fn follow(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let head = of(connection)?;
+        if head != self.last {
+            write(&self.path, &head).map_err(HeadError::Io)?;
+            self.last = head;
+        }
+        Ok(())
+    }
 }
 
 /// Replaces the head outside, durably: a crash leaves either the old one or the new one.

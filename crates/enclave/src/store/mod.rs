@@ -1,8 +1,9 @@
 //! `account.db`: jobs, account, verdicts, reports and releases. Whoever controls this file sees who asked for what
 //! and can stall jobs; it cannot approve or sign, and an older copy of it does not start (see [`head`]).
 //!
-//! One thread owns the connection, so every change is made one after the other, each in one transaction. SQLite in
-//! WAL mode with `synchronous = FULL` makes a commit durable before it returns.
+//! One thread owns the connection and makes every change one after the other, each whole or not at all; those that wait
+//! together become durable with one sync (see [`database`]). SQLite in WAL mode with `synchronous = FULL` makes a commit
+//! durable before it returns.
 
 pub mod account;
 pub mod cancels;
@@ -16,11 +17,12 @@ pub mod reports;
 mod schema;
 pub mod verdicts;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 
 use daemon::Journal;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use database::{Failed, Writer};
+use rusqlite::{Connection, Transaction};
 use tokio::sync::watch;
 
 pub use head::HeadError;
@@ -48,37 +50,30 @@ pub enum StoreError {
     /// A move that is not in the table of states.
     #[error("a job cannot make this move")]
     Move(#[from] lifecycle::MoveError),
-    /// Nobody answers: the writer's thread has ended.
-    #[error("the store has ended")]
-    Ended,
+    /// The writer did not make it.
+    #[error(transparent)]
+    Failed(#[from] database::Failed),
 }
-
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The store. Clones speak to the same thread.
 #[derive(Debug, Clone)]
 pub struct Store {
-    work: mpsc::Sender<Work>,
+    writer: Writer,
     changed: watch::Sender<u64>,
-    journal: Journal,
-    head_file: PathBuf,
 }
 
 impl Store {
     /// Opens the database, or makes it, and checks it against the head kept outside.
     pub fn open(database: &Path, head_file: &Path, journal: Journal) -> Result<Self, StoreError> {
-        let mut connection = schema::open(database)?;
+        let connection = schema::open(database)?;
         head::check_at_start(&connection, head_file)?;
-        let (work, received) = mpsc::channel::<Work>();
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || received.into_iter().for_each(|work| work(&mut connection)))
-            .map_err(|_| StoreError::Ended)?;
+        let kept = head::Kept::new(head::of(&connection)?, head_file.to_owned(), journal);
+        let writer = Writer::start(connection, kept.after_each_commit(), journal)?;
         let (changed, _) = watch::channel(0);
-        Ok(Self { work, changed, journal, head_file: head_file.to_owned() })
+        Ok(Self { writer, changed })
     }
 
-    /// Runs `change` in one transaction, which is durable when this returns; an error undoes all of it. Blocks.
+    /// Makes a change, which is durable when this returns; an error undoes all of it. Blocks.
     pub fn change<R, E>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<R, E> + Send + 'static,
@@ -87,9 +82,10 @@ impl Store {
         R: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (journal, head_file) = (self.journal, self.head_file.clone());
-        let result =
-            self.on_thread(move |connection| in_transaction(connection, change, journal, &head_file))?;
+        let (answer, answered) = mpsc::sync_channel(1);
+        let asked = self.writer.change(change, move |made| drop(answer.send(made)));
+        asked.map_err(StoreError::from)?;
+        let result = answered.recv().unwrap_or(Err(Failed::Ended)).map_err(StoreError::from)?;
         if result.is_ok() {
             self.changed.send_modify(|count| *count += 1);
         }
@@ -101,58 +97,15 @@ impl Store {
         &self,
         read: impl FnOnce(&Connection) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.on_thread(move |connection| read(connection))?
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.writer.read(read, move |read| drop(answer.send(read)))?;
+        answered.recv().unwrap_or(Err(Failed::Ended))?
     }
 
     /// Tells of every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
-
-    fn on_thread<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> R + Send + 'static,
-    ) -> Result<R, StoreError> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let work = Box::new(move |connection: &mut Connection| {
-            // Nobody waits any more only when the process is ending.
-            let _ = answer.send(work(connection));
-        });
-        self.work.send(work).map_err(|_| StoreError::Ended)?;
-        answered.recv().map_err(|_| StoreError::Ended)
-    }
-}
-
-fn in_transaction<R, E: From<StoreError>>(
-    connection: &mut Connection,
-    change: impl FnOnce(&Transaction<'_>) -> Result<R, E>,
-    journal: Journal,
-    head_file: &Path,
-) -> Result<R, E> {
-    let before = head::of(connection)?;
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-    let result = change(&transaction)?;
-    // A crash before this line leaves the state before the change, a crash after it the state after it.
-    if let Err(error) = transaction.commit() {
-        give_up(journal, "a change of the account could not be made durable", &error);
-    }
-    let after = head::of(connection)?;
-    if after != before {
-        // A crash here leaves an account that is ahead of its head outside, which the next start accepts. Nothing
-        // acts on the charge before this returns, so a database put back to before it is noticed.
-        if let Err(error) = head::write(head_file, &after) {
-            give_up(journal, "the head of the account could not be made durable", &error);
-        }
-    }
-    Ok(result)
-}
-
-/// Ends the process. A failed sync is never tried again: the pages may look clean although they never reached the
-/// disk. The next start reads what is really there.
-fn give_up(journal: Journal, event: &'static str, error: &dyn std::error::Error) -> ! {
-    journal.error(event).own_error(&error.to_string()).write();
-    std::process::exit(74)
 }
 
 #[cfg(test)]

@@ -11,14 +11,6 @@ use super::StoreError;
 const VERSION: i64 = 5;
 
 const TABLES: &str = "
--- For how many seconds the enclave has run, and what the machine's clock said when that was written.
-CREATE TABLE elapsed (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    seconds INTEGER NOT NULL,
-    clock INTEGER NOT NULL
-) STRICT;
-INSERT INTO elapsed (one, seconds, clock) VALUES (1, 0, 0);
-
 -- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
 CREATE TABLE jobs (
     request BLOB PRIMARY KEY NOT NULL CHECK (length(request) = 32),
@@ -155,6 +147,7 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
         0 => {
+            transaction.execute_batch(database::elapsed::TABLE)?;
             transaction.execute_batch(TABLES)?;
             transaction.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
         }

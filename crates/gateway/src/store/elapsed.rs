@@ -3,28 +3,11 @@
 //! have heard anything.
 
 use release::value::Timestamp;
-use rusqlite::{Connection, Transaction};
+use rusqlite::Transaction;
 
 use super::{StoreError, columns};
 
-/// Counts seconds that have passed by a clock that cannot be set, and notes what the machine's clock says.
-pub fn count(transaction: &Transaction<'_>, seconds: u64, now: Timestamp) -> Result<(), StoreError> {
-    transaction.execute(
-        "UPDATE elapsed SET seconds = seconds + ?1, clock = ?2",
-        (columns::stored(seconds, "elapsed")?, now.seconds()),
-    )?;
-    Ok(())
-}
-
-/// Seconds that were counted.
-pub fn seconds(connection: &Connection) -> Result<i64, StoreError> {
-    Ok(connection.query_row("SELECT seconds FROM elapsed", [], |row| row.get(0))?)
-}
-
-/// What the machine's clock said at the last count.
-pub fn clock(connection: &Connection) -> Result<Timestamp, StoreError> {
-    connection.query_row("SELECT clock FROM elapsed", [], |row| Ok(columns::moment(row, "clock")))?
-}
+pub use database::elapsed::{clock, count, seconds};
 
 /// The machine's clock was set back by so many seconds. What may be seen from a moment on moves with it; otherwise
 /// it would be hidden for as long as the clock jumped, and the state shown would stand still.

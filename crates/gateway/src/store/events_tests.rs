@@ -201,7 +201,7 @@ fn an_output_that_was_not_declared_has_no_name() {
 
 /// Lets the gateway run for so many seconds; the machine's clock stands still.
 fn run_for(transaction: &Transaction<'_>, seconds: u64) {
-    elapsed::count(transaction, seconds, at(0)).unwrap();
+    elapsed::count(transaction, seconds, at(0).seconds()).unwrap();
 }
 
 #[test]
@@ -392,11 +392,11 @@ fn brought_to_its_end(transaction: &Transaction<'_>) -> Digest {
         purpose_salt: [7; 32],
         grid_seconds: 600,
     };
-    jobs::take_in(transaction, &job, LIMITS, at(1)).unwrap();
+    jobs::take_in(transaction, &job, LIMITS, at(601)).unwrap();
     take_answer(
         transaction,
         &Answer { request: job.digest, admission: Admission::Refused(Reason::Grant) },
-        at(2),
+        at(602),
     )
     .unwrap();
     job.digest

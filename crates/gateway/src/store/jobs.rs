@@ -110,10 +110,10 @@ pub fn take_in(
         return Ok(());
     }
     let requester = job.request.requester.id.as_str();
-    if open(transaction, requester)? >= limits.open_per_person {
+    if open(transaction, requester, now)? >= limits.open_per_person {
         return Err(Refused::Quota { subject: "jobs", limit: limits.open_per_person });
     }
-    if waiting(transaction, job.request.grant.id.as_str())? >= limits.waiting_per_grant {
+    if waiting(transaction, job.request.grant.id.as_str(), now)? >= limits.waiting_per_grant {
         return Err(Refused::Quota {
             subject: "jobs of the grant that wait",
             limit: limits.waiting_per_grant,
@@ -125,9 +125,15 @@ pub fn take_in(
     Ok(events::append(transaction, &job, None, &submitted, now)?)
 }
 
-fn open(transaction: &Transaction<'_>, requester: &str) -> Result<u64, StoreError> {
-    let mut query = transaction.prepare_cached("SELECT state FROM jobs WHERE requester = ?1")?;
-    let mut rows = query.query([requester])?;
+/// The state that its requester was shown last, of a job in the table `jobs`. `?1` is the moment. Quotas count by it: a
+/// refusal would else tell, off the grid, that a job has moved.
+const SHOWN: &str = "coalesce((SELECT events.state FROM events WHERE job = jobs.request AND visible_at <= ?1
+                               ORDER BY event DESC LIMIT 1), 'SUBMITTED')";
+
+fn open(transaction: &Transaction<'_>, requester: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let query = format!("SELECT {SHOWN} AS state FROM jobs WHERE requester = ?2");
+    let mut query = transaction.prepare_cached(&query)?;
+    let mut rows = query.query((now.seconds(), requester))?;
     let mut open = 0;
     while let Some(row) = rows.next()? {
         open += u64::from(!columns::state(row, "state")?.is_end());
@@ -135,10 +141,12 @@ fn open(transaction: &Transaction<'_>, requester: &str) -> Result<u64, StoreErro
     Ok(open)
 }
 
-fn waiting(connection: &Connection, grant: &str) -> Result<u64, StoreError> {
+fn waiting(connection: &Connection, grant: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let query = format!("SELECT count(*) FROM jobs WHERE grant_id = ?2 AND {SHOWN} IN (?3, ?4, ?5)");
+    let (submitted, reviewed, queued) = (State::Submitted, State::InCodeReview, State::Queued);
     let count: i64 = connection.query_row(
-        "SELECT count(*) FROM jobs WHERE grant_id = ?1 AND state IN (?2, ?3, ?4)",
-        (grant, State::Submitted.word(), State::InCodeReview.word(), State::Queued.word()),
+        &query,
+        (now.seconds(), grant, submitted.word(), reviewed.word(), queued.word()),
         |row| row.get(0),
     )?;
     Ok(count.unsigned_abs())
@@ -423,8 +431,31 @@ mod tests {
         }
         assert!(matches!(take(&transaction, "many", 3, 0), Err(Refused::Quota { limit: 3, .. })));
         take(&transaction, "few", 0, 0).unwrap();
-        set_state(&transaction, &first, State::Running).unwrap();
+        let found = find(&transaction, &first).unwrap().unwrap();
+        let running = Said { state: Some(State::Running), ..Said::default() };
+        events::append(&transaction, &found, None, &running, at(0)).unwrap();
         take(&transaction, "many", 3, 0).unwrap();
+    }
+
+    #[test]
+    fn a_job_counts_for_the_quotas_as_long_as_it_is_shown_to() {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let first = take(&transaction, "many", 0, 0).unwrap();
+        let (person, grant) = ("researcher-mia", "many");
+        let count = |seconds| {
+            let open = open(&transaction, person, at(seconds)).unwrap();
+            (open, waiting(&transaction, grant, at(seconds)).unwrap())
+        };
+        // Two reports that come in one step of ten minutes are shown in two.
+        for (number, state, seconds) in
+            [(1, State::Queued, 10), (2, State::Running, 20), (3, State::Failed, 30)]
+        {
+            let found = find(&transaction, &first).unwrap().unwrap();
+            let said = Said { state: Some(state), ..Said::default() };
+            events::append(&transaction, &found, Some(number), &said, at(seconds)).unwrap();
+        }
+        assert_eq!([30, 599, 600, 1199, 1200].map(count), [(1, 1), (1, 1), (1, 0), (1, 0), (0, 0)]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `queue.db`: uploads, jobs and their events, releases. Whoever controls this file sees who asked for what and can
 //! stall jobs; it cannot run anything in a researcher's name or make a file served that no logged release names.
 //!
-//! One thread owns the connection, so every change is made one after the other, each in one transaction. SQLite in
-//! WAL mode with `synchronous = FULL` makes a commit durable before it returns.
+//! One thread owns the connection and makes every change one after the other, each whole or not at all; those that wait
+//! together become durable with one sync (see [`database`]). SQLite in WAL mode with `synchronous = FULL` makes a commit
+//! durable before it returns.
 
 pub mod cancels;
 mod columns;
@@ -15,10 +16,10 @@ mod schema;
 pub mod uploads;
 
 use std::path::Path;
-use std::sync::mpsc;
 
 use daemon::Journal;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use database::{Failed, Writer};
+use rusqlite::{Connection, Transaction};
 use server::Refused;
 use tokio::sync::oneshot;
 
@@ -49,9 +50,9 @@ pub enum StoreError {
     /// A value in it is not one that the gateway writes.
     #[error("queue.db holds a value that the gateway does not write, in {0}")]
     Foreign(&'static str),
-    /// Nobody answers: the writer's thread has ended.
-    #[error("the store has ended")]
-    Ended,
+    /// The writer did not make it.
+    #[error(transparent)]
+    Failed(#[from] database::Failed),
 }
 
 impl From<StoreError> for Refused {
@@ -60,28 +61,21 @@ impl From<StoreError> for Refused {
     }
 }
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
-
 /// The store. Clones speak to the same thread.
 #[derive(Debug, Clone)]
 pub struct Store {
-    work: mpsc::Sender<Work>,
-    journal: Journal,
+    writer: Writer,
 }
 
 impl Store {
     /// Opens the database, or makes it.
     pub fn open(database: &Path, journal: Journal) -> Result<Self, StoreError> {
-        let mut connection = schema::open(database)?;
-        let (work, received) = mpsc::channel::<Work>();
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || received.into_iter().for_each(|work| work(&mut connection)))
-            .map_err(|_| StoreError::Ended)?;
-        Ok(Self { work, journal })
+        let writer = Writer::start(schema::open(database)?, |_| {}, journal)?;
+        Ok(Self { writer })
     }
 
-    /// Runs `change` in one transaction, which is durable when this returns; an error undoes all of it.
+    /// Makes a change, which is durable when this returns; an error undoes all of it. A caller that goes away does not
+    /// undo what it asked for; a repeat finds it.
     pub async fn change<R, E>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<R, E> + Send + 'static,
@@ -90,10 +84,10 @@ impl Store {
         R: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let journal = self.journal;
-        self.ask(move |connection| in_transaction(connection, change, journal))?
-            .await
-            .map_err(|_| StoreError::Ended)?
+        let (answer, answered) = oneshot::channel();
+        let asked = self.writer.change(change, move |made| drop(answer.send(made)));
+        asked.map_err(StoreError::from)?;
+        answered.await.unwrap_or(Err(Failed::Ended)).map_err(StoreError::from)?
     }
 
     /// Reads, after every change before it.
@@ -101,38 +95,10 @@ impl Store {
         &self,
         read: impl FnOnce(&Connection) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.ask(move |connection| read(connection))?.await.map_err(|_| StoreError::Ended)?
-    }
-
-    fn ask<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> R + Send + 'static,
-    ) -> Result<oneshot::Receiver<R>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let work = Box::new(move |connection: &mut Connection| {
-            // A caller that went away does not undo what it asked for; a repeat finds it.
-            let _ = answer.send(work(connection));
-        });
-        self.work.send(work).map_err(|_| StoreError::Ended)?;
-        Ok(answered)
+        self.writer.read(read, move |read| drop(answer.send(read)))?;
+        answered.await.unwrap_or(Err(Failed::Ended))?
     }
-}
-
-fn in_transaction<R, E: From<StoreError>>(
-    connection: &mut Connection,
-    change: impl FnOnce(&Transaction<'_>) -> Result<R, E>,
-    journal: Journal,
-) -> Result<R, E> {
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-    let result = change(&transaction)?;
-    if let Err(error) = transaction.commit() {
-        // A failed sync is never tried again: the pages may look clean although they never reached the disk. The
-        // next start reads what is really there.
-        journal.error("a change of the queue could not be made durable").own_error(&error).write();
-        std::process::exit(74);
-    }
-    Ok(result)
 }
 
 #[cfg(test)]

@@ -24,15 +24,6 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_by_grant ON uploads (grant_id);
 
--- How long the gateway has run, in seconds, and what the machine's clock said when that was written. Waiting is
--- counted in the first, since the clock may jump.
-CREATE TABLE elapsed (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    seconds INTEGER NOT NULL,
-    clock INTEGER NOT NULL
-) STRICT;
-INSERT INTO elapsed (one, seconds, clock) VALUES (1, 0, 0);
-
 -- Jobs, by the payload digest of their request. The state is a view: the enclave's row decides, then the log.
 -- `entered` counts as `elapsed` does. `ended_unheard` marks an end that this room made itself.
 CREATE TABLE jobs (
@@ -127,6 +118,7 @@ pub fn open(database: &Path) -> Result<Connection, StoreError> {
         VERSION => {}
         0 => {
             let transaction = connection.transaction()?;
+            transaction.execute_batch(database::elapsed::TABLE)?;
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;

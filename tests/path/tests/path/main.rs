@@ -4,17 +4,20 @@
 mod answers;
 mod box_on_disk;
 mod check;
+mod clocks;
 mod code_review;
 mod doctor;
 mod json;
 mod local;
 mod operator;
+mod outages;
 mod python_client;
 mod refusals;
 mod release;
 mod restart;
 mod rotation;
 mod site_changes;
+mod time_grid;
 mod transcript;
 
 use std::future::Future;

@@ -1,0 +1,52 @@
+//! Measurements. Each prints ratios against a thing that it names, taken in the same run; none is a test.
+
+use std::process::Command;
+
+use crate::build;
+use crate::run::{cargo, checked, target};
+
+const NAMES: [&str; 2] = ["listening", "commits"];
+
+/// Set in the process that measures: everything that it builds is optimised.
+const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
+
+/// Takes one measurement, of optimised programs in a target directory of their own.
+pub fn run(name: &str) -> Result<(), String> {
+    if !NAMES.contains(&name) {
+        return Err(format!("there is no measurement {name}; there are {}", NAMES.join(", ")));
+    }
+    if std::env::var_os(OPTIMISED).is_none() {
+        let this = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut again = Command::new(this);
+        again.args(["bench", name]).env(OPTIMISED, "3").env("CARGO_TARGET_DIR", target().join("optimised"));
+        return checked(&mut again);
+    }
+    match name {
+        "listening" => listening(),
+        _ => checked(&mut cargo(&["bench", "--quiet", "--locked", "--package", "database", "--bench", name])),
+    }
+}
+
+/// What the copy scan finds of 80 encodings, and whom it stops for nothing. See `tests/egress-bench/README.md`.
+pub fn egress(arguments: &[&str]) -> Result<(), String> {
+    build::programs()?;
+    let mut command = cargo(&["run", "--quiet", "--locked", "--package", "test-egress-bench", "--"]);
+    checked(command.args(arguments))
+}
+
+/// What the suite only prints: one test after the other, with nothing beside it.
+fn listening() -> Result<(), String> {
+    build::programs()?;
+    checked(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "test-listening",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+        "is_served",
+    ]))
+}

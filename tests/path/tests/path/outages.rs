@@ -1,0 +1,124 @@
+//! A room, or the witness, that is missing for a while: what was begun waits, and goes on when it is back.
+
+use std::time::Duration;
+
+use databox::job::state;
+use harness::{ONE_METRIC, PATIENCE, TestBox, manifest, write_metric};
+use lifecycle::State;
+
+use crate::wait;
+
+/// How long a room is missing: longer than any pause before something is tried again.
+const MISSING: Duration = Duration::from_secs(45);
+
+/// The same, when there is time.
+const LONG_MISSING: Duration = Duration::from_secs(240);
+
+/// Submits a job and waits until it is in one of these states, or has ended.
+async fn begun(tested: &TestBox, until: &[State]) -> String {
+    let code = write_metric("1");
+    let bundle = tested.bundle("one", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &code)]);
+    let bench = tested.bench("kim").await;
+    let prepared = bench.prepare(&bundle).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let job = bench.submit(&prepared).await.unwrap_or_else(|failure| panic!("{failure}")).job;
+    bench.wait(&job, until, PATIENCE).await.unwrap_or_else(|failure| panic!("{failure}"));
+    job
+}
+
+/// From review to release, with both stewards.
+async fn released(tested: &TestBox, job: &str) {
+    assert_eq!(tested.wait("kim", job, State::InReview).await, State::InReview);
+    for steward in ["ana", "ben"] {
+        tested.approve(steward).await;
+    }
+    assert_eq!(tested.wait("kim", job, State::Released).await, State::Released);
+}
+
+fn missing(tested: &mut TestBox, room: &'static str, time: Duration) {
+    tested.stage.rooms().kill(room);
+    std::thread::sleep(time);
+    let home = tested.stage.home.clone();
+    tested.stage.rooms().restart(&home, room).unwrap();
+}
+
+/// Jobs are taken in while the enclave is missing, and run when it is back.
+fn without_the_enclave(time: Duration) {
+    let mut tested = TestBox::start();
+    tested.stage.rooms().kill("enclave");
+    let waiting = wait(begun(&tested, &[State::Submitted]));
+    missing(&mut tested, "enclave", time);
+    wait(released(&tested, &waiting));
+}
+
+/// A run goes on and ends while the gateway is missing, and its requester learns of it afterwards.
+fn without_the_gateway(time: Duration) {
+    let mut tested = TestBox::start();
+    let running = wait(begun(&tested, &[State::Running]));
+    missing(&mut tested, "gateway", time);
+    wait(released(&tested, &running));
+}
+
+/// A verdict waits for the console.
+fn without_the_console(time: Duration) {
+    let mut tested = TestBox::start();
+    tested.stage.rooms().kill("console");
+    let judged = wait(begun(&tested, &[State::InReview]));
+    missing(&mut tested, "console", time);
+    wait(released(&tested, &judged));
+}
+
+/// Approvals wait for the signer or the witness.
+fn approved_meanwhile(tested: &TestBox, judged: &str) {
+    wait(async {
+        for steward in ["ana", "ben"] {
+            tested.approve(steward).await;
+        }
+        let job = tested.bench("kim").await.job(judged).await.unwrap();
+        assert!(matches!(state(&job), State::InReview | State::Approved), "released by nobody");
+    });
+}
+
+fn without_the_signer(time: Duration) {
+    let mut tested = TestBox::start();
+    let judged = wait(begun(&tested, &[State::InReview]));
+    tested.stage.rooms().kill("signer");
+    approved_meanwhile(&tested, &judged);
+    missing(&mut tested, "signer", time);
+    assert_eq!(wait(tested.wait("kim", &judged, State::Released)), State::Released);
+}
+
+fn without_the_witness(time: Duration) {
+    let mut tested = TestBox::start();
+    let judged = wait(begun(&tested, &[State::InReview]));
+    tested.stage.kill_witness();
+    approved_meanwhile(&tested, &judged);
+    std::thread::sleep(time);
+    tested.stage.start_witness().unwrap();
+    assert_eq!(wait(tested.wait("kim", &judged, State::Released)), State::Released);
+}
+
+fn each(time: Duration) {
+    let tests = [
+        without_the_enclave,
+        without_the_gateway,
+        without_the_console,
+        without_the_signer,
+        without_the_witness,
+    ];
+    std::thread::scope(|scope| {
+        for test in tests {
+            scope.spawn(move || test(time));
+        }
+    });
+}
+
+#[test]
+fn a_room_or_the_witness_may_be_missing_for_a_while_and_what_was_begun_goes_on() {
+    each(MISSING);
+}
+
+#[test]
+#[ignore = "longer: each is missing for four minutes"]
+fn a_room_or_the_witness_may_be_missing_for_minutes_and_what_was_begun_goes_on() {
+    each(LONG_MISSING);
+}
