@@ -15,6 +15,7 @@ mod python_client;
 mod refusals;
 mod release;
 mod restart;
+mod roles;
 mod rotation;
 mod site_changes;
 mod time_grid;

@@ -7,6 +7,7 @@ use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
 use release::statement::{DenialDecision, DenialReason};
 
+use crate::site_changes::{approve, in_review, revoke, until};
 use crate::wait;
 
 #[test]
@@ -57,6 +58,61 @@ fn verify(tested: &TestBox, file: &std::path::Path, more: &[&str]) -> std::proce
         .args(more)
         .output()
         .unwrap()
+}
+
+#[test]
+fn a_recalled_release_is_served_no_more_and_whoever_knows_of_the_recall_refuses_it() {
+    let tested = TestBox::start();
+    wait(async {
+        let [recalled, other] = [("one", "1"), ("two", "2")];
+        let mut kept = Vec::new();
+        for (name, value) in [recalled, other] {
+            let job = in_review(&tested, name, value).await;
+            approve(&tested, "ana", &job).await.unwrap();
+            approve(&tested, "ben", &job).await.unwrap();
+            assert_eq!(tested.wait("kim", &job, State::Released).await, State::Released);
+            let out = tested.directory().join(name);
+            let file = tested.shelf("kim").await.get(&job, &out).await.unwrap();
+            kept.push((job, file));
+        }
+        let manifest = |file: &std::path::Path| {
+            let text = std::fs::read(file).unwrap();
+            release::file::ReleaseFile::parse(&text).unwrap().manifest.payload_digest()
+        };
+        let digest = manifest(&kept[0].1);
+        revoke(&tested, "ben", |revocation| revocation.releases.push(digest));
+        let refused = until("the recall at the gateway", async || {
+            let out = tempfile::tempdir_in(tested.directory()).unwrap();
+            tested.shelf("kim").await.get(&kept[0].0, &out.path().join("again")).await.err()
+        });
+        let refused = refused.await;
+        assert_eq!(refused.reason, "STATEMENT");
+        assert!(refused.text.contains("revoked"), "{refused}");
+        tested.shelf("kim").await.get(&kept[1].0, &tested.directory().join("other")).await.unwrap();
+
+        // The next release takes the recall into the log; the recalled one alone cannot know of it.
+        let next = in_review(&tested, "three", "3").await;
+        approve(&tested, "ana", &next).await.unwrap();
+        approve(&tested, "ben", &next).await.unwrap();
+        assert_eq!(tested.wait("kim", &next, State::Released).await, State::Released);
+        let alone = verify(&tested, &kept[0].1, &["--accept-on-box-witness"]);
+        assert!(alone.status.success(), "valid as of its log");
+        let public = tested.stage.home.join("public");
+        let told = until("the recall in the log", async || {
+            let checked = Command::new(harness::programs().join("databox-verify"))
+                .args(["log", "check"])
+                .arg(&public)
+                .args(["--roles", &tested.stage.pin.to_string(), "--accept-on-box-witness"])
+                .output()
+                .unwrap();
+            let told = String::from_utf8(checked.stdout).unwrap();
+            told.contains("recalled").then_some(told)
+        });
+        let told = told.await;
+        let lines: Vec<_> = told.lines().filter(|line| line.contains("recalled")).collect();
+        assert_eq!(lines.len(), 1, "{told}");
+        assert!(lines[0].contains(&digest.to_string()), "{told}");
+    });
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::site_changes::{
 use crate::wait;
 
 /// A steward who comes later: keys, certificate and profile.
-fn newcomer(tested: &TestBox, id: &str) -> (SecretKey, Person, Profile) {
+pub fn newcomer(tested: &TestBox, id: &str) -> (SecretKey, Person, Profile) {
     let home = &tested.stage.home;
     let (id, organisation): (Name, Name) = (id.parse().unwrap(), "hospital".parse().unwrap());
     let directory = tested.stage.people();
@@ -34,7 +34,7 @@ fn newcomer(tested: &TestBox, id: &str) -> (SecretKey, Person, Profile) {
     (keys.signing, person, Profile { id, ..tested.stage.profile("ana") })
 }
 
-async fn approve_as(profile: &Profile, job: &str) {
+pub async fn approve_as(profile: &Profile, job: &str) {
     let mut desk = Desk::connect(profile.clone()).await.unwrap();
     let opened = until("the review", async || {
         for review in desk.list().await.unwrap() {

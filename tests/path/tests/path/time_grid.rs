@@ -91,11 +91,11 @@ fn seen(seconds: f64) -> Seen {
         let bench = tested.bench("kim").await;
         let mut places = Vec::new();
         loop {
-            let before = now().seconds() / GRID;
+            let before = now().seconds();
             let job = bench.job(&second).await.unwrap();
-            // A look that a step began within says nothing.
-            if before == now().seconds() / GRID {
-                places.push((before, job.queue_place));
+            // Just after a step has begun, its reports are on their way.
+            if before % GRID >= 3 && before / GRID == now().seconds() / GRID {
+                places.push((before / GRID, job.queue_place));
             }
             if state(&job) == State::InReview {
                 break;
