@@ -26,6 +26,7 @@ use tonic::transport::Channel;
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
 use crate::key;
+use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
 
@@ -261,14 +262,16 @@ impl Bench {
     /// The caller's jobs, the newest first.
     pub async fn jobs(&self) -> Result<Vec<Job>, Failure> {
         let mut client = JobServiceClient::new(self.channel());
-        let mut jobs = Vec::new();
+        let mut listed = Listed::new();
         let mut page_token = String::new();
         loop {
-            let request = ListJobsRequest { page_size: 100, page_token };
+            let request = ListJobsRequest { page_size: PAGE_SIZE, page_token };
             let page = client.list_jobs(request).await.map_err(client::refused)?.into_inner();
-            jobs.extend(page.jobs);
-            if page.next_page_token.is_empty() {
-                return Ok(jobs);
+            for job in page.jobs {
+                listed.add(job, |one| (&one.job, vec![&one.project, &one.name]))?;
+            }
+            if !listed.goes_on(&page.next_page_token)? {
+                return Ok(listed.entries());
             }
             page_token = page.next_page_token;
         }

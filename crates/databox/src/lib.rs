@@ -14,6 +14,7 @@ pub mod init;
 pub mod interrupt;
 pub mod job;
 pub mod key;
+pub mod listed;
 pub mod local;
 pub mod place;
 pub mod profile;

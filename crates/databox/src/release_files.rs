@@ -12,6 +12,7 @@ use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
 
@@ -33,14 +34,19 @@ impl Shelf {
 
     /// The caller's releases, the newest first.
     pub async fn list(&mut self) -> Result<Vec<Release>, Failure> {
-        let mut releases = Vec::new();
+        let mut listed = Listed::new();
         let mut page_token = String::new();
         loop {
-            let request = ListReleasesRequest { page_size: 100, page_token };
+            let request = ListReleasesRequest { page_size: PAGE_SIZE, page_token };
             let page = self.client.list_releases(request).await.map_err(client::refused)?.into_inner();
-            releases.extend(page.releases);
-            if page.next_page_token.is_empty() {
-                return Ok(releases);
+            for release in page.releases {
+                listed.add(release, |one| {
+                    let files = one.files.iter().map(|file| file.name.as_str());
+                    (&one.release, files.chain([one.job.as_str()]).collect())
+                })?;
+            }
+            if !listed.goes_on(&page.next_page_token)? {
+                return Ok(listed.entries());
             }
             page_token = page.next_page_token;
         }

@@ -4,7 +4,6 @@
 
 pub mod code;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ use tonic::transport::Channel;
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, whole};
 use crate::key;
+use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
 use crate::wall::{self, Shown};
@@ -39,13 +39,6 @@ const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
 
 /// Largest packet that this tool takes, in bytes.
 const PACKET_LIMIT: usize = 4 << 30;
-
-/// Most reviews that a list may name.
-const LIST_LIMIT: usize = 100_000;
-
-fn list_refused(what: &str) -> Failure {
-    Failure::new("LIST_REFUSED", format!("the console handed out {what}")).exit(Exit::Denied)
-}
 
 /// A steward's connection to the console.
 pub struct Desk {
@@ -86,25 +79,16 @@ impl Desk {
 
     /// The reviews that are sealed to this steward, each once.
     pub async fn list(&mut self) -> Result<Vec<Review>, Failure> {
-        let mut reviews: Vec<Review> = Vec::new();
-        let mut known = BTreeSet::new();
+        let mut listed = Listed::new();
         let mut page_token = String::new();
         loop {
-            let request = ListReviewsRequest { page_size: 100, page_token };
+            let request = ListReviewsRequest { page_size: PAGE_SIZE, page_token };
             let page = self.client.list_reviews(request).await.map_err(client::refused)?.into_inner();
-            let before = reviews.len();
             for review in page.reviews {
-                // The id is printed; a console of another mind could else write whatever it likes to the terminal.
-                let id: Digest = review.review.parse().map_err(|_| list_refused("a review without an id"))?;
-                if known.insert(id) {
-                    reviews.push(review);
-                }
+                listed.add(review, |one| (&one.review, vec![&one.held_up_by]))?;
             }
-            if page.next_page_token.is_empty() {
-                return Ok(reviews);
-            }
-            if reviews.len() == before || reviews.len() > LIST_LIMIT {
-                return Err(list_refused("a list without an end"));
+            if !listed.goes_on(&page.next_page_token)? {
+                return Ok(listed.entries());
             }
             page_token = page.next_page_token;
         }

@@ -12,6 +12,7 @@ mod console_to_stewards;
 mod enclave_to_console;
 mod enclave_to_gateway;
 mod gateway;
+mod gateway_to_recipients;
 mod held;
 mod separation;
 mod signer;

@@ -21,6 +21,7 @@ pub const REPEAT: &str = "console_to_signer::a_repeat_gets_the_first_answer_and_
 pub const CONSOLE_STEWARDS: &str = "console_to_stewards::a_steward_opens_and_signs_nothing_that_a_lying_console_altered_and_believes_no_denial_without_its_proof";
 pub const ENCLAVE_CONSOLE: &str = "enclave_to_console::the_console_takes_no_verdict_and_no_packet_of_a_lying_enclave_that_does_not_verify_and_forgets_none";
 pub const ENCLAVE_GATEWAY: &str = "enclave_to_gateway::what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_table_are_not_believed";
+pub const RECIPIENTS: &str = "gateway_to_recipients::a_recipient_keeps_nothing_of_a_lying_gateway_that_is_not_this_release_whole_and_logged";
 pub const REPLAY: &str =
     "gateway::a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_one_never";
 pub const BUNDLE: &str =
@@ -251,6 +252,30 @@ pub const ROWS: &[Row] = &[
         ),
         withheld: Told(&[CONSOLE_STEWARDS]),
         reordered: Nothing("Files are put in their places by their names, whatever their order."),
+    },
+    // The gateway to recipients.
+    Row {
+        message: "ListReleasesResponse",
+        forged: Told(&[RECIPIENTS]),
+        replayed: Told(&[RECIPIENTS]),
+        withheld: Nothing(
+            "A gateway can stall; the log names each release, and its recipient has the job's id.",
+        ),
+        reordered: Nothing("A list in another order names the same releases."),
+    },
+    Row {
+        message: "GetReleaseResponse",
+        forged: Told(&[RECIPIENTS]),
+        replayed: Told(&[RECIPIENTS]),
+        withheld: Told(&[RECIPIENTS]),
+        reordered: Told(&[RECIPIENTS]),
+    },
+    Row {
+        message: "ReadFileResponse",
+        forged: Told(&[RECIPIENTS]),
+        replayed: Told(&[RECIPIENTS]),
+        withheld: Told(&[RECIPIENTS]),
+        reordered: Nothing("Chunks in another order are another file, which has another digest."),
     },
     // The console to the signer, and back.
     Row {
