@@ -262,7 +262,7 @@ impl Bench {
     /// The caller's jobs, the newest first.
     pub async fn jobs(&self) -> Result<Vec<Job>, Failure> {
         let mut client = JobServiceClient::new(self.channel());
-        let mut listed = Listed::new();
+        let mut listed = Listed::default();
         let mut page_token = String::new();
         loop {
             let request = ListJobsRequest { page_size: PAGE_SIZE, page_token };

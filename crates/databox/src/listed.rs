@@ -22,12 +22,13 @@ pub struct Listed<T> {
     before: usize,
 }
 
-impl<T> Listed<T> {
-    /// Nothing yet.
-    pub fn new() -> Self {
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
         Self { entries: Vec::new(), known: BTreeSet::new(), before: 0 }
     }
+}
 
+impl<T> Listed<T> {
     /// Adds an entry. `words` gives its id and whatever else is printed of it, which must be names: a room of another
     /// mind could else write whatever it likes to the terminal.
     pub fn add(&mut self, entry: T, words: impl Fn(&T) -> (&str, Vec<&str>)) -> Result<(), Failure> {

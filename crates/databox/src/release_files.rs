@@ -34,7 +34,7 @@ impl Shelf {
 
     /// The caller's releases, the newest first.
     pub async fn list(&mut self) -> Result<Vec<Release>, Failure> {
-        let mut listed = Listed::new();
+        let mut listed = Listed::default();
         let mut page_token = String::new();
         loop {
             let request = ListReleasesRequest { page_size: PAGE_SIZE, page_token };

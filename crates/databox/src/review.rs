@@ -79,7 +79,7 @@ impl Desk {
 
     /// The reviews that are sealed to this steward, each once.
     pub async fn list(&mut self) -> Result<Vec<Review>, Failure> {
-        let mut listed = Listed::new();
+        let mut listed = Listed::default();
         let mut page_token = String::new();
         loop {
             let request = ListReviewsRequest { page_size: PAGE_SIZE, page_token };
