@@ -15,6 +15,7 @@
 
 mod arguments;
 mod directory;
+mod numbers;
 mod scan_data;
 mod views;
 
@@ -94,8 +95,9 @@ fn run() -> Result<(), CheckError> {
         }
         Subcommand::Views => {
             let task = Task::from_json(&task)?;
-            views::write(&task.outputs, &open(&arguments.canonical)?, &open(&arguments.views)?)
-                .map_err(CheckError::Views)?;
+            let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
+            views::write(&task.outputs, &canonical, &views).map_err(CheckError::Views)?;
+            numbers::write(&task.outputs, &canonical, &views).map_err(CheckError::Views)?;
             OutputReport::unchecked().to_bytes()
         }
         Subcommand::Scan => {

@@ -2,16 +2,20 @@
 //! so that it compares bytes and parses none of them.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use egress::ScanTask;
-use release::report::{OUTPUT_LIMIT, ScanReport};
+use release::report::{OUTPUT_LIMIT, PLACE_LIMIT, ScanReport};
+use release::rule::Rule;
+use release::statement::RuleResult;
 use rustix::fs::{self, Mode, OFlags};
+use scan::numeric::{self, NumericReport, SearchedNumbers};
 use scan::{Background, Limits, SearchedView, Source, View};
 
 use crate::CheckError;
 use crate::directory::Directory;
+use crate::numbers;
 use crate::views;
 
 /// Searches. A canonical file that is not there cannot leave and is passed over; a view that is not there ends the
@@ -22,7 +26,7 @@ pub(crate) fn scan(
     views: &Directory,
     data: &Path,
 ) -> Result<ScanReport, CheckError> {
-    let mut searched = Vec::new();
+    let (mut searched, mut searched_numbers) = (Vec::new(), Vec::new());
     for (index, file) in task.files.iter().enumerate().take(OUTPUT_LIMIT) {
         let mut add = |view: View, directory, name: String| {
             let reader = Box::new(Lazy { directory, name, state: State::Unopened });
@@ -40,10 +44,31 @@ pub(crate) fn scan(
             views.file(&name).map_err(CheckError::Searched)?;
             add(*view, views, name);
         }
+        let name = numbers::file_name(index);
+        views.file(&name).map_err(CheckError::Searched)?;
+        let blocks = BufReader::new(Lazy { directory: views, name, state: State::Unopened });
+        searched_numbers.push(SearchedNumbers { output: index as u16, blocks: Box::new(blocks) });
     }
     let mut files = Vec::new();
     collect(data, &mut files).map_err(CheckError::Data)?;
-    Ok(scan::search(searched, &files, &Background::of(&task.background), Limits::default())?)
+    let checked = !searched_numbers.is_empty();
+    let mut report = scan::search(searched, &files, &Background::of(&task.background), Limits::default())?;
+    if checked {
+        add(&mut report, numeric::search(searched_numbers, &files, numeric::PASS_VALUES)?);
+    }
+    Ok(report)
+}
+
+/// Adds what the search for numbers found. Half of the places are kept for it, if there are more than fit.
+fn add(report: &mut ScanReport, numbers: NumericReport) {
+    let found = numbers.runs > 0;
+    report.rules[Rule::CopyNumeric.index()] = if found { RuleResult::Blocked } else { RuleResult::Passed };
+    report.runs += numbers.runs;
+    if report.places.len() + numbers.places.len() > PLACE_LIMIT {
+        report.places.truncate(PLACE_LIMIT - numbers.places.len().min(PLACE_LIMIT / 2));
+    }
+    let left = PLACE_LIMIT - report.places.len();
+    report.places.extend(numbers.places.into_iter().take(left));
 }
 
 /// A file that is opened when it is first read, and closed at its end: there are more views than a process behind the

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
-use release::report::{DETAIL_LIMIT, OutputReport, Place, ScanReport, VIEWS};
+use release::report::{DETAIL_LIMIT, NUMBERS_VIEW, OutputReport, Place, ScanReport, view_name};
 use release::rule::Rule;
 use release::statement::{Catalogue, DeclaredOutput, RuleResult};
 use release::value::Count;
@@ -242,7 +242,11 @@ fn add_scan(checked: &mut Checked, outputs: &[DeclaredOutput], scan: &ScanReport
 }
 
 fn copy_found(place: &Place) -> Finding {
-    let view = VIEWS[usize::from(place.view)];
+    if place.view == NUMBERS_VIEW {
+        let detail = format!("{} values of the data stand here from value {}", place.length, place.offset);
+        return Finding { rule: Rule::CopyNumeric.name(), result: RuleResult::Blocked, detail };
+    }
+    let view = view_name(place.view).unwrap_or("?");
     let detail =
         format!("{} bytes of the data stand in view {view} from byte {}", place.length, place.offset);
     Finding { rule: Rule::CopyExact.name(), result: RuleResult::Blocked, detail }

@@ -17,7 +17,7 @@ use blobs::Digest;
 use release::envelope::Envelope;
 use release::file::{DenialFile, RELEASE_FILE_LIMIT};
 use release::path::{JudgedVerdict, ReviewedRun, SignedRequest};
-use release::report::{OutputReport, VIEWS};
+use release::report::{NUMBERS_VIEW, OutputReport, view_name};
 use release::site::Site;
 use release::statement::{
     Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, LayerState, Request, RuleResult,
@@ -440,7 +440,8 @@ pub fn words(opened: &Opened) -> String {
         let _ = writeln!(text, "blocked by {}", outcome.id);
     }
     for place in &opened.content.places {
-        let view = VIEWS.get(usize::from(place.view)).copied().unwrap_or("?");
+        let view = view_name(place.view).unwrap_or("?");
+        let unit = if place.view == NUMBERS_VIEW { "value" } else { "byte" };
         // Places count the declared outputs, of which a blocked run may lack some.
         let name = opened
             .request
@@ -449,7 +450,7 @@ pub fn words(opened: &Opened) -> String {
             .map_or("?", |output| output.path().as_str());
         let _ = writeln!(
             text,
-            "copied     {name}, view {view}: {} bytes of private data from byte {}",
+            "copied     {name}, view {view}: {} {unit}s of private data from {unit} {}",
             place.length, place.offset
         );
     }

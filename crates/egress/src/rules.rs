@@ -57,7 +57,7 @@ pub fn explain(rule: Rule) -> Explanation {
     let (built, reason, examples) = match rule {
         Rule::CopyBundle => (false, COPY_BUNDLE, &[][..]),
         Rule::CopyExact => (true, COPY_EXACT, COPY_EXACT_EXAMPLES),
-        Rule::CopyNumeric => (false, COPY_NUMERIC, &[][..]),
+        Rule::CopyNumeric => (true, COPY_NUMERIC, COPY_NUMERIC_EXAMPLES),
         Rule::FigureForm => (true, FIGURE_FORM, FIGURE_FORM_EXAMPLES),
         Rule::MetricsCount => (true, METRICS_COUNT, METRICS_COUNT_EXAMPLES),
         Rule::MetricsForm => (true, METRICS_FORM, METRICS_FORM_EXAMPLES),
@@ -124,8 +124,27 @@ const COPY_EXACT_EXAMPLES: &[Example] = &[
     ),
 ];
 
-const COPY_NUMERIC: &str =
-    "Rows of the data can be written as numbers in other units or order, which no comparison of bytes finds.";
+const COPY_NUMERIC: &str = "Rows of the data can be written as numbers, rounded, in other units or in another order, which \
+    no comparison of bytes finds. They are found where they agree with the data by far more than chance does.";
+const VISITS: &str = "person,systolic,weight,creatinine,cost\n10482993,131,77.3,84.6,412.55\n58820177,118,64.9,71.2,96.18\n\
+    33910254,144,91.4,102.7,1530.4\n91205531,127,70.2,66.8,233.71\n47718826,139,83.5,95.3,707.92\n\
+    28841905,122,58.7,78.4,181.36\n66193340,151,99.1,88.9,2240.07\n73350418,116,62.8,69.5,330.64\n";
+const COPY_NUMERIC_EXAMPLES: &[Example] = &[
+    example(
+        "the numbers of four people, though each row says that fifty stand behind it",
+        r#"{"kind":"table","path":"people.csv","columns":[
+            {"name":"person","type":"integer"},{"name":"n","type":"integer"}],"countColumn":"n"}"#,
+        Searched { data: VISITS, text: "person,n\n10482993,50\n33910254,50\n47718826,50\n66193340,50\n" },
+        Blocked,
+    ),
+    example(
+        "sums of money by group",
+        r#"{"kind":"table","path":"sums.csv","columns":[
+            {"name":"total","type":"integer"},{"name":"n","type":"integer"}],"countColumn":"n"}"#,
+        Searched { data: VISITS, text: "total,n\n10482000,50\n33910251,50\n47718829,50\n66193347,50\n" },
+        Passed,
+    ),
+];
 
 const FIGURE_FORM: &str = "A picture holds whatever its pixels hold. A chart will be released as its values, under the \
     rules for tables, and be drawn by whoever looks; until that is built, none is released.";

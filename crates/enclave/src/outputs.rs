@@ -183,6 +183,9 @@ impl Outputs<'_> {
                 there.push(view.parse().expect("names of views are names"));
             }
         }
+        for index in 0..self.declared.len() {
+            make_readable(views, &format!("{index}.numbers"))?;
+        }
         there.sort();
         Ok(there)
     }

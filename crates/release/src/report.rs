@@ -55,11 +55,11 @@ pub struct ScanReport {
 pub struct Place {
     /// The output, in the order of the request.
     pub output: u16,
-    /// The view, in the order of [`VIEWS`].
+    /// The view, in the order of [`VIEWS`], or [`NUMBERS_VIEW`].
     pub view: u16,
-    /// Where the run begins in the view, in bytes.
+    /// Where the run begins in the view, in bytes; in numbers, in values.
     pub offset: u64,
-    /// Its length in bytes.
+    /// Its length in bytes; in numbers, in values.
     pub length: u64,
 }
 
@@ -83,6 +83,14 @@ pub const VIEWS: [&str; 17] = [
     "tensor-low-bytes",
     "upper-halves",
 ];
+
+/// The view of places that are counted in numbers, not in bytes: offset and length are values of the output.
+pub const NUMBERS_VIEW: u16 = VIEWS.len() as u16;
+
+/// The name of a place's view, if there is one.
+pub fn view_name(view: u16) -> Option<&'static str> {
+    if view == NUMBERS_VIEW { Some("numbers") } else { VIEWS.get(usize::from(view)).copied() }
+}
 
 impl OutputReport {
     /// Size of the message in bytes.
@@ -149,7 +157,7 @@ impl ScanReport {
                 offset: reader.u64()?,
                 length: reader.u64()?,
             };
-            if usize::from(place.output) >= OUTPUT_LIMIT || usize::from(place.view) >= VIEWS.len() {
+            if usize::from(place.output) >= OUTPUT_LIMIT || view_name(place.view).is_none() {
                 return Err(ReportError);
             }
             places.extend((place.length > 0).then_some(place));

@@ -64,6 +64,7 @@ mod data;
 mod filter;
 mod hash;
 mod number;
+pub mod numeric;
 mod pass;
 mod positions;
 mod search;
@@ -137,6 +138,14 @@ pub enum ScanError {
         output: u16,
         /// The view.
         view: View,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The numbers of an output could not be read.
+    #[error("the numbers of output {output} could not be read")]
+    ReadNumbers {
+        /// The output.
+        output: u16,
         /// What went wrong.
         source: io::Error,
     },

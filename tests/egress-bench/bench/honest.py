@@ -267,7 +267,7 @@ def training_log(material, size, seed):
 
 def many_metrics(material, size, seed):
     draw = random.Random(f"metrics {seed}")
-    return [carriers.metrics({f"m{at}": draw.uniform(0, 1) for at in range(400)})]
+    return [carriers.metrics({f"m{at}": draw.uniform(0, 1) for at in range(250)})]
 
 
 def confusion(material, size, seed):

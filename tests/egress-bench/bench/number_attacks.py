@@ -250,7 +250,7 @@ def all_attacks():
         NumberAttack("rows-f32", "hie", *in_tensor("F32")),
         NumberAttack("rows-f16", "hie", *in_tensor("F16")),
         NumberAttack("rows-column-major", "hie", column_major, read_column_major),
-        NumberAttack("rows-as-metrics", "hie", as_metrics, read_as_metrics, most_rows=16),
+        NumberAttack("rows-as-metrics", "hie", as_metrics, read_as_metrics, most_rows=10),
         IdAttack("rows-permuted-with-ids", "visits", permuted_with_ids, read_permuted_with_ids),
         NumberAttack("rows-and-columns-permuted", "visits", both_permuted, read_both_permuted),
         NumberAttack("rows-standardised", "visits", *affine(mean, deviation), known=0.02),

@@ -1,0 +1,319 @@
+//! Rows and columns of the data are found as numbers, whatever was done to them, and what honest programs write is not.
+
+use scan::numeric::{Block, Element, NumericReport, PASS_VALUES, SearchedNumbers, search};
+
+/// A generator that needs no crate (Steele and others, SplitMix64, 2014).
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.uniform() * limit as f64) as usize
+    }
+
+    /// Standard normal (Box and Muller, 1958).
+    fn normal(&mut self) -> f64 {
+        let (a, b) = (self.uniform().max(1e-300), self.uniform());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+}
+
+/// People in the shape of a health record: a number, a group, a flag, and measurements that depend on each other.
+fn people(count: usize) -> Vec<Vec<f64>> {
+    let mut draw = Draw(1);
+    let digits = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
+    let person = |_| {
+        let systolic = (128.0 + 17.0 * draw.normal()).round();
+        let income = digits((9.0 + 0.8 * draw.normal()).exp(), 2);
+        vec![
+            (10_000_000 + draw.below(89_999_999)) as f64,
+            draw.below(6) as f64,
+            f64::from(draw.uniform() < 0.3),
+            systolic,
+            (systolic * (0.5 + 0.25 * draw.uniform())).round(),
+            digits(6.1 + 1.1 * draw.normal(), 1),
+            digits(77.0 + 15.0 * draw.normal(), 1),
+            digits(84.0 + 19.0 * draw.normal(), 1),
+            income,
+            digits(income.ln(), 5),
+        ]
+    };
+    (0..count).map(person).collect()
+}
+
+fn csv(rows: &[Vec<f64>], separator: &str) -> Vec<u8> {
+    let mut text = ["person", "group", "flag", "a", "b", "c", "d", "e", "f", "g"].join(separator) + "\n";
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        text += &(cells.join(separator) + "\n");
+    }
+    text.into_bytes()
+}
+
+/// Weights as they leave: rounded to bfloat16.
+fn weights(rows: &[Vec<f64>]) -> Vec<u8> {
+    let (count, columns) = (rows.len() as u64, rows[0].len() as u64);
+    let mut bytes = Vec::new();
+    Block { rows: count, columns, element: Element::Bf16 }.write(&mut bytes).unwrap();
+    for value in rows.iter().flatten() {
+        let bits = (*value as f32).to_bits();
+        bytes.extend((((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16).to_le_bytes());
+    }
+    bytes
+}
+
+/// A table as it leaves, each value with so many significant digits.
+fn table(rows: &[Vec<f64>], digits: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Block { rows: rows.len() as u64, columns: rows[0].len() as u64, element: Element::F64 }
+        .write(&mut bytes)
+        .unwrap();
+    for value in rows.iter().flatten() {
+        let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap();
+        bytes.extend(rounded.to_le_bytes());
+    }
+    bytes
+}
+
+fn searched(output: &[u8], data: &[Vec<u8>]) -> NumericReport {
+    search(vec![SearchedNumbers { output: 0, blocks: Box::new(output) }], data, PASS_VALUES).unwrap()
+}
+
+fn is_found(output: &[u8]) -> bool {
+    let report = searched(output, &[csv(&people(6000), ",")]);
+    assert_eq!(report.runs > 0, !report.places.is_empty());
+    report.runs > 0
+}
+
+fn transposed(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
+}
+
+/// Each column changed by a function of its mean and deviation.
+fn rescaled(rows: &[Vec<f64>], change: impl Fn(f64, f64, f64) -> f64) -> Vec<Vec<f64>> {
+    let columns = transposed(rows);
+    let changed = columns.iter().map(|column| {
+        let mean = column.iter().sum::<f64>() / column.len() as f64;
+        let square = column.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / column.len() as f64;
+        column.iter().map(|value| change(*value, mean, square.sqrt().max(1e-9))).collect()
+    });
+    transposed(&changed.collect::<Vec<Vec<f64>>>())
+}
+
+fn measurements(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    rows.iter().map(|row| row[3..9].to_vec()).collect()
+}
+
+fn shuffled<T>(mut list: Vec<T>) -> Vec<T> {
+    let mut draw = Draw(7);
+    for at in (1..list.len()).rev() {
+        list.swap(at, draw.below(at + 1));
+    }
+    list
+}
+
+#[test]
+fn rows_are_found_in_a_tensor_a_table_and_a_flat_list_of_metrics() {
+    let rows = measurements(&people(6000)[2000..2020]);
+    assert!(is_found(&weights(&rows)));
+    assert!(is_found(&table(&rows, 3)));
+    assert!(is_found(&table(&transposed(&rows), 4)));
+    assert!(is_found(&weights(&[rows.concat()])));
+}
+
+#[test]
+fn rows_are_found_whatever_their_order_and_that_of_their_columns() {
+    let rows = shuffled(measurements(&people(6000)[100..160]));
+    assert!(is_found(&weights(&rows)));
+    let order = shuffled(vec![0, 1, 2, 3, 4, 5]);
+    let permuted: Vec<Vec<f64>> =
+        rows.iter().map(|row| order.iter().map(|column| row[*column]).collect()).collect();
+    assert!(is_found(&weights(&permuted)));
+    let each_its_own: Vec<Vec<f64>> = rows.into_iter().map(shuffled).collect();
+    assert!(is_found(&weights(&each_its_own)));
+}
+
+#[test]
+fn columns_are_found_in_any_unit_as_logarithms_and_with_noise() {
+    let rows = measurements(&people(6000)[3000..3100]);
+    let mut draw = Draw(3);
+    assert!(is_found(&weights(&rescaled(&rows, |value, mean, deviation| (value - mean) / deviation))));
+    assert!(is_found(&weights(&rescaled(&rows, |value, mean, _| 0.3 - 0.01 * (value - mean)))));
+    assert!(is_found(&weights(&rescaled(&rows, |value, _, _| value / 16.0))));
+    assert!(is_found(&weights(&rescaled(&rows, |value, _, _| value.max(0.1).ln()))));
+    let noisy: Vec<Vec<f64>> = rows
+        .iter()
+        .map(|row| row.iter().map(|value| value * (1.0 + 0.01 * draw.normal())).collect())
+        .collect();
+    assert!(is_found(&weights(&noisy)));
+    let one_column: Vec<f64> = rows.iter().map(|row| row[5] / 1000.0).collect();
+    assert!(is_found(&weights(&[one_column])));
+}
+
+#[test]
+fn differences_of_rows_are_found() {
+    let rows = measurements(&people(6000)[500..560]);
+    let difference =
+        |pair: &[Vec<f64>]| pair[1].iter().zip(&pair[0]).map(|(now, before)| now - before).collect();
+    assert!(is_found(&table(&rows.windows(2).map(difference).collect::<Vec<Vec<f64>>>(), 6)));
+}
+
+#[test]
+fn a_list_of_identifying_numbers_is_found_and_one_of_other_numbers_is_not() {
+    let ids: Vec<Vec<f64>> = people(6000)[40..48].iter().map(|row| vec![row[0]]).collect();
+    assert!(is_found(&table(&ids, 9)));
+    let mut draw = Draw(5);
+    let others: Vec<Vec<f64>> =
+        (0..400).map(|_| vec![(10_000_000 + draw.below(89_999_999)) as f64]).collect();
+    assert!(!is_found(&table(&others, 9)));
+}
+
+#[test]
+fn a_day_that_many_people_share_is_no_identifying_number() {
+    let mut draw = Draw(9);
+    let days: Vec<f64> = (0..60).map(|day| f64::from(20_240_101 + 100 * (day / 28) + day % 28)).collect();
+    let rows: Vec<Vec<f64>> = (0..6000).map(|_| vec![days[draw.below(60)], draw.normal()]).collect();
+    let by_day: Vec<Vec<f64>> = days.iter().map(|day| vec![*day, 100.0]).collect();
+    assert_eq!(searched(&table(&by_day, 9), &[csv(&rows, ",")]).runs, 0);
+}
+
+#[test]
+fn the_data_is_read_whatever_separates_its_cells_and_as_lines_of_json() {
+    let people = people(3000);
+    let output = weights(&measurements(&people[1000..1030]));
+    let line = |row: &Vec<f64>| format!("{{\"id\":\"{}\",\"values\":{:?}}}\n", row[0], &row[1..]);
+    let json: String = people.iter().map(line).collect();
+    for data in [csv(&people, "\t"), csv(&people, ";"), csv(&people, "|"), json.into_bytes()] {
+        assert!(searched(&output, &[data]).runs > 0);
+    }
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_the_size_of_a_pass() {
+    let mut draw = Draw(11);
+    let mut rows: Vec<Vec<f64>> = (0..3000).map(|_| (0..6).map(|_| draw.normal()).collect()).collect();
+    rows.extend(measurements(&people(3000)[1000..1100]));
+    let (output, data) = (weights(&rows), [csv(&people(3000), ",")]);
+    for pass_values in [2000, 5000, PASS_VALUES] {
+        let numbers = SearchedNumbers { output: 3, blocks: Box::new(&output[..]) };
+        let report = search(vec![numbers], &data, pass_values).unwrap();
+        assert!(report.runs > 0, "{pass_values}");
+        assert!(report.places.iter().any(|place| place.output == 3 && place.offset >= 6 * 3000));
+    }
+}
+
+#[test]
+fn rows_of_no_one_are_not_found_though_every_value_is_one_of_the_data() {
+    let (people, mut draw) = (people(6000), Draw(13));
+    for count in [20, 400, 20_000] {
+        let row = |_| (3..9).map(|column| people[draw.below(6000)][column]).collect();
+        let rows: Vec<Vec<f64>> = (0..count).map(row).collect();
+        assert!(!is_found(&weights(&rows)), "{count}");
+        assert!(!is_found(&table(&rows, 4)), "{count}");
+        assert!(
+            !is_found(&weights(&rescaled(&rows, |value, mean, deviation| (value - mean) / deviation))),
+            "{count}"
+        );
+    }
+}
+
+#[test]
+fn rows_of_no_one_that_depend_on_each_other_as_the_data_do_are_not_found() {
+    // Drawn from the same rules as the people, with another seed: what a good generator of synthetic rows would write.
+    let mut draw = Draw(17);
+    let rows: Vec<Vec<f64>> = (0..5000)
+        .map(|_| {
+            let systolic = (128.0 + 17.0 * draw.normal()).round();
+            let income = ((9.0 + 0.8 * draw.normal()).exp() * 100.0).round() / 100.0;
+            let diastolic = (systolic * (0.5 + 0.25 * draw.uniform())).round();
+            vec![
+                systolic,
+                diastolic,
+                6.1 + 1.1 * draw.normal(),
+                77.0 + 15.0 * draw.normal(),
+                income,
+                income.ln(),
+            ]
+        })
+        .collect();
+    assert!(!is_found(&weights(&rows)));
+    assert!(!is_found(&table(&rows, 4)));
+}
+
+#[test]
+fn summaries_of_the_data_are_not_found() {
+    let people = people(6000);
+    let columns = transposed(&measurements(&people));
+    let mut quantiles = Vec::new();
+    for column in &columns {
+        let mut sorted = column.clone();
+        sorted.sort_by(f64::total_cmp);
+        quantiles.push((1..100).map(|share| sorted[share * 60]).collect::<Vec<f64>>());
+    }
+    assert!(!is_found(&table(&quantiles, 4)));
+    assert!(!is_found(&weights(&transposed(&quantiles))));
+    let groups = (0..6).map(|group| {
+        let members: Vec<&Vec<f64>> = people.iter().filter(|row| row[1] == f64::from(group)).collect();
+        let mean = |column: usize| members.iter().map(|row| row[column]).sum::<f64>() / members.len() as f64;
+        (3..9).map(mean).collect()
+    });
+    assert!(!is_found(&table(&groups.collect::<Vec<Vec<f64>>>(), 4)));
+    let mut draw = Draw(19);
+    let bootstrap = |_| {
+        let column = &columns[5];
+        (0..500).map(|_| column[draw.below(column.len())]).sum::<f64>() / 500.0
+    };
+    assert!(!is_found(&weights(&[(0..300).map(bootstrap).collect()])));
+}
+
+#[test]
+fn weights_positions_and_whole_numbers_of_many_sizes_are_not_found() {
+    let mut draw = Draw(23);
+    for count in [100, 10_000, 300_000] {
+        let columns = 50;
+        let rows = count / columns;
+        let mut outputs: Vec<Vec<Vec<f64>>> = vec![
+            (0..rows).map(|_| (0..columns).map(|_| 0.05 * draw.normal()).collect()).collect(),
+            (0..rows)
+                .map(|row| (0..columns).map(|column| (row * columns + column) as f64).collect())
+                .collect(),
+            (0..rows)
+                .map(|row| (0..columns).map(|column| f64::from(row % columns == column)).collect())
+                .collect(),
+            vec![vec![0.0; columns]; rows],
+            vec![vec![84.1; columns]; rows],
+        ];
+        let position =
+            |row: usize, column: usize| (row as f64 * 10_000_f64.powf(-(column as f64) / 50.0)).sin();
+        outputs
+            .push((0..rows).map(|row| (0..columns).map(|column| position(row, column)).collect()).collect());
+        outputs.push((0..rows).map(|_| (0..columns).map(|_| draw.below(256) as f64).collect()).collect());
+        for (kind, output) in outputs.iter().enumerate() {
+            assert!(!is_found(&weights(output)), "kind {kind}, {count} values");
+        }
+    }
+}
+
+#[test]
+fn data_that_is_sorted_or_runs_on_is_not_found_in_curves() {
+    // A running number, a smooth curve, a sum that grows: their order is that of any other such list.
+    let row = |at: usize| vec![at as f64, (at as f64 / 40.0).sin(), (at as f64).powf(1.3)];
+    let data = [csv(&(0..4000).map(row).collect::<Vec<_>>(), ",")];
+    let curve: Vec<f64> = (0..300).map(|at| (at as f64 / 40.0).sin() * 3.0 + 1.0).collect();
+    let list: Vec<f64> = (500..900).map(f64::from).collect();
+    let sum: Vec<f64> = (0..200).map(|at| f64::from(at).powf(1.3) / 1000.0).collect();
+    for output in [curve, list, sum] {
+        assert_eq!(searched(&weights(&[output]), &data).runs, 0);
+    }
+}
