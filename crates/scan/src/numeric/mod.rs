@@ -292,6 +292,7 @@ impl RecordSearch {
             self.fields.iter_mut().for_each(|field| field.bits = chances.bits_anywhere(field.key));
             self.fields.sort_by_key(|field| sample::place(field.key));
         }
+        self.forget();
         let looked_up = self.windows.look_up(&self.fields, &mut self.matches);
         if !decoy {
             self.evidence.comparisons += looked_up as f64 * self.windows.places() as f64;
@@ -299,21 +300,24 @@ impl RecordSearch {
         for found in &self.matches {
             if found.bits >= COUNTED_BITS {
                 self.evidence.add(decoy, self.windows.content(found), found.bits);
-                if !decoy && self.found.len() < 64 * PLACE_LIMIT {
+                if !decoy {
                     self.found.push(*found);
                 }
             }
         }
     }
 
+    /// Keeps the best matches alone, to say where they are.
+    fn forget(&mut self) {
+        if self.found.len() > 256 * PLACE_LIMIT {
+            self.found.sort_by(|a, b| b.bits.total_cmp(&a.bits));
+            self.found.truncate(64 * PLACE_LIMIT);
+        }
+    }
+
     fn alarms(&self, pieces: &[Piece], places: &mut Places) {
         let Some(bits) = self.evidence.alarm() else { return };
-        let found: Vec<&Match> = self.found.iter().filter(|found| found.bits >= bits).collect();
-        // Matches beyond those that were kept still count.
-        if found.is_empty() {
-            places.runs += 1;
-        }
-        for found in found {
+        for found in self.found.iter().filter(|found| found.bits >= bits) {
             let segment = self.segments.partition_point(|(start, ..)| *start <= found.start) - 1;
             let (start, piece, order) = self.segments[segment];
             let piece = &pieces[piece];

@@ -71,7 +71,7 @@ fn form(head: &[u8]) -> Form {
     };
     let best = [b',', b'\t', b';', b'|'].into_iter().max_by_key(|separator| fewest(*separator));
     match best {
-        Some(separator) if fewest(separator) > 0 => Form::Separated(separator),
+        Some(separator) if lines.len() > 1 && fewest(separator) > 0 => Form::Separated(separator),
         _ => Form::Loose,
     }
 }

@@ -12,7 +12,7 @@ use release::statement::RuleResult;
 use release::value::Name;
 
 use crate::directory::Directory;
-use crate::{CheckError, views, with_detail};
+use crate::{CheckError, numbers, views, with_detail};
 
 /// Where in the header of a model the job lays what the canonicaliser shall smuggle, as hexadecimal digits.
 const ROWS: &[u8] = b"\"rows\": \"";
@@ -177,7 +177,8 @@ pub(crate) fn views(
     let names = || {
         let outputs = task.outputs.iter().enumerate();
         outputs.flat_map(|(index, output)| {
-            views::of_kind(output.kind()).iter().map(move |view| views::file_name(index, *view))
+            let views = views::of_kind(output.kind()).iter().map(move |view| views::file_name(index, *view));
+            views.chain([numbers::file_name(index)])
         })
     };
     match lie {
@@ -189,7 +190,11 @@ pub(crate) fn views(
         Some(Lie::ViewsLink) => {
             names().try_for_each(|name| symlink("/data/hie/hie.csv", directory.join(name)))?;
         }
-        _ => views::write(&task.outputs, &Directory::open(canonical)?, &Directory::open(directory)?)?,
+        _ => {
+            let (canonical, directory) = (Directory::open(canonical)?, Directory::open(directory)?);
+            views::write(&task.outputs, &canonical, &directory)?;
+            numbers::write(&task.outputs, &canonical, &directory)?;
+        }
     }
     Ok(())
 }
@@ -197,6 +202,7 @@ pub(crate) fn views(
 fn nothing_found() -> ScanReport {
     let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
     rules[Rule::CopyExact.index()] = RuleResult::Passed;
+    rules[Rule::CopyNumeric.index()] = RuleResult::Passed;
     ScanReport { rules, exempt_millionths: 0, data_bytes: 1, runs: 0, places: vec![] }
 }
 

@@ -6,6 +6,8 @@ mod arguments;
 #[path = "../../../../crates/databox-check/src/directory.rs"]
 mod directory;
 mod lies;
+#[path = "../../../../crates/databox-check/src/numbers.rs"]
+mod numbers;
 #[path = "../../../../crates/databox-check/src/scan_data.rs"]
 mod scan_data;
 #[path = "../../../../crates/databox-check/src/views.rs"]
