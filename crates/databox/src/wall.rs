@@ -101,6 +101,7 @@ fn limits(stdout_bytes: u64) -> Limits {
     Limits {
         memory_bytes: 4 << 30,
         processes: 8,
+        processors: 1 << 16,
         open_files: 256,
         file_bytes: 4 << 30,
         cpu_seconds: 600,

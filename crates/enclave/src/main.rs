@@ -100,6 +100,8 @@ fn start(arguments: &Arguments, journal: Journal) -> Result<(), EnclaveError> {
     if configuration.die_with_parent {
         daemon::die_with_parent()?;
     }
+    // Before anything runs that would have to be moved, too. Where nothing is delegated the evidence of each run says so.
+    let _ = sandbox::make_room_for_groups();
     let gateway_user = daemon::user_id(&configuration.gateway_user)?;
     let console_user = daemon::user_id(&configuration.console_user)?;
     let room = Arc::new(open(configuration, journal)?);

@@ -360,6 +360,7 @@ fn fault_of(outcome: Outcome) -> Option<Reason> {
         Outcome::Failed | Outcome::NotExecutable => Some(Reason::ProgramFailed),
         Outcome::TimeLimit | Outcome::CpuLimit => Some(Reason::TimeLimit),
         Outcome::MemoryLimit => Some(Reason::MemoryLimit),
+        Outcome::ProcessLimit => Some(Reason::ProcessLimit),
         Outcome::FileLimit | Outcome::OutputLimit | Outcome::SpaceLimit => Some(Reason::OutputLimit),
         // A stopping room writes nothing of this down, and of a job that was called off only that.
         Outcome::Cancelled => Some(Reason::Box),

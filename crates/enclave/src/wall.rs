@@ -141,6 +141,7 @@ fn job_limits(room: &Room, request: &Request, policy: &Policy) -> Limits {
     Limits {
         memory_bytes: asked.memory_bytes.0.min(most.memory_bytes).max(16 << 20),
         processes: most.processes,
+        processors: cpus,
         open_files: 1000,
         file_bytes: most.file_bytes,
         cpu_seconds: seconds.saturating_mul(cpus).clamp(1, 1 << 30),
@@ -194,6 +195,7 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
         limits: Limits {
             memory_bytes: limits.child_memory_bytes,
             processes: 16,
+            processors: limits.cpus.max(1),
             open_files: 512,
             file_bytes: limits.file_bytes,
             cpu_seconds: limits.child_seconds.clamp(1, 1 << 30),

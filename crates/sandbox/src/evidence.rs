@@ -42,8 +42,11 @@ pub enum Outcome {
     TimeLimit,
     /// The program used its processor time.
     CpuLimit,
-    /// Best effort: the program failed with most of its memory in use, or the kernel killed it.
+    /// The program failed, and the kernel had killed a process for want of memory, or (best effort) most of a process's
+    /// memory was in use.
     MemoryLimit,
+    /// The program failed after it was refused a process or thread. Told only where control groups count them.
+    ProcessLimit,
     /// The program was killed for writing a file beyond the limit. (One that ignores the signal sees an error instead.)
     FileLimit,
     /// Best effort: the program failed with its output space, `/tmp` or `/dev/shm` full.
@@ -149,8 +152,16 @@ layers! {
     ResourceLimits = "resource-limits",
     /// A second file and socket filter.
     Landlock = "landlock",
-    /// Limits for the whole job.
-    Cgroup = "cgroup",
+    /// A limit for the memory of all its processes together (control groups, version 1 or 2).
+    CgroupMemory = "cgroup-memory",
+    /// When that memory is used up all of it ends together (version 2).
+    CgroupEndTogether = "cgroup-end-together",
+    /// A limit for all its processes and threads together.
+    CgroupProcesses = "cgroup-processes",
+    /// A limit for the processor time of all its processes together.
+    CgroupProcessor = "cgroup-processor",
+    /// The kernel kills all of it in one step (version 2).
+    CgroupKill = "cgroup-kill",
     /// A boot clock of its own.
     TimeNamespace = "time-namespace",
 }

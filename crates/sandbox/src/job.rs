@@ -21,7 +21,7 @@ pub struct Job<'a> {
     pub data: &'a [(String, PathBuf)],
     /// The program and its arguments.
     pub command: &'a [String],
-    /// Processors that it is told of.
+    /// Processors that it is told of, and that it may use.
     pub cpus: u64,
     /// Bytes that `/out` holds.
     pub output_bytes: u64,
@@ -68,7 +68,7 @@ impl Job<'_> {
             arguments,
             environment: fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             working_directory: "/job".to_owned(),
-            limits: self.limits,
+            limits: Limits { processors: self.cpus.max(1), ..self.limits },
             calls: Calls::Job,
             standard_error: self.standard_error,
             host_uid: self.host_uid,

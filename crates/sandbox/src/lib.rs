@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod evidence;
+#[doc(hidden)]
+pub mod groups;
 pub mod job;
 mod launcher;
 mod probe;
@@ -18,6 +20,7 @@ mod specification;
 pub mod wire;
 
 pub use evidence::{Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
+pub use groups::make_room_for_groups;
 pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
 pub use probe::{ProbeError, probe};
 pub use runtime::{RuntimeError, RuntimeTree, host_python};

@@ -101,6 +101,7 @@ fn specification(program: PathBuf) -> Specification {
         limits: Limits {
             memory_bytes: 64 << 20,
             processes: 1,
+            processors: 1,
             open_files: 8,
             file_bytes: 0,
             cpu_seconds: 5,

@@ -73,8 +73,9 @@ pub enum Access {
     Writable,
 }
 
-/// What a program may use. Memory, processor time and open files count for each process: what a whole job may use
-/// together follows from `processes` until the wall has control groups (the evidence names them absent).
+/// What a program may use. Memory, processor time and open files count for each process. Where the machine gives
+/// control groups (the evidence says so), memory counts for all processes together as well, and what directories in
+/// memory may hold comes on top; elsewhere a whole job may use `processes` times as much.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -82,6 +83,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Processes and threads that exist at the same time.
     pub processes: u64,
+    /// Processors that all processes together may use, where the machine's control groups can measure it out.
+    pub processors: u64,
     /// Open descriptors of each process; at most 1000.
     pub open_files: u64,
     /// Size of each file that it writes, in bytes.
@@ -243,6 +246,7 @@ impl Limits {
         let in_range = [
             ("memory_bytes", (1 << 20..=MOST).contains(&self.memory_bytes)),
             ("processes", (1..=1 << 20).contains(&self.processes)),
+            ("processors", (1..=1 << 16).contains(&self.processors)),
             ("open_files", (3..=OPEN_FILES_MOST).contains(&self.open_files)),
             ("file_bytes", self.file_bytes <= MOST),
             ("cpu_seconds", (1..=1 << 30).contains(&self.cpu_seconds)),

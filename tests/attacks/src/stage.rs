@@ -126,6 +126,7 @@ impl Stage {
             limits: Limits {
                 memory_bytes: 1 << 30,
                 processes: 64,
+                processors: 1,
                 open_files: 256,
                 file_bytes: 32 << 20,
                 cpu_seconds: 120,

@@ -55,8 +55,10 @@ fn layers(evidence: &Evidence) -> Check {
     Check::warn(
         "wall-layers",
         format!("{} layers in force, without {}{absent}", on.len(), off.join(", ")),
-        "`own-host-user` and `groups-dropped` need the enclave to start as root, as deploy/ does; `landlock` needs Linux \
-         6.12, `time-namespace` CONFIG_TIME_NS, `no-nested-namespaces` a writable /proc/sys",
+        "`own-host-user` and `groups-dropped` need the enclave to start as root; `landlock` needs Linux 6.12, \
+         `time-namespace` CONFIG_TIME_NS, `no-nested-namespaces` a writable /proc/sys; `cgroup-` layers need a delegated \
+         subtree of cgroup version 2 (`Delegate=memory pids cpu` in the unit), or root and version 1, which has no \
+         `cgroup-end-together`",
     )
 }
 

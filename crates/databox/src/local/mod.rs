@@ -241,6 +241,7 @@ fn job_limits(asked: &Asked) -> Limits {
     Limits {
         memory_bytes: asked.memory_bytes.0.max(16 << 20),
         processes: PROCESSES,
+        processors: asked.cpus.0.max(1),
         open_files: 1000,
         file_bytes: FILE_BYTES,
         cpu_seconds: seconds.saturating_mul(asked.cpus.0.max(1)).clamp(1, 1 << 30),

@@ -24,6 +24,7 @@ fn reason(outcome: Outcome) -> Option<Reason> {
         Outcome::Failed | Outcome::NotExecutable | Outcome::Cancelled => Some(Reason::ProgramFailed),
         Outcome::TimeLimit | Outcome::CpuLimit => Some(Reason::TimeLimit),
         Outcome::MemoryLimit => Some(Reason::MemoryLimit),
+        Outcome::ProcessLimit => Some(Reason::ProcessLimit),
         Outcome::FileLimit | Outcome::OutputLimit | Outcome::SpaceLimit => Some(Reason::OutputLimit),
     }
 }
@@ -42,6 +43,9 @@ fn happened(ran: &Ran) -> String {
         Outcome::TimeLimit => "limits.time passed".to_owned(),
         Outcome::CpuLimit => "the program used the processor time of limits.time and limits.cpus".to_owned(),
         Outcome::MemoryLimit => "the program failed with the memory of limits.memory in use".to_owned(),
+        Outcome::ProcessLimit => {
+            "the program failed after it was refused one more process or thread".to_owned()
+        }
         Outcome::FileLimit => "the program wrote a file beyond the limit".to_owned(),
         Outcome::SpaceLimit => "/out, /tmp or /dev/shm is full, or holds files with holes".to_owned(),
         Outcome::OutputLimit => "the program printed more than is kept".to_owned(),

@@ -3,6 +3,7 @@
 
 mod doors;
 mod endings;
+mod groups;
 mod limits;
 mod sources;
 mod space;

@@ -120,6 +120,7 @@ impl Stand {
             limits: Limits {
                 memory_bytes: 1 << 30,
                 processes: 64,
+                processors: 64,
                 open_files: 256,
                 file_bytes: 64 << 20,
                 cpu_seconds: 30,

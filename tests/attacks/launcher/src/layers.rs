@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use landlock::ABI;
 use sandbox::LayerName;
+use sandbox::groups::Places;
 
 static LEFT_OUT: OnceLock<BTreeSet<String>> = OnceLock::new();
 
@@ -22,6 +23,11 @@ fn left_out() -> &'static BTreeSet<String> {
 /// True if this layer is built.
 pub fn are_built(layer: LayerName) -> bool {
     !left_out().contains(layer.as_str())
+}
+
+/// Where control groups can be made: nowhere if the name says `cgroup`.
+pub fn places() -> Places {
+    if left_out().contains("cgroup") { Places::default() } else { Places::find() }
 }
 
 /// The rules of Landlock that are asked for: those of a kernel before 6.12 (no signals, no abstract sockets) or before

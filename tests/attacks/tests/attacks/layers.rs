@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use sandbox::LayerName;
+use sandbox::{LayerName, Outcome, State};
 use test_attacks::seen::Seen;
-use test_attacks::stage::{GROUP, is_root, open_directory};
+use test_attacks::stage::{GROUP, Stage, is_root, open_directory};
 
 /// What is seen of one attempt with some layers left out, and with one more.
 struct Row {
@@ -96,8 +96,8 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
     Bench { directory, runtime }
 });
 
-/// Runs one hostile program behind a wall without these layers.
-fn run(without: &[&str], program: &str) -> Result<Vec<Seen>, String> {
+/// A copy of the launcher that leaves these layers out, and with none of them one that leaves nothing out.
+fn helper(without: &[&str]) -> PathBuf {
     let name = format!("launch-without+{}", without.join("+"));
     let helper = BENCH.directory.path().join(name);
     let liars = harness::programs().with_file_name("liars");
@@ -108,6 +108,12 @@ fn run(without: &[&str], program: &str) -> Result<Vec<Seen>, String> {
             .expect("the weakened launcher, by `cargo xtask build`");
         fs::rename(&beside, &helper).expect("its name");
     }
+    helper
+}
+
+/// Runs one hostile program behind a wall without these layers.
+fn run(without: &[&str], program: &str) -> Result<Vec<Seen>, String> {
+    let helper = helper(without);
     let mut command = Command::new("/usr/bin/setpriv");
     match is_root() {
         true => command.arg(format!("--groups={GROUP}")),
@@ -161,10 +167,70 @@ fn without_namespaces_or_a_root_of_its_own_nothing_starts() {
 #[test]
 fn every_layer_that_is_built_has_a_row() {
     let rows = ROWS.iter().map(|row| row.layer.as_str());
-    let named: BTreeSet<&str> = rows.chain(REFUSED.iter().map(|(layer, _)| layer.as_str())).collect();
+    let refused = REFUSED.iter().map(|(layer, _)| layer.as_str());
+    let named: BTreeSet<&str> = rows.chain(refused).chain(COUNTED.map(L::as_str)).collect();
     let built: BTreeSet<&str> =
-        L::ALL.iter().filter(|layer| **layer != L::Cgroup).map(|layer| layer.as_str()).collect();
+        L::ALL.iter().filter(|layer| !OF_VERSION_2.contains(layer)).map(|layer| layer.as_str()).collect();
     assert_eq!(named, built);
+}
+
+/// Control groups, of either version.
+const COUNTED: [LayerName; 3] = [L::CgroupMemory, L::CgroupProcesses, L::CgroupProcessor];
+
+/// What changes how a run ends and not what it can reach.
+const OF_VERSION_2: [LayerName; 2] = [L::CgroupEndTogether, L::CgroupKill];
+
+/// Several processes, each within its own limit, that hold more memory, or use more processors, than the job was given.
+const TOGETHER: &str = r#"
+import os, time
+begun = time.monotonic()
+children = []
+for number in range(4):
+    child = os.fork()
+    if not child:
+        kept = bytearray(80 << 20); kept[::4096] = b'x' * len(kept[::4096])
+        while time.monotonic() - begun < 2: pass
+        os._exit(0)
+    children.append(child)
+well = all(os.waitpid(child, 0)[1] == 0 for child in children)
+used = os.times()
+print((used.children_user + used.children_system) / (time.monotonic() - begun))
+raise SystemExit(0 if well else 1)
+"#;
+
+#[test]
+fn without_control_groups_many_processes_take_more_than_one_may() {
+    let run = |without: &[&str], memory: u64| {
+        let stage = Stage::new(&helper(without), &BENCH.runtime).expect("a stage");
+        let mut specification = stage.text(TOGETHER);
+        specification.limits.memory_bytes = memory;
+        specification.limits.tmp_bytes = 1 << 20;
+        specification.output = None;
+        specification.working_directory = "/tmp".into();
+        let ended = stage.launch(&specification).expect("a run");
+        let counted = COUNTED.map(|layer| ended.evidence.state(layer) == State::On);
+        let processors = String::from_utf8_lossy(&ended.stdout).trim().parse::<f64>().unwrap_or_default();
+        (counted, ended.outcome, processors)
+    };
+    let (counted, outcome, _) = run(&[], 160 << 20);
+    if counted != [true; 3] {
+        println!("skipped: this machine gives whoever runs this no control groups: {counted:?}");
+        assert!(!is_root() || !Path::new("/sys/fs/cgroup/memory").exists(), "root has version 1 here");
+        return;
+    }
+    assert_eq!(outcome, Outcome::MemoryLimit);
+    let (_, outcome, alone) = run(&[], 1 << 30);
+    assert_eq!(outcome, Outcome::Succeeded, "what fits is let be");
+    let (counted, outcome, _) = run(&["cgroup"], 160 << 20);
+    assert_eq!((counted, outcome), ([false; 3], Outcome::Succeeded), "memory is not counted together");
+    assert!(alone < 1.25, "one processor was given, {alone} were used");
+    let many = |without: &[&str]| {
+        let stage = Stage::new(&helper(without), &BENCH.runtime).expect("a stage");
+        let bomb = stage.text("import os, time\nwhile True:\n if not os.fork(): time.sleep(60)");
+        stage.launch(&bomb).expect("a run").outcome
+    };
+    assert_eq!(many(&[]), Outcome::ProcessLimit);
+    assert_eq!(many(&["cgroup"]), Outcome::Failed, "the limit of each process holds, but does not tell");
 }
 
 /// The rules that a kernel before 6.12, and one before 5.19, would know, on this one: files are kept, signals are not.

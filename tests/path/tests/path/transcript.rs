@@ -6,6 +6,11 @@ use std::process::Command;
 fn words(text: &str) -> String {
     let mut words = String::new();
     for line in text.lines() {
+        // Which layers stand is the machine's.
+        let line = match line.split_once(" in force") {
+            Some((before, _)) if line.trim_start().starts_with("wall") => before,
+            _ => line,
+        };
         let line: Vec<String> = line.split_whitespace().map(plain).collect();
         words += &line.join(" ");
         words.push('\n');

@@ -48,8 +48,8 @@ pub enum Report {
     Refused(Refusal),
     /// The program cannot be executed.
     NotExecutable,
-    /// The program ended.
-    Ended { outcome: Outcome, code: Option<u8>, peak_bytes: u64 },
+    /// The program ended. `killed`: by a signal that the kernel sends for want of memory, and others can send too.
+    Ended { outcome: Outcome, code: Option<u8>, peak_bytes: u64, killed: bool },
 }
 
 /// The layers that not every machine and user can have. Without any of the others the program does not start.
@@ -67,6 +67,10 @@ pub struct First {
     pub sources: Vec<Source>,
     pub filter: BpfProgram,
     pub privileged: bool,
+    /// The helper's namespace of control groups, as its link in `/proc` reads.
+    pub outside: PathBuf,
+    /// True if a control group counts the processes.
+    pub counted: bool,
     /// The program's standard input and output.
     pub input: OwnedFd,
     pub output: OwnedFd,
@@ -92,6 +96,8 @@ impl First {
         // The control socket: the program must not be able to speak for the helper.
         at(Step::Descriptors, dup2_stdin(stderr()))?;
         at(Step::ParentLost, self.go.read_exact(&mut [0]))?;
+        // In its groups since before it was told to go, so that their paths begin with it.
+        self.leave_control_groups()?;
         // Before the change of user, after which this process's files in /proc are root's.
         let time_namespace = at(Step::Time, start_clocks_anew())?;
         let groups_dropped = at(Step::User, self.take_user())?;
@@ -131,6 +137,16 @@ impl First {
         }
     }
 
+    /// Makes its own groups the top of what it sees of control groups.
+    fn leave_control_groups(&self) -> Result<(), Refusal> {
+        if !are_built(LayerName::CgroupNamespace) {
+            return Ok(());
+        }
+        at(Step::Namespaces, system::unshare(libc::CLONE_NEWCGROUP))?;
+        let own = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
+        if own == self.outside { at(Step::NamespacesShared, Err(Errno::EXIST)) } else { Ok(()) }
+    }
+
     /// Becomes the job's user. Under the one-entry map there is no root inside to become again.
     fn take_user(&self) -> Result<bool, Errno> {
         if self.privileged && are_built(LayerName::GroupsDropped) {
@@ -162,8 +178,8 @@ impl First {
             peak_bytes = reaped.as_ref().map_or(peak_bytes, |dead| dead.peak_bytes.max(peak_bytes));
             match reaped {
                 Ok(dead) if dead.pid == program => {
-                    let (outcome, code) = judge(&dead, &self.specification);
-                    let ended = Report::Ended { outcome, code, peak_bytes };
+                    let (outcome, code, killed) = judge(&dead, &self.specification);
+                    let ended = Report::Ended { outcome, code, peak_bytes, killed };
                     let _ = wire::send(&mut self.report, &ended);
                     system::exit(0)
                 }
@@ -190,7 +206,7 @@ impl First {
         };
         at(Step::Descriptors, system::close_on_exec_from(3))?;
         if are_built(LayerName::ResourceLimits) {
-            at(Step::Limits, set_limits(&self.specification.limits))?;
+            at(Step::Limits, set_limits(&self.specification.limits, self.counted))?;
         }
         // Only the program, so that the first process is outside of what it may signal.
         if are_built(LayerName::Landlock) {
@@ -250,8 +266,9 @@ fn keep_to_calls(filter: &BpfProgram) -> Result<(), Refusal> {
     })
 }
 
-/// How the program ended, from its wait status and what it used.
-fn judge(dead: &Reaped, specification: &Specification) -> (Outcome, Option<u8>) {
+/// How the program ended, from its wait status and what it used; true if all that speaks for want of memory is that it was
+/// killed.
+fn judge(dead: &Reaped, specification: &Specification) -> (Outcome, Option<u8>, bool) {
     let limits = &specification.limits;
     let much = dead.peak_bytes >= limits.memory_bytes / 10 * 9;
     let status = dead.status;
@@ -262,7 +279,7 @@ fn judge(dead: &Reaped, specification: &Specification) -> (Outcome, Option<u8>) 
             _ if is_space_used_up(specification) => Outcome::SpaceLimit,
             _ => Outcome::Failed,
         };
-        return (outcome, u8::try_from(libc::WEXITSTATUS(status)).ok());
+        return (outcome, u8::try_from(libc::WEXITSTATUS(status)).ok(), false);
     }
     let outcome = match libc::WTERMSIG(status) {
         libc::SIGXCPU => Outcome::CpuLimit,
@@ -273,7 +290,8 @@ fn judge(dead: &Reaped, specification: &Specification) -> (Outcome, Option<u8>) 
         _ if is_space_used_up(specification) => Outcome::SpaceLimit,
         _ => Outcome::Failed,
     };
-    (outcome, None)
+    let killed = outcome == Outcome::MemoryLimit && !much;
+    (outcome, None, killed)
 }
 
 /// True if the output space, `/tmp` or `/dev/shm` has no byte or no name left.
@@ -323,7 +341,7 @@ fn start_clocks_anew() -> io::Result<bool> {
     if !are_built(LayerName::TimeNamespace) {
         return Ok(false);
     }
-    match system::unshare_time() {
+    match system::unshare(libc::CLONE_NEWTIME) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
         made => made?,
     }
@@ -350,13 +368,15 @@ fn drop_capabilities() -> Result<(), Errno> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
-fn set_limits(limits: &Limits) -> Result<(), Errno> {
+fn set_limits(limits: &Limits, counted: bool) -> Result<(), Errno> {
     const STACK: u64 = 8 << 20;
+    // The first process counts as one. One more where a control group counts, so that it is the group that refuses, and
+    // tells.
+    let processes = limits.processes + 1 + u64::from(counted);
     let fixed = [
         (Resource::As, limits.memory_bytes, limits.memory_bytes),
         (Resource::Data, limits.memory_bytes, limits.memory_bytes),
-        // The first process counts as one.
-        (Resource::Nproc, limits.processes + 1, limits.processes + 1),
+        (Resource::Nproc, processes, processes),
         (Resource::Nofile, limits.open_files, limits.open_files),
         (Resource::Fsize, limits.file_bytes, limits.file_bytes),
         // A second later than the signal comes death, for a program that ignores the signal.

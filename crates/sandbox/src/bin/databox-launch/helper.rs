@@ -19,26 +19,27 @@ use rustix::process::{
     set_dumpable_behavior, set_parent_process_death_signal, waitid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdin, stdout};
+use sandbox::groups::{Group, Stood};
 use sandbox::wire::{self, Message, Receiver};
 use sandbox::{Evidence, Layer, LayerName, Outcome, Refusal, Specification, State, Step, Wall};
 
 use crate::first::{First, Observed, Report};
-use crate::layers::are_built;
+use crate::layers::{are_built, places};
 use crate::system::Forked;
 use crate::{calls, sources, system};
 
 /// The user and group id inside. Not 0: much code treats 0 as being allowed everything.
 pub const INSIDE: u32 = 1000;
 
-/// The namespaces of the job, by their names in `/proc/self/ns`, and their flags of clone(2).
-const NAMESPACES: [(&str, LayerName, i32); 7] = [
+/// The namespaces that the job's first process begins in, by their names in `/proc/self/ns`, and their flags of clone(2).
+/// Those of control groups and of time it makes itself.
+const NAMESPACES: [(&str, LayerName, i32); 6] = [
     ("user", LayerName::UserNamespace, libc::CLONE_NEWUSER),
     ("mnt", LayerName::MountNamespace, libc::CLONE_NEWNS),
     ("pid", LayerName::PidNamespace, libc::CLONE_NEWPID),
     ("net", LayerName::NetworkNamespace, libc::CLONE_NEWNET),
     ("ipc", LayerName::IpcNamespace, libc::CLONE_NEWIPC),
     ("uts", LayerName::UtsNamespace, libc::CLONE_NEWUTS),
-    ("cgroup", LayerName::CgroupNamespace, libc::CLONE_NEWCGROUP),
 ];
 
 /// Does it all.
@@ -84,6 +85,8 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let filter = at(Step::SystemCallList, calls::compile(specification.calls))?;
     let sources = sources::open_all(&specification, privileged)?;
     let outside = at(Step::Namespaces, namespaces("self"))?;
+    let groups_outside = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
+    let mut counted = Group::make(&places(), std::process::id(), &specification);
     let (go, mut say_go) = at(Step::Descriptors, io::pipe())?;
     let (reports, report) = at(Step::Descriptors, UnixStream::pair())?;
     let report = fs::File::from(OwnedFd::from(report));
@@ -92,21 +95,25 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         Forked::Child => {
             // With this end open in the child, the child would not see the helper's death.
             drop((say_go, reports));
-            First { specification, sources, filter, privileged, input, output, go, report }.run()
+            let (outside, counted) = (groups_outside, counted.stood().processes);
+            First { specification, sources, filter, privileged, outside, counted, input, output, go, report }
+                .run()
         }
         Forked::Parent(parent) => parent,
     };
     // What is held open here the program's readers would wait for in vain.
     drop((go, report, sources, input, output));
+    counted.add(pid.as_raw_nonzero().get().unsigned_abs());
     let stopped = at(Step::Descriptors, announce(&first))
         .and_then(|()| at(Step::UserMap, map_identity(pid, user, group, privileged)))
         .and_then(|()| apart_from(&outside, pid))
         .and_then(|()| at(Step::UserMap, set_dumpable_behavior(DumpableBehavior::NotDumpable)))
         .and_then(|()| at(Step::ParentLost, say_go.write_all(&[1])))
         .and_then(|()| at(Step::ParentLost, wait(&first, time)));
+    counted.kill();
     end(&first);
     let mut reports = Receiver::new(reports);
-    let message = conclude(&mut reports, stopped?, privileged)?;
+    let message = conclude(&mut reports, stopped?, privileged, &counted)?;
     Ok((message, reports.take_descriptor()))
 }
 
@@ -192,7 +199,12 @@ fn end(first: &OwnedFd) {
 }
 
 /// Reads what the dead left in the socket, and judges.
-fn conclude(reports: &mut Receiver, stopped: Stopped, privileged: bool) -> Result<Message, Refusal> {
+fn conclude(
+    reports: &mut Receiver,
+    stopped: Stopped,
+    privileged: bool,
+    group: &Group,
+) -> Result<Message, Refusal> {
     let mut observed = None;
     let mut ended = None;
     while let Ok(report) = wire::receive(&mut *reports) {
@@ -200,7 +212,8 @@ fn conclude(reports: &mut Receiver, stopped: Stopped, privileged: bool) -> Resul
             Report::Observed(seen) => observed = Some(seen),
             Report::Refused(refusal) => return Err(refusal),
             Report::NotExecutable => ended = Some((Outcome::NotExecutable, None, None)),
-            Report::Ended { outcome, code, peak_bytes } => {
+            Report::Ended { outcome, code, peak_bytes, killed } => {
+                let outcome = as_counted(outcome, killed, group);
                 ended = ended.or(Some((outcome, code, Some(peak_bytes))));
             }
         }
@@ -213,12 +226,26 @@ fn conclude(reports: &mut Receiver, stopped: Stopped, privileged: bool) -> Resul
         (None, Stopped::ByItself) if observed.is_some() => (Outcome::MemoryLimit, None, None),
         (None, Stopped::ByItself) => at(Step::FirstProcessLost, Err(Errno::CHILD))?,
     };
-    let evidence = Evidence { wall: Wall::Native, privileged, layers: layers(observed, privileged) };
+    let evidence =
+        Evidence { wall: Wall::Native, privileged, layers: layers(observed, privileged, group.stood()) };
     Ok(Message::Ended { outcome, code, peak_bytes, evidence })
 }
 
+/// The outcome, with what the kernel counted: it knows whether it killed for want of memory, and whether it refused a
+/// process.
+fn as_counted(outcome: Outcome, killed: bool, group: &Group) -> Outcome {
+    let ran_into = group.ran_into();
+    match outcome {
+        Outcome::Failed | Outcome::MemoryLimit if ran_into.memory => Outcome::MemoryLimit,
+        Outcome::Failed if ran_into.processes => Outcome::ProcessLimit,
+        // It killed itself.
+        Outcome::MemoryLimit if killed && group.stood().memory => Outcome::Failed,
+        outcome => outcome,
+    }
+}
+
 /// What stood. A run that was stopped before its wall stood has nothing to vouch for, and no program ran in it.
-fn layers(observed: Option<Observed>, privileged: bool) -> Vec<Layer> {
+fn layers(observed: Option<Observed>, privileged: bool, stood: Stood) -> Vec<Layer> {
     let when = |stood: bool| if stood { State::On } else { State::Off };
     let state = |name: LayerName| {
         let Some(observed) = observed else { return State::Off };
@@ -229,8 +256,9 @@ fn layers(observed: Option<Observed>, privileged: bool) -> Vec<Layer> {
             | LayerName::PidNamespace
             | LayerName::NetworkNamespace
             | LayerName::IpcNamespace
-            | LayerName::UtsNamespace
-            | LayerName::CgroupNamespace => State::On,
+            | LayerName::UtsNamespace => State::On,
+            // The first process did not start the program before it had left its old one.
+            LayerName::CgroupNamespace => State::On,
             // The first process looked at its own root and found the expected names only.
             LayerName::EmptyRoot => State::On,
             LayerName::OwnHostUser => when(privileged),
@@ -244,7 +272,11 @@ fn layers(observed: Option<Observed>, privileged: bool) -> Vec<Layer> {
             LayerName::Seccomp | LayerName::ResourceLimits => State::On,
             LayerName::Landlock => when(observed.landlock),
             LayerName::TimeNamespace => when(observed.time_namespace),
-            LayerName::Cgroup => State::Absent,
+            LayerName::CgroupMemory => when(stood.memory),
+            LayerName::CgroupEndTogether => when(stood.end_together),
+            LayerName::CgroupProcesses => when(stood.processes),
+            LayerName::CgroupProcessor => when(stood.processor),
+            LayerName::CgroupKill => when(stood.kill),
         }
     };
     LayerName::ALL.iter().map(|&name| Layer { name, state: state(name) }).collect()

@@ -5,10 +5,16 @@
 
 use landlock::ABI;
 use sandbox::LayerName;
+use sandbox::groups::Places;
 
 /// True if this layer is built.
 pub const fn are_built(_layer: LayerName) -> bool {
     true
+}
+
+/// Where control groups can be made.
+pub fn places() -> Places {
+    Places::find()
 }
 
 /// The rules of Landlock that are asked for: files (ABI 1 to 5), TCP (4), signals and abstract sockets (6, Linux 6.12).

@@ -67,10 +67,10 @@ pub fn clone_into_namespaces(namespaces: i32) -> io::Result<Forked<(Pid, OwnedFd
     }
 }
 
-/// Gives the processes that this one forks from now on a time namespace of their own.
-pub fn unshare_time() -> io::Result<()> {
+/// Leaves a namespace for a new one: of control groups this process itself, of time those that it forks from now on.
+pub fn unshare(namespace: i32) -> io::Result<()> {
     // SAFETY: no pointers; this process's memory and descriptors stay as they are.
-    checked(unsafe { libc::unshare(libc::CLONE_NEWTIME) }.into()).map(drop)
+    checked(unsafe { libc::unshare(namespace) }.into()).map(drop)
 }
 
 /// Forks this process.

@@ -1,0 +1,306 @@
+//! Control groups: limits for all processes of a program together, which limits of each process cannot give.
+//!
+//! Version 2 is used where this process has a subtree of it delegated, version 1 where it is root on a machine that
+//! still has it, each controller by itself; where neither gives one, the limits of each process are all there is, and
+//! the evidence says so. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::specification::Specification;
+
+/// The subgroup into which a room puts itself, since in version 2 a group with limits for its children holds no process.
+const ROOM: &str = "databox-room";
+
+/// How the groups of programs are named, before the helper's process id.
+const PREFIX: &str = "databox-program-";
+
+/// Length of the period over which processor time is measured out, in microseconds; the kernel's own default.
+const PERIOD: u64 = 100_000;
+
+/// One hierarchy of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hierarchy {
+    /// Version 2, with whatever controllers are enabled in it.
+    Unified,
+    /// Version 1 of one controller.
+    Memory,
+    Processes,
+    Processor,
+}
+
+/// Which limits of a group stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stood {
+    /// Memory of all processes together, with directories in memory.
+    pub memory: bool,
+    /// When it is used up, all of it ends together (version 2).
+    pub end_together: bool,
+    /// Processes and threads.
+    pub processes: bool,
+    /// Processor time.
+    pub processor: bool,
+    /// The kernel kills all of it in one step (version 2).
+    pub kill: bool,
+}
+
+/// What a program ran into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RanInto {
+    /// The kernel killed for want of memory.
+    pub memory: bool,
+    /// A process or thread was refused.
+    pub processes: bool,
+}
+
+/// Where groups can be made: the directory of this process's own group in each hierarchy.
+#[derive(Debug, Default)]
+pub struct Places {
+    found: Vec<(Hierarchy, PathBuf)>,
+}
+
+impl Places {
+    /// Looks at what this machine has, and where in it this process stands.
+    pub fn find() -> Places {
+        let read = |name: &str| fs::read_to_string(name).unwrap_or_default();
+        Places::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
+    }
+
+    fn parse(mounts: &str, own: &str) -> Places {
+        let mut found = Vec::new();
+        for line in mounts.lines() {
+            let Some((before, after)) = line.split_once(" - ") else { continue };
+            let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
+            let (Some(root), Some(point), Some(kind)) = (before.next(), before.next(), after.next()) else {
+                continue;
+            };
+            let options = after.nth(1).unwrap_or_default();
+            let (hierarchy, controller) = match kind {
+                "cgroup2" => (Hierarchy::Unified, ""),
+                "cgroup" if has(options, "memory") => (Hierarchy::Memory, "memory"),
+                "cgroup" if has(options, "pids") => (Hierarchy::Processes, "pids"),
+                "cgroup" if has(options, "cpu") => (Hierarchy::Processor, "cpu"),
+                _ => continue,
+            };
+            let Some(path) = own_path(own, controller) else { continue };
+            // A container may show a part of a hierarchy only, at whose top its own group is.
+            let Ok(below) = Path::new(path).strip_prefix(root) else { continue };
+            let directory = Path::new(point).join(below);
+            let directory = match directory.file_name() {
+                Some(name) if name == ROOM => directory.parent().unwrap_or(&directory).to_owned(),
+                _ => directory,
+            };
+            if !found.iter().any(|(known, _)| *known == hierarchy) {
+                found.push((hierarchy, directory));
+            }
+        }
+        found.sort();
+        Places { found }
+    }
+}
+
+/// Makes room for the groups of programs in a delegated subtree of version 2: moves this process into a subgroup and has
+/// the subtree's controllers given on. Once, at the start of a room, before it has children. True if the limits of
+/// version 2 can be had then; version 1 needs no preparation.
+pub fn make_room_for_groups() -> bool {
+    let places = Places::find();
+    let unified = places.found.iter().find(|(hierarchy, _)| *hierarchy == Hierarchy::Unified);
+    unified.is_some_and(|(_, base)| make_room_in(base, std::process::id()).is_ok())
+}
+
+fn make_room_in(base: &Path, own: u32) -> io::Result<()> {
+    let controllers = fs::read_to_string(base.join("cgroup.controllers"))?;
+    let wanted: Vec<String> = ["memory", "pids", "cpu"]
+        .iter()
+        .filter(|wanted| controllers.split_whitespace().any(|one| one == **wanted))
+        .map(|wanted| format!("+{wanted}"))
+        .collect();
+    if wanted.is_empty() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let room = base.join(ROOM);
+    match fs::create_dir(&room) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::write(room.join("cgroup.procs"), own.to_string())?;
+    fs::write(base.join("cgroup.subtree_control"), wanted.join(" "))
+}
+
+fn has(options: &str, controller: &str) -> bool {
+    options.split(',').any(|option| option == controller)
+}
+
+/// The path of this process's group in one hierarchy; `""` is version 2.
+fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let is_it = match controller {
+            "" => controllers.is_empty(),
+            _ => has(controllers, controller),
+        };
+        is_it.then_some(path)
+    })
+}
+
+/// The groups of one program.
+#[derive(Debug)]
+pub struct Group {
+    directories: Vec<(Hierarchy, PathBuf)>,
+    stood: Stood,
+}
+
+impl Group {
+    /// Makes them, with the limits of a specification. What cannot be had is left out. `number` is the helper's process
+    /// id, by which what a killed helper leaves behind is known.
+    pub fn make(places: &Places, number: u32, specification: &Specification) -> Group {
+        let mut group = Group { directories: Vec::new(), stood: Stood::default() };
+        for (hierarchy, base) in &places.found {
+            sweep(base);
+            let directory = base.join(format!("{PREFIX}{number}"));
+            if group.gives_more(*hierarchy) && fs::create_dir(&directory).is_ok() {
+                group.limit(*hierarchy, &directory, specification);
+                group.directories.push((*hierarchy, directory));
+            }
+        }
+        group
+    }
+
+    /// A controller is in one version or the other; a group that would limit nothing is not made.
+    fn gives_more(&self, hierarchy: Hierarchy) -> bool {
+        match hierarchy {
+            Hierarchy::Unified => true,
+            Hierarchy::Memory => !self.stood.memory,
+            Hierarchy::Processes => !self.stood.processes,
+            Hierarchy::Processor => !self.stood.processor,
+        }
+    }
+
+    fn limit(&mut self, hierarchy: Hierarchy, directory: &Path, specification: &Specification) {
+        let limits = &specification.limits;
+        let set = |file: &str, value: String| fs::write(directory.join(file), value).is_ok();
+        let memory = memory_of(specification).to_string();
+        // The first process is one more.
+        let processes = limits.processes.saturating_add(1).to_string();
+        let time = limits.processors.saturating_mul(PERIOD);
+        let stood = &mut self.stood;
+        match hierarchy {
+            Hierarchy::Unified => {
+                stood.memory = set("memory.max", memory);
+                stood.end_together = stood.memory && set("memory.oom.group", "1".to_owned());
+                // Where there is no swap there is no such file.
+                set("memory.swap.max", "0".to_owned());
+                stood.processes = set("pids.max", processes);
+                stood.processor = set("cpu.max", format!("{time} {PERIOD}"));
+                stood.kill = directory.join("cgroup.kill").exists();
+            }
+            Hierarchy::Memory => {
+                stood.memory = set("memory.limit_in_bytes", memory.clone());
+                // Memory and swap together; only where the kernel counts swap.
+                set("memory.memsw.limit_in_bytes", memory);
+            }
+            Hierarchy::Processes => stood.processes = set("pids.max", processes),
+            Hierarchy::Processor => {
+                stood.processor =
+                    set("cpu.cfs_period_us", PERIOD.to_string()) && set("cpu.cfs_quota_us", time.to_string());
+            }
+        }
+    }
+
+    /// Puts a process in, before it starts another.
+    pub fn add(&mut self, process: u32) {
+        for (hierarchy, directory) in &self.directories {
+            if fs::write(directory.join("cgroup.procs"), process.to_string()).is_err() {
+                match hierarchy {
+                    Hierarchy::Unified => self.stood = Stood::default(),
+                    Hierarchy::Memory => self.stood.memory = false,
+                    Hierarchy::Processes => self.stood.processes = false,
+                    Hierarchy::Processor => self.stood.processor = false,
+                }
+            }
+        }
+    }
+
+    /// Which limits stand.
+    pub fn stood(&self) -> Stood {
+        self.stood
+    }
+
+    /// Kills every process in it at once, where the kernel can.
+    pub fn kill(&self) {
+        for (hierarchy, directory) in &self.directories {
+            if *hierarchy == Hierarchy::Unified {
+                // Where it cannot be had, the end of the first process ends all others.
+                let _ = fs::write(directory.join("cgroup.kill"), "1");
+            }
+        }
+    }
+
+    /// What the program ran into. Read it when the last process is dead.
+    pub fn ran_into(&self) -> RanInto {
+        let mut ran_into = RanInto::default();
+        for (hierarchy, directory) in &self.directories {
+            let counted = |file: &str, name: &str| {
+                let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
+                let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+                number.is_some_and(|number| number.trim() != "0")
+            };
+            match hierarchy {
+                Hierarchy::Unified => {
+                    ran_into.memory |= counted("memory.events", "oom_kill");
+                    ran_into.processes |= counted("pids.events", "max");
+                }
+                Hierarchy::Memory => ran_into.memory |= counted("memory.oom_control", "oom_kill"),
+                Hierarchy::Processes => ran_into.processes |= counted("pids.events", "max"),
+                Hierarchy::Processor => {}
+            }
+        }
+        ran_into
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for (_, directory) in &self.directories {
+            remove(directory);
+        }
+    }
+}
+
+/// All memory that a program may hold: what its processes may, and what its directories in memory may, which the kernel
+/// counts together.
+fn memory_of(specification: &Specification) -> u64 {
+    let limits = &specification.limits;
+    let output = specification.output.as_ref().map_or(0, |output| output.bytes);
+    limits.memory_bytes.saturating_add(output).saturating_add(limits.tmp_bytes.saturating_mul(2))
+}
+
+/// A group is empty a moment after its last process was waited for.
+fn remove(directory: &Path) {
+    for _ in 0..100 {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Removes what helpers left behind that were killed. One that has a process cannot be removed.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if number.is_some_and(|number| !Path::new("/proc").join(number).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
