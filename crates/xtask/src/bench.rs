@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 2] = ["listening", "commits"];
+const NAMES: [&str; 3] = ["listening", "commits", "walls"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -14,6 +14,9 @@ const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
 pub fn run(name: &str) -> Result<(), String> {
     if !NAMES.contains(&name) {
         return Err(format!("there is no measurement {name}; there are {}", NAMES.join(", ")));
+    }
+    if name == "walls" {
+        return walls();
     }
     if std::env::var_os(OPTIMISED).is_none() {
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -25,6 +28,13 @@ pub fn run(name: &str) -> Result<(), String> {
         "listening" => listening(),
         _ => checked(&mut cargo(&["bench", "--quiet", "--locked", "--package", "database", "--bench", name])),
     }
+}
+
+/// What the wall costs, with a launcher as it is installed: optimised and static. It needs nothing else of the box.
+fn walls() -> Result<(), String> {
+    let built = build::optimised()?;
+    let mut measuring = Command::new(built.join("walls-bench"));
+    checked(measuring.arg("--helper").arg(built.join("databox-launch")))
 }
 
 /// What the copy scan finds of 80 encodings, and whom it stops for nothing. See `tests/egress-bench/README.md`.

@@ -35,7 +35,12 @@ pub struct Stage {
 impl Stage {
     /// Makes them, as whoever runs this, with a runtime that was made before.
     pub fn new(helper: &Path, runtime: &Path) -> io::Result<Self> {
-        let directory = open_directory()?;
+        Self::new_below(&std::env::temp_dir(), helper, runtime)
+    }
+
+    /// The same below a directory.
+    pub fn new_below(below: &Path, helper: &Path, runtime: &Path) -> io::Result<Self> {
+        let directory = open_directory_below(below)?;
         let at = |name: &str| directory.path().join(name);
         for name in ["data", "other", "elevated", "job", "with-socket", "with-pipe", "with-pipe/below"] {
             fs::create_dir(at(name))?;
@@ -168,7 +173,11 @@ pub fn is_root() -> bool {
 
 /// A temporary directory that every user can enter.
 pub fn open_directory() -> io::Result<tempfile::TempDir> {
-    let directory = tempfile::Builder::new().prefix("hostile-suite-").tempdir()?;
+    open_directory_below(&std::env::temp_dir())
+}
+
+fn open_directory_below(below: &Path) -> io::Result<tempfile::TempDir> {
+    let directory = tempfile::Builder::new().prefix("hostile-suite-").tempdir_in(below)?;
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     Ok(directory)
 }

@@ -18,7 +18,7 @@ use egress::Policy;
 use release::statement::Limits as Asked;
 use release::value::Name;
 use sandbox::job::Job;
-use sandbox::{Cancel, Ended, LaunchError, Launcher, Limits, Outcome, StandardError, Stdin};
+use sandbox::{Cancel, Ended, LaunchError, Launcher, Limits, Outcome, Refusal, StandardError, Stdin};
 
 use crate::check::{self, Checked, Looked, stage};
 use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
@@ -253,6 +253,10 @@ fn job_limits(asked: &Asked) -> Limits {
 }
 
 fn not_launched(error: LaunchError) -> Failure {
+    if let LaunchError::Refused(Refusal::SourceHoldsOtherKind(path)) = &error {
+        return Failure::new("DATA_OTHER_KIND", format!("{} is neither a file nor a link", path.display()))
+            .hint("a socket or pipe would lead out of the wall: give a directory that holds files only");
+    }
     let hint = match &error {
         LaunchError::Specification(_) => {
             "`command` and `[limits]` in databox.toml say what is run, and with what"

@@ -1,6 +1,9 @@
 //! What a job cannot reach.
 
-use harness::{TestBox, write_metric};
+use api::v1::Reason;
+use databox::job::state;
+use harness::{ONE_METRIC, TestBox, manifest, write_metric};
+use lifecycle::State;
 
 use crate::wait;
 
@@ -35,6 +38,47 @@ answered = 1 if right.recv(5) == b"hello" else 0
     );
     wait(async {
         assert_eq!(tested.observe("families", &attack).await, 0.0);
+        assert_eq!(tested.observe("within", &twin).await, 1.0);
+    });
+}
+
+#[test]
+fn a_job_that_takes_more_than_it_was_given_ends_by_name_and_one_that_does_not_passes() {
+    let tested = TestBox::start();
+    let evidence = sandbox::probe(&harness::programs().join("databox-launch")).expect("a wall");
+    let is_on = |layer| evidence.state(layer) == sandbox::State::On;
+    // Where no group counts, only each process is limited, and a job that fails for that is one that failed.
+    let named = |layer, reason| if is_on(layer) { reason } else { Reason::ProgramFailed };
+    let bomb = "import os, time\nwhile True:\n    if not os.fork(): time.sleep(60)\n";
+    let together = r#"
+import os, time
+children = []
+for number in range(4):
+    child = os.fork()
+    if not child:
+        kept = bytearray(700 << 20); kept[::4096] = b'x' * len(kept[::4096])
+        time.sleep(5)
+        os._exit(0)
+    children.append(child)
+raise SystemExit(any([os.waitpid(child, 0)[1] for child in children]))
+"#;
+    wait(async {
+        let text = manifest(ONE_METRIC);
+        let bundle = tested.bundle("bomb", &[("databox.toml", &text), ("job.py", bomb)]);
+        let job = tested.run_job("kim", &bundle).await;
+        assert_eq!(state(&job), State::Failed);
+        let reason = job.outcome.unwrap_or_default().reason();
+        assert_eq!(reason, named(sandbox::LayerName::CgroupProcesses, Reason::ProcessLimit));
+        if is_on(sandbox::LayerName::CgroupMemory) {
+            let bundle = tested.bundle("together", &[("databox.toml", &text), ("job.py", together)]);
+            let job = tested.run_job("kim", &bundle).await;
+            assert_eq!(job.outcome.unwrap_or_default().reason(), Reason::MemoryLimit);
+        }
+        let twin = format!(
+            "{}\nheld = 1\n{}",
+            together.replace("700", "7").replace("raise SystemExit(", "("),
+            write_metric("held")
+        );
         assert_eq!(tested.observe("within", &twin).await, 1.0);
     });
 }

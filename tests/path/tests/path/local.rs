@@ -274,6 +274,10 @@ fn what_is_wrong_is_named_before_anything_runs() {
     refused(&desk, &good, "NO_MANIFEST", 1);
     assert!(desk.path("full/file").exists() && !desk.path("out").exists(), "nothing was made or lost");
     desk.write("bundle/databox.toml", &text);
+    let door = std::os::unix::net::UnixListener::bind(desk.path("data/door")).unwrap();
+    refused(&desk, &["--data", "hie=data", "--out", "out"], "DATA_OTHER_KIND", 1);
+    drop(door);
+    fs::remove_file(desk.path("data/door")).unwrap();
     answer(&desk.run(&[&good[..], &["--json"]].concat()), 0);
 }
 
