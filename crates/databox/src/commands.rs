@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use api::v1::{ReviewKind, WatchJobResponse};
 use clap::{Parser, Subcommand, ValueEnum};
 use databox::certificate::CertificateRole;
-use databox::data::{DataArguments, RuntimeArguments};
+use databox::data::DataArguments;
 use databox::failure::{Exit, Failure, file_failure, whole};
 use databox::home::Home;
 use databox::job::Bench;
 use databox::profile::Profile;
 use databox::release_files::Shelf;
 use databox::review::{self, Desk, ReviewArguments};
+use databox::runtime::{self, RuntimeArguments};
 use databox::up::Rooms;
 use databox::{certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, site, witness};
 use release::statement::{DenialDecision, DenialReason};
@@ -367,7 +368,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         }
         Command::Data(DataCommand::Ls) => asynchronous(list_datasets(Profile::load(&profile)?, json))?,
         Command::Runtime(RuntimeCommand::Add(arguments)) => {
-            show::made(&[data::add_runtime(&arguments)?.display().to_string()], json);
+            show::made(&[runtime::add(&arguments)?.display().to_string()], json);
         }
         Command::Job(JobCommand::New { directory }) => {
             let made: Vec<_> = job::new(&directory)?.iter().map(|path| path.display().to_string()).collect();

@@ -1,13 +1,12 @@
-//! `databox data add` and `databox runtime add`: data and runtimes enter by the drop directory, which the enclave
-//! reads. The enclave copies and digests them and answers with a draft catalogue entry, for the dataset's stewards to
-//! sign. Commands never open a room's store.
+//! `databox data add`: data enters by the drop directory, which the enclave reads. The enclave copies and digests it and
+//! answers with a draft catalogue entry, for the dataset's stewards to sign. Commands never open a room's store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use release::value::Name;
 
-use crate::failure::{Failure, file_failure, whole};
+use crate::failure::{Failure, file_failure};
 
 /// What `data add` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,7 +39,7 @@ pub struct DataArguments {
 }
 
 /// What to do about a name that was laid down before.
-const ALREADY_THERE: &str = "if the enclave refused it, its answer file in the drafts directory of the home says why: remove that directory and add it again. \
+pub(crate) const ALREADY_THERE: &str = "if the enclave refused it, its answer file in the drafts directory of the home says why: remove that directory and add it again. \
      Remove it too to lay down a newer state of what was taken";
 
 /// Lays data into the drop directory. The description comes last, so that the enclave never takes half of it.
@@ -61,49 +60,6 @@ pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
 
 fn bits(bits: u64) -> Result<i64, Failure> {
     i64::try_from(bits).map_err(|_| Failure::new("BITS", "more bits than can be counted"))
-}
-
-/// What `runtime add` needs to know.
-#[derive(Debug, Clone, clap::Args)]
-pub struct RuntimeArguments {
-    /// The runtime's name.
-    pub name: Name,
-    /// The home of the box.
-    #[arg(long)]
-    pub home: PathBuf,
-    /// Copy this machine's own Python: interpreter, standard library and the libraries they link.
-    #[arg(long)]
-    pub from_host_python: bool,
-    /// The interpreter to copy.
-    #[arg(long, default_value = "/usr/bin/python3")]
-    pub interpreter: PathBuf,
-}
-
-/// Lays a runtime into the drop directory.
-pub fn add_runtime(arguments: &RuntimeArguments) -> Result<PathBuf, Failure> {
-    if !arguments.from_host_python {
-        return Err(Failure::new(
-            "RUNTIME_SOURCE",
-            "this version takes runtimes from the host's Python only",
-        )
-        .hint("add --from-host-python"));
-    }
-    let home = crate::home::Home::at(&arguments.home);
-    let target = home.join("drop/runtimes").join(arguments.name.as_str());
-    if target.exists() {
-        return Err(Failure::new("ALREADY_THERE", format!("{} is there already", target.display()))
-            .hint(ALREADY_THERE));
-    }
-    fs::create_dir(&target).map_err(file_failure(&target))?;
-    let tree = target.join("tree");
-    sandbox::host_python(&arguments.interpreter, &tree).map_err(|error| {
-        Failure::new("HOST_PYTHON", whole(&error)).hint("apt-get install python3 brings Debian's interpreter")
-    })?;
-    let mut description = toml::Table::new();
-    let words = format!("{} of the host, with its standard library", arguments.interpreter.display());
-    description.insert("description".into(), words.into());
-    describe(&target.join("runtime.toml"), &description)?;
-    Ok(target)
 }
 
 fn lay(
@@ -135,6 +91,6 @@ fn lay(
     Ok(target.to_owned())
 }
 
-fn describe(path: &Path, description: &toml::Table) -> Result<(), Failure> {
+pub(crate) fn describe(path: &Path, description: &toml::Table) -> Result<(), Failure> {
     blobs::write_new_file_durably(path, description.to_string().as_bytes(), 0o644).map_err(file_failure(path))
 }

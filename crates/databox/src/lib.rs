@@ -21,6 +21,7 @@ pub mod profile;
 pub mod programs;
 pub mod release_files;
 pub mod review;
+pub mod runtime;
 pub mod site;
 pub mod throwaway;
 pub mod up;

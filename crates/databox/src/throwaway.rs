@@ -14,13 +14,14 @@ use release::statement::Catalogue;
 use release::value::Name;
 
 use crate::certificate::{self, CertificateRole};
-use crate::data::{self, DataArguments, RuntimeArguments};
+use crate::data::{self, DataArguments};
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::Home;
 use crate::init::{self, InitArguments};
 use crate::interrupt;
 use crate::key::{self, KeyArguments, KeyFiles};
 use crate::profile::Profile;
+use crate::runtime::{self, RuntimeArguments};
 use crate::site::{self, InstallArguments, NewArguments, SiteKind};
 use crate::up::Rooms;
 use crate::{draft, programs};
@@ -317,11 +318,14 @@ impl Throwaway {
 
     /// Registers this machine's Python as the runtime `host-python`.
     pub fn add_runtime(&self) -> Result<Digest, Failure> {
-        data::add_runtime(&RuntimeArguments {
+        runtime::add(&RuntimeArguments {
             name: name("host-python"),
             home: self.home.directory().to_owned(),
             from_host_python: true,
             interpreter: PathBuf::from("/usr/bin/python3"),
+            from_directory: None,
+            from_oci: None,
+            leave_out_set_user_id: false,
         })?;
         let plain = self.home.join("drafts/runtime-host-python.json");
         wait_for(Duration::from_secs(60), "the enclave's draft of the runtime", || {

@@ -77,17 +77,33 @@ impl Job<'_> {
 }
 
 fn runtime_mounts(tree: &Path) -> io::Result<Vec<Mount>> {
-    let mut names: Vec<String> = Vec::new();
+    let mut mounts = Vec::new();
     for entry in fs::read_dir(tree)? {
         // Names are checked when a runtime is registered; anything else is not shown.
-        names.extend(entry?.file_name().into_string());
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if let Some(directory) = top_directory(tree, &name)? {
+            mounts.push(mount(&directory, &format!("/{name}"), Access::ReadOnlyExecutable));
+        }
     }
-    names.sort();
-    names.retain(|name| !RESERVED.contains(&name.as_str()));
-    Ok(names
-        .iter()
-        .map(|name| mount(&tree.join(name), &format!("/{name}"), Access::ReadOnlyExecutable))
-        .collect())
+    mounts.sort_by(|one, other| one.target.cmp(&other.target));
+    Ok(mounts)
+}
+
+/// What a job sees at the top of a runtime under this name: the directory there, or the one of the tree that a link leads
+/// to, such as `usr/lib` for `lib`. None for anything else, and for a name that the wall or a job has itself.
+///
+/// # Errors
+/// The tree is not there.
+pub fn top_directory(tree: &Path, name: &str) -> io::Result<Option<PathBuf>> {
+    let path = tree.join(name);
+    if RESERVED.contains(&name) {
+        return Ok(None);
+    }
+    if !fs::symlink_metadata(&path)?.is_symlink() {
+        return Ok(path.is_dir().then_some(path));
+    }
+    let (top, place) = (fs::canonicalize(tree)?, fs::canonicalize(&path));
+    Ok(place.ok().filter(|place| place.is_dir() && place.starts_with(&top) && *place != top))
 }
 
 /// Each dataset's directory, seen as `/data/<name>`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use release::json;
 use release::statement::{Catalogue, CatalogueEntry};
 use release::value::{Count, Name};
-use sandbox::job::RESERVED;
+use sandbox::job::top_directory;
 
 use super::answer::Awaited;
 use super::description::RuntimeDescription;
@@ -32,16 +32,17 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
     Ok(Look::Taken)
 }
 
-/// Each directory at the top is shown to jobs at its own place, so nothing else may stand there.
+/// Each directory at the top is shown to jobs at its own place, and so is one that a link at the top leads to; nothing
+/// else may stand there.
 fn check_top(tree: &Path) -> Result<(), IngestError> {
     let mut any = false;
     for entry in fs::read_dir(tree)? {
         let entry = entry?;
         let name = entry.file_name().into_string().map_err(|_| IngestError::TopLevel)?;
-        if !entry.file_type()?.is_dir() || RESERVED.contains(&name.as_str()) {
+        if top_directory(tree, &name)?.is_none() {
             return Err(IngestError::TopLevel);
         }
-        any = true;
+        any |= entry.file_type()?.is_dir();
     }
     if any { Ok(()) } else { Err(IngestError::TopLevel) }
 }
@@ -61,5 +62,15 @@ mod tests {
         fs::remove_dir(tree.path().join("data")).unwrap();
         fs::write(tree.path().join("file"), "").unwrap();
         assert!(matches!(check_top(tree.path()), Err(IngestError::TopLevel)));
+        fs::remove_file(tree.path().join("file")).unwrap();
+        let link = |target: &str| {
+            let _ = fs::remove_file(tree.path().join("lib"));
+            std::os::unix::fs::symlink(target, tree.path().join("lib")).unwrap();
+            check_top(tree.path())
+        };
+        assert!(link("usr").is_ok(), "a link to a directory of the tree is shown as that directory");
+        for bad in [".", "..", "/etc", "usr/nothing", "lib"] {
+            assert!(matches!(link(bad), Err(IngestError::TopLevel)), "{bad}");
+        }
     }
 }
