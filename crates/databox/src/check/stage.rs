@@ -89,8 +89,41 @@ pub(crate) fn private(from: &Path) -> Result<Staged, Failure> {
     copied(from, |from, root| copy_tree(from, &root.join("files")))
 }
 
+/// A runtime's tree, where it is if every user may use it. Links stay links, and programs can be executed.
+pub(crate) fn runtime(from: &Path) -> Result<Staged, Failure> {
+    let own = !rustix::process::geteuid().is_root();
+    if own || readable_to_all(from).map_err(file_failure(from))? {
+        return Ok(Staged::InPlace(from.to_owned()));
+    }
+    copied(from, |from, root| copy_runtime(from, &root.join("files")))
+}
+
+fn copy_runtime(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, from, to) = (entry.file_type()?, entry.path(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            fs::create_dir(&to)?;
+            fs::set_permissions(&to, Permissions::from_mode(0o755))?;
+            copy_runtime(&from, &to)?;
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(&from)?, &to)?;
+        } else if kind.is_file() {
+            let executable = copy_file(&from, &to, u64::MAX)?.mode() & 0o111 != 0;
+            fs::set_permissions(&to, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+        } else {
+            return Err(io::Error::other(format!("{} has no place in a runtime", from.display())));
+        }
+    }
+    Ok(())
+}
+
 fn readable_to_all(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        // It has no mode of its own; where it leads is looked at for itself, if it is in the tree.
+        return Ok(true);
+    }
     let needed = if metadata.is_dir() { 0o005 } else { 0o004 };
     if metadata.mode() & needed != needed {
         return Ok(false);

@@ -213,7 +213,7 @@ fn bundle_of(directory: &Path) -> Result<(bundle::Manifest, stage::Staged), Fail
 /// The tree of a runtime: the one that was given, or a copy of this machine's Python.
 fn runtime(name: &Name, given: Option<&Path>) -> Result<stage::Staged, Failure> {
     match given {
-        Some(directory) if directory.is_dir() => stage::private(directory),
+        Some(directory) if directory.is_dir() => stage::runtime(directory),
         Some(directory) => {
             Err(Failure::new("RUNTIME_DIRECTORY", format!("{} is not a directory", directory.display()))
                 .hint("give the directory that holds the runtime's usr, lib and so on"))

@@ -303,3 +303,44 @@ fn the_bundle_to_start_from_runs_as_it_is() {
     );
     assert!(Path::new(&desk.path("out/metrics.json")).is_file());
 }
+
+/// The same Python once as the box copies it and once through an image: one tree, and a bundle runs in it.
+#[test]
+fn an_image_becomes_the_same_runtime_as_the_tree_in_it_and_a_bundle_runs_there() {
+    let desk = Desk::new(false);
+    let at = |name: &str| desk.path(name).display().to_string();
+    let databox = |words: &[&str]| {
+        let output = Command::new(programs().join("databox")).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    databox(&["init", "--dir", &at("box"), "--site", "other.example"]);
+    databox(&["runtime", "add", "python", "--home", &at("box"), "--from-host-python"]);
+    let tree = desk.path("box/drop/runtimes/python/tree");
+
+    let blobs = desk.path("image/blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let blob = |kind: &str, bytes: &[u8]| {
+        let digest = blobs::Digest::of(bytes);
+        fs::write(blobs.join(digest.to_string()), bytes).unwrap();
+        let media_type = format!("application/vnd.oci.image.{kind}");
+        serde_json::json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len() })
+    };
+    let archive = Command::new("/bin/tar").args(["-czf", "-", "-C"]).arg(&tree).arg(".").output().unwrap();
+    assert!(archive.status.success());
+    let layer = blob("layer.v1.tar+gzip", &archive.stdout);
+    let manifest = blob("manifest.v1+json", serde_json::json!({ "layers": [layer] }).to_string().as_bytes());
+    desk.write("image/index.json", &serde_json::json!({ "manifests": [manifest] }).to_string());
+    databox(&["runtime", "add", "image", "--home", &at("box"), "--from-oci", &at("image")]);
+    let unpacked = desk.path("box/drop/runtimes/image/tree");
+    assert_eq!(blobs::tree_digest(&unpacked).unwrap(), blobs::tree_digest(&tree).unwrap());
+
+    desk.bundle(&format!("{COUNT_ROWS}{}", write_metric("rows")));
+    desk.write("bundle/databox.toml", &manifest_of_runtime("image"));
+    let runtime = unpacked.display().to_string();
+    let output = desk.run(&["--data", "hie=data", "--out", "out", "--runtime", &runtime, "--json"]);
+    assert_eq!(answer(&output, 0)["check"]["result"], "PASS");
+}
+
+fn manifest_of_runtime(name: &str) -> String {
+    manifest(ONE_METRIC).replace("host-python", name)
+}
