@@ -1,4 +1,4 @@
-//! Data comes in while the rooms die.
+//! Data and runtimes come in while the rooms die.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,10 +10,72 @@ use crate::plan::Mode;
 use crate::stage::TracedBox;
 
 /// A newer state of a dataset is laid down, and the enclave drafts its catalogue entry.
-pub const INTAKE: &str = "intake";
+pub const DATA_INTAKE: &str = "data intake";
+/// The same with a runtime.
+pub const RUNTIME_INTAKE: &str = "runtime intake";
 
-/// Lays down a newer state of the dataset; ends once the enclave has its whole copy and drafted its entry.
-pub async fn take_in(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
+/// What comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// A newer state of the dataset.
+    Data,
+    /// A runtime.
+    Runtime,
+}
+
+impl Intake {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Data, Self::Runtime];
+
+    /// The state in which it comes in.
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Data => DATA_INTAKE,
+            Self::Runtime => RUNTIME_INTAKE,
+        }
+    }
+
+    /// Lays it down; ends once the enclave has its whole copy and drafted its entry.
+    pub async fn take_in(self, traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
+        match self {
+            Self::Data => data(traced, mode).await,
+            Self::Runtime => runtime(traced, mode).await,
+        }
+    }
+}
+
+async fn runtime(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
+    static RUNTIMES: AtomicU32 = AtomicU32::new(0);
+    let name = format!("tools-{}", RUNTIMES.fetch_add(1, Ordering::Relaxed));
+    let home = traced.tested.stage.home.clone();
+    let source = traced.tested.directory().join(&name);
+    let words = |error: std::io::Error| error.to_string();
+    std::fs::create_dir_all(source.join("tree/usr/bin")).map_err(words)?;
+    std::fs::write(source.join("tree/usr/bin/tool"), format!("#!/usr/bin/{name}\n")).map_err(words)?;
+    std::os::unix::fs::symlink("tool", source.join("tree/usr/bin/other")).map_err(words)?;
+    let (tree, _) = blobs::tree_digest(&source.join("tree")).map_err(|error| error.to_string())?;
+    enter(traced, RUNTIME_INTAKE, mode);
+    // Laid down whole: its description comes last.
+    std::fs::write(source.join("runtime.toml"), "description = \"Tools\"\n").map_err(words)?;
+    std::fs::rename(&source, home.join("drop/runtimes").join(&name)).map_err(words)?;
+    let (draft, copy) = (
+        home.join(format!("drafts/runtime-{name}.json")),
+        home.join("enclave/runtimes").join(tree.to_string()),
+    );
+    until(traced, "take a runtime in", async || {
+        let is_whole = blobs::tree_digest(&copy).is_ok_and(|(found, _)| found == tree);
+        if draft.is_file() && is_whole {
+            Ok(())
+        } else {
+            Err(Failure::new("NOT_YET", "the runtime is not taken in"))
+        }
+    })
+    .await?;
+    enter(traced, "between lives", Mode::Quiet);
+    Ok(())
+}
+
+async fn data(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
     static STATES: AtomicU32 = AtomicU32::new(0);
     let people = 310 + STATES.fetch_add(1, Ordering::Relaxed) as usize;
     let home = traced.tested.stage.home.clone();
@@ -23,7 +85,7 @@ pub async fn take_in(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
     std::fs::write(source.join("hie.csv"), harness::small_data(people)).map_err(words)?;
     let (tree, _) = blobs::tree_digest(&source).map_err(|error| error.to_string())?;
     let name = |text: &str| text.parse().expect("a name");
-    enter(traced, INTAKE, mode);
+    enter(traced, DATA_INTAKE, mode);
     // What the operator does before a newer state is laid down.
     std::fs::remove_dir_all(home.join("drop/datasets/hie")).map_err(words)?;
     let draft = home.join("drafts/hie.packet");

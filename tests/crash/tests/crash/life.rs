@@ -11,6 +11,7 @@ use release::envelope::Envelope;
 use release::statement::{DenialDecision, DenialReason};
 
 use crate::plan::Mode;
+use crate::site::Stated;
 use crate::stage::TracedBox;
 
 /// How a life ends.
@@ -25,7 +26,7 @@ pub enum End {
     /// The requester calls it off under review.
     Cancelled,
     /// As released, with a site statement that comes into force meanwhile.
-    UnderNewSite,
+    UnderNew(Stated),
 }
 
 impl End {
@@ -36,7 +37,9 @@ impl End {
             Self::Denied => "denied",
             Self::Blocked => "blocked",
             Self::Cancelled => "cancelled",
-            Self::UnderNewSite => "under a new site",
+            Self::UnderNew(Stated::Revocation) => "under a new revocation",
+            Self::UnderNew(Stated::Roles) => "under new roles",
+            Self::UnderNew(Stated::Grant) => "under a new grant",
         }
     }
 }
@@ -51,8 +54,12 @@ pub const RELEASE: &str = "sign, append, witness, publish";
 pub const DENY: &str = "deny";
 /// The requester calls the job off.
 pub const CANCEL: &str = "cancel";
-/// A site statement is installed, and the second steward approves.
-pub const SITE: &str = "site statement, and release";
+/// A revocation is installed, and the second steward approves.
+pub const REVOCATION: &str = "revocation, and release";
+/// The same with new roles.
+pub const ROLES: &str = "roles, and release";
+/// The same with a new version of the grant.
+pub const GRANT: &str = "grant, and release";
 /// Between two lives.
 const PREPARE: &str = "between lives";
 
@@ -128,7 +135,7 @@ impl Life {
     /// Prepares a job that will end so.
     pub async fn prepare(traced: &TracedBox, end: End) -> Result<Self, Stuck> {
         let (outputs, code) = match end {
-            End::Released | End::Denied | End::Cancelled | End::UnderNewSite => {
+            End::Released | End::Denied | End::Cancelled | End::UnderNew(_) => {
                 (ONE_METRIC, write_metric("0.25"))
             }
             End::Blocked => (BLOCKED_OUTPUT, BLOCKED_CODE.to_owned()),
@@ -154,7 +161,7 @@ impl Life {
     pub async fn run(&mut self, traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
         let wanted = match self.end {
             End::Blocked => State::Blocked,
-            End::Released | End::Denied | End::Cancelled | End::UnderNewSite => State::InReview,
+            End::Released | End::Denied | End::Cancelled | End::UnderNew(_) => State::InReview,
         };
         enter(traced, RUN, mode);
         if !self.told.submitted {
@@ -172,7 +179,7 @@ impl Life {
 
     /// From the verdict to the end. Called again, it goes on after what people were told.
     pub async fn decide(&mut self, traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
-        let states = [FIRST_APPROVAL, RELEASE, DENY, CANCEL, SITE].into_iter();
+        let states = [FIRST_APPROVAL, RELEASE, DENY, CANCEL, REVOCATION, ROLES, GRANT].into_iter();
         self.decide_in(traced, &mut states.map(|state| (state, mode.clone())).collect()).await
     }
 
@@ -181,7 +188,7 @@ impl Life {
         enter(traced, PREPARE, Mode::Quiet);
         match self.end {
             End::Blocked => {}
-            End::Released | End::UnderNewSite => {
+            End::Released | End::UnderNew(_) => {
                 self.approve(traced, modes).await?;
                 self.fetch(traced).await?;
             }
@@ -245,12 +252,12 @@ impl Life {
             until(traced, "approve", async || desk(traced, steward).await?.hand_in(approval).await).await?;
             self.told.approved = true;
         }
-        if self.end == End::UnderNewSite {
-            enter(traced, SITE, taken(modes, SITE));
-            let installed = install_statement(traced)?;
+        if let End::UnderNew(stated) = self.end {
+            enter(traced, stated.state(), taken(modes, stated.state()));
+            let version = stated.install(traced)?;
             until(traced, "new site", async || {
                 let site = traced.bench().await?.site().await?;
-                let known = site.verified_revocation().payload_digest() == installed;
+                let known = stated.version(&site) == version;
                 known
                     .then_some(())
                     .ok_or_else(|| Failure::new("NOT_YET", "the gateway has the old statement"))
@@ -324,16 +331,6 @@ pub fn enter(traced: &TracedBox, state: &'static str, mode: Mode) {
     if !traced.situation.all_dead() {
         traced.situation.enter(state, mode);
     }
-}
-
-/// The weekly re-signing of the revocation.
-fn install_statement(traced: &TracedBox) -> Result<blobs::Digest, Stuck> {
-    static STATEMENTS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = STATEMENTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let (file, text) = (format!("revocation-{number}"), "site = \"demo.databox.example\"\n");
-    let stage = &traced.tested.stage;
-    let installed = stage.state_as(databox::site::SiteKind::Revocation, &file, text, &["ana"], None);
-    installed.map_err(|failure| failure.to_string())
 }
 
 async fn desk(traced: &TracedBox, steward: &str) -> Result<Desk, Failure> {

@@ -10,6 +10,7 @@ mod plan;
 mod planted;
 mod points;
 mod power;
+mod site;
 mod stage;
 mod sweep;
 mod tracer;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::intake::{INTAKE, take_in};
-use crate::life::{CANCEL, DENY, End, FIRST_APPROVAL, Life, RELEASE, RUN, SITE};
+use crate::intake::{DATA_INTAKE, Intake, RUNTIME_INTAKE};
+use crate::life::{CANCEL, DENY, End, FIRST_APPROVAL, GRANT, Life, RELEASE, REVOCATION, ROLES, RUN};
 use crate::plan::Mode;
 use crate::points::Points;
+use crate::site::Stated;
 use crate::stage::TracedBox;
 use crate::wait;
 
@@ -17,6 +18,14 @@ const LIVES_BETWEEN_CHECKS: u32 = 10;
 
 /// How often a box lives through a state without a new point before the missing ones count as never reached there.
 const IN_VAIN: u32 = 4;
+
+/// Ends that the short run lives through only, and kills where it comes.
+const RARE: &[End] = &[
+    End::Cancelled,
+    End::UnderNew(Stated::Revocation),
+    End::UnderNew(Stated::Roles),
+    End::UnderNew(Stated::Grant),
+];
 
 /// Boxes that live at the same time. They mostly wait: for the time grid, for a room that starts, for a repeat.
 const BOXES: usize = 5;
@@ -156,27 +165,31 @@ impl Sweep {
         self.live(End::Released, Mode::Quiet);
         self.live(End::Denied, Mode::Quiet);
         let often: &[_] = &[End::Released, End::Denied, End::Blocked];
-        let rare: &[_] = if with_rare { &[End::Cancelled, End::UnderNewSite] } else { &[] };
+        let rare = if with_rare { RARE } else { &[] };
         for end in often.iter().chain(rare) {
             self.points.recording(end.scene());
             self.live(*end, Mode::Record(end.scene()));
         }
         if with_rare {
-            self.points.recording(INTAKE);
-            self.take_in(Mode::Record(INTAKE));
+            for intake in Intake::ALL {
+                self.points.recording(intake.state());
+                self.take_in(intake, Mode::Record(intake.state()));
+            }
         }
     }
 
     /// Lives through what the short run does not sweep, and kills where it comes.
     fn sample(&mut self) {
-        for end in [End::Cancelled, End::UnderNewSite] {
-            self.decide_one(end);
+        for end in RARE {
+            self.decide_one(*end);
         }
-        self.take_in(Mode::Kill);
+        for intake in Intake::ALL {
+            self.take_in(intake, Mode::Kill);
+        }
     }
 
-    fn take_in(&mut self, mode: Mode) {
-        let taken = wait(take_in(&self.traced, mode));
+    fn take_in(&mut self, intake: Intake, mode: Mode) {
+        let taken = wait(intake.take_in(&self.traced, mode));
         self.unbroken(taken);
     }
 
@@ -209,10 +222,13 @@ impl Sweep {
                     self.run_one(End::Blocked, Mode::Kill)
                 }
                 RUN => self.run_one(End::Released, Mode::Kill),
-                INTAKE => self.take_in(Mode::Kill),
+                DATA_INTAKE => self.take_in(Intake::Data, Mode::Kill),
+                RUNTIME_INTAKE => self.take_in(Intake::Runtime, Mode::Kill),
                 DENY => self.decide_one(End::Denied),
                 CANCEL => self.decide_one(End::Cancelled),
-                SITE => self.decide_one(End::UnderNewSite),
+                REVOCATION => self.decide_one(End::UnderNew(Stated::Revocation)),
+                ROLES => self.decide_one(End::UnderNew(Stated::Roles)),
+                GRANT => self.decide_one(End::UnderNew(Stated::Grant)),
                 _ => self.decide_one(End::Released),
             }
             self.lived();
@@ -269,8 +285,13 @@ impl Sweep {
 
     /// The state for which most lives are left.
     fn next_state(&self) -> Option<&'static str> {
-        let states = [INTAKE, CANCEL, SITE, DENY, RELEASE, FIRST_APPROVAL, RUN].into_iter();
-        let open = states.filter(|state| self.in_vain.get(state).is_none_or(|vain| *vain < IN_VAIN));
+        let intakes = Intake::ALL.map(Intake::state).into_iter();
+        let statements = Stated::ALL.map(Stated::state).into_iter();
+        let decisions = [CANCEL, DENY, RELEASE, FIRST_APPROVAL, RUN];
+        let open = intakes
+            .chain(statements)
+            .chain(decisions)
+            .filter(|state| self.in_vain.get(state).is_none_or(|vain| *vain < IN_VAIN));
         let (most, state) =
             open.map(|state| (self.lives_left(state), state)).max_by_key(|(left, _)| *left)?;
         (most > 0).then_some(state)

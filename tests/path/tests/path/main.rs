@@ -20,6 +20,7 @@ mod rotation;
 mod site_changes;
 mod time_grid;
 mod transcript;
+mod waits;
 
 use std::future::Future;
 
