@@ -162,6 +162,22 @@ fn columns_are_found_in_any_unit_as_logarithms_and_with_noise() {
 }
 
 #[test]
+fn rows_are_found_in_any_order_and_unit_at_once() {
+    let rows: Vec<Vec<f64>> = shuffled(measurements(&people(6000))).into_iter().take(80).collect();
+    assert!(is_found(&weights(&rescaled(&rows, |value, mean, deviation| (value - mean) / deviation))));
+    assert!(is_found(&weights(
+        &rescaled(&rows, |value, mean, deviation| 0.5 + (value - mean) / deviation / 7.0)
+    )));
+}
+
+#[test]
+fn columns_are_found_backwards() {
+    let rows: Vec<Vec<f64>> =
+        people(6000)[2000..2060].iter().rev().map(|row| vec![row[8] / 1000.0, row[7]]).collect();
+    assert!(is_found(&weights(&rows)));
+}
+
+#[test]
 fn differences_of_rows_are_found() {
     let rows = measurements(&people(6000)[500..560]);
     let difference =

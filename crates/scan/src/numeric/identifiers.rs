@@ -48,12 +48,12 @@ impl Identifiers {
         Self { numbers, sorted, columns: Vec::new() }
     }
 
-    /// Takes the next record.
-    pub(super) fn add(&mut self, record: &[f64]) {
+    /// Takes the next record, whose first column has this number.
+    pub(super) fn add(&mut self, first: usize, record: &[f64]) {
         if self.numbers.is_empty() {
             return;
         }
-        for (at, value) in record.iter().enumerate() {
+        for (at, value) in (first..).zip(record) {
             let Some(number) = identifier(*value) else { continue };
             if self.columns.len() <= at {
                 self.columns.resize_with(at + 1, Column::default);

@@ -14,12 +14,14 @@
 mod evidence;
 mod identifiers;
 mod layout;
+mod neighbours;
 mod order;
 mod records;
 mod sample;
 mod text;
 mod windows;
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use release::report::{NUMBERS_VIEW, PLACE_LIMIT, Place};
@@ -29,6 +31,7 @@ use evidence::{ALARM_BITS, COUNTED_BITS, Evidence};
 use identifiers::Identifiers;
 pub use layout::{Block, Element};
 use layout::{Piece, Pieces};
+use neighbours::Neighbours;
 use order::{OrderSearch, Orders, Sequence};
 use records::{FIELD_LIMIT, Records};
 use sample::{Chances, Key, NO_NUMBER, Sampler, key};
@@ -78,17 +81,18 @@ pub fn search<S: Source>(
         .into_iter()
         .map(|searched| (searched.output, Pieces::new(searched.output, searched.blocks)))
         .collect();
-    let mut chances: Option<[Chances; 2]> = None;
+    let mut sample: Option<Sample> = None;
     loop {
         let pieces = next_pass(&mut sources, pass_values)?;
         if pieces.is_empty() {
             return Ok(places.report());
         }
-        if chances.is_none() {
-            chances = Some(sampled(data)?);
+        if sample.is_none() {
+            sample = Some(sampled(data)?);
         }
-        if let Some(chances) = &chances {
-            pass(&pieces, data, chances, &mut places)?;
+        if let Some(sample) = &sample {
+            pass(&pieces, data, &sample.chances, &mut places)?;
+            pass_for_neighbours(&pieces, data, sample, &mut places)?;
         }
     }
 }
@@ -111,22 +115,37 @@ fn next_pass(sources: &mut Vec<(u16, Pieces<'_>)>, pass_values: usize) -> Result
     Ok(pieces)
 }
 
-/// Reads all records of the data, each with the difference to the one before it, and whether a file begins with it.
-fn each_record<S: Source>(data: &[S], mut with: impl FnMut(&[f64], &[f64], bool)) -> Result<(), ScanError> {
-    let (mut record, mut before, mut difference) = (Vec::new(), Vec::new(), Vec::new());
+/// A record of the data.
+struct Record<'a> {
+    /// The number of its first column: columns of different tables have different ones.
+    first: usize,
+    values: &'a [f64],
+    /// What it adds to the record before it; nothing in the first.
+    difference: &'a [f64],
+    /// True in the first of a file.
+    begins: bool,
+}
+
+/// Reads all records of the data.
+fn each_record<S: Source>(data: &[S], mut with: impl FnMut(&Record<'_>)) -> Result<(), ScanError> {
+    let (mut record, mut before, mut difference) = (Vec::new(), Vec::<f64>::new(), Vec::new());
+    let (mut tables, mut columns) = (HashMap::new(), 0);
     for (file, source) in data.iter().enumerate() {
         let failed = |source| ScanError::ReadData { file, source };
         let mut records = Records::new(source.open().map_err(failed)?).map_err(failed)?;
-        let mut first = true;
+        let (mut begins, mut first) = (true, 0);
         while records.next(&mut record).map_err(failed)? {
-            for (at, piece) in record.chunks(FIELD_LIMIT).enumerate() {
+            if begins {
+                first = *tables.entry(records.line_name()).or_insert(columns);
+                columns = columns.max(first + record.len());
+            }
+            for (at, values) in record.chunks(FIELD_LIMIT).enumerate() {
                 difference.clear();
-                if !first && at == 0 {
-                    difference
-                        .extend(piece.iter().zip(&before).map(|(now, before): (&f64, &f64)| now - before));
+                if !begins && at == 0 {
+                    difference.extend(values.iter().zip(&before).map(|(now, before)| now - before));
                 }
-                with(piece, &difference, first);
-                first = false;
+                with(&Record { first, values, difference: &difference, begins });
+                begins = false;
             }
             std::mem::swap(&mut before, &mut record);
         }
@@ -134,13 +153,71 @@ fn each_record<S: Source>(data: &[S], mut with: impl FnMut(&[f64], &[f64], bool)
     Ok(())
 }
 
-fn sampled<S: Source>(data: &[S]) -> Result<[Chances; 2], ScanError> {
-    let mut samplers = [Sampler::default(), Sampler::default()];
-    each_record(data, |record, difference, _| {
-        samplers[0].add(record);
-        samplers[1].add(difference);
+/// What is known of the data before it is searched.
+struct Sample {
+    /// Of values, and of their differences.
+    chances: [Chances; 2],
+    records: u64,
+    /// The number of the first column of each table.
+    firsts: Vec<usize>,
+}
+
+fn sampled<S: Source>(data: &[S]) -> Result<Sample, ScanError> {
+    let (mut samplers, mut records) = ([Sampler::default(), Sampler::default()], 0);
+    let mut firsts = Vec::new();
+    each_record(data, |record| {
+        records += 1;
+        if record.begins && !firsts.contains(&record.first) {
+            firsts.push(record.first);
+        }
+        samplers[0].add(record.first, record.values);
+        samplers[1].add(record.first, record.difference);
     })?;
-    Ok(samplers.map(Sampler::finish))
+    Ok(Sample { chances: samplers.map(Sampler::finish), records, firsts })
+}
+
+/// Looks for rows in any order and unit.
+fn pass_for_neighbours<S: Source>(
+    pieces: &[Piece],
+    data: &[S],
+    sample: &Sample,
+    places: &mut Places,
+) -> Result<(), ScanError> {
+    let mut neighbours = Neighbours::new(pieces, &sample.chances[0], sample.records, &sample.firsts);
+    if neighbours.is_empty() {
+        return Ok(());
+    }
+    for round in 0..neighbours::ROUNDS {
+        if round > 0 {
+            neighbours.fit();
+        }
+        each_record(data, |record| neighbours.add(record.first, record.values))?;
+    }
+    for piece in neighbours.alarms(ALARM_BITS) {
+        places.add(pieces[piece].output, pieces[piece].before, pieces[piece].values.len() as u64);
+    }
+    Ok(())
+}
+
+/// The columns of a piece, or its rows as columns.
+struct Columns<'a> {
+    piece: &'a Piece,
+    turned: bool,
+    rows: usize,
+    columns: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn of(piece: &'a Piece, turned: bool) -> Self {
+        let (columns, rows) = (piece.columns.max(1), piece.values.len() / piece.columns.max(1));
+        let (rows, columns) = if turned { (columns, rows) } else { (rows, columns) };
+        Self { piece, turned, rows, columns }
+    }
+
+    fn value(&self, row: usize, column: usize) -> f64 {
+        let (row, column) = if self.turned { (column, row) } else { (row, column) };
+        self.piece.values[row * self.piece.columns + column]
+    }
 }
 
 fn pass<S: Source>(
@@ -161,18 +238,20 @@ fn pass<S: Source>(
     });
     let mut identifiers = Identifiers::new(exact);
     let mut recent = [Recent::default(), Recent::default()];
-    each_record(data, |record, difference, begins| {
-        if begins {
+    each_record(data, |record| {
+        if record.begins {
             columns.iter_mut().for_each(OrderSearch::end_file);
+            recent = [Recent::default(), Recent::default()];
         }
-        identifiers.add(record);
-        for (reading, values) in [record, difference].into_iter().enumerate() {
+        identifiers.add(record.first, record.values);
+        for (reading, values) in [record.values, record.difference].into_iter().enumerate() {
+            let (first, chances) = (record.first, &chances[reading]);
             columns[reading].add(values);
-            searches.iter_mut().for_each(|search| search.add(values, &chances[reading], false));
+            searches.iter_mut().for_each(|search| search.add(first, values, chances, false));
             recent[reading].add(values);
             if recent[reading].count.is_multiple_of(DECOY_EACH) {
                 let decoy = recent[reading].decoy();
-                searches.iter_mut().for_each(|search| search.add(decoy, &chances[reading], true));
+                searches.iter_mut().for_each(|search| search.add(first, decoy, chances, true));
             }
         }
     })?;
@@ -282,11 +361,11 @@ impl RecordSearch {
         }
     }
 
-    fn add(&mut self, record: &[f64], chances: &Chances, decoy: bool) {
+    fn add(&mut self, first: usize, record: &[f64], chances: &Chances, decoy: bool) {
         if self.windows.places() == 0 {
             return;
         }
-        windows::fields(record, chances, &mut self.fields);
+        windows::fields(first, record, chances, &mut self.fields);
         if self.sorted {
             // Which column a value is of cannot be told from a sorted row.
             self.fields.iter_mut().for_each(|field| field.bits = chances.bits_anywhere(field.key));

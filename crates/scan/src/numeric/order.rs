@@ -45,11 +45,20 @@ pub(super) struct Sequence {
     pub(super) length: usize,
 }
 
+impl Sequence {
+    fn value(&self, pieces: &[Piece], row: usize, falling: bool, backwards: bool) -> f64 {
+        let row = if backwards { self.length - 1 - row } else { row };
+        let value = pieces[self.piece].values[self.start + row * self.stride];
+        if falling { -value } else { value }
+    }
+}
+
 struct Entry {
     order: u64,
     sequence: u32,
     row: u32,
     falling: bool,
+    backwards: bool,
 }
 
 /// The sequences of outputs, indexed by the order of their stretches.
@@ -121,17 +130,18 @@ impl<'a> Orders<'a> {
     pub(super) fn new(pieces: &'a [Piece], sequences: Vec<Sequence>) -> Self {
         let mut entries = Vec::new();
         for (index, sequence) in sequences.iter().enumerate() {
-            // A scale may be negative: then the smallest is the largest.
-            for falling in [false, true] {
+            // A scale may be negative: then the smallest is the largest. And the last row may come first.
+            for (falling, backwards) in [(false, false), (true, false), (false, true), (true, true)] {
                 let mut steps = Steps::default();
                 for row in 0..sequence.length {
-                    let value = pieces[sequence.piece].values[sequence.start + row * sequence.stride];
-                    let found = steps.add(row as u64, if falling { -value } else { value });
+                    let value = sequence.value(pieces, row, falling, backwards);
+                    let found = steps.add(row as u64, value);
                     let entry = |(order, row): (u64, u64)| Entry {
                         order,
                         sequence: index as u32,
                         row: row as u32,
                         falling,
+                        backwards,
                     };
                     entries.extend(found.map(entry));
                 }
@@ -164,8 +174,7 @@ impl<'a> Orders<'a> {
 
     fn value(&self, entry: &Entry, row: usize) -> f64 {
         let sequence = &self.sequences[entry.sequence as usize];
-        let value = self.pieces[sequence.piece].values[sequence.start + row * sequence.stride];
-        if entry.falling { -value } else { value }
+        sequence.value(self.pieces, row, entry.falling, entry.backwards)
     }
 }
 
@@ -196,7 +205,7 @@ pub(super) struct OrderSearch<'a> {
     columns: Vec<Column>,
     row: u64,
     file: u32,
-    agreements: HashMap<(u32, usize, usize, i64), Agreement>,
+    agreements: HashMap<(u32, usize, usize, i64, bool), Agreement>,
     looked_up: u64,
 }
 
@@ -269,7 +278,7 @@ impl<'a> OrderSearch<'a> {
             }
             // Rows and columns of a piece are different directions; a distance of rows means something in one only.
             let distance = i64::from(entry.row) - first as i64;
-            let key = (self.file, sequence.piece, sequence.stride, distance);
+            let key = (self.file, sequence.piece, sequence.stride, distance, entry.backwards);
             if best > 0.0 && (self.agreements.len() < REMEMBERED || self.agreements.contains_key(&key)) {
                 let known = self.agreements.entry(key).or_default();
                 let slot = known.by_sequence.entry(entry.sequence).or_insert((best, signature));

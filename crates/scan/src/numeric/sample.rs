@@ -44,8 +44,9 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    pub(super) fn add(&mut self, record: &[f64]) {
-        for (column, value) in record.iter().enumerate() {
+    /// Takes a record whose first column has this number.
+    pub(super) fn add(&mut self, first: usize, record: &[f64]) {
+        for (column, value) in (first..).zip(record) {
             if column % COLUMNS >= self.columns.len() {
                 self.columns.resize_with(column % COLUMNS + 1, Default::default);
             }
@@ -89,12 +90,34 @@ pub(super) struct Chances {
 struct Column {
     /// Parts of bits, by key.
     bits: Vec<u8>,
+    /// Some of the values, sorted.
+    values: Vec<f64>,
+    /// Bits of the count of values that are alike frequent; none if the column has few.
+    continuous: Option<f64>,
 }
+
+/// Different values that a column has at least, to count as continuous, and the most that one of them may have of it.
+const DIFFERENT: usize = 48;
+const ATOM: f64 = 0.15;
+
+/// Values of a column that are kept of the sample to tell its distribution.
+const POINTS: usize = 512;
 
 impl Column {
     fn of(kept: &[Key]) -> Self {
         let mut places: Vec<i32> = kept.iter().map(|key| place(*key)).collect();
         places.sort_unstable();
+        let step = places.len().div_ceil(POINTS).max(1);
+        let mut values: Vec<f64> =
+            kept.iter().map(|key| f64::from(f32::from_bits(u32::from(*key) << 16))).collect();
+        values.sort_by(f64::total_cmp);
+        let values = values.into_iter().skip(step / 2).step_by(step).collect();
+        let counts: Vec<f64> = places.chunk_by(|a, b| a == b).map(|same| same.len() as f64).collect();
+        let share = |count: &f64| count / kept.len() as f64;
+        let largest = counts.iter().map(share).fold(0.0, f64::max);
+        // The count of values that are alike frequent and would be equal as often (Rényi's entropy of order 2).
+        let collisions: f64 = counts.iter().map(|count| share(count) * share(count)).sum();
+        let continuous = (counts.len() >= DIFFERENT && largest <= ATOM).then(|| -collisions.log2());
         let total = (kept.len() + 1) as f32;
         let bits = (0..=Key::MAX).map(|key| {
             let at = place(key);
@@ -103,7 +126,7 @@ impl Column {
             // One more than was seen: what a sample does not hold is rare, not impossible.
             ((total / (near + 1) as f32).log2() * PARTS) as u8
         });
-        Self { bits: bits.collect() }
+        Self { bits: bits.collect(), values, continuous }
     }
 }
 
@@ -113,6 +136,12 @@ impl Chances {
     pub(super) fn bits(&self, column: usize, key: Key) -> f32 {
         let column = self.columns.get(column % COLUMNS);
         column.map_or(0.0, |column| f32::from(column.bits[usize::from(key)]) / PARTS)
+    }
+
+    /// Columns whose values are many: some of the values, sorted, and the bits of how many there are.
+    pub(super) fn continuous(&self) -> impl Iterator<Item = (usize, &[f64], f64)> {
+        let columns = self.columns.iter().enumerate();
+        columns.filter_map(|(index, column)| Some((index, &column.values[..], column.continuous?)))
     }
 
     /// Bits of the chance that any column of another record has a value near this one.
@@ -129,7 +158,7 @@ mod tests {
     fn a_frequent_value_says_little_and_a_rare_one_much() {
         let mut sampler = Sampler::default();
         for index in 0..40_000 {
-            sampler.add(&[f64::from(index % 2), f64::from(index), 7.0]);
+            sampler.add(0, &[f64::from(index % 2), f64::from(index), 7.0]);
         }
         let chances = sampler.finish();
         assert!((chances.bits(0, key(1.0)) - 1.0).abs() < 0.2);

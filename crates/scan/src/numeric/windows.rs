@@ -24,10 +24,10 @@ pub(super) struct Field {
     pub(super) bits: f32,
 }
 
-/// The numbers of a record with the bits of their chance.
-pub(super) fn fields(record: &[f64], chances: &Chances, into: &mut Vec<Field>) {
+/// The numbers of a record, whose first column has this number, with the bits of their chance.
+pub(super) fn fields(first: usize, record: &[f64], chances: &Chances, into: &mut Vec<Field>) {
     into.clear();
-    for (column, value) in record.iter().enumerate() {
+    for (column, value) in (first..).zip(record) {
         let key = key(*value);
         if key != NO_NUMBER {
             into.push(Field { key, bits: chances.bits(column, key) });

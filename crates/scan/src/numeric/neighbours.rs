@@ -1,0 +1,283 @@
+//! Rows of the data in an output in any order *and* in any unit: standardised rows of a sample, as support vectors are.
+//!
+//! Neither values nor their order are left then. What is left is that each row of the output is one record, and no other:
+//! once the columns are brought to the same scale, its nearest record is much nearer than the second nearest. For rows
+//! of no one that is as rare as the distances of random points make it, whatever the data's distribution: with D
+//! continuous columns that vary freely, the nearest is nearer than r times the second with a chance of r^D.
+
+use std::collections::BTreeMap;
+
+use super::Columns;
+use super::evidence::rarity;
+use super::layout::Piece;
+use super::sample::Chances;
+
+/// Rows of an output that are looked at; of more, so many are drawn.
+const ROWS: usize = 256;
+
+/// Least rows of an output.
+const FEWEST_ROWS: usize = 24;
+
+/// Least columns that must correspond to continuous ones of the data.
+const FEWEST_COLUMNS: usize = 4;
+
+/// Most columns of an output, and outputs, that are looked at in a pass.
+const MOST_COLUMNS: usize = 256;
+const MOST_TABLES: usize = 8;
+
+/// How much nearer the nearest record is, squared.
+const NEARER_SQUARED: f64 = 0.3 * 0.3;
+
+/// The chance of that for a row of no one. Two columns that vary freely are counted of the four or more that there are.
+const CHANCE: f64 = 0.3 * 0.3;
+
+/// Bits by which the count of combinations must exceed that of the records, so that equal ones are rare.
+const SPARE_BITS: f64 = 7.0;
+
+/// Rounds in which the scales are fitted to what was nearest, and a last one that decides.
+pub(super) const ROUNDS: usize = 4;
+
+/// Different values that a column of an output has, of so many rows that it can.
+const MANY: usize = 24;
+
+/// Share of its rows that may have the same value.
+const MOST_EQUAL: f64 = 0.2;
+
+/// How far two distributions may be apart, on average and in deviations: a small sample is so far from its whole.
+const MOST_APART: f64 = 0.5;
+
+/// Points of a distribution that are compared.
+const POINTS: usize = 17;
+
+/// Rows of an output, and the columns of the data that they may be.
+struct Table {
+    piece: usize,
+    rows: Vec<Row>,
+    columns: Vec<Pair>,
+}
+
+/// A column of the output and the column of the data that it may be: value = shift + scale × output.
+struct Pair {
+    of_output: usize,
+    of_data: usize,
+    shift: f64,
+    scale: f64,
+    /// Deviation of the data's column, by which distances are measured.
+    deviation: f64,
+}
+
+struct Row {
+    /// The output's values, by pair.
+    values: Vec<f64>,
+    nearest: f64,
+    second: f64,
+    /// The values of the nearest record.
+    record: Vec<f64>,
+}
+
+/// A column of the data with many values.
+struct Continuous {
+    column: usize,
+    mean: f64,
+    deviation: f64,
+    points: [f64; POINTS],
+    /// Bits of how many values it has.
+    bits: f64,
+}
+
+/// Where rows of outputs lie among the records.
+pub(super) struct Neighbours {
+    tables: Vec<Table>,
+    record: Vec<f64>,
+}
+
+/// Mean, deviation and shape of a list of values.
+fn shape(sorted: &[f64]) -> Option<(f64, f64, [f64; POINTS])> {
+    let count = sorted.len() as f64;
+    let mean = sorted.iter().sum::<f64>() / count;
+    let deviation = (sorted.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count).sqrt();
+    let point = |at: usize| (sorted[(2 * at + 1) * sorted.len() / (2 * POINTS)] - mean) / deviation;
+    (deviation > 0.0 && deviation.is_finite()).then(|| (mean, deviation, std::array::from_fn(point)))
+}
+
+impl Neighbours {
+    /// `records` is the count of the data's records, `firsts` the number of the first column of each of its tables.
+    pub(super) fn new(pieces: &[Piece], chances: &Chances, records: u64, firsts: &[usize]) -> Self {
+        let mut tables: Vec<Table> = Vec::new();
+        let mut of_tables: BTreeMap<usize, Vec<Continuous>> = BTreeMap::new();
+        for (column, sorted, bits) in chances.continuous() {
+            let Some((mean, deviation, points)) = shape(sorted) else { continue };
+            let table = firsts.iter().filter(|first| **first <= column).max().copied().unwrap_or(0);
+            of_tables.entry(table).or_default().push(Continuous { column, mean, deviation, points, bits });
+        }
+        let mut by_size: Vec<usize> = (0..pieces.len()).collect();
+        by_size.sort_by_key(|piece| std::cmp::Reverse(pieces[*piece].values.len()));
+        for piece in by_size {
+            for columns in [Columns::of(&pieces[piece], false), Columns::of(&pieces[piece], true)] {
+                let fits =
+                    columns.rows >= FEWEST_ROWS && (FEWEST_COLUMNS..=MOST_COLUMNS).contains(&columns.columns);
+                for data in of_tables.values().filter(|data| fits && data.len() >= FEWEST_COLUMNS) {
+                    if tables.len() < MOST_TABLES {
+                        tables.extend(table(piece, &columns, data, records));
+                    }
+                }
+            }
+        }
+        Self { tables, record: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Takes the next record, whose first column has this number.
+    pub(super) fn add(&mut self, first: usize, record: &[f64]) {
+        for table in &mut self.tables {
+            self.record.clear();
+            let value =
+                |pair: &Pair| record.get(pair.of_data.wrapping_sub(first)).copied().unwrap_or(f64::NAN);
+            self.record.extend(table.columns.iter().map(value));
+            if self.record.iter().any(|value| value.is_nan()) {
+                continue;
+            }
+            for row in &mut table.rows {
+                let mut distance = 0.0;
+                for ((pair, value), own) in table.columns.iter().zip(&row.values).zip(&self.record) {
+                    let apart = (pair.shift + pair.scale * value - own) / pair.deviation;
+                    distance += apart * apart;
+                    if distance >= row.second {
+                        break;
+                    }
+                }
+                if distance < row.nearest {
+                    if row.record != self.record {
+                        row.second = row.nearest;
+                    }
+                    row.nearest = distance;
+                    row.record.clone_from(&self.record);
+                } else if distance < row.second && row.record != self.record {
+                    row.second = distance;
+                }
+            }
+        }
+    }
+
+    /// Fits the scale of each column to the records that were nearest, and begins anew.
+    pub(super) fn fit(&mut self) {
+        for table in &mut self.tables {
+            let mut by_ratio: Vec<&Row> = table.rows.iter().filter(|row| !row.record.is_empty()).collect();
+            by_ratio.sort_by(|a, b| (a.nearest / a.second).total_cmp(&(b.nearest / b.second)));
+            by_ratio.truncate(by_ratio.len().div_ceil(2).max(FEWEST_ROWS / 2));
+            for (at, pair) in table.columns.iter_mut().enumerate() {
+                let points: Vec<(f64, f64)> =
+                    by_ratio.iter().map(|row| (row.values[at], row.record[at])).collect();
+                if let Some((shift, scale)) = line(&points) {
+                    (pair.shift, pair.scale) = (shift, scale);
+                }
+            }
+            for row in &mut table.rows {
+                (row.nearest, row.second) = (f64::INFINITY, f64::INFINITY);
+                row.record.clear();
+            }
+        }
+    }
+
+    /// Pieces of which so many rows are records that chance does not explain it.
+    pub(super) fn alarms(&self, alarm_bits: f64) -> Vec<usize> {
+        let is_record = |row: &&Row| row.nearest < NEARER_SQUARED * row.second && row.second.is_finite();
+        let tries = (MOST_TABLES as f64).log2();
+        let alarming = |table: &&Table| {
+            // Records are counted, not rows: one that stands there many times shows itself once.
+            let mut records: Vec<&[f64]> =
+                table.rows.iter().filter(is_record).map(|row| &row.record[..]).collect();
+            records.sort_by(|a, b| {
+                a.iter()
+                    .zip(*b)
+                    .map(|(a, b)| a.total_cmp(b))
+                    .find(|order| order.is_ne())
+                    .unwrap_or(std::cmp::Ordering::Equal)
+            });
+            records.dedup();
+            rarity(records.len() as f64, CHANCE * table.rows.len() as f64) >= alarm_bits + tries
+        };
+        self.tables.iter().filter(alarming).map(|table| table.piece).collect()
+    }
+}
+
+fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let count = points.len() as f64;
+    let (x, y) =
+        (points.iter().map(|p| p.0).sum::<f64>() / count, points.iter().map(|p| p.1).sum::<f64>() / count);
+    let xx: f64 = points.iter().map(|p| (p.0 - x) * (p.0 - x)).sum();
+    let xy: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    let scale = xy / xx;
+    (xx > 0.0 && scale.is_finite() && scale != 0.0).then(|| (y - scale * x, scale))
+}
+
+/// The rows of an output as a table, if enough of its columns are distributed as columns of the data are, in the same
+/// order.
+fn table(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64) -> Option<Table> {
+    let step = columns.rows.div_ceil(ROWS * 8).max(1);
+    let shapes: Vec<Option<(f64, f64, [f64; POINTS])>> = (0..columns.columns)
+        .map(|column| {
+            let mut values: Vec<f64> =
+                (0..columns.rows).step_by(step).map(|row| columns.value(row, column)).collect();
+            values.sort_by(f64::total_cmp);
+            let different = values.chunk_by(|a, b| a == b).count();
+            // Codes and flags are alike in many columns, and would take the place of the right one.
+            let largest = values.chunk_by(|a, b| a == b).map(<[f64]>::len).max().unwrap_or(0);
+            let many =
+                different >= MANY.min(values.len() / 2) && largest as f64 <= MOST_EQUAL * values.len() as f64;
+            many.then(|| shape(&values)).flatten()
+        })
+        .collect();
+    // The best order-preserving correspondence, as in an alignment of sequences (Needleman and Wunsch, 1970).
+    let likeness = |own: usize, other: usize| {
+        let Some((_, _, points)) = &shapes[own] else { return 0.0 };
+        let apart: f64 = points.iter().zip(&data[other].points).map(|(a, b)| (a - b).abs()).sum();
+        (1.0 - apart / POINTS as f64 / MOST_APART).max(0.0)
+    };
+    let (own, other) = (columns.columns, data.len());
+    let mut best = vec![vec![0.0_f64; other + 1]; own + 1];
+    for a in 1..=own {
+        for b in 1..=other {
+            let both = best[a - 1][b - 1] + likeness(a - 1, b - 1);
+            best[a][b] = both.max(best[a - 1][b]).max(best[a][b - 1]);
+        }
+    }
+    let (mut a, mut b, mut pairs) = (own, other, Vec::new());
+    let mut bits = 0.0;
+    while a > 0 && b > 0 {
+        if best[a][b] == best[a - 1][b] {
+            a -= 1;
+        } else if best[a][b] == best[a][b - 1] {
+            b -= 1;
+        } else {
+            let Continuous { column, mean, deviation, bits: own_bits, .. } = data[b - 1];
+            if let Some((own_mean, own_deviation, _)) = shapes[a - 1] {
+                let (scale, of_data) = (deviation / own_deviation, column);
+                pairs.push(Pair {
+                    of_output: a - 1,
+                    of_data,
+                    shift: mean - scale * own_mean,
+                    scale,
+                    deviation,
+                });
+                bits += own_bits;
+            }
+            (a, b) = (a - 1, b - 1);
+        }
+    }
+    if pairs.len() < FEWEST_COLUMNS || bits < (records.max(1) as f64).log2() + SPARE_BITS {
+        return None;
+    }
+    let step = columns.rows.div_ceil(ROWS).max(1);
+    let rows = (0..columns.rows).step_by(step).map(|row| Row {
+        values: pairs.iter().map(|pair| columns.value(row, pair.of_output)).collect(),
+        nearest: f64::INFINITY,
+        second: f64::INFINITY,
+        record: Vec::new(),
+    });
+    let rows = rows.filter(|row| row.values.iter().all(|value| value.is_finite())).collect();
+    Some(Table { piece, rows, columns: pairs })
+}
