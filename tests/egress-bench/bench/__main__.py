@@ -23,7 +23,7 @@ def main():
         os.chmod(root, 0o755)
         private = os.path.join(root, "private")
         os.mkdir(private)
-        material = Material(arguments.hie, private)
+        material = Material(arguments.hie, private, arguments.rows)
         checker = Checker(arguments.checker, private, arguments.policy)
         chosen = set(arguments.parts.split(","))
         report = {"checker": arguments.checker, "payloadBytes": arguments.payload}
@@ -53,6 +53,7 @@ def parsed():
     parser.add_argument("--policy", help="the egress policy for attacks and small outputs; the checker's own if not given")
     parser.add_argument("--standard", required=True, help="policies/egress/standard.toml, widened for large outputs")
     parser.add_argument("--payload", type=int, default=10_240, help="bytes that each attack steals")
+    parser.add_argument("--rows", type=int, default=20_190, help="rows of each table of the private data, at most")
     parser.add_argument("--parts", default="attacks,honest,bombs,weights", help="what is run")
     parser.add_argument("--only", help="names of attacks or honest outputs, separated by commas")
     parser.add_argument("--largest", type=int, default=1 << 20, help="largest honest output in bytes")

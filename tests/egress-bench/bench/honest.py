@@ -146,7 +146,7 @@ def low_rank(material, size, seed):
 
 def sample(material, count, seed):
     texts, values = material.numbers("hie", len(material.hie_rows), 0, 0)
-    return random.Random(f"sample {seed}").sample(values, count)
+    return random.Random(f"sample {seed}").sample(values, min(count, len(values)))
 
 
 def standardised(rows):
@@ -221,7 +221,7 @@ def groups(material, by, of):
     found = {}
     for row in material.hie_rows:
         found.setdefault(tuple(row[name] for name in by), []).append(float(row[of] or 0))
-    return {key: values for key, values in sorted(found.items()) if len(values) >= 30}
+    return {key: values for key, values in sorted(found.items()) if len(values) >= 10}
 
 
 def by_plan(material, size, seed):

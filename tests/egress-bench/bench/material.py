@@ -41,11 +41,11 @@ HIE_NUMBERS = (
 class Material:
     """The private data, in memory and in a directory."""
 
-    def __init__(self, hie, directory, seed=1, visits=12_000, notes_bytes=400_000):
+    def __init__(self, hie, directory, rows, seed=1):
         with open(hie, "rb") as file:
-            self.hie = file.read()
-        self.visits = generated_visits(visits, seed)
-        self.notes = prose(notes_bytes)
+            self.hie = b"".join(file.readlines()[: rows + 1])
+        self.visits = generated_visits(min(rows, 12_000), seed)
+        self.notes = prose(20 * rows)
         self.directory = directory
         for name, content in (("randhie.csv", self.hie), ("visits.csv", self.visits), ("notes.txt", self.notes)):
             path = os.path.join(directory, name)
@@ -54,8 +54,8 @@ class Material:
                 file.write(content)
             os.chmod(path, 0o644)
         os.chmod(directory, 0o755)
-        self.hie_rows = rows(self.hie)
-        self.visit_rows = rows(self.visits)
+        self.hie_rows = table(self.hie)
+        self.visit_rows = table(self.visits)
 
     def excerpt(self, length, seed, prose=False):
         """`length` bytes of the data. The seed chooses a table and a place."""
@@ -72,7 +72,7 @@ class Material:
         return texts, [[float(cell or 0) for cell in row] for row in texts]
 
 
-def rows(text):
+def table(text):
     return list(csv.DictReader(io.StringIO(text.decode())))
 
 

@@ -10,7 +10,9 @@ fn results(part: &str) -> Vec<Value> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("results.json");
     let mut arguments =
-        ["--payload", "2048", "--largest", "65536", "--parts", part, "--json"].map(str::to_owned).to_vec();
+        ["--payload", "2048", "--rows", "4000", "--largest", "65536", "--parts", part, "--json"]
+            .map(str::to_owned)
+            .to_vec();
     arguments.push(file.to_str().unwrap().to_owned());
     assert!(test_egress_bench::run(&arguments).unwrap().success());
     let all: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
