@@ -211,7 +211,7 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let xx: f64 = points.iter().map(|p| (p.0 - x) * (p.0 - x)).sum();
     let xy: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
     let scale = xy / xx;
-    (xx > 0.0 && scale.is_finite() && scale != 0.0).then(|| (y - scale * x, scale))
+    (xx > 0.0 && scale.is_finite() && scale != 0.0).then_some((y - scale * x, scale))
 }
 
 /// The rows of an output as a table, if enough of its columns are distributed as columns of the data are, in the same
