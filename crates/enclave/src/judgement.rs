@@ -241,8 +241,9 @@ mod tests {
     /// A judge that passed these rules and found the others not applicable, but for those that it does not run.
     fn judged(passed: &[Rule]) -> OutputReport {
         let mut report = OutputReport::unchecked();
-        for rule in Rule::ALL.into_iter().filter(|rule| !NOT_BUILT.contains(rule) && *rule != Rule::CopyExact)
-        {
+        let of_the_scanner = [Rule::CopyExact, Rule::CopyNumeric];
+        let runs = |rule: &Rule| !NOT_BUILT.contains(rule) && !of_the_scanner.contains(rule);
+        for rule in Rule::ALL.into_iter().filter(runs) {
             let ran = if passed.contains(&rule) { RuleResult::Passed } else { RuleResult::NotApplicable };
             report.rules[rule.index()] = ran;
         }
@@ -252,6 +253,7 @@ mod tests {
     fn scanned(result: RuleResult) -> ScanReport {
         let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
         rules[Rule::CopyExact.index()] = result;
+        rules[Rule::CopyNumeric.index()] = result;
         ScanReport { rules, exempt_millionths: 0, data_bytes: 1, runs: 0, places: vec![] }
     }
 
@@ -271,6 +273,7 @@ mod tests {
         let result = |rule: Rule| judgement.rules[rule.index()];
         assert_eq!(result(Rule::MetricsForm), RuleResult::Noted);
         assert_eq!(result(Rule::CopyExact), RuleResult::Passed);
+        assert_eq!(result(Rule::CopyNumeric), RuleResult::Passed);
         assert_eq!(result(Rule::TableDifferencing), RuleResult::NotChecked);
         assert_eq!(judgement.blocked_by(), None);
     }
@@ -295,6 +298,9 @@ mod tests {
         let mut silent = found(30);
         silent.judge = Some(OutputReport::unchecked());
         assert!(silent.judge(&[metrics()], &policy()).blocked_by().is_some());
+        let mut half = found(30);
+        half.scanner.as_mut().unwrap().rules[Rule::CopyNumeric.index()] = RuleResult::NotChecked;
+        assert_eq!(half.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyNumeric));
         assert_eq!(found(30).judge(&[metrics()], &policy()).blocked_by(), None);
     }
 
