@@ -81,7 +81,7 @@ pub enum EnvelopeError {
     /// The payload is larger than [`PAYLOAD_LIMIT`].
     #[error("the envelope's payload has more than {PAYLOAD_LIMIT} bytes")]
     PayloadSize,
-    /// The same key has signed before.
+    /// The same key has signed before, or a signature is there twice.
     #[error("this key has signed already")]
     SignedAlready,
     /// Signatures of another payload prove nothing about this one.
@@ -278,7 +278,14 @@ impl TryFrom<Wire> for Envelope {
             let bytes = decode(&signature.sig)?.try_into().map_err(|_| EnvelopeError::Base64)?;
             Ok(EnvelopeSignature { key_id: signature.keyid, signature: bytes })
         });
-        let signatures = signatures.collect::<Result<_, EnvelopeError>>()?;
+        let signatures = signatures.collect::<Result<Vec<EnvelopeSignature>, EnvelopeError>>()?;
+        // One signature twice would be a second text of the same statement.
+        let twice = |(at, one): (usize, &EnvelopeSignature)| {
+            signatures[..at].iter().any(|before| before.signature == one.signature)
+        };
+        if signatures.iter().enumerate().any(twice) {
+            return Err(EnvelopeError::SignedAlready);
+        }
         Ok(Self { payload, kind, signatures })
     }
 }

@@ -282,10 +282,20 @@ fn someone_with_an_interest_in_the_project_may_not_approve_and_may_refuse() {
 /// Whatever byte of a release file is changed, it is refused, but for hints, which nothing is decided by.
 #[test]
 fn no_byte_of_a_release_file_can_be_changed() {
+    change_bytes(61);
+}
+
+#[test]
+#[ignore = "longer: every single byte"]
+fn no_single_byte_of_a_release_file_can_be_changed() {
+    change_bytes(1);
+}
+
+fn change_bytes(step: usize) {
     let told = Story::default().tell();
     let pinned = Pinned::new(told.pin);
     let hints = hint_ranges(&told.bytes);
-    for at in (0..told.bytes.len()).step_by(61) {
+    for at in (0..told.bytes.len()).step_by(step) {
         let mut changed = told.bytes.clone();
         changed[at] ^= 1;
         let file = ReleaseFile::parse(&changed);

@@ -317,6 +317,15 @@ fn counts() -> Vec<Defect> {
             }),
         ),
         count(
+            "under-two-key-ids",
+            "One root's signature twice, under two key ids.",
+            edited(|file| {
+                let mut again = file["roles"][1]["signatures"][0].clone();
+                again["keyid"] = json!("another-id");
+                file["roles"][1]["signatures"][1] = again;
+            }),
+        ),
+        count(
             "too-many",
             "More signatures than a statement may carry.",
             edited(|file| {

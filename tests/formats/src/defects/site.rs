@@ -172,17 +172,6 @@ fn roles() -> Vec<Defect> {
                 .signed_by("second-roles", &["mallory", "mallory-two"]),
         ),
         signatures(
-            "one-signature-twice",
-            "One root's signature twice, under two key ids.",
-            story().bytes(|bytes| {
-                edit_json(bytes, |file| {
-                    let mut again = file["roles"][1]["signatures"][0].clone();
-                    again["keyid"] = json!("another-id");
-                    file["roles"][1]["signatures"][1] = again;
-                });
-            }),
-        ),
-        signatures(
             "two-keys-of-one-person",
             "Two keys of one root person count once.",
             story()
