@@ -32,7 +32,7 @@ refusals! {
     42 EnvelopeForm = "envelope-form", "A DSSE envelope has another payload type, or base64 that is not in its one form.";
     43 StatementForm = "statement-form", "A signed payload is not a version 1 statement in its one form.";
     44 StatementKind = "statement-kind", "A statement of one kind stands where another kind is expected.";
-    45 SignatureCount = "signature-count", "A statement that one person or room makes does not carry exactly one signature.";
+    45 SignatureCount = "signature-count", "A statement that one person or room makes does not carry exactly one signature, or any statement carries one twice.";
     46 KeyUnusable = "key-unusable", "A public key is not in its one encoding, of small order, or not in the prime-order group.";
     47 KeyShared = "key-shared", "One key stands for two people, rooms, logs or witnesses.";
     48 RolesPin = "roles-pin", "Version 1 of the roles is not the pinned one.";

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 3] = ["listening", "commits", "walls"];
+const NAMES: [&str; 4] = ["listening", "commits", "verify", "walls"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -26,8 +26,13 @@ pub fn run(name: &str) -> Result<(), String> {
     }
     match name {
         "listening" => listening(),
-        _ => checked(&mut cargo(&["bench", "--quiet", "--locked", "--package", "database", "--bench", name])),
+        "verify" => bench("test-formats", name),
+        _ => bench("database", name),
     }
+}
+
+fn bench(package: &str, name: &str) -> Result<(), String> {
+    checked(&mut cargo(&["bench", "--quiet", "--locked", "--package", package, "--bench", name]))
 }
 
 /// What the wall costs, with a launcher as it is installed: optimised and static. It needs nothing else of the box.

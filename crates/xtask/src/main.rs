@@ -18,6 +18,7 @@ cargo xtask test [SUITE…] [--long] every suite, or some: units formats path ro
 cargo xtask attacks                the hostile matrix: each attempt, behind which wall, and how it came out
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask bench commits          durable changes a second: those that come together, against one by one
+cargo xtask bench verify           how long a release takes to verify, over its signatures and digests alone
 cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
 cargo xtask bench walls            what the wall around a job costs, over bare and beside others, and what it leaves
