@@ -171,6 +171,13 @@ fn rows_are_found_in_any_order_and_unit_at_once() {
 }
 
 #[test]
+fn columns_are_found_in_a_flat_list() {
+    let rows = measurements(&people(6000)[3000..3060]);
+    let standardised = rescaled(&rows, |value, mean, deviation| (value - mean) / deviation);
+    assert!(is_found(&weights(&[standardised.concat()])));
+}
+
+#[test]
 fn columns_are_found_backwards() {
     let rows: Vec<Vec<f64>> =
         people(6000)[2000..2060].iter().rev().map(|row| vec![row[8] / 1000.0, row[7]]).collect();

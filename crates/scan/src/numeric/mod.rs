@@ -47,6 +47,10 @@ pub const PASS_VALUES: usize = 1 << 20;
 /// Longest row of an output in which fields are looked for in any order.
 const SORTED_COLUMNS: usize = 256;
 
+/// Most values of a flat list that is folded into rows, and most columns that it is folded into.
+const FOLDED: usize = 1 << 14;
+const FOLDED_COLUMNS: usize = 64;
+
 /// Records from which those that nobody has are put together.
 const RECENT: usize = 512;
 
@@ -278,7 +282,16 @@ fn sequences(pieces: &[Piece]) -> Vec<Sequence> {
         let (columns, rows) = (values.columns, values.values.len() / values.columns.max(1));
         let down = (0..columns).map(|start| Sequence { piece, start, stride: columns, length: rows });
         let along = (0..rows).map(|row| Sequence { piece, start: row * columns, stride: 1, length: columns });
-        sequences.extend(down.chain(along).filter(|sequence| sequence.length >= 20));
+        let length = values.values.len();
+        // A flat list may hold rows of any width.
+        let widths = if rows == 1 && length <= FOLDED { 2..=FOLDED_COLUMNS } else { 1..=0 };
+        let folded = widths.flat_map(|stride| {
+            (0..stride).map(move |start| {
+                let length = length.saturating_sub(start).div_ceil(stride);
+                Sequence { piece, start, stride, length }
+            })
+        });
+        sequences.extend(down.chain(along).chain(folded).filter(|sequence| sequence.length >= 20));
     }
     sequences
 }

@@ -11,6 +11,9 @@ const SKIPPED: usize = 2;
 /// Fields that may be left out where a match is followed.
 const FOLLOWED: usize = 8;
 
+/// Bits of the choice of so many fields that are left out: log2 of one more.
+const CHOICE: [f32; FOLLOWED] = [0.0, 1.0, 1.585, 2.0, 2.322, 2.585, 2.807, 3.0];
+
 /// Places of the same three values that are followed. A repeated pattern says nothing new.
 const SAME: usize = 16;
 
@@ -146,7 +149,7 @@ impl Windows {
     }
 
     fn follow(&self, fields: &[Field], three: [usize; 3], at: usize) -> Match {
-        let choice = |left_out: usize| (left_out as f32 + 1.0).log2();
+        let choice = |left_out: usize| CHOICE[left_out];
         let mut seen = three.map(|index| fields[index].key).to_vec();
         let mut bits: f32 = three.iter().map(|index| fields[*index].bits).sum();
         bits -= choice(three[1] - three[0] - 1) + choice(three[2] - three[1] - 1);
