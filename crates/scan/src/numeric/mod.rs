@@ -284,8 +284,8 @@ fn sequences(pieces: &[Piece]) -> Vec<Sequence> {
         let along = (0..rows).map(|row| Sequence { piece, start: row * columns, stride: 1, length: columns });
         let length = values.values.len();
         // A flat list may hold rows of any width.
-        let widths = if rows == 1 && length <= FOLDED { 2..=FOLDED_COLUMNS } else { 1..=0 };
-        let folded = widths.flat_map(|stride| {
+        let most = if rows == 1 && length <= FOLDED { FOLDED_COLUMNS } else { 1 };
+        let folded = (2..=most).flat_map(|stride| {
             (0..stride).map(move |start| {
                 let length = length.saturating_sub(start).div_ceil(stride);
                 Sequence { piece, start, stride, length }
