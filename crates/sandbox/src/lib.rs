@@ -10,6 +10,8 @@
 
 mod evidence;
 #[doc(hidden)]
+pub mod filters;
+#[doc(hidden)]
 pub mod groups;
 pub mod job;
 mod launcher;

@@ -63,7 +63,6 @@ pub enum Refusal {
 #[allow(missing_docs)]
 pub enum Step {
     Descriptors,
-    SystemCallList,
     Namespaces,
     NamespacesShared,
     UserMap,

@@ -82,7 +82,7 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let input = at(Step::Descriptors, dup(stderr()))?;
     let output = at(Step::Descriptors, dup(stdout()))?;
     at(Step::Descriptors, let_go_of_streams())?;
-    let filter = at(Step::SystemCallList, calls::compile(specification.calls))?;
+    let filter = calls::filter(specification.calls);
     let sources = sources::open_all(&specification, privileged)?;
     let outside = at(Step::Namespaces, namespaces("self"))?;
     let groups_outside = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
