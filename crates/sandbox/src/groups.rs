@@ -4,7 +4,7 @@
 //! still has it, each controller by itself; where neither gives one, the limits of each process are all there is, and
 //! the evidence says so. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -151,13 +151,15 @@ fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
 pub struct Group {
     directories: Vec<(Hierarchy, PathBuf)>,
     stood: Stood,
+    /// True once the first process was made in the group of version 2.
+    entered: bool,
 }
 
 impl Group {
     /// Makes them, with the limits of a specification. What cannot be had is left out. `number` is the helper's process
     /// id, by which what a killed helper leaves behind is known.
     pub fn make(places: &Places, number: u32, specification: &Specification) -> Group {
-        let mut group = Group { directories: Vec::new(), stood: Stood::default() };
+        let mut group = Group { directories: Vec::new(), stood: Stood::default(), entered: false };
         for (hierarchy, base) in &places.found {
             sweep(base);
             let directory = base.join(format!("{PREFIX}{number}"));
@@ -210,9 +212,24 @@ impl Group {
         }
     }
 
-    /// Puts a process in, before it starts another.
+    /// The group of version 2, opened, in which a process can be made.
+    pub fn unified(&self) -> Option<File> {
+        let (_, directory) =
+            self.directories.iter().find(|(hierarchy, _)| *hierarchy == Hierarchy::Unified)?;
+        File::open(directory).ok()
+    }
+
+    /// The first process was made in the group of version 2.
+    pub fn holds_the_first_process(&mut self) {
+        self.entered = true;
+    }
+
+    /// Puts a process in where it is not yet, before it starts another.
     pub fn add(&mut self, process: u32) {
         for (hierarchy, directory) in &self.directories {
+            if self.entered && *hierarchy == Hierarchy::Unified {
+                continue;
+            }
             if fs::write(directory.join("cgroup.procs"), process.to_string()).is_err() {
                 match hierarchy {
                     Hierarchy::Unified => self.stood = Stood::default(),

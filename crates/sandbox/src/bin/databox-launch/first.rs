@@ -345,7 +345,8 @@ fn start_clocks_anew() -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
         made => made?,
     }
-    let since = |clock| -clock_gettime(clock).tv_sec;
+    // A second before now: the raw clock has the monotonic one's offset, may lag behind it, and must not be negative.
+    let since = |clock| 1 - clock_gettime(clock).tv_sec;
     let offsets =
         format!("monotonic {} 0\nboottime {} 0\n", since(ClockId::Monotonic), since(ClockId::Boottime));
     if fs::write("/proc/self/timens_offsets", offsets).is_err() {

@@ -91,7 +91,7 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let (reports, report) = at(Step::Descriptors, UnixStream::pair())?;
     let report = fs::File::from(OwnedFd::from(report));
 
-    let (pid, first) = match at(Step::Namespaces, system::clone_into_namespaces(namespace_flags()))? {
+    let (pid, first) = match at(Step::Namespaces, clone_first(&mut counted))? {
         Forked::Child => {
             // With this end open in the child, the child would not see the helper's death.
             drop((say_go, reports));
@@ -139,6 +139,18 @@ fn map_identity(pid: Pid, user: u32, group: u32, privileged: bool) -> io::Result
     }
     fs::write(file("uid_map"), format!("{INSIDE} {user} 1"))?;
     fs::write(file("gid_map"), format!("{INSIDE} {group} 1"))
+}
+
+/// Makes the first process, in its group of version 2 if there is one.
+fn clone_first(counted: &mut Group) -> io::Result<Forked<(Pid, OwnedFd)>> {
+    if let Some(group) = counted.unified() {
+        // Whatever stands against it stands against the group, not against the launch: it is told in the evidence.
+        if let Ok(forked) = system::clone_into_namespaces(namespace_flags(), Some(&group)) {
+            counted.holds_the_first_process();
+            return Ok(forked);
+        }
+    }
+    system::clone_into_namespaces(namespace_flags(), None)
 }
 
 fn namespace_flags() -> i32 {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -48,14 +49,23 @@ pub fn duplicate_to(descriptor: impl AsFd, number: RawFd) -> io::Result<OwnedFd>
     }
 }
 
-/// Forks the first process of new namespaces, given by their flags of clone(2); the parent gets its id and pidfd.
-pub fn clone_into_namespaces(namespaces: i32) -> io::Result<Forked<(Pid, OwnedFd)>> {
+/// include/uapi/linux/sched.h; wider than the type that `libc` gives its flags.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Forks the first process of new namespaces, given by their flags of clone(2), and if a directory of version 2 is given
+/// in that control group; the parent gets its id and pidfd. Moving it there later would make each launch wait until every
+/// processor has passed a point of rest.
+pub fn clone_into_namespaces(namespaces: i32, group: Option<&File>) -> io::Result<Forked<(Pid, OwnedFd)>> {
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is plain data for which zero means "unused". Without CLONE_VM the child runs on a copy of
     // this memory as after fork, and this process has one thread, so no lock is held by a thread that vanished.
     let pid = unsafe {
         let mut arguments: libc::clone_args = std::mem::zeroed();
         arguments.flags = (namespaces | libc::CLONE_PIDFD) as u64;
+        if let Some(group) = group {
+            arguments.flags |= CLONE_INTO_CGROUP;
+            arguments.cgroup = group.as_raw_fd() as u64;
+        }
         arguments.pidfd = &raw mut pidfd as u64;
         arguments.exit_signal = libc::SIGCHLD as u64;
         checked(libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()))?
