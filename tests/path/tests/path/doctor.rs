@@ -195,7 +195,7 @@ fn site(tested: &TestBox) {
     std::os::unix::fs::symlink("/etc/hosts", &stray).unwrap();
     assert_named(tested, "a link", Grade::Fail, "site", "not a file of a site directory");
     fs::remove_file(&stray).unwrap();
-    moved_away(tested, &home.site().join("revocations"), ("site", ""));
+    moved_away(tested, &home.site().join("revocations"), ("site", "revocation"));
     let grant = home.site().join("grants/grant-1/1.json");
     let text = fs::read_to_string(&grant).unwrap();
     let changed = text.replacen("\"sig\":\"", "\"sig\":\"AAAA", 1);
