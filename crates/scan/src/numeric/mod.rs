@@ -381,7 +381,7 @@ impl RecordSearch {
         windows::fields(first, record, chances, &mut self.fields);
         if self.sorted {
             // Which column a value is of cannot be told from a sorted row.
-            self.fields.iter_mut().for_each(|field| field.bits = chances.bits_anywhere(field.key));
+            self.fields.iter_mut().for_each(|field| field.bits = chances.bits_anywhere(first, field.key));
             self.fields.sort_by_key(|field| sample::place(field.key));
         }
         self.forget();

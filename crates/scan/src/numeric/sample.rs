@@ -1,5 +1,7 @@
 //! How much it says that a value of the data stands somewhere: the bits of its chance, from a sample of its column.
 
+use std::collections::HashMap;
+
 /// Values of a column that are kept of the sample.
 const KEPT: usize = 8192;
 
@@ -41,11 +43,16 @@ pub(super) fn near(a: Key, b: Key) -> bool {
 pub(super) struct Sampler {
     columns: Vec<(u64, Vec<Key>)>,
     state: u64,
+    /// The number of the first column of each table.
+    firsts: Vec<usize>,
 }
 
 impl Sampler {
     /// Takes a record whose first column has this number.
     pub(super) fn add(&mut self, first: usize, record: &[f64]) {
+        if !self.firsts.contains(&first) && self.firsts.len() < COLUMNS {
+            self.firsts.push(first);
+        }
         for (column, value) in (first..).zip(record) {
             if column % COLUMNS >= self.columns.len() {
                 self.columns.resize_with(column % COLUMNS + 1, Default::default);
@@ -71,20 +78,26 @@ impl Sampler {
 
     pub(super) fn finish(self) -> Chances {
         let columns: Vec<Column> = self.columns.into_iter().map(|(_, kept)| Column::of(&kept)).collect();
-        let anywhere = (0..=Key::MAX).map(|key| {
-            let chance = |column: &Column| (-f32::from(column.bits[usize::from(key)]) / PARTS).exp2();
-            let expected: f32 = columns.iter().map(chance).sum();
-            (-expected.log2() * PARTS).max(0.0) as u8
+        let anywhere = self.firsts.iter().map(|first| {
+            let next = self.firsts.iter().filter(|other| *other > first).min().copied().unwrap_or(usize::MAX);
+            let own = columns.get(*first..next.min(columns.len())).unwrap_or(&[]);
+            let bits = (0..=Key::MAX).map(|key| {
+                let chance = |column: &Column| (-f32::from(column.bits[usize::from(key)]) / PARTS).exp2();
+                let expected: f32 = own.iter().map(chance).sum();
+                (-expected.log2() * PARTS).clamp(0.0, 255.0) as u8
+            });
+            (*first, if own.is_empty() { Vec::new() } else { bits.collect() })
         });
-        Chances { anywhere: anywhere.collect(), columns }
+        let anywhere = anywhere.collect();
+        Chances { anywhere, columns }
     }
 }
 
 /// The chance of each value in each column.
 pub(super) struct Chances {
     columns: Vec<Column>,
-    /// Parts of bits of the chance that any column of a record has it.
-    anywhere: Vec<u8>,
+    /// Parts of bits of the chance that any column of a record has it, for the first column of each table.
+    anywhere: HashMap<usize, Vec<u8>>,
 }
 
 struct Column {
@@ -144,9 +157,10 @@ impl Chances {
         columns.filter_map(|(index, column)| Some((index, &column.values[..], column.continuous?)))
     }
 
-    /// Bits of the chance that any column of another record has a value near this one.
-    pub(super) fn bits_anywhere(&self, key: Key) -> f32 {
-        self.anywhere.get(usize::from(key)).map_or(0.0, |bits| f32::from(*bits) / PARTS)
+    /// Bits of the chance that any column of another record of this table has a value near this one.
+    pub(super) fn bits_anywhere(&self, first: usize, key: Key) -> f32 {
+        let bits = self.anywhere.get(&first).and_then(|bits| bits.get(usize::from(key)));
+        bits.map_or(0.0, |bits| f32::from(*bits) / PARTS)
     }
 }
 
