@@ -24,7 +24,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use egress::{EgressError, Judgement, ScanTask, Task};
-use release::report::OutputReport;
 use scan::ScanError;
 
 use arguments::{Arguments, Subcommand};
@@ -96,9 +95,9 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Views => {
             let task = Task::from_json(&task)?;
             let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
-            views::write(&task.outputs, &canonical, &views).map_err(CheckError::Views)?;
+            let made = views::write(&task.outputs, &canonical, &views).map_err(CheckError::Views)?;
             numbers::write(&task.outputs, &canonical, &views).map_err(CheckError::Views)?;
-            OutputReport::unchecked().to_bytes()
+            made.to_bytes()
         }
         Subcommand::Scan => {
             let task = ScanTask::from_json(&task)?;

@@ -28,26 +28,31 @@ pub(crate) fn scan(
 ) -> Result<ScanReport, CheckError> {
     let (mut searched, mut searched_numbers) = (Vec::new(), Vec::new());
     for (index, file) in task.files.iter().enumerate().take(OUTPUT_LIMIT) {
-        let mut add = |view: View, directory, name: String| {
-            let reader = Box::new(Lazy { directory, name, state: State::Unopened });
-            searched.push(SearchedView { output: index as u16, view, bytes: reader });
-        };
         match canonical.file(file.name.as_str()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened.map_err(CheckError::Searched)?,
         };
-        for view in [View::Raw, View::UpperHalves] {
-            add(view, canonical, file.name.to_string());
-        }
+        let mut add = |view: View, directory, name: &str| {
+            let bytes = Box::new(ViewFile { directory, name: name.to_owned() });
+            searched.push(SearchedView { output: index as u16, view, bytes });
+        };
+        let mut add_with_others = |view: View, directory, name: &str| {
+            add(view, directory, name);
+            if view.holds_bytes() {
+                View::OF_BYTES.iter().for_each(|over| add(*over, directory, name));
+            }
+        };
+        add_with_others(View::Raw, canonical, file.name.as_str());
         for view in views::of_kind(file.kind) {
-            let name = views::file_name(index, *view);
+            let name = views::file_name(index, view);
             views.file(&name).map_err(CheckError::Searched)?;
-            add(*view, views, name);
+            add_with_others(view, views, &name);
         }
+        add(View::UpperHalves, canonical, file.name.as_str());
         let name = numbers::file_name(index);
-        views.file(&name).map_err(CheckError::Searched)?;
-        let blocks = BufReader::new(Lazy { directory: views, name, state: State::Unopened });
-        searched_numbers.push(SearchedNumbers { output: index as u16, blocks: Box::new(blocks) });
+        let (blocks, _) = views.file(&name).map_err(CheckError::Searched)?;
+        let blocks = Box::new(BufReader::new(blocks));
+        searched_numbers.push(SearchedNumbers { output: index as u16, blocks });
     }
     let mut files = Vec::new();
     collect(data, &mut files).map_err(CheckError::Data)?;
@@ -71,31 +76,20 @@ fn add(report: &mut ScanReport, numbers: NumericReport) {
     report.places.extend(numbers.places.into_iter().take(left));
 }
 
-/// A file that is opened when it is first read, and closed at its end: there are more views than a process behind the
-/// wall may have open files.
-struct Lazy<'a> {
+/// A canonical file or a view. It is open only while it is read: there are more than a process behind the wall may
+/// have open files.
+struct ViewFile<'a> {
     directory: &'a Directory,
     name: String,
-    state: State,
 }
 
-enum State {
-    Unopened,
-    Open(File),
-    Ended,
-}
+impl Source for ViewFile<'_> {
+    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.directory.file(&self.name)?.0))
+    }
 
-impl Read for Lazy<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if matches!(self.state, State::Unopened) {
-            self.state = State::Open(self.directory.file(&self.name)?.0);
-        }
-        let State::Open(file) = &mut self.state else { return Ok(0) };
-        let read = file.read(into)?;
-        if read == 0 && !into.is_empty() {
-            self.state = State::Ended;
-        }
-        Ok(read)
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.directory.file(&self.name)?.1)
     }
 }
 
@@ -106,6 +100,10 @@ impl Source for DataFile {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Box::new(File::from(fs::open(&self.0, flags, Mode::empty())?)))
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(std::fs::symlink_metadata(&self.0)?.len())
     }
 }
 

@@ -1,24 +1,39 @@
 //! Writes the views of canonical files as plain bytes, `/views/<output>.<view>`, for a scanner that parses nothing.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
 use egress::weights::{Dtype, HeaderLimits, Tensor, Tensors};
-use release::report::OUTPUT_LIMIT;
-use release::statement::{DeclaredOutput, OutputKind};
-use scan::views::{self, View, ViewError};
+use release::report::{OUTPUT_LIMIT, OutputReport};
+use release::rule::Rule;
+use release::statement::{DeclaredOutput, OutputKind, RuleResult};
+use scan::{Allowance, DecodeError, PLANE_BLOCK, PLANE_OVERLAP, View, ViewError};
 
 use crate::directory::Directory;
 
 /// Values that are expanded at a time.
 const CHUNK: u64 = 8192;
 
+/// Elements of a tensor that are held to be read in another order.
+const TRANSPOSED_AT_ONCE: u64 = 1 << 22;
+
+/// Bytes of a view that are decoded at a time, and those of them that are read again with the next ones.
+const DECODED_AT_ONCE: u64 = 32 << 20;
+const DECODED_AGAIN: u64 = 1 << 20;
+
+/// Bytes of each decoder that are searched if the decoders were ended.
+const SEARCHED_OF_REFUSED: u64 = 1 << 16;
+
+/// Most beginnings of tensors that decoders without a mark are tried at.
+const STARTS: usize = 4096;
+
 /// The views that a process without data writes for a kind. The scanner expects them all.
-pub(crate) fn of_kind(kind: OutputKind) -> &'static [View] {
-    match kind {
+pub(crate) fn of_kind(kind: OutputKind) -> impl Iterator<Item = View> {
+    let first: &[View] = match kind {
         OutputKind::Weights => &View::OF_TENSORS,
-        OutputKind::Metrics | OutputKind::Table | OutputKind::Figure => &[View::TextNumbers],
-    }
+        OutputKind::Metrics | OutputKind::Table | OutputKind::Figure => &View::OF_TEXTS,
+    };
+    first.iter().chain(&View::DECODED).copied()
 }
 
 /// Name of a view's file.
@@ -26,47 +41,182 @@ pub(crate) fn file_name(output: usize, view: View) -> String {
     format!("{output}.{}", view.name())
 }
 
-/// Writes all views of all canonical files that are there. A file that cannot be read as what it was declared to be
-/// has empty views: the judge blocks it, and the scanner still searches its bytes.
-pub(crate) fn write(outputs: &[DeclaredOutput], canonical: &Directory, views: &Directory) -> io::Result<()> {
+/// Writes all views of all canonical files that are there, and reports whether all could be made. A file that cannot
+/// be read as what it was declared to be has fewer: the judge blocks it, and the scanner still searches its bytes.
+pub(crate) fn write(
+    outputs: &[DeclaredOutput],
+    canonical: &Directory,
+    views: &Directory,
+) -> io::Result<OutputReport> {
+    let mut allowance = Allowance::default();
+    let mut made = RuleResult::Passed;
     for (index, output) in outputs.iter().enumerate().take(OUTPUT_LIMIT) {
-        let (file, bytes) = match canonical.file(output.path().as_str()) {
+        let (mut file, bytes) = match canonical.file(output.path().as_str()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
-        let mut sinks = Vec::new();
-        for view in of_kind(output.kind()) {
-            let file = views.new_file(&file_name(index, *view))?;
-            sinks.push((*view, BufWriter::with_capacity(1 << 16, file)));
-        }
+        let mut sinks = Sinks::new(index, output.kind(), views)?;
         match output.kind() {
-            OutputKind::Weights => write_tensors(file, bytes, &mut sinks)?,
+            OutputKind::Weights => write_tensors(&mut file, bytes, &mut sinks)?,
             OutputKind::Metrics | OutputKind::Table | OutputKind::Figure => {
                 let mut text = Vec::new();
-                file.take(bytes).read_to_end(&mut text)?;
-                sinks.iter_mut().try_for_each(|(_, sink)| views::text_numbers(&text, sink))?;
+                (&mut file).take(bytes).read_to_end(&mut text)?;
+                write_text(&text, &mut sinks)?;
             }
         }
-        sinks.iter_mut().try_for_each(|(_, sink)| sink.flush())?;
+        match sinks.decode(file, views, &mut allowance) {
+            Ok(()) => {}
+            Err(DecodeError::TooMuch) => made = RuleResult::Blocked,
+            Err(DecodeError::Write(error)) => return Err(error),
+        }
     }
-    Ok(())
+    let mut report = OutputReport::unchecked();
+    report.rules[Rule::CopyViews.index()] = made;
+    Ok(report)
 }
 
-fn write_tensors(file: File, bytes: u64, sinks: &mut [(View, BufWriter<File>)]) -> io::Result<()> {
+/// The views of one output.
+struct Sinks {
+    output: usize,
+    kind: OutputKind,
+    open: Vec<Sink>,
+}
+
+/// The file of a view.
+struct Sink {
+    view: View,
+    file: BufWriter<File>,
+    written: u64,
+    /// Where tensors begin in it.
+    starts: Vec<u64>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Sinks {
+    fn new(output: usize, kind: OutputKind, views: &Directory) -> io::Result<Self> {
+        let mut open = Vec::new();
+        for view in of_kind(kind) {
+            let file = BufWriter::with_capacity(1 << 16, views.new_file(&file_name(output, view))?);
+            open.push(Sink { view, file, written: 0, starts: Vec::new() });
+        }
+        Ok(Self { output, kind, open })
+    }
+
+    /// The sink of a view that the kind has.
+    fn of(&mut self, view: View) -> &mut Sink {
+        self.open.iter_mut().find(|sink| sink.view == view).expect("the kind has this view")
+    }
+
+    fn begin_tensor(&mut self) {
+        for sink in self.open.iter_mut().filter(|sink| sink.starts.len() < STARTS) {
+            sink.starts.push(sink.written);
+        }
+    }
+
+    /// Decodes the canonical file and every view of it in which something may be encoded.
+    fn decode(
+        mut self,
+        canonical: File,
+        views: &Directory,
+        allowance: &mut Allowance,
+    ) -> Result<(), DecodeError> {
+        self.open.iter_mut().try_for_each(Sink::flush)?;
+        let decoded = self.open.split_off(self.open.len() - View::DECODED.len());
+        let mut sinks = Self { output: self.output, kind: self.kind, open: decoded };
+        let mut outcome = sinks.decode_file(canonical, &[], allowance);
+        for sink in self.open.iter().filter(|sink| is_decoded(sink.view)) {
+            if outcome.is_ok() {
+                let (file, _) = views.file(&file_name(self.output, sink.view))?;
+                outcome = sinks.decode_file(file, &sink.starts, allowance);
+            }
+        }
+        sinks.open.iter_mut().try_for_each(Sink::flush)?;
+        if matches!(outcome, Err(DecodeError::TooMuch)) {
+            // It is blocked already, so that searching all of it would only take long.
+            for sink in &sinks.open {
+                sink.file.get_ref().set_len(sink.written.min(SEARCHED_OF_REFUSED))?;
+            }
+        }
+        outcome
+    }
+
+    fn decode_file(
+        &mut self,
+        mut file: File,
+        starts: &[u64],
+        allowance: &mut Allowance,
+    ) -> Result<(), DecodeError> {
+        let mut bytes = Vec::new();
+        let mut begin = 0;
+        loop {
+            bytes.clear();
+            file.seek(SeekFrom::Start(begin))?;
+            (&mut file).take(DECODED_AT_ONCE).read_to_end(&mut bytes)?;
+            let end = begin + bytes.len() as u64;
+            let within = starts.iter().filter(|start| (begin..end).contains(start));
+            let within: Vec<usize> = within.map(|start| (start - begin) as usize).collect();
+            scan::decode(&bytes, &within, allowance, &mut |view, result| {
+                Ok(self.of(view).write_all(result)?)
+            })?;
+            if (bytes.len() as u64) < DECODED_AT_ONCE {
+                return Ok(());
+            }
+            begin = end - DECODED_AGAIN;
+        }
+    }
+}
+
+/// Whether a view is decoded. The others hold the values of one that is, in other types.
+fn is_decoded(view: View) -> bool {
+    !matches!(
+        view,
+        View::F32 | View::F16 | View::Bf16 | View::I16 | View::I32 | View::I64 | View::ValueSubstitution
+    )
+}
+
+fn write_text(text: &[u8], sinks: &mut Sinks) -> io::Result<()> {
+    scan::text_numbers(text, sinks.of(View::TextNumbers))?;
+    scan::text_numbers_scaled(text, sinks.of(View::TextNumbersScaled))?;
+    scan::text_digits(text, sinks.of(View::TextDigits))?;
+    scan::text_strings(text, sinks.of(View::Strings))?;
+    let (mut big, mut little) = (Vec::new(), Vec::new());
+    scan::text_integers(text, &mut big, &mut little)?;
+    sinks.of(View::IntegersBig).write_all(&big)?;
+    sinks.of(View::IntegersLittle).write_all(&little)
+}
+
+fn write_tensors(file: &mut File, bytes: u64, sinks: &mut Sinks) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let Ok(tensors) = Tensors::read(&mut reader, bytes, HeaderLimits::CANONICAL) else { return Ok(()) };
     for tensor in tensors.iter() {
+        sinks.of(View::Strings).write_all(tensor.name.as_str().as_bytes())?;
+    }
+    for tensor in tensors.iter() {
         let Some(dtype) = viewed_dtype(tensor.dtype) else { continue };
-        write_tensor(tensor, dtype, &mut reader, sinks)?;
+        sinks.begin_tensor();
+        write_values(tensor, dtype, &mut reader, sinks)?;
+        write_planes(tensor, dtype, &mut reader, sinks)?;
+        write_transposed(tensor, dtype, &mut reader, sinks)?;
     }
     Ok(())
 }
 
-fn write_tensor(
+fn write_values(
     tensor: &Tensor,
-    dtype: views::Dtype,
-    reader: &mut BufReader<File>,
-    sinks: &mut [(View, BufWriter<File>)],
+    dtype: scan::Dtype,
+    reader: &mut BufReader<&mut File>,
+    sinks: &mut Sinks,
 ) -> io::Result<()> {
     let mut data = tensor.data(reader)?;
     let mut chunk = Vec::new();
@@ -77,28 +227,116 @@ fn write_tensor(
         if chunk.is_empty() {
             return Ok(());
         }
-        for (view, sink) in sinks.iter_mut() {
-            match views::tensor(*view, dtype, &chunk, sink) {
-                Err(ViewError::Write(error)) => return Err(error),
-                Err(error) => return Err(io::Error::other(error)),
-                Ok(()) => {}
-            }
+        for view in View::OF_VALUES {
+            scan::tensor(view, dtype, &chunk, sinks.of(view)).map_err(written)?;
         }
+        scan::low_halves(dtype, &chunk, sinks.of(View::LowHalves))?;
+        scan::symbols(dtype, &chunk, sinks.of(View::ValueSubstitution))?;
+        let (mut big, mut little) = (Vec::new(), Vec::new());
+        scan::integers(dtype, &chunk, &mut big, &mut little)?;
+        sinks.of(View::IntegersBig).write_all(&big)?;
+        sinks.of(View::IntegersLittle).write_all(&little)?;
     }
 }
 
+fn written(error: ViewError) -> io::Error {
+    match error {
+        ViewError::Write(error) => error,
+        error => io::Error::other(error),
+    }
+}
+
+fn write_planes(
+    tensor: &Tensor,
+    dtype: scan::Dtype,
+    reader: &mut BufReader<&mut File>,
+    sinks: &mut Sinks,
+) -> io::Result<()> {
+    let mut data = tensor.data(reader)?;
+    let width = dtype.width();
+    let mut block = Vec::new();
+    loop {
+        let kept = block.len();
+        (&mut data).take((PLANE_BLOCK * width) as u64).read_to_end(&mut block)?;
+        if block.len() == kept {
+            return Ok(());
+        }
+        for view in [View::BitPlanes, View::BitPlanesLittle, View::LowBits, View::LowBitsLittle] {
+            scan::planes(view, dtype, &block, sinks.of(view)).map_err(written)?;
+        }
+        block.drain(..block.len().saturating_sub(PLANE_OVERLAP * width));
+    }
+}
+
+/// Writes a tensor with each of its dimensions but the last innermost: the values along that dimension, one after the
+/// other, and then those beside them.
+fn write_transposed(
+    tensor: &Tensor,
+    dtype: scan::Dtype,
+    reader: &mut BufReader<&mut File>,
+    sinks: &mut Sinks,
+) -> io::Result<()> {
+    let width = dtype.width() as u64;
+    for axis in 0..tensor.shape.len().saturating_sub(1) {
+        let along = tensor.shape[axis];
+        let outer: u64 = tensor.shape[..axis].iter().product();
+        let inner: u64 = tensor.shape[axis + 1..].iter().product();
+        // Along one value, or beside one, the order is that of the file.
+        if along <= 1 || inner <= 1 {
+            continue;
+        }
+        let band = (TRANSPOSED_AT_ONCE / along).clamp(1, inner);
+        for before in 0..outer {
+            for first in (0..inner).step_by(band as usize) {
+                let some = band.min(inner - first);
+                let mut rows = Vec::new();
+                for row in 0..along {
+                    let value = (before * along + row) * inner + first;
+                    reader.seek(SeekFrom::Start(tensor.begin + value * width))?;
+                    reader.by_ref().take(some * width).read_to_end(&mut rows)?;
+                }
+                let columns = transposed(&rows, some as usize, width as usize);
+                scan::tensor(View::Value, dtype, &columns, sinks.of(View::Transposed)).map_err(written)?;
+                sinks.of(View::TransposedBytes).write_all(&columns)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows of `columns` values of `width` bytes each, column by column.
+fn transposed(rows: &[u8], columns: usize, width: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows.len());
+    for column in 0..columns {
+        for row in rows.chunks_exact(columns * width) {
+            bytes.extend(&row[column * width..][..width]);
+        }
+    }
+    bytes
+}
+
 /// The type as the views know it; none for types that no canonical form has.
-fn viewed_dtype(dtype: Dtype) -> Option<views::Dtype> {
+fn viewed_dtype(dtype: Dtype) -> Option<scan::Dtype> {
     match dtype {
-        Dtype::Bf16 => Some(views::Dtype::Bf16),
-        Dtype::F16 => Some(views::Dtype::F16),
-        Dtype::F32 => Some(views::Dtype::F32),
-        Dtype::F64 => Some(views::Dtype::F64),
-        Dtype::I8 => Some(views::Dtype::I8),
-        Dtype::I16 => Some(views::Dtype::I16),
-        Dtype::I32 => Some(views::Dtype::I32),
-        Dtype::I64 => Some(views::Dtype::I64),
-        Dtype::U8 => Some(views::Dtype::U8),
+        Dtype::Bf16 => Some(scan::Dtype::Bf16),
+        Dtype::F16 => Some(scan::Dtype::F16),
+        Dtype::F32 => Some(scan::Dtype::F32),
+        Dtype::F64 => Some(scan::Dtype::F64),
+        Dtype::I8 => Some(scan::Dtype::I8),
+        Dtype::I16 => Some(scan::Dtype::I16),
+        Dtype::I32 => Some(scan::Dtype::I32),
+        Dtype::I64 => Some(scan::Dtype::I64),
+        Dtype::U8 => Some(scan::Dtype::U8),
         Dtype::U16 | Dtype::U32 | Dtype::U64 => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::transposed;
+
+    #[test]
+    fn rows_are_read_down_their_columns() {
+        assert_eq!(transposed(b"abcdefghijkl", 3, 2), b"abghcdijefkl");
     }
 }

@@ -139,7 +139,8 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
     let staged = stage::outputs(looked.written, largest)?;
     let mut checked = judged(&task, staged.path(), &canonical)?;
     if !looked.data.is_empty() {
-        let scan = searched(&task, &canonical, &looked.data)?;
+        let (views, scan) = searched(&task, &canonical, &looked.data)?;
+        add_views(&mut checked, &views);
         add_scan(&mut checked, &task.outputs, &scan);
     }
     if checked.report.rules.contains(&RuleResult::Blocked) {
@@ -209,10 +210,16 @@ fn together(formed: Vec<JudgedFile>, judged: Vec<JudgedFile>) -> Vec<JudgedFile>
     files
 }
 
-fn searched(task: &Task, canonical: &Scratch, data: &[(String, PathBuf)]) -> Result<ScanReport, Failure> {
+fn searched(
+    task: &Task,
+    canonical: &Scratch,
+    data: &[(String, PathBuf)],
+) -> Result<(OutputReport, ScanReport), Failure> {
     let views = Scratch::new("views")?;
     let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
-    wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
+    let made = wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
+    let made = OutputReport::from_bytes(&made)
+        .map_err(|_| Failure::new("CHECKER_FAILED", "the answer about views is not of the fixed form"))?;
     let staged: Vec<_> = data
         .iter()
         .map(|(name, directory)| Ok((name, stage::private(directory)?)))
@@ -225,8 +232,21 @@ fn searched(task: &Task, canonical: &Scratch, data: &[(String, PathBuf)]) -> Res
     }));
     let scan = ScanTask::new(&task.outputs, &task.catalogue).to_json();
     let report = wall::check("scan", scan, &shown, ScanReport::BYTES as u64)?;
-    ScanReport::from_bytes(&report)
-        .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))
+    let scan = ScanReport::from_bytes(&report)
+        .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))?;
+    Ok((made, scan))
+}
+
+/// What the making of views came to. It is told of every file, since the limits are those of all files together.
+fn add_views(checked: &mut Checked, views: &OutputReport) {
+    checked.report = egress::merge(&checked.report, views);
+    if views.rules[Rule::CopyViews.index()] != RuleResult::Blocked {
+        return;
+    }
+    for file in &mut checked.files {
+        let detail = "it expands to more than can be searched, as a decompression bomb does".to_owned();
+        file.findings.push(Finding { rule: Rule::CopyViews.name(), result: RuleResult::Blocked, detail });
+    }
 }
 
 fn add_scan(checked: &mut Checked, outputs: &[DeclaredOutput], scan: &ScanReport) {

@@ -58,6 +58,7 @@ pub fn explain(rule: Rule) -> Explanation {
         Rule::CopyBundle => (false, COPY_BUNDLE, &[][..]),
         Rule::CopyExact => (true, COPY_EXACT, COPY_EXACT_EXAMPLES),
         Rule::CopyNumeric => (true, COPY_NUMERIC, COPY_NUMERIC_EXAMPLES),
+        Rule::CopyViews => (true, COPY_VIEWS, COPY_VIEWS_EXAMPLES),
         Rule::FigureForm => (true, FIGURE_FORM, FIGURE_FORM_EXAMPLES),
         Rule::MetricsCount => (true, METRICS_COUNT, METRICS_COUNT_EXAMPLES),
         Rule::MetricsForm => (true, METRICS_FORM, METRICS_FORM_EXAMPLES),
@@ -142,6 +143,29 @@ const COPY_NUMERIC_EXAMPLES: &[Example] = &[
         r#"{"kind":"table","path":"sums.csv","columns":[
             {"name":"total","type":"integer"},{"name":"n","type":"integer"}],"countColumn":"n"}"#,
         Searched { data: VISITS, text: "total,n\n10482000,50\n33910251,50\n47718829,50\n66193347,50\n" },
+        Passed,
+    ),
+];
+
+const COPY_VIEWS: &str = "A file that expands without end, or is packed deeper than is unpacked, cannot be searched as a \
+    whole. It is blocked, since \"no copy was found\" would say more than was looked at.";
+const COPY_VIEWS_EXAMPLES: &[Example] = &[
+    example(
+        "85 bytes of zlib in base64, of bzip2, which is 512 MiB of zeros",
+        METRICS,
+        Searched {
+            data: "zper,plan,visits,note\n125024,free,3,patient-00f1-record-of-1974\n",
+            text: "{\"loss\":\"eNpzisqwNHSMVAuO5ON8dJ8xvs+B4QADA4cCg0GDr5vTAtWVXA3TR+WpIc8kcXw3w5cPD0DyLGAVZzhXZU519MgNWrDEJvakyEMnJ/7TQRYAFrx7dA==\"}\n",
+        },
+        Blocked,
+    ),
+    example(
+        "a number of its own",
+        METRICS,
+        Searched {
+            data: "zper,plan,visits,note\n125024,free,3,patient-00f1-record-of-1974\n",
+            text: "{\"loss\":0.1235}\n",
+        },
         Passed,
     ),
 ];

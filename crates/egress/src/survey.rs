@@ -86,9 +86,12 @@ pub(crate) fn size_limit(policy: &Policy, kind: OutputKind) -> u64 {
 pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
     let has = |kind| outputs.iter().any(|output| output.kind() == kind);
     match rule {
-        Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric | Rule::OutputDeclared | Rule::ReleaseBits => {
-            true
-        }
+        Rule::CopyBundle
+        | Rule::CopyExact
+        | Rule::CopyNumeric
+        | Rule::CopyViews
+        | Rule::OutputDeclared
+        | Rule::ReleaseBits => true,
         Rule::FigureForm => has(OutputKind::Figure),
         Rule::MetricsCount | Rule::MetricsForm => has(OutputKind::Metrics),
         Rule::TableDifferencing | Rule::TableDominance | Rule::TableSmallestCount => {

@@ -50,6 +50,8 @@ pub struct Found {
     pub canonicaliser: Option<OutputReport>,
     /// The judge's.
     pub judge: Option<OutputReport>,
+    /// The report of the process that makes views.
+    pub views_made: Option<OutputReport>,
     /// The scanner's.
     pub scanner: Option<ScanReport>,
     /// The views that were searched, sorted.
@@ -120,6 +122,9 @@ impl Found {
             Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric => {
                 worst([scanner, only_blocked(canonicaliser), only_blocked(judge)])
             }
+            Rule::CopyViews => {
+                worst([of(&self.views_made), only_blocked(canonicaliser), only_blocked(judge)])
+            }
             // The canonicaliser alone saw what was written; the judge sees the form again.
             Rule::OutputDeclared
             | Rule::FigureForm
@@ -187,7 +192,7 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
             let is_missing = |index: &usize| found.files.iter().all(|file| file.index != *index);
             return (0..declared.len()).find(is_missing).and_then(|index| u32::try_from(index).ok());
         }
-        Rule::ReleaseBits => return None,
+        Rule::CopyViews | Rule::ReleaseBits => return None,
     };
     let mut of_kind = declared.iter().enumerate().filter(|(_, output)| output.kind() == kind);
     match (of_kind.next(), of_kind.next()) {
@@ -241,8 +246,8 @@ mod tests {
     /// A judge that passed these rules and found the others not applicable, but for those that it does not run.
     fn judged(passed: &[Rule]) -> OutputReport {
         let mut report = OutputReport::unchecked();
-        let of_the_scanner = [Rule::CopyExact, Rule::CopyNumeric];
-        let runs = |rule: &Rule| !NOT_BUILT.contains(rule) && !of_the_scanner.contains(rule);
+        let elsewhere = [Rule::CopyExact, Rule::CopyNumeric, Rule::CopyViews];
+        let runs = |rule: &Rule| !NOT_BUILT.contains(rule) && !elsewhere.contains(rule);
         for rule in Rule::ALL.into_iter().filter(runs) {
             let ran = if passed.contains(&rule) { RuleResult::Passed } else { RuleResult::NotApplicable };
             report.rules[rule.index()] = ran;
@@ -262,6 +267,7 @@ mod tests {
             files: vec![SealedFile::new(0, &metrics(), Digest::of(b"x"), bytes)],
             canonicaliser: Some(report(&[(Rule::MetricsForm, RuleResult::Noted)])),
             judge: Some(judged(&[Rule::MetricsForm, Rule::MetricsCount, Rule::ReleaseBits])),
+            views_made: Some(report(&[(Rule::CopyViews, RuleResult::Passed)])),
             scanner: Some(scanned(RuleResult::Passed)),
             ..Found::default()
         }
@@ -302,6 +308,18 @@ mod tests {
         half.scanner.as_mut().unwrap().rules[Rule::CopyNumeric.index()] = RuleResult::NotChecked;
         assert_eq!(half.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyNumeric));
         assert_eq!(found(30).judge(&[metrics()], &policy()).blocked_by(), None);
+    }
+
+    #[test]
+    fn views_that_were_not_made_block_whatever_the_scanner_says() {
+        let mut refused = found(30);
+        refused.views_made = Some(report(&[(Rule::CopyViews, RuleResult::Blocked)]));
+        assert_eq!(refused.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyViews));
+        // Nor can another child say that they were made.
+        let mut silent = found(30);
+        silent.views_made = None;
+        silent.canonicaliser = Some(report(&[(Rule::CopyViews, RuleResult::Passed)]));
+        assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyViews));
     }
 
     #[test]

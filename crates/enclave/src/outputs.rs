@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use blobs::{BlobStore, Digest, StoreError as BlobError};
 use egress::{ScanTask, Task};
-use release::report::{OutputReport, ReportError, ScanReport, VIEWS};
+use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
 use release::statement::{Catalogue, DeclaredOutput};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
@@ -163,7 +163,7 @@ impl Outputs<'_> {
             writes: Some((&views, "/views")),
             data: &[],
         };
-        OutputReport::from_bytes(&self.run(&child, task.to_json())?)?;
+        found.views_made = Some(OutputReport::from_bytes(&self.run(&child, task.to_json())?)?);
         let views = freeze(&views, &self.work.join("views-frozen"))?;
         found.views = self.views_there(&views)?;
         Ok(views)
@@ -179,7 +179,7 @@ impl Outputs<'_> {
                 make_readable(views, &name)?;
                 any |= fs::symlink_metadata(views.join(&name)).is_ok_and(|found| found.is_file());
             }
-            if any || scanned_in_place(view) {
+            if any || view_is_read_in_place(view) {
                 there.push(view.parse().expect("names of views are names"));
             }
         }
@@ -202,11 +202,6 @@ impl Outputs<'_> {
         found.scanner = Some(ScanReport::from_bytes(&report)?);
         Ok(())
     }
-}
-
-/// Views that the scanner reads off the canonical file itself.
-fn scanned_in_place(view: &str) -> bool {
-    matches!(view, "raw" | "upper-halves")
 }
 
 /// The message of fixed size, and what follows it for people, which nobody here looks at.

@@ -63,8 +63,8 @@ pub struct Place {
     pub length: u64,
 }
 
-/// Names of the views, in the order of their numbers.
-pub const VIEWS: [&str; 17] = [
+/// Names of the views, in the order of their numbers. What each shows is told by `scan::View`.
+pub const VIEWS: [&str; 67] = [
     "raw",
     "tensor-f32",
     "tensor-f16",
@@ -82,6 +82,56 @@ pub const VIEWS: [&str; 17] = [
     "tensor-big-endian",
     "tensor-low-bytes",
     "upper-halves",
+    "tensor-value-10",
+    "tensor-value-100",
+    "tensor-value-127",
+    "tensor-value-1000",
+    "tensor-magnitude",
+    "tensor-exponent",
+    "tensor-high-bytes",
+    "tensor-low-seven-bits",
+    "tensor-low-halves",
+    "tensor-transposed",
+    "tensor-transposed-bytes",
+    "bit-planes",
+    "bit-planes-little",
+    "low-bits",
+    "low-bits-little",
+    "text-numbers-scaled",
+    "text-digits",
+    "strings",
+    "integers-big",
+    "integers-little",
+    "packed",
+    "base64",
+    "base32",
+    "base85",
+    "hexadecimal",
+    "percent",
+    "escapes",
+    "decimal",
+    "deflate",
+    "bzip2",
+    "xz",
+    "lzma",
+    "zstd",
+    "lz4",
+    "brotli",
+    "bits-shifted",
+    "bits-reversed",
+    "nibbles-swapped",
+    "reversed",
+    "bytes-swapped",
+    "strides",
+    "xor-constant",
+    "xor-repeated",
+    "add-constant",
+    "folded",
+    "without-zeros",
+    "substitution",
+    "value-substitution",
+    "base64-substitution",
+    "hexadecimal-substitution",
 ];
 
 /// The view of places that are counted in numbers, not in bytes: offset and length are values of the output.
@@ -90,6 +140,29 @@ pub const NUMBERS_VIEW: u16 = VIEWS.len() as u16;
 /// The name of a place's view, if there is one.
 pub fn view_name(view: u16) -> Option<&'static str> {
     if view == NUMBERS_VIEW { Some("numbers") } else { VIEWS.get(usize::from(view)).copied() }
+}
+
+/// Whether the scanner reads the view of this name off other files. Every other view is a file of its own.
+pub fn view_is_read_in_place(name: &str) -> bool {
+    matches!(
+        name,
+        "raw"
+            | "upper-halves"
+            | "bits-shifted"
+            | "bits-reversed"
+            | "nibbles-swapped"
+            | "reversed"
+            | "bytes-swapped"
+            | "strides"
+            | "xor-constant"
+            | "xor-repeated"
+            | "add-constant"
+            | "folded"
+            | "without-zeros"
+            | "substitution"
+            | "base64-substitution"
+            | "hexadecimal-substitution"
+    )
 }
 
 impl OutputReport {

@@ -27,6 +27,8 @@ rules! {
     CopyExact = "copy.exact",
     /// Rows or columns of the data as numbers in an output.
     CopyNumeric = "copy.numeric",
+    /// The views of an output could be made within their limits.
+    CopyViews = "copy.views",
     /// A chart in its canonical form.
     FigureForm = "figure.form",
     /// The count of metrics.
@@ -66,10 +68,17 @@ impl Rule {
         self as usize
     }
 
-    /// True if only the box can tell: it needs the private data, the bundle or what was released before. A second
+    /// True if only the box can tell: it needs the private data, the bundle, what was released before, or decoders. A second
     /// judgement of the canonical files is silent on these, and on no other that the verdict says was looked at.
     pub fn needs_the_box(self) -> bool {
-        matches!(self, Self::CopyBundle | Self::CopyExact | Self::CopyNumeric | Self::TableDifferencing)
+        matches!(
+            self,
+            Self::CopyBundle
+                | Self::CopyExact
+                | Self::CopyNumeric
+                | Self::CopyViews
+                | Self::TableDifferencing
+        )
     }
 
     /// Its id as a name.

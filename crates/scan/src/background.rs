@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use crate::bits::Bits;
 use crate::filter::Filter;
 use crate::hash::HashKey;
+use crate::lens::Lens;
 
 /// Length of the pieces by which public strings are recognised.
 pub(crate) const PUBLIC_WINDOW: usize = 16;
@@ -17,35 +19,51 @@ pub(crate) const PUBLIC_WINDOW: usize = 16;
 /// Nothing that a researcher wrote belongs here, or a bundle could bring guesses of the data and be excused for them.
 #[derive(Default)]
 pub struct Background {
-    windows: HashSet<[u8; PUBLIC_WINDOW]>,
+    strings: Vec<Vec<u8>>,
 }
 
 impl Background {
     /// The background of these strings.
     pub fn of(strings: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
-        let mut windows = HashSet::new();
-        for string in strings {
-            windows.extend(string.as_ref().array_windows().copied());
-        }
-        Self { windows }
+        Self { strings: strings.into_iter().map(|string| string.as_ref().to_vec()).collect() }
     }
 
-    pub(crate) fn keyed(&self, key: &HashKey) -> KeyedBackground<'_> {
-        let mut filter = Filter::for_keys(self.windows.len());
-        self.windows.iter().for_each(|window| filter.insert(key.narrow(window)));
-        KeyedBackground { windows: &self.windows, filter }
+    /// What is public where the data is read through these lenses.
+    pub(crate) fn keyed(&self, key: &HashKey, lenses: &[Lens]) -> KeyedBackground {
+        let mut windows = HashSet::new();
+        for string in &self.strings {
+            for lens in lenses {
+                windows.extend(lens.of(string).array_windows().copied());
+            }
+        }
+        let mut filter = Filter::for_keys(windows.len());
+        windows.iter().for_each(|window| filter.insert(key.narrow(window)));
+        KeyedBackground { windows, filter }
     }
 }
 
 /// The background, quick to ask.
-pub(crate) struct KeyedBackground<'a> {
-    windows: &'a HashSet<[u8; PUBLIC_WINDOW]>,
+pub(crate) struct KeyedBackground {
+    windows: HashSet<[u8; PUBLIC_WINDOW]>,
     filter: Filter,
 }
 
-impl KeyedBackground<'_> {
+impl KeyedBackground {
     pub(crate) fn is_empty(&self) -> bool {
         self.windows.is_empty()
+    }
+
+    /// Which bytes lie in a public window.
+    pub(crate) fn bytes(&self, bytes: &[u8], key: &HashKey) -> Bits {
+        let mut public = Bits::zeros(bytes.len());
+        if !self.is_empty() {
+            for (at, window) in bytes.array_windows().enumerate() {
+                if self.holds(key.narrow(window), window) {
+                    public.set(at..at + PUBLIC_WINDOW);
+                }
+            }
+        }
+        public
     }
 
     /// Whether a window stands in a public string. `hash` is its hash.

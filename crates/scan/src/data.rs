@@ -6,15 +6,22 @@ use std::path::PathBuf;
 
 use crate::REACH;
 
-/// A private file. It is opened once for each pass.
+/// Bytes that can be read more than once: a private file or a view. It is opened once for each pass and lens.
 pub trait Source {
     /// Opens it at its beginning.
     fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+
+    /// How many bytes it has.
+    fn length(&self) -> io::Result<u64>;
 }
 
 impl Source for PathBuf {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(Box::new(File::open(self)?))
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(std::fs::metadata(self)?.len())
     }
 }
 
@@ -22,58 +29,19 @@ impl Source for Vec<u8> {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(Box::new(self.as_slice()))
     }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
 }
 
 impl Source for &[u8] {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(Box::new(*self))
     }
-}
 
-/// Which bytes of a private file are compared with a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// All.
-    Whole,
-    /// The upper two of each four bytes, of which the first begins at an offset of this remainder by 4. A job that lays
-    /// text into `f32` loses the lower two when the canonical form is rounded to `bf16`, and keeps these.
-    UpperHalves(u8),
-}
-
-impl Reading {
-    pub(crate) const ALL_UPPER_HALVES: [Self; 4] =
-        [Self::UpperHalves(0), Self::UpperHalves(1), Self::UpperHalves(2), Self::UpperHalves(3)];
-
-    pub(crate) fn of(self, file: Box<dyn Read + '_>) -> Box<dyn Read + '_> {
-        match self {
-            Self::Whole => file,
-            Self::UpperHalves(first) => Box::new(UpperHalves { file, position: 4 - first }),
-        }
-    }
-}
-
-struct UpperHalves<R> {
-    file: R,
-    /// Position in the four bytes, modulo 4.
-    position: u8,
-}
-
-impl<R: Read> Read for UpperHalves<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.file.read(into)?;
-            let mut kept = 0;
-            for index in 0..read {
-                if self.position % 4 >= 2 {
-                    into[kept] = into[index];
-                    kept += 1;
-                }
-                self.position = (self.position + 1) % 4;
-            }
-            if kept > 0 || read == 0 {
-                return Ok(kept);
-            }
-        }
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
     }
 }
 
@@ -162,15 +130,5 @@ mod tests {
             }
             assert_eq!(seen, length);
         }
-    }
-
-    #[test]
-    fn upper_halves_are_two_of_four_bytes_from_each_beginning() {
-        let read = |first| {
-            let mut bytes = Vec::new();
-            Reading::UpperHalves(first).of(Box::new(Trickle(b"abcdefghij"))).read_to_end(&mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
-        };
-        assert_eq!([read(0), read(1), read(2), read(3)], ["cdgh", "adehi", "abefij", "bcfgj"]);
     }
 }

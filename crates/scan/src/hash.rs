@@ -30,14 +30,19 @@ impl Kind {
 }
 
 /// The secret key of one search.
-pub(crate) struct HashKey([u128; 11]);
+pub(crate) struct HashKey([u128; 12]);
 
 impl HashKey {
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16 * 11];
+        let mut bytes = [0; 16 * 12];
         getrandom::fill(&mut bytes)?;
         let (parts, _) = bytes.as_chunks();
         Ok(Self(std::array::from_fn(|index| u128::from_le_bytes(parts[index]))))
+    }
+
+    /// Two words that nothing else is made of.
+    pub(crate) fn two_words(&self) -> [u64; 2] {
+        [self.0[11] as u64, (self.0[11] >> 64) as u64]
     }
 
     /// Hash of 16 bytes.

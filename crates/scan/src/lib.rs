@@ -60,33 +60,53 @@
 
 mod background;
 mod bits;
+mod comparison;
 mod data;
+mod decoders;
+mod distances;
 mod filter;
 mod hash;
+mod lens;
 mod number;
 pub mod numeric;
 mod pass;
+mod planes;
 mod positions;
 mod search;
+mod substitution;
 mod tally;
+mod tensor;
+mod text;
 mod text_numbers;
 pub mod views;
 mod window;
 
-use std::io::{self, Read};
+use std::io;
 
 use release::report::ScanReport;
 use release::rule::Rule;
 use release::statement::RuleResult;
 
 pub use background::Background;
+pub use comparison::LONG_STRIDES_BYTES;
 pub use data::Source;
+pub use decoders::{Allowance, DECODER_DEPTH, DecodeError, decode};
+pub use number::Dtype;
+pub use planes::{PLANE_BLOCK, PLANE_OVERLAP, planes};
+pub use substitution::SUBSTITUTED_RUN;
+pub use tensor::{ViewError, integers, low_halves, symbols, tensor};
+pub use text::{text_digits, text_integers, text_numbers_scaled, text_strings};
+pub use text_numbers::text_numbers;
 pub use views::View;
 
-use data::Reading;
+use background::KeyedBackground;
+use comparison::{Comparison, Substitution, comparisons};
+use distances::Distances;
 use hash::{HashKey, Kind};
-use pass::{Pass, Passes};
+use lens::{Lens, Seen};
+use pass::{Layer, Pass, Passes};
 use search::{Measure, Search};
+use substitution::{ReadFile, Searched, SymbolPasses};
 use tally::Tally;
 
 /// Length in bytes from which a run is found that holds a whole window of 5 or more distinct bytes.
@@ -102,10 +122,10 @@ pub const REACH: usize = 4096;
 pub struct SearchedView<'a> {
     /// The output, in the order of the request.
     pub output: u16,
-    /// Which view it is. [`View::UpperHalves`] takes the canonical file, as [`View::Raw`] does.
+    /// Which view it is.
     pub view: View,
-    /// Its bytes. They are read once, from beginning to end.
-    pub bytes: Box<dyn Read + 'a>,
+    /// Its bytes, or of a view that is read in place those that it is read off.
+    pub bytes: Box<dyn Source + 'a>,
 }
 
 /// What bounds the memory of a search.
@@ -177,13 +197,16 @@ pub fn search<S: Source>(
 ) -> Result<ScanReport, ScanError> {
     let key = HashKey::random().map_err(ScanError::NoRandomness)?;
     let data = data.iter().map(|source| source as &dyn Source).collect();
-    let scan = Scan { key: &key, background: background.keyed(&key), data, limits };
+    let scan = Scan { key: &key, background, data, limits };
     scan.run(views)
 }
 
+/// Fewest bytes of a pass, if the limits allow so many.
+const SMALL_PASS: usize = 4 << 20;
+
 struct Scan<'a> {
     key: &'a HashKey,
-    background: background::KeyedBackground<'a>,
+    background: &'a Background,
     data: Vec<&'a dyn Source>,
     limits: Limits,
 }
@@ -193,36 +216,45 @@ impl Scan<'_> {
         let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
         let checked = !views.is_empty();
         views.sort_by_key(|view| (view.output, view.view));
-        let (halves, whole) = views.into_iter().partition(|view| view.view == View::UpperHalves);
         let mut tally = Tally::default();
-        let measure = self.run_reading(whole, &[Reading::Whole], &mut tally)?;
+        let mut measure = None;
+        for (comparison, layers) in layers(&views)? {
+            let measured = self.compare(&comparison, layers, &mut tally)?;
+            if comparison == Comparison::exact() {
+                measure = measured;
+            }
+        }
+        let searched = self.substituted(&views, &mut tally)?;
         let measure = match measure {
             Some(measure) => measure,
-            None => self.search(Pass::of_nothing(self.key, &self.background), &[Reading::Whole])?.1,
+            None => self.compare_nothing()?,
         };
         if measure.bytes == 0 {
             return Err(ScanError::NoData);
         }
-        self.run_reading(halves, &Reading::ALL_UPPER_HALVES, &mut tally)?;
         let (runs, places) = tally.finish();
         if checked {
             rules[Rule::CopyExact.index()] = if runs > 0 { RuleResult::Blocked } else { RuleResult::Passed };
+        }
+        if searched == Searched::TooAlike {
+            rules[Rule::CopyViews.index()] = RuleResult::Blocked;
         }
         let exempt_millionths = millionths(measure);
         Ok(ScanReport { rules, exempt_millionths, data_bytes: measure.bytes, runs, places })
     }
 
     /// Searches views, in as many passes as they need. `None` if there was no view.
-    fn run_reading(
+    fn compare(
         &self,
-        views: Vec<SearchedView<'_>>,
-        readings: &[Reading],
+        comparison: &Comparison,
+        layers: Vec<Layer<'_>>,
         tally: &mut Tally,
     ) -> Result<Option<Measure>, ScanError> {
-        let mut passes = Passes::new(views, self.limits.pass_bytes);
+        let background = self.background.keyed(self.key, &comparison.data);
+        let mut passes = Passes::new(layers, self.pass_bytes()?, comparison.weak);
         let mut measured = None;
-        while let Some(pass) = passes.advance(self.key, &self.background)? {
-            let (pass, measure) = self.search(pass, readings)?;
+        while let Some(pass) = passes.advance(self.key, &background)? {
+            let (pass, measure) = self.search(pass, comparison, &background)?;
             if measured.is_some_and(|before| before != measure) {
                 return Err(ScanError::DataChanged);
             }
@@ -232,18 +264,91 @@ impl Scan<'_> {
         Ok(measured)
     }
 
-    fn search(&self, pass: Pass, readings: &[Reading]) -> Result<(Pass, Measure), ScanError> {
-        let mut search = Search::new(self.key, &self.background, pass);
+    /// Searches views for data whose symbols are replaced by others.
+    fn substituted(&self, views: &[SearchedView<'_>], tally: &mut Tally) -> Result<Searched, ScanError> {
+        let distances = Distances::keyed(self.key);
+        let background = self.background.keyed(self.key, &[Lens::Same]);
+        let mut searched = Searched::Whole;
+        for substitution in Substitution::ALL {
+            let layers: Vec<_> = views
+                .iter()
+                .filter(|view| Substitution::of(view.view) == Some(substitution))
+                .map(|view| Layer::new(view.output, view.view, view.bytes.as_ref(), substitution.view()))
+                .collect();
+            let mut read =
+                |read: &mut ReadFile<'_>| self.read_data(substitution.data(), &mut |seen| read(seen));
+            let came_to = substitution::search(
+                SymbolPasses::new(layers, substitution, &distances),
+                &distances,
+                &mut read,
+                &|bytes| background.bytes(bytes, self.key),
+                &mut |output, view, stretch| tally.add(output, view, stretch),
+            )?;
+            if came_to == Searched::TooAlike {
+                searched = came_to;
+            }
+        }
+        Ok(searched)
+    }
+
+    /// Reads every private file through each of these lenses.
+    fn read_data(&self, lenses: &[Lens], read: &mut ReadFile<'_>) -> Result<(), ScanError> {
         for (file, source) in self.data.iter().enumerate() {
-            for reading in readings {
-                let opened =
-                    source.open().and_then(|bytes| search.search(reading.of(bytes), self.limits.chunk_bytes));
+            for lens in lenses {
+                let opened = source.open().and_then(|bytes| read(&mut Seen::new(bytes, *lens)));
                 opened.map_err(|source| ScanError::ReadData { file, source })?;
             }
         }
+        Ok(())
+    }
+
+    /// Bytes of a pass. A pass is as long as the data, within bounds: much longer than its data it would cost more in
+    /// places of memory that are far from the processor than it saves in reading data.
+    fn pass_bytes(&self) -> Result<usize, ScanError> {
+        let mut bytes = 0_u64;
+        for (file, source) in self.data.iter().enumerate() {
+            let length = source.length().map_err(|source| ScanError::ReadData { file, source })?;
+            bytes = bytes.saturating_add(length);
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(SMALL_PASS);
+        Ok(self.limits.pass_bytes.min(bytes.checked_next_power_of_two().unwrap_or(usize::MAX)))
+    }
+
+    /// Reads the data once, only to measure it.
+    fn compare_nothing(&self) -> Result<Measure, ScanError> {
+        let background = Background::default().keyed(self.key, &[]);
+        let nothing = Pass::of_nothing(self.key, &background);
+        Ok(self.search(nothing, &Comparison::exact(), &background)?.1)
+    }
+
+    fn search(
+        &self,
+        pass: Pass,
+        comparison: &Comparison,
+        background: &KeyedBackground,
+    ) -> Result<(Pass, Measure), ScanError> {
+        let mut search = Search::new(self.key, background, pass);
+        self.read_data(&comparison.data, &mut |seen| search.search(seen, self.limits.chunk_bytes))?;
         let measure = search.measure;
         Ok((search.into_pass(), measure))
     }
+}
+
+/// The views, read through their lenses, in groups of what they are compared with.
+fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<(Comparison, Vec<Layer<'a>>)>, ScanError> {
+    let mut groups: Vec<(Comparison, Vec<Layer<'a>>)> = Vec::new();
+    for SearchedView { output, view, bytes } in views {
+        let (output, view, source) = (*output, *view, bytes.as_ref());
+        let length = source.length().map_err(|source| ScanError::ReadView { output, view, source })?;
+        for (comparison, lens) in comparisons(view, length) {
+            let layer = Layer::new(output, view, source, lens);
+            match groups.iter_mut().find(|(known, _)| *known == comparison) {
+                Some((_, layers)) => layers.push(layer),
+                None => groups.push((comparison, vec![layer])),
+            }
+        }
+    }
+    Ok(groups)
 }
 
 /// The share of the data that is exempt, rounded up so that no exempt block reads as none.

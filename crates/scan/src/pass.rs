@@ -1,6 +1,6 @@
 //! The views that one pass over the data is searched for.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 
 use crate::background::{KeyedBackground, PUBLIC_WINDOW};
@@ -8,10 +8,36 @@ use crate::bits::Bits;
 use crate::data::MARGIN;
 use crate::filter::Filter;
 use crate::hash::{HashKey, Kind, array_at};
+use crate::lens::{Lens, Seen};
 use crate::tally::Tally;
 use crate::views::View;
-use crate::window::{is_exempt, is_plain};
-use crate::{ScanError, SearchedView};
+use crate::window::{DISTINCT, Distinct, WEAK_DISTINCT, is_exempt, is_plain, is_weak};
+use crate::{ScanError, Source};
+
+/// A view, read through a lens. It is opened when it is first read.
+pub(crate) struct Layer<'a> {
+    pub(crate) output: u16,
+    pub(crate) view: View,
+    source: &'a dyn Source,
+    lens: Lens,
+    opened: Option<Seen<Box<dyn Read + 'a>>>,
+}
+
+impl<'a> Layer<'a> {
+    pub(crate) fn new(output: u16, view: View, source: &'a dyn Source, lens: Lens) -> Self {
+        Self { output, view, source, lens, opened: None }
+    }
+}
+
+impl Read for Layer<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let seen = match &mut self.opened {
+            Some(seen) => seen,
+            unopened => unopened.insert(Seen::new(self.source.open()?, self.lens)),
+        };
+        seen.read(into)
+    }
+}
 
 /// Bytes of a view that stand at the end of one pass and at the beginning of the next, so that what a run is counted by
 /// lies in one of the two as a whole.
@@ -38,7 +64,7 @@ impl Piece {
 
 /// A view that did not fit into one pass, with what the next one takes up again.
 struct Unfinished<'a> {
-    view: SearchedView<'a>,
+    view: Layer<'a>,
     offset: u64,
     bytes: Vec<u8>,
     found: Vec<Range<usize>>,
@@ -46,21 +72,22 @@ struct Unfinished<'a> {
 
 /// Cuts views into passes.
 pub(crate) struct Passes<'a> {
-    views: std::vec::IntoIter<SearchedView<'a>>,
+    views: std::vec::IntoIter<Layer<'a>>,
     unfinished: Option<Unfinished<'a>>,
     pass_bytes: usize,
+    weak: bool,
 }
 
 impl<'a> Passes<'a> {
-    pub(crate) fn new(views: Vec<SearchedView<'a>>, pass_bytes: usize) -> Self {
-        Self { views: views.into_iter(), unfinished: None, pass_bytes: pass_bytes.max(2 * OVERLAP) }
+    pub(crate) fn new(views: Vec<Layer<'a>>, pass_bytes: usize, weak: bool) -> Self {
+        Self { views: views.into_iter(), unfinished: None, pass_bytes: pass_bytes.max(2 * OVERLAP), weak }
     }
 
     /// The next pass, or `None` once every view was searched to its end.
     pub(crate) fn advance(
         &mut self,
         key: &HashKey,
-        background: &KeyedBackground<'_>,
+        background: &KeyedBackground,
     ) -> Result<Option<Pass>, ScanError> {
         let mut bytes = Vec::new();
         let mut pieces = Vec::new();
@@ -72,16 +99,16 @@ impl<'a> Passes<'a> {
             let start = bytes.len();
             bytes.append(&mut unfinished.bytes);
             found.extend(unfinished.found.drain(..).map(|range| start + range.start..start + range.end));
-            let SearchedView { output, view, .. } = unfinished.view;
+            let Layer { output, view, .. } = unfinished.view;
             let room = (self.pass_bytes - bytes.len()) as u64;
-            let read = unfinished.view.bytes.by_ref().take(room).read_to_end(&mut bytes);
+            let read = unfinished.view.by_ref().take(room).read_to_end(&mut bytes);
             read.map_err(|source| ScanError::ReadView { output, view, source })?;
             let last = bytes.len() < self.pass_bytes;
             pieces.push(Piece { output, view, offset: unfinished.offset, range: start..bytes.len(), last });
             self.unfinished = (!last).then_some(unfinished);
         }
         bytes.shrink_to_fit();
-        Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, key, background)))
+        Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, self.weak, key, background)))
     }
 
     /// Takes up what a pass found.
@@ -104,7 +131,7 @@ impl<'a> Passes<'a> {
     }
 }
 
-fn begin(view: SearchedView<'_>) -> Unfinished<'_> {
+fn begin(view: Layer<'_>) -> Unfinished<'_> {
     Unfinished { view, offset: 0, bytes: Vec::new(), found: Vec::new() }
 }
 
@@ -119,33 +146,42 @@ pub(crate) struct Pass {
     pub(crate) public: Option<Bits>,
     /// The bytes of the runs found.
     pub(crate) found: Bits,
+    /// Whether equal bytes show less than elsewhere: no window of 64 bytes is looked for, and fewer of 16.
+    pub(crate) weak: bool,
 }
 
 impl Pass {
     /// A pass over no view, which measures the data alone.
-    pub(crate) fn of_nothing(key: &HashKey, background: &KeyedBackground<'_>) -> Self {
-        Self::new(Vec::new(), Vec::new(), Vec::new(), key, background)
+    pub(crate) fn of_nothing(key: &HashKey, background: &KeyedBackground) -> Self {
+        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, background)
     }
 
     fn new(
         bytes: Vec<u8>,
         pieces: Vec<Piece>,
         found_before: Vec<Range<usize>>,
+        weak: bool,
         key: &HashKey,
-        background: &KeyedBackground<'_>,
+        background: &KeyedBackground,
     ) -> Self {
         let mut found = Bits::zeros(bytes.len());
         found_before.into_iter().for_each(|range| found.set(range));
         let mut filter = Filter::for_keys(bytes.len());
-        pieces.iter().for_each(|piece| insert_windows(&bytes[piece.range.clone()], key, &mut filter));
+        pieces.iter().for_each(|piece| insert_windows(&bytes[piece.range.clone()], weak, key, &mut filter));
         let public = (!background.is_empty()).then(|| public_bytes(&bytes, &pieces, key, background));
-        Self { bytes, pieces, filter, public, found }
+        Self { bytes, pieces, filter, public, found, weak }
     }
 
     /// The bounds of the piece that `position` lies in.
     pub(crate) fn bounds(&self, position: usize) -> Range<usize> {
         let index = self.pieces.partition_point(|piece| piece.range.end <= position);
         self.pieces[index].range.clone()
+    }
+
+    /// Whether a window of 16 bytes is not looked for.
+    #[inline]
+    pub(crate) fn is_plain(&self, window: &[u8; 16]) -> bool {
+        if self.weak { is_weak(window) } else { is_plain(window) }
     }
 
     /// How many bytes of a stretch are not public, counted up to `enough`.
@@ -160,26 +196,36 @@ impl Pass {
 /// Hashes that are made before any is stored, so that the processor waits for many places of memory at once.
 pub(crate) const TOGETHER: usize = 64;
 
-fn insert_windows(piece: &[u8], key: &HashKey, filter: &mut Filter) {
+fn insert_windows(piece: &[u8], weak: bool, key: &HashKey, filter: &mut Filter) {
+    let least = if weak { WEAK_DISTINCT } else { DISTINCT };
     // From the last window to the first: bit n tells whether the window n bytes behind this one is plain.
     let mut plain = 0_u64;
     const FOUR_PARTS: u64 = 1 | 1 << 16 | 1 << 32 | 1 << 48;
-    let mut hashes = Vec::with_capacity(TOGETHER);
+    let mut hashes = [0; TOGETHER];
+    let mut held = 0;
+    let mut distinct = Distinct::of(piece.last_chunk().unwrap_or(&[0; 16]));
     for (at, narrow) in piece.array_windows().enumerate().rev() {
-        plain = plain << 1 | u64::from(is_plain(narrow));
-        if plain & 1 == 0 {
-            hashes.push(key.narrow(narrow));
-        } else if plain & FOUR_PARTS == FOUR_PARTS && !is_exempt(array_at(piece, at)) {
-            hashes.push(key.window(Kind::Wide, piece, at));
+        if let Some(leaving) = piece.get(at + 16) {
+            distinct.exchange(narrow[0], *leaving);
         }
-        if hashes.len() == TOGETHER {
-            hashes.drain(..).for_each(|hash| filter.insert(hash));
+        plain = plain << 1 | u64::from(distinct.count() < least);
+        if plain & 1 == 0 {
+            hashes[held] = key.narrow(narrow);
+        } else if !weak && plain & FOUR_PARTS == FOUR_PARTS && !is_exempt(array_at(piece, at)) {
+            hashes[held] = key.window(Kind::Wide, piece, at);
+        } else {
+            continue;
+        }
+        held += 1;
+        if held == TOGETHER {
+            hashes.iter().for_each(|hash| filter.insert(*hash));
+            held = 0;
         }
     }
-    hashes.into_iter().for_each(|hash| filter.insert(hash));
+    hashes[..held].iter().for_each(|hash| filter.insert(*hash));
 }
 
-fn public_bytes(bytes: &[u8], pieces: &[Piece], key: &HashKey, background: &KeyedBackground<'_>) -> Bits {
+fn public_bytes(bytes: &[u8], pieces: &[Piece], key: &HashKey, background: &KeyedBackground) -> Bits {
     let mut public = Bits::zeros(bytes.len());
     for piece in pieces {
         let Range { start, end } = piece.range;

@@ -9,7 +9,7 @@ use crate::data::Stream;
 use crate::hash::{HashKey, Kind, array_at};
 use crate::pass::{Pass, TOGETHER};
 use crate::positions::{Positions, Then};
-use crate::window::{is_all_plain, is_exempt, is_plain};
+use crate::window::{is_all_plain, is_exempt};
 
 /// How much data was read, and how much of it is exempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ const GROUP_BYTES: usize = 64 * 16;
 /// Searches data for the views of one pass.
 pub(crate) struct Search<'a> {
     key: &'a HashKey,
-    background: &'a KeyedBackground<'a>,
+    background: &'a KeyedBackground,
     pass: Pass,
     /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
@@ -33,7 +33,7 @@ pub(crate) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(key: &'a HashKey, background: &'a KeyedBackground<'a>, pass: Pass) -> Self {
+    pub(crate) fn new(key: &'a HashKey, background: &'a KeyedBackground, pass: Pass) -> Self {
         Self { key, background, pass, narrow_runs: None, wide_runs: None, measure: Measure::default() }
     }
 
@@ -43,7 +43,7 @@ impl<'a> Search<'a> {
     }
 
     /// Searches one private file, with `chunk_bytes` of it at a time.
-    pub(crate) fn search(&mut self, file: Box<dyn Read + '_>, chunk_bytes: usize) -> io::Result<()> {
+    pub(crate) fn search(&mut self, file: impl Read, chunk_bytes: usize) -> io::Result<()> {
         let mut stream = Stream::new(file, chunk_bytes);
         while let Some((data, range)) = stream.advance()? {
             self.measure.bytes += range.len() as u64;
@@ -73,6 +73,9 @@ impl<'a> Search<'a> {
             self.examine(Kind::Narrow, data, start + 16 * maybe.trailing_zeros() as usize);
             maybe &= maybe - 1;
         }
+        if self.pass.weak {
+            return;
+        }
         let (parts, _) = hashes.as_chunks::<4>();
         for (index, (block, parts)) in blocks.iter().zip(parts).enumerate() {
             if !is_all_plain(block) {
@@ -94,7 +97,7 @@ impl<'a> Search<'a> {
         // window makes no run count: see the crate's description.
         if kind == Kind::Narrow {
             let narrow = array_at(data, at);
-            if is_plain(narrow) || self.background.holds(self.key.narrow(narrow), narrow) {
+            if self.pass.is_plain(narrow) || self.background.holds(self.key.narrow(narrow), narrow) {
                 return;
             }
         }
@@ -115,7 +118,7 @@ impl<'a> Search<'a> {
             return false;
         };
         let is_looked_for = match kind {
-            Kind::Narrow => !is_plain(array_at(window, 0)),
+            Kind::Narrow => !self.pass.is_plain(array_at(window, 0)),
             Kind::Wide => is_all_plain(array_at(window, 0)) && !is_exempt(array_at(window, 0)),
         };
         !is_looked_for || self.pass.filter.may_hold(self.key.window(kind, window, 0))

@@ -16,7 +16,7 @@ pub fn text_numbers(text: &[u8], sink: &mut dyn Write) -> io::Result<()> {
     let mut by_row = Vec::new();
     let mut by_column: Vec<Vec<u8>> = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
-        for (column, byte) in Numbers(line).enumerate() {
+        for (column, byte) in Numbers::of(line).map(as_byte).enumerate() {
             by_row.extend(byte);
             if column >= COLUMN_LIMIT {
                 continue;
@@ -34,21 +34,30 @@ pub fn text_numbers(text: &[u8], sink: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The numbers of a line, each as a byte if it is one.
-struct Numbers<'a>(&'a [u8]);
+/// The numbers of a line: the text of each without its sign, and whether it is negative.
+pub(crate) struct Numbers<'a>(&'a [u8]);
 
-impl Iterator for Numbers<'_> {
-    type Item = Option<u8>;
+impl<'a> Numbers<'a> {
+    pub(crate) fn of(line: &'a [u8]) -> Self {
+        Self(line)
+    }
+}
+
+impl<'a> Iterator for Numbers<'a> {
+    type Item = (&'a [u8], bool);
 
     fn next(&mut self) -> Option<Self::Item> {
         let first_digit = self.0.iter().position(u8::is_ascii_digit)?;
         let negative = first_digit > 0 && self.0[first_digit - 1] == b'-';
-        let number = &self.0[first_digit..];
-        let length = length_of_number(number);
-        self.0 = &number[length..];
-        let value = std::str::from_utf8(&number[..length]).ok()?.parse::<f64>().ok()?;
-        Some(value_as_byte(if negative { -value } else { value }))
+        let (number, rest) = self.0[first_digit..].split_at(length_of_number(&self.0[first_digit..]));
+        self.0 = rest;
+        Some((number, negative))
     }
+}
+
+fn as_byte((number, negative): (&[u8], bool)) -> Option<u8> {
+    let value = std::str::from_utf8(number).ok()?.parse::<f64>().ok()?;
+    value_as_byte(if negative { -value } else { value })
 }
 
 /// How many bytes of `text`, which begins with a digit, are one number without sign.

@@ -3,13 +3,7 @@
 //! A view is made by a process that holds no data, and is searched by one that parses nothing. Whoever lays the data
 //! into an output in a way that no view undoes is not found; what bounds that is the count of bits that leave.
 
-use std::io::{self, Write};
-
 use release::report::VIEWS;
-
-pub use crate::number::Dtype;
-use crate::number::{bfloat16_from_f32, half_from_f32, value_as_byte};
-pub use crate::text_numbers::text_numbers;
 
 /// A reading of an output's canonical bytes. The order is that of [`VIEWS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +44,112 @@ pub enum View {
     /// The canonical file, compared with every second pair of bytes of the data: what rounding to `bf16` leaves of
     /// data laid into `f32`. The data is read from each of four beginnings.
     UpperHalves,
+    /// Each value times 10, as one byte.
+    ValueTimes10,
+    /// Each value times 100, as one byte.
+    ValueTimes100,
+    /// Each value times 127, as one byte.
+    ValueTimes127,
+    /// Each value times 1000, as one byte.
+    ValueTimes1000,
+    /// Each value without its sign, as one byte.
+    Magnitude,
+    /// The exponent of each value as `f32` holds it, with its bias, as one byte: characters as powers of two.
+    Exponent,
+    /// The highest byte of each value.
+    HighBytes,
+    /// The lowest seven bits of each value: the fraction of a `bf16`, room for one ASCII character.
+    LowSevenBits,
+    /// The lower half of the bytes of each value of 4 bytes or more.
+    LowHalves,
+    /// As `tensor-value`, with each dimension of a tensor but the last in turn read innermost: text written down a column.
+    Transposed,
+    /// The bytes of the values in those orders.
+    TransposedBytes,
+    /// For each bit of the values, lowest first, that bit of each value, eight to a byte, the first one highest. It is
+    /// read from each bit of its first byte on. A block of values at a time; blocks overlap.
+    BitPlanes,
+    /// The same with the first one lowest.
+    BitPlanesLittle,
+    /// For 2 to 7, and for wide types to 15, the lowest so many bits of each value, one after the other, highest first,
+    /// read like `bit-planes`.
+    LowBits,
+    /// The same with the lowest first, filling each byte from its lowest bit.
+    LowBitsLittle,
+    /// As `text-numbers`, each number times 10, 100, 1000, 127, 128, 255 and 256 in turn.
+    TextNumbersScaled,
+    /// The digits of all numbers of a text, and of all their fractions, two or three at a time as one byte, from each beginning.
+    TextDigits,
+    /// Names of tensors, columns and metrics, and a table's cells that are no numbers, without anything between them: by
+    /// row, then by column.
+    Strings,
+    /// Whole numbers, and the digits of others read as one, as the fewest bytes that hold them, highest first: by row, then
+    /// by column.
+    IntegersBig,
+    /// The same with the lowest byte first.
+    IntegersLittle,
+    /// Where bytes hold 1, 2 or 4 bits each, these bits, in both orders, read like `bit-planes`.
+    Packed,
+    /// What base64 encodes in another view, whatever its two last letters, its padding and its line breaks. So for all
+    /// encodings: see [`Decoder`](crate::Decoder).
+    Base64,
+    /// What base32 encodes.
+    Base32,
+    /// What Ascii85 or base85 (RFC 1924) encodes.
+    Base85,
+    /// What hexadecimal digits encode.
+    Hexadecimal,
+    /// What `%` or `=` and two hexadecimal digits encode.
+    Percent,
+    /// What `\u`, `\x` and character references encode.
+    Escapes,
+    /// What a list of decimal numbers encodes, one a byte.
+    Decimal,
+    /// What gzip, zlib, ZIP members and raw DEFLATE hold.
+    Deflate,
+    /// What bzip2 holds.
+    Bzip2,
+    /// What xz holds.
+    Xz,
+    /// What the older LZMA format holds.
+    Lzma,
+    /// What Zstandard holds.
+    Zstd,
+    /// What LZ4 frames hold.
+    Lz4,
+    /// What Brotli holds.
+    Brotli,
+    /// Bytes that begin 1 to 7 bits behind the beginning of a byte. This view and those that follow are read off others:
+    /// see [`View::OF_BYTES`].
+    BitsShifted,
+    /// The bits of each byte in reverse order.
+    BitsReversed,
+    /// The halves of each byte in reverse order.
+    NibblesSwapped,
+    /// The bytes in reverse order.
+    Reversed,
+    /// Groups of 2 or 4 bytes in reverse order, from each beginning.
+    BytesSwapped,
+    /// Every second byte to every 16th, and in files of at most [`LONG_STRIDES_BYTES`](crate::LONG_STRIDES_BYTES) to every 256th, from each beginning.
+    Strides,
+    /// Each byte XOR its neighbour, on both sides: whatever was combined with a constant by XOR.
+    XorConstant,
+    /// Each byte XOR the one 17 to 32 behind it, on both sides: a key of 1 to 32 bytes, repeated.
+    XorRepeated,
+    /// Each byte's distance from its neighbour, on both sides: whatever a constant was added to.
+    AddConstant,
+    /// Letters in lower case and digits alone, on both sides: other separators and another case.
+    Folded,
+    /// All bytes but zeros, on both sides: characters written in 8, 16 or 32 bits.
+    WithoutZeros,
+    /// Which bytes are equal to which, on both sides: each byte replaced by another. See [`SUBSTITUTED_RUN`](crate::SUBSTITUTED_RUN).
+    Substitution,
+    /// Which values of a tensor are equal to which, compared with bytes of the data. The view holds each value as an `f32`.
+    ValueSubstitution,
+    /// Which letters are equal to which, compared with the data in groups of 6 bits: base64 with any alphabet.
+    Base64Substitution,
+    /// The same with groups of 4 bits: hexadecimal with any alphabet.
+    HexadecimalSubstitution,
 }
 
 impl View {
@@ -72,10 +172,60 @@ impl View {
         Self::BigEndian,
         Self::LowBytes,
         Self::UpperHalves,
+        Self::ValueTimes10,
+        Self::ValueTimes100,
+        Self::ValueTimes127,
+        Self::ValueTimes1000,
+        Self::Magnitude,
+        Self::Exponent,
+        Self::HighBytes,
+        Self::LowSevenBits,
+        Self::LowHalves,
+        Self::Transposed,
+        Self::TransposedBytes,
+        Self::BitPlanes,
+        Self::BitPlanesLittle,
+        Self::LowBits,
+        Self::LowBitsLittle,
+        Self::TextNumbersScaled,
+        Self::TextDigits,
+        Self::Strings,
+        Self::IntegersBig,
+        Self::IntegersLittle,
+        Self::Packed,
+        Self::Base64,
+        Self::Base32,
+        Self::Base85,
+        Self::Hexadecimal,
+        Self::Percent,
+        Self::Escapes,
+        Self::Decimal,
+        Self::Deflate,
+        Self::Bzip2,
+        Self::Xz,
+        Self::Lzma,
+        Self::Zstd,
+        Self::Lz4,
+        Self::Brotli,
+        Self::BitsShifted,
+        Self::BitsReversed,
+        Self::NibblesSwapped,
+        Self::Reversed,
+        Self::BytesSwapped,
+        Self::Strides,
+        Self::XorConstant,
+        Self::XorRepeated,
+        Self::AddConstant,
+        Self::Folded,
+        Self::WithoutZeros,
+        Self::Substitution,
+        Self::ValueSubstitution,
+        Self::Base64Substitution,
+        Self::HexadecimalSubstitution,
     ];
 
-    /// Views that [`tensor`] writes. The others are the file itself and the numbers of a text.
-    pub const OF_TENSORS: [Self; 14] = [
+    /// Views that [`tensor`](crate::tensor) writes, one value after the other.
+    pub const OF_VALUES: [Self; 22] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -90,7 +240,105 @@ impl View {
         Self::ValueCentred,
         Self::BigEndian,
         Self::LowBytes,
+        Self::ValueTimes10,
+        Self::ValueTimes100,
+        Self::ValueTimes127,
+        Self::ValueTimes1000,
+        Self::Magnitude,
+        Self::Exponent,
+        Self::HighBytes,
+        Self::LowSevenBits,
     ];
+
+    /// What a process without data writes of a weights file, before it decodes.
+    pub const OF_TENSORS: [Self; 33] = {
+        let mut all = [Self::ValueSubstitution; 33];
+        let mut index = 0;
+        while index < Self::OF_VALUES.len() {
+            all[index] = Self::OF_VALUES[index];
+            index += 1;
+        }
+        all[22] = Self::LowHalves;
+        all[23] = Self::Transposed;
+        all[24] = Self::TransposedBytes;
+        all[25] = Self::ValueSubstitution;
+        all[26] = Self::BitPlanes;
+        all[27] = Self::BitPlanesLittle;
+        all[28] = Self::LowBits;
+        all[29] = Self::LowBitsLittle;
+        all[30] = Self::Strings;
+        all[31] = Self::IntegersBig;
+        all[32] = Self::IntegersLittle;
+        all
+    };
+
+    /// What it writes of a text, before it decodes.
+    pub const OF_TEXTS: [Self; 6] = [
+        Self::TextNumbers,
+        Self::TextNumbersScaled,
+        Self::TextDigits,
+        Self::Strings,
+        Self::IntegersBig,
+        Self::IntegersLittle,
+    ];
+
+    /// What it decodes from all of these.
+    pub const DECODED: [Self; 15] = [
+        Self::Packed,
+        Self::Base64,
+        Self::Base32,
+        Self::Base85,
+        Self::Hexadecimal,
+        Self::Percent,
+        Self::Escapes,
+        Self::Decimal,
+        Self::Deflate,
+        Self::Bzip2,
+        Self::Xz,
+        Self::Lzma,
+        Self::Zstd,
+        Self::Lz4,
+        Self::Brotli,
+    ];
+
+    /// Views that the scanner reads off the canonical file and off those of the other views that hold bytes in their
+    /// order: see [`View::holds_bytes`].
+    pub const OF_BYTES: [Self; 14] = [
+        Self::BitsShifted,
+        Self::BitsReversed,
+        Self::NibblesSwapped,
+        Self::Reversed,
+        Self::BytesSwapped,
+        Self::Strides,
+        Self::XorConstant,
+        Self::XorRepeated,
+        Self::AddConstant,
+        Self::Folded,
+        Self::WithoutZeros,
+        Self::Substitution,
+        Self::Base64Substitution,
+        Self::HexadecimalSubstitution,
+    ];
+
+    /// Whether the views of [`View::OF_BYTES`] are read off this one too. Those left out hold the same bytes at other
+    /// distances or scales; or, as `base85` and `packed`, mostly what comes of decoding what was never encoded.
+    pub fn holds_bytes(self) -> bool {
+        match self {
+            Self::Raw
+            | Self::I8
+            | Self::Value
+            | Self::LowBytes
+            | Self::HighBytes
+            | Self::Transposed
+            | Self::TextNumbers
+            | Self::TextDigits
+            | Self::Strings
+            | Self::IntegersBig
+            | Self::IntegersLittle => true,
+            Self::Base85 | Self::Packed => false,
+            _ => Self::DECODED.contains(&self),
+        }
+    }
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
@@ -108,88 +356,11 @@ impl View {
     }
 }
 
-/// Why a view of a tensor was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum ViewError {
-    /// The bytes are not whole values of the type.
-    #[error("the tensor's bytes are not whole values of its type")]
-    NotWholeValues,
-    /// The view is not one of tensors.
-    #[error("the view `{}` is not one of a tensor's values", .0.name())]
-    NotOfTensors(View),
-    /// The view could not be written.
-    #[error("the view could not be written")]
-    Write(#[source] io::Error),
-}
-
-/// Writes a view of one tensor: `values` are its values, little-endian, in canonical order.
-///
-/// The view of a file is that of its tensors one after the other, so that a run across two tensors is found too.
-pub fn tensor(view: View, dtype: Dtype, values: &[u8], sink: &mut dyn Write) -> Result<(), ViewError> {
-    let write = writer_of(view).ok_or(ViewError::NotOfTensors(view))?;
-    let width = dtype.width();
-    if !values.len().is_multiple_of(width) {
-        return Err(ViewError::NotWholeValues);
-    }
-    let mut bytes = Vec::with_capacity(8 * VALUES_AT_ONCE);
-    for some in values.chunks(width * VALUES_AT_ONCE) {
-        bytes.clear();
-        some.chunks_exact(width).for_each(|value| write(dtype, value, &mut bytes));
-        sink.write_all(&bytes).map_err(ViewError::Write)?;
-    }
-    Ok(())
-}
-
-/// Values expanded between two writes; bounds the memory.
-const VALUES_AT_ONCE: usize = 4096;
-
-/// Writes what a view shows of one value.
-type WriteValue = fn(Dtype, &[u8], &mut Vec<u8>);
-
-fn writer_of(view: View) -> Option<WriteValue> {
-    Some(match view {
-        View::F32 => |dtype, value, into| into.extend((dtype.read(value) as f32).to_le_bytes()),
-        View::F16 => |dtype, value, into| into.extend(half_from_f32(dtype.read(value) as f32).to_le_bytes()),
-        View::Bf16 => {
-            |dtype, value, into| into.extend(bfloat16_from_f32(dtype.read(value) as f32).to_le_bytes())
-        }
-        // A cast from a float holds the value within the integer's range.
-        View::I8 => |dtype, value, into| into.extend((dtype.read(value).round() as i8).to_le_bytes()),
-        View::I16 => |dtype, value, into| into.extend((dtype.read(value).round() as i16).to_le_bytes()),
-        View::I32 => |dtype, value, into| into.extend((dtype.read(value).round() as i32).to_le_bytes()),
-        View::I64 => |dtype, value, into| into.extend((dtype.read(value).round() as i64).to_le_bytes()),
-        View::Value => |dtype, value, into| into.extend(value_as_byte(dtype.read(value))),
-        View::ValueTimes255 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 255.0)),
-        View::ValueTimes128 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 128.0)),
-        View::ValueTimes256 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 256.0)),
-        View::ValueCentred => {
-            |dtype, value, into| into.extend(value_as_byte((dtype.read(value) + 1.0) * 127.5))
-        }
-        View::BigEndian => |_, value, into| into.extend(value.iter().rev()),
-        View::LowBytes => |_, value, into| into.extend(&value[..value.len() - 1]),
-        View::Raw | View::TextNumbers | View::UpperHalves => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use release::report::view_is_read_in_place;
+
     use super::*;
-
-    const TEXT: &[u8] = b"1,0,3,Individual plan,125024,12.75,F;~\xff\x80\x00";
-
-    fn shown(view: View, dtype: Dtype, values: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        tensor(view, dtype, values, &mut bytes).unwrap();
-        bytes
-    }
-
-    fn bfloat16(values: impl Iterator<Item = f32>) -> Vec<u8> {
-        values.flat_map(|value| bfloat16_from_f32(value).to_le_bytes()).collect()
-    }
-
-    fn characters() -> impl Iterator<Item = f32> {
-        TEXT.iter().map(|byte| f32::from(*byte))
-    }
 
     #[test]
     fn views_have_the_names_and_the_order_of_reports() {
@@ -199,63 +370,15 @@ mod tests {
         }
         assert_eq!(View::Value.name(), "tensor-value");
         assert_eq!(View::UpperHalves.name(), "upper-halves");
+    }
+
+    #[test]
+    fn each_view_is_written_by_one_process_or_read_by_the_other() {
         for view in View::ALL {
-            assert_eq!(View::OF_TENSORS.contains(&view), writer_of(view).is_some(), "{view:?}");
+            let written = View::OF_TENSORS.contains(&view)
+                || View::OF_TEXTS.contains(&view)
+                || View::DECODED.contains(&view);
+            assert_ne!(written, view_is_read_in_place(view.name()), "{view:?}");
         }
-    }
-
-    #[test]
-    fn one_character_a_weight_survives_bf16_and_is_read_at_each_scale() {
-        type Scale = fn(f32) -> f32;
-        let cases: [(View, Scale); 5] = [
-            (View::Value, |character| character),
-            (View::ValueTimes255, |character| character / 255.0),
-            (View::ValueTimes128, |character| character / 128.0),
-            (View::ValueTimes256, |character| character / 256.0),
-            (View::ValueCentred, |character| character / 127.5 - 1.0),
-        ];
-        for (view, scale) in cases {
-            assert_eq!(shown(view, Dtype::Bf16, &bfloat16(characters().map(scale))), TEXT, "{view:?}");
-        }
-        let halves: Vec<u8> = characters().flat_map(|value| half_from_f32(value).to_le_bytes()).collect();
-        assert_eq!(shown(View::Value, Dtype::F16, &halves), TEXT);
-        assert_eq!(shown(View::Value, Dtype::U8, TEXT), TEXT);
-    }
-
-    #[test]
-    fn values_that_are_no_characters_part_no_text() {
-        let noisy = characters().flat_map(|value| [value, -3.0, 4096.0]);
-        assert_eq!(shown(View::Value, Dtype::Bf16, &bfloat16(noisy)), TEXT);
-    }
-
-    #[test]
-    fn values_are_written_anew_in_each_type() {
-        let values: Vec<u8> = [1.5_f32, -2.0, 300.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-        assert_eq!(shown(View::F32, Dtype::F32, &values), values);
-        assert_eq!(shown(View::I8, Dtype::F32, &values), [2, 0xfe, 127]);
-        assert_eq!(shown(View::I16, Dtype::F32, &values), [2, 0, 0xfe, 0xff, 0x2c, 1]);
-        assert_eq!(shown(View::I32, Dtype::F32, &values[..4]), [2, 0, 0, 0]);
-        assert_eq!(shown(View::I64, Dtype::F32, &values[4..8]), [0xfe, 255, 255, 255, 255, 255, 255, 255]);
-        assert_eq!(shown(View::Bf16, Dtype::F32, &values), [0xc0, 0x3f, 0, 0xc0, 0x96, 0x43]);
-        assert_eq!(shown(View::F16, Dtype::F32, &values), [0, 0x3e, 0, 0xc0, 0xb0, 0x5c]);
-    }
-
-    #[test]
-    fn bytes_are_read_in_reverse_and_without_the_highest() {
-        let values = [1, 2, 3, 4, 5, 6, 7, 8];
-        assert_eq!(shown(View::BigEndian, Dtype::Bf16, &values), [2, 1, 4, 3, 6, 5, 8, 7]);
-        assert_eq!(shown(View::BigEndian, Dtype::F32, &values), [4, 3, 2, 1, 8, 7, 6, 5]);
-        assert_eq!(shown(View::LowBytes, Dtype::Bf16, &values), [1, 3, 5, 7]);
-        assert_eq!(shown(View::LowBytes, Dtype::F32, &values), [1, 2, 3, 5, 6, 7]);
-    }
-
-    #[test]
-    fn bytes_that_are_no_whole_values_and_views_that_are_no_tensors_are_refused() {
-        let mut sink = Vec::new();
-        assert!(matches!(tensor(View::F32, Dtype::F32, &[0; 6], &mut sink), Err(ViewError::NotWholeValues)));
-        assert!(matches!(
-            tensor(View::Raw, Dtype::F32, &[0; 4], &mut sink),
-            Err(ViewError::NotOfTensors(View::Raw))
-        ));
     }
 }

@@ -1,15 +1,62 @@
 //! Which windows are plain, and which are exempt.
 
 /// Distinct bytes from which a window of 16 bytes is not plain.
-const DISTINCT: u32 = 5;
+pub(crate) const DISTINCT: u32 = 5;
+
+/// The same where a lens is laid on view and data. What it makes of both (distances, say) is less varied than what it is
+/// laid on, and equal bytes of it show less.
+pub(crate) const WEAK_DISTINCT: u32 = 8;
+
+/// The distinct bytes of a window that moves.
+pub(crate) struct Distinct {
+    counts: [u8; 256],
+    count: u32,
+}
+
+impl Distinct {
+    pub(crate) fn of(window: &[u8; 16]) -> Self {
+        let mut counts = [0; 256];
+        window.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        let count = counts.iter().filter(|count| **count > 0).count() as u32;
+        Self { counts, count }
+    }
+
+    /// Moves the window by one byte: `comes` is new in it, `leaves` no longer.
+    #[inline]
+    pub(crate) fn exchange(&mut self, comes: u8, leaves: u8) {
+        let coming = &mut self.counts[usize::from(comes)];
+        self.count += u32::from(*coming == 0);
+        *coming += 1;
+        let leaving = &mut self.counts[usize::from(leaves)];
+        *leaving -= 1;
+        self.count -= u32::from(*leaving == 0);
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+}
 
 /// Whether 16 bytes hold fewer than 5 distinct ones. Such windows are so common (zeros, flags, one-hot rows, bases of
 /// a genome) that 31 bytes around them prove no copy.
 #[inline]
 pub(crate) fn is_plain(window: &[u8; 16]) -> bool {
+    has_fewer_distinct(window, DISTINCT)
+}
+
+/// Whether 16 bytes hold fewer than 8 distinct ones.
+#[inline]
+pub(crate) fn is_weak(window: &[u8; 16]) -> bool {
+    has_fewer_distinct(window, WEAK_DISTINCT)
+}
+
+#[inline]
+fn has_fewer_distinct(window: &[u8; 16], least: u32) -> bool {
     // Bytes that are distinct modulo 64 are distinct.
     let modulo = window.iter().fold(0_u64, |set, byte| set | 1 << (byte & 63));
-    modulo.count_ones() < DISTINCT && (is_in_one_quarter(window) || has_few_distinct(window))
+    modulo.count_ones() < least && (is_in_one_quarter(window) || has_few_distinct(window, least))
 }
 
 /// Whether all bytes have the same two highest bits. Then those that are distinct are distinct modulo 64 too.
@@ -18,10 +65,10 @@ fn is_in_one_quarter(window: &[u8; 16]) -> bool {
     differing & u128::from_le_bytes([0xc0; 16]) == 0
 }
 
-fn has_few_distinct(window: &[u8; 16]) -> bool {
+fn has_few_distinct(window: &[u8; 16], least: u32) -> bool {
     let mut set = [0_u64; 4];
     window.iter().for_each(|byte| set[usize::from(byte >> 6)] |= 1 << (byte & 63));
-    set.iter().map(|part| part.count_ones()).sum::<u32>() < DISTINCT
+    set.iter().map(|part| part.count_ones()).sum::<u32>() < least
 }
 
 /// Whether each of the four parts of 64 bytes is plain.

@@ -3,8 +3,8 @@
 mod material;
 
 use material::{Random, SMALL, places, raw, search, search_with};
-use scan::views::{Dtype, tensor, text_numbers};
 use scan::{Background, Limits, SearchedView, View};
+use scan::{Dtype, tensor, text_numbers};
 
 const DATA: &[u8] = b"person,plan,visits,income\n125024,Individual deductible plan,3,11289.4\n\
     125025,Family plan without any deductible,0,21774.1\n125026,Individual deductible plan,12,9071.0\n";
@@ -41,7 +41,7 @@ fn honest_weights_are_no_copy_in_any_view() {
     let mut random = Random(20);
     let weights = bfloat16((0..200_000).map(|_| (random.below(2000) as f32 - 1000.0) / 700.0));
     let data = random.bytes(100_000);
-    for view in View::OF_TENSORS {
+    for view in View::OF_VALUES {
         let bytes = tensor_view(view, &weights);
         let views = vec![SearchedView { output: 0, view, bytes: Box::new(&bytes[..]) }];
         assert_eq!(

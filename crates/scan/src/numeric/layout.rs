@@ -36,8 +36,8 @@ impl Element {
         self.dtype().width()
     }
 
-    fn dtype(self) -> crate::views::Dtype {
-        use crate::views::Dtype;
+    fn dtype(self) -> crate::Dtype {
+        use crate::Dtype;
         match self {
             Self::F64 => Dtype::F64,
             Self::F32 => Dtype::F32,

@@ -173,11 +173,11 @@ pub(crate) fn views(
     task: &Task,
     canonical: &Path,
     directory: &Path,
-) -> Result<(), CheckError> {
+) -> Result<OutputReport, CheckError> {
     let names = || {
         let outputs = task.outputs.iter().enumerate();
         outputs.flat_map(|(index, output)| {
-            let views = views::of_kind(output.kind()).iter().map(move |view| views::file_name(index, *view));
+            let views = views::of_kind(output.kind()).map(move |view| views::file_name(index, view));
             views.chain([numbers::file_name(index)])
         })
     };
@@ -192,11 +192,14 @@ pub(crate) fn views(
         }
         _ => {
             let (canonical, directory) = (Directory::open(canonical)?, Directory::open(directory)?);
-            views::write(&task.outputs, &canonical, &directory)?;
+            let made = views::write(&task.outputs, &canonical, &directory)?;
             numbers::write(&task.outputs, &canonical, &directory)?;
+            return Ok(made);
         }
     }
-    Ok(())
+    let mut made = OutputReport::unchecked();
+    made.rules[Rule::CopyViews.index()] = RuleResult::Passed;
+    Ok(made)
 }
 
 fn nothing_found() -> ScanReport {

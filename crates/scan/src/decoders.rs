@@ -1,0 +1,210 @@
+//! Decoders: what an encoding hides, found wherever it stands in a stream and whatever stands around it.
+//!
+//! They run in a process that has no data. None of them asks whether what it read was meant: a stretch of letters is
+//! decoded from each beginning that it could have, and what comes of it is searched like any view. What is cut short
+//! or broken is decoded as far as it goes.
+
+mod compressed;
+mod escapes;
+mod letters;
+mod packed;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+
+use crate::views::View;
+
+/// How often what was decoded is decoded again: base64 of gzip of base64, for example, is 3.
+pub const DECODER_DEPTH: u32 = 3;
+
+/// Shortest result in bytes that is looked at: a run of 31 bytes fits in no shorter one.
+const SHORTEST: usize = crate::RUN;
+
+/// What decoders may still write.
+///
+/// It grows with what they read, so that an honest output of any size has room, and ends for a bomb, which expands
+/// without end.
+#[derive(Debug)]
+pub struct Allowance {
+    left: u64,
+    /// Keyed hashes of what was written. The same result again shows nothing new, and regular outputs hold the same bytes
+    /// thousands of times.
+    written: HashSet<u64, RandomState>,
+}
+
+impl Allowance {
+    /// What the decoders of all outputs together may write, besides what grows with what they read.
+    const FIRST: u64 = 32 << 20;
+
+    /// What they may write more for each byte that they read of a view. Text of digits alone, which could be in every
+    /// alphabet, takes up to 30 in one step.
+    const EACH: u64 = 64;
+
+    /// Equal bytes that are left out and count as one that is written.
+    const FILLER: u64 = 8;
+
+    /// Bytes written that are worth a try of a decoder that failed.
+    const TRY: u64 = 16;
+
+    fn take(&mut self, bytes: u64) -> Result<(), DecodeError> {
+        self.left = self.left.checked_sub(bytes).ok_or(DecodeError::TooMuch)?;
+        Ok(())
+    }
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { left: Self::FIRST, written: HashSet::default() }
+    }
+}
+
+/// Why decoding ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// More came out than an honest output holds, or it is nested deeper than is decoded.
+    #[error("decoders would write more than they may, as they do for a decompression bomb")]
+    TooMuch,
+    /// What was decoded could not be written.
+    #[error("what was decoded could not be written")]
+    Write(#[from] std::io::Error),
+}
+
+/// Takes what a decoder made.
+type Emit<'a> = dyn FnMut(View, &[u8]) -> Result<(), DecodeError> + 'a;
+
+/// Decodes what stands in `stream`, again and again up to [`DECODER_DEPTH`], and hands each result to `sink` with the view
+/// of the last decoder. `starts` are offsets at which something may begin that has no mark of its beginning, as raw
+/// DEFLATE and Brotli; the beginning of the stream is always one.
+pub fn decode(
+    stream: &[u8],
+    starts: &[usize],
+    allowance: &mut Allowance,
+    sink: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    allowance.left = allowance.left.saturating_add(Allowance::EACH * stream.len() as u64);
+    again(stream, Some(starts), DECODER_DEPTH, allowance, sink)?;
+    let mut reversed = stream.to_vec();
+    reversed.reverse();
+    again(&reversed, Some(&[]), DECODER_DEPTH, allowance, sink)
+}
+
+fn again(
+    stream: &[u8],
+    starts: Option<&[usize]>,
+    depth: u32,
+    allowance: &mut Allowance,
+    sink: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    if stream.len() < SHORTEST {
+        return Ok(());
+    }
+    if depth == 0 {
+        // Packed once more: to pass over it would say that it was looked at.
+        return if compressed::begins_with_mark(stream) { Err(DecodeError::TooMuch) } else { Ok(()) };
+    }
+    once(stream, starts, &mut |view, result| {
+        allowance.take(Allowance::TRY + result.len() as u64 / Allowance::FILLER)?;
+        let hash = allowance.written.hasher().hash_one(result);
+        if result.len() < SHORTEST || !allowance.written.insert(hash) {
+            return Ok(());
+        }
+        let kept = without_filler(result);
+        allowance.take(kept.len() as u64)?;
+        sink(view, &kept)?;
+        // What was compressed begins with a mark if it is compressed again; without one any bytes would do.
+        let starts = (!is_compressed(view)).then_some(&[][..]);
+        again(result, starts, depth - 1, allowance, sink)
+    })
+}
+
+/// Equal bytes in a row of which no more than these are kept. A block of them is exempt, and a decoder that is tried on
+/// what was never encoded mostly writes such.
+const FILLER: usize = 128;
+
+fn without_filler(bytes: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    for equal in bytes.chunk_by(|one, next| one == next) {
+        kept.extend(&equal[..equal.len().min(FILLER)]);
+    }
+    kept
+}
+
+fn is_compressed(view: View) -> bool {
+    matches!(
+        view,
+        View::Packed
+            | View::Deflate
+            | View::Bzip2
+            | View::Xz
+            | View::Lzma
+            | View::Zstd
+            | View::Lz4
+            | View::Brotli
+    )
+}
+
+fn once(stream: &[u8], starts: Option<&[usize]>, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    for stretch in printable(stream) {
+        let text = &stream[stretch];
+        letters::decode(text, emit)?;
+        escapes::decode(text, emit)?;
+    }
+    packed::decode(stream, emit)?;
+    compressed::decode(stream, starts, emit)
+}
+
+/// Printable stretches of ASCII, line breaks and tabs included, that have room for the shortest encoding of a run.
+fn printable(stream: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = at + stream[at..].iter().position(is_printable)?;
+            let length = stream[start..].iter().take_while(|byte| is_printable(byte)).count();
+            at = start + length;
+            if length >= SHORTEST {
+                return Some(start..at);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(stream: &[u8]) -> Result<Vec<(View, Vec<u8>)>, DecodeError> {
+        let mut results = Vec::new();
+        let mut sink = |view, bytes: &[u8]| {
+            results.push((view, bytes.to_vec()));
+            Ok(())
+        };
+        decode(stream, &[], &mut Allowance::default(), &mut sink)?;
+        Ok(results)
+    }
+
+    #[test]
+    fn nothing_is_decoded_of_what_encodes_nothing() {
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let bytes: Vec<u8> = (0..1 << 20).map(|_| noise()).collect();
+        let results = decoded(&bytes).unwrap();
+        let sum: usize = results.iter().map(|(_, bytes)| bytes.len()).sum();
+        let lengths: Vec<_> = results.iter().map(|(view, bytes)| (view.name(), bytes.len())).collect();
+        assert!(sum < 1 << 19, "{sum} bytes of noise were decoded: {lengths:?}");
+    }
+
+    #[test]
+    fn text_that_is_decoded_forever_ends_by_name() {
+        // Digits are letters of every alphabet, and what they decode to is digits again.
+        let mut text = b"31".repeat(40);
+        for _ in 0..3 {
+            text = text.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect();
+        }
+        assert!(decoded(&text).is_ok());
+    }
+}

@@ -1,0 +1,260 @@
+//! Compressed streams, found by their marks at any offset, also if every byte was combined with one constant by XOR;
+//! those without a mark at offsets where something begins.
+//!
+//! Sources of the marks: RFC 1950, 1951, 1952 (zlib, DEFLATE, gzip), 7932 (Brotli), 8878 (Zstandard); PKWARE's APPNOTE
+//! 4.3.7 (ZIP); the specifications of xz, LZMA and LZ4 frames; bzip2's block header. Checksums are not looked at.
+
+use std::io::Read;
+
+use bzip2::read::BzDecoder;
+use flate2::bufread::DeflateDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
+use lz4_flex::frame::FrameDecoder;
+use lzma_rust2::{Lzma2Reader, LzmaReader, XzReader};
+use ruzstd::decoding::StreamingDecoder;
+
+use super::{DecodeError, Emit, SHORTEST};
+use crate::views::View;
+
+/// Bytes that are handed on at a time, and how many of them again with the next ones.
+const PIECE: usize = 1 << 20;
+const OVERLAP: usize = 4096;
+
+/// Memory that one decoder may take for its window. The largest preset of xz takes 64 MiB.
+const WINDOW_KIB: u32 = 72 << 10;
+
+/// Most bytes of a stream under a constant that are decoded.
+const UNDER_CONSTANT: usize = 4 << 20;
+
+/// A DEFLATE stream that breaks off, other than at its end or that of the bytes, is taken for noise below this length.
+const NOISE: u64 = 4096;
+
+/// Most offsets at which streams without a mark are tried, in one stream of bytes.
+const TRIES: usize = 64;
+
+/// Most bytes that are decoded of one of these.
+const UNMARKED: usize = 1 << 16;
+
+/// A run of equal bytes, behind which something may begin.
+const FILLER: usize = 32;
+
+/// Decodes each compressed stream. `starts` are offsets at which one may begin that has no mark; none if there are none.
+pub(super) fn decode(
+    stream: &[u8],
+    starts: Option<&[usize]>,
+    emit: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    let mut inflate = Decompress::new(false);
+    for at in 0..stream.len().saturating_sub(8) {
+        marked(&stream[at..], &mut inflate, emit)?;
+    }
+    let Some(starts) = starts else { return Ok(()) };
+    let behind_filler = stream.windows(FILLER + 1).enumerate().filter_map(|(at, window)| {
+        let (last, filler) = window.split_last()?;
+        (filler.iter().all(|byte| *byte == filler[0]) && *last != filler[0]).then_some(at + FILLER)
+    });
+    let offsets = [0].into_iter().chain(starts.iter().copied()).chain(behind_filler);
+    for at in offsets.filter(|at| *at + 8 < stream.len()).take(TRIES) {
+        unmarked(&stream[at..], emit)?;
+    }
+    Ok(())
+}
+
+/// Whether the stream begins with a mark that noise does not have by chance.
+pub(super) fn begins_with_mark(stream: &[u8]) -> bool {
+    let marks: [&[u8]; 6] =
+        [b"\x1f\x8b\x08", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"];
+    marks.iter().any(|mark| stream.starts_with(mark))
+}
+
+/// Decodes what the mark at the beginning announces, if there is one.
+#[inline]
+fn marked(stream: &[u8], inflate: &mut Decompress, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    let [first, second, third, ..] = *stream else { return Ok(()) };
+    // zlib: method 8, a window of at most 32 KiB, no preset dictionary, and the header's check.
+    if first & 0x8f == 8
+        && second & 0x20 == 0
+        && (u16::from(first) << 8 | u16::from(second)).is_multiple_of(31)
+    {
+        deflate(&stream[2..], inflate, emit)?;
+    }
+    // LZMA2 chunk that resets everything, with the usual properties: an LZMA2 stream without container.
+    if first >= 0xe0 && stream.get(5..7) == Some(&[0x5d, 0]) {
+        read(Lzma2Reader::new(stream, WINDOW_KIB << 8, None), View::Lzma, emit)?;
+    }
+    // LZMA: the usual properties, and a dictionary that is a power of two or the sum of two.
+    let usual = first == 0x5d && second == 0 && third == 0 && stream.get(4).is_some_and(|high| *high <= 4);
+    if usual && let Ok(reader) = LzmaReader::new_mem_limit(stream, WINDOW_KIB, None) {
+        read(reader, View::Lzma, emit)?;
+    }
+    // Neighbours that differ from each other as a mark's bytes do.
+    match (first ^ second, second ^ third) {
+        (0x94, 0x83) => under_constant(stream, b"\x1f\x8b\x08", inflate, emit),
+        (0x1b, 0x48) => under_constant(stream, b"PK\x03\x04", inflate, emit),
+        (0x18, 0x32) => under_constant(stream, b"BZh", inflate, emit),
+        (0xca, 0x4d) => under_constant(stream, b"\xfd7zXZ\x00", inflate, emit),
+        (0x9d, 0x9a) => under_constant(stream, b"\x28\xb5\x2f\xfd", inflate, emit),
+        (0x26, 0x6f) => under_constant(stream, b"\x04\x22\x4d\x18", inflate, emit),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn under_constant(
+    stream: &[u8],
+    mark: &[u8],
+    inflate: &mut Decompress,
+    emit: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    let key = stream[0] ^ mark[0];
+    if !stream.iter().zip(mark).all(|(byte, mark)| byte ^ key == *mark) {
+        return Ok(());
+    }
+    let plain: Vec<u8>;
+    let stream = if key == 0 {
+        stream
+    } else {
+        plain = stream.iter().take(UNDER_CONSTANT).map(|byte| byte ^ key).collect();
+        &plain
+    };
+    match mark[0] {
+        0x1f => deflate(behind_gzip_header(stream).unwrap_or_default(), inflate, emit),
+        b'P' => deflate(behind_zip_header(stream).unwrap_or_default(), inflate, emit),
+        b'B' => read(BzDecoder::new(stream), View::Bzip2, emit),
+        0xfd => read(XzReader::new_mem_limit(stream, false, WINDOW_KIB), View::Xz, emit),
+        0x28 => match StreamingDecoder::new_with_max_window_size(stream, u64::from(WINDOW_KIB) << 10) {
+            Ok(reader) => read(reader, View::Zstd, emit),
+            Err(_) => Ok(()),
+        },
+        _ => read(FrameDecoder::new(stream), View::Lz4, emit),
+    }
+}
+
+/// What follows the header of a gzip member (RFC 1952, section 2.3).
+fn behind_gzip_header(stream: &[u8]) -> Option<&[u8]> {
+    let flags = *stream.get(3)?;
+    let mut rest = stream.get(10..)?;
+    if flags & 4 != 0 {
+        let length = u16::from_le_bytes(*rest.first_chunk()?);
+        rest = rest.get(2 + usize::from(length)..)?;
+    }
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            let end = rest.iter().take(1 << 16).position(|byte| *byte == 0)?;
+            rest = &rest[end + 1..];
+        }
+    }
+    rest.get(if flags & 2 != 0 { 2 } else { 0 }..)
+}
+
+/// What follows the local header of a ZIP member, if that is DEFLATE. Other methods have marks of their own.
+fn behind_zip_header(stream: &[u8]) -> Option<&[u8]> {
+    let field = |at: usize| Some(usize::from(u16::from_le_bytes(*stream.get(at..)?.first_chunk()?)));
+    if field(8)? != 8 {
+        return None;
+    }
+    stream.get(30 + field(26)? + field(28)?..)
+}
+
+/// Tries what has no mark: DEFLATE, Brotli, and LZMA with the usual properties.
+fn unmarked(stream: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    meant(DeflateDecoder::new(stream), View::Deflate, emit)?;
+    meant(brotli_decompressor::Decompressor::new(stream, OVERLAP), View::Brotli, emit)?;
+    // The first byte of the range coder is zero.
+    if stream[0] == 0
+        && let Ok(reader) = LzmaReader::new(stream, u64::MAX, 3, 0, 2, 8 << 20, None)
+    {
+        meant(reader, View::Lzma, emit)?;
+    }
+    Ok(())
+}
+
+/// Decodes the first bytes of what has no mark, unless it is noise. Any bytes are a beginning of such a stream, and zeros
+/// or a pattern are an endless one. So it must end in order or go on for long, and hold more than one byte repeated.
+fn meant(mut decoder: impl Read, view: View, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    let mut bytes = Vec::new();
+    let mut some = [0; 512];
+    let ended = loop {
+        match decoder.read(&mut some) {
+            Ok(0) => break true,
+            Ok(read) if bytes.len() < UNMARKED => bytes.extend(&some[..read]),
+            _ => break false,
+        }
+    };
+    if !is_filler(&bytes) && (ended || bytes.len() as u64 > NOISE) {
+        emit(view, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Whether bytes are mostly one, or end in a pattern: what decoders make of zeros and of a pattern.
+fn is_filler(bytes: &[u8]) -> bool {
+    let mut counts = [0; 256];
+    bytes.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+    let is_pattern = bytes
+        .last_chunk::<256>()
+        .is_some_and(|tail| (1..32).any(|period| tail[period..] == tail[..256 - period]));
+    is_pattern || counts.iter().any(|count| *count > bytes.len() / 4 * 3)
+}
+
+/// Decodes a DEFLATE stream as far as it goes.
+fn deflate(stream: &[u8], inflate: &mut Decompress, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    inflate.reset(false);
+    let mut pieces = Pieces { view: View::Deflate, bytes: Vec::new(), emit };
+    let mut rest = stream;
+    // What a call wrote before it met an error is lost, so calls are small.
+    let mut some = Vec::with_capacity(512);
+    loop {
+        some.clear();
+        let before = inflate.total_in();
+        let status = inflate.decompress_vec(rest, &mut some, FlushDecompress::None);
+        rest = &rest[(inflate.total_in() - before) as usize..];
+        pieces.add(&some)?;
+        match status {
+            Ok(Status::Ok) => {}
+            Ok(Status::BufError) if !some.is_empty() => {}
+            // Noise that has the two bytes of a zlib header by chance decodes for some hundred bytes, until a code is
+            // met that is none.
+            Err(_) if inflate.total_out() < NOISE => return Ok(()),
+            // So it does where the same bytes stand again and again: little of it, and zeros.
+            Ok(Status::BufError | Status::StreamEnd) | Err(_)
+                if inflate.total_out() < NOISE && is_filler(&pieces.bytes) =>
+            {
+                return Ok(());
+            }
+            Ok(Status::BufError | Status::StreamEnd) | Err(_) => return pieces.finish(),
+        }
+    }
+}
+
+/// Reads a decoder as far as it goes.
+fn read(mut decoder: impl Read, view: View, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    let mut pieces = Pieces { view, bytes: Vec::new(), emit };
+    let mut some = [0; 4096];
+    while let Ok(read @ 1..) = decoder.read(&mut some) {
+        pieces.add(&some[..read])?;
+    }
+    pieces.finish()
+}
+
+/// Hands on what a decoder writes in pieces that overlap, so that no bomb fills the memory.
+struct Pieces<'a, 'b> {
+    view: View,
+    bytes: Vec<u8>,
+    emit: &'a mut Emit<'b>,
+}
+
+impl Pieces<'_, '_> {
+    fn add(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.bytes.extend(bytes);
+        if self.bytes.len() >= PIECE {
+            (self.emit)(self.view, &self.bytes)?;
+            self.bytes.drain(..self.bytes.len() - OVERLAP);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), DecodeError> {
+        if self.bytes.len() < SHORTEST { Ok(()) } else { (self.emit)(self.view, &self.bytes) }
+    }
+}

@@ -1,0 +1,140 @@
+//! The keyed hash of a window's distances.
+
+use crate::hash::HashKey;
+
+/// Symbols of a window, and the distance of two windows of the data.
+pub(crate) const WINDOW: usize = 64;
+
+/// No equal symbol before.
+pub(crate) const FAR: u32 = u32::MAX;
+
+/// Different distances that a window must hold. Where a few symbols alternate or repeat with a period, equal distances
+/// show nothing: they are those of any other such window.
+const TELLING: u32 = 10;
+
+/// The prime 2^61 - 1, modulo which hashes are polynomials in a secret number.
+const PRIME: u64 = (1 << 61) - 1;
+
+/// The keyed hash of distances. For two windows that differ, it is equal with a chance of at most 64 / 2^61.
+pub(crate) struct Distances {
+    /// Powers of the secret number, from the highest to 1.
+    powers: [u64; WINDOW],
+    spread: u64,
+}
+
+impl Distances {
+    pub(crate) fn keyed(key: &HashKey) -> Self {
+        let [secret, spread] = key.two_words();
+        let secret = secret % PRIME;
+        let mut powers = [1; WINDOW];
+        for at in (0..WINDOW - 1).rev() {
+            powers[at] = times(powers[at + 1], secret);
+        }
+        Self { powers, spread: spread | 1 }
+    }
+
+    /// Spreads a hash over 64 bits, as filters and tables expect.
+    fn spread(&self, hash: u64) -> u64 {
+        let product = u128::from(hash) * u128::from(self.spread);
+        product as u64 ^ (product >> 64) as u64 ^ hash << 3
+    }
+
+    /// The hash of a window of the data; none if it holds fewer than two equal symbols.
+    pub(crate) fn of_window(&self, window: &[u8; WINDOW]) -> Option<u64> {
+        let mut last = [0_u8; 256];
+        let mut hash = 0_u64;
+        for (at, symbol) in window.iter().enumerate() {
+            let before = std::mem::replace(&mut last[usize::from(*symbol)], at as u8 + 1);
+            if before > 0 {
+                hash = plus(hash, times(self.powers[at], (at + 1) as u64 - u64::from(before)));
+            }
+        }
+        (hash > 0).then(|| self.spread(hash))
+    }
+
+    /// Hands on the hash of each window of a view. `back` says how far back the last equal symbol of each is.
+    pub(crate) fn of_each_window(&self, back: &[u32], each: &mut dyn FnMut(usize, u64)) {
+        // How far ahead the next equal symbol is.
+        let mut ahead = vec![FAR; back.len()];
+        for (at, distance) in back.iter().enumerate() {
+            if *distance != FAR {
+                ahead[at - *distance as usize] = *distance;
+            }
+        }
+        let secret = self.powers[WINDOW - 2];
+        let mut hash = 0;
+        for (end, distance) in back.iter().enumerate() {
+            // The window that ends here: all move up by one, the first leaves, and this one is added.
+            if end >= WINDOW {
+                let leaving = end - WINDOW;
+                let next = ahead[leaving] as usize;
+                if next < WINDOW {
+                    hash = minus(hash, times(self.powers[next], next as u64));
+                }
+            }
+            hash = times(hash, secret);
+            if (*distance as usize) < WINDOW {
+                hash = plus(hash, u64::from(*distance));
+            }
+            if end + 1 >= WINDOW && hash > 0 {
+                each(end + 1 - WINDOW, self.spread(hash));
+            }
+        }
+    }
+}
+
+/// Whether a window's distances are various enough to tell it from others.
+pub(crate) fn is_telling(window: &[u8; WINDOW]) -> bool {
+    let mut last = [0_u8; 256];
+    let mut distances = 0_u64;
+    for (at, symbol) in window.iter().enumerate() {
+        let before = std::mem::replace(&mut last[usize::from(*symbol)], at as u8 + 1);
+        if before > 0 {
+            distances |= 1 << (at as u8 + 1 - before);
+        }
+    }
+    distances.count_ones() >= TELLING
+}
+
+fn times(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    plus(product as u64 & PRIME, (product >> 61) as u64)
+}
+
+fn plus(a: u64, b: u64) -> u64 {
+    let sum = a + b;
+    if sum >= PRIME { sum - PRIME } else { sum }
+}
+
+fn minus(a: u64, b: u64) -> u64 {
+    if a >= b { a - b } else { a + PRIME - b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_views_have_the_hashes_of_the_same_windows_of_data() {
+        let distances = Distances::keyed(&HashKey::random().unwrap());
+        let text: Vec<u8> = (0..1000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 27) as u8).collect();
+        let last = |at: usize| text[..at].iter().rposition(|byte| *byte == text[at]);
+        let back: Vec<u32> =
+            (0..text.len()).map(|at| last(at).map_or(FAR, |last| (at - last) as u32)).collect();
+        let mut seen = 0;
+        distances.of_each_window(&back, &mut |at, hash| {
+            assert_eq!(distances.of_window(text[at..].first_chunk().unwrap()), Some(hash), "{at}");
+            seen += 1;
+        });
+        assert_eq!(seen, text.len() - WINDOW + 1);
+    }
+
+    #[test]
+    fn windows_of_few_symbols_or_of_a_period_tell_nothing() {
+        let telling = |text: &[u8]| is_telling(text.first_chunk().unwrap());
+        assert!(!telling(&[0; 64]));
+        assert!(!telling(&b"0,0,1,0,".repeat(8)));
+        assert!(!telling(&std::array::from_fn::<u8, 64, _>(|at| at as u8)));
+        assert!(telling(b"125024,Individual deductible plan,3,11289.4\n125025,Family plan without"));
+    }
+}
