@@ -1,0 +1,264 @@
+//! Runs of exactly the promised length, at random places, behind each view of bytes; and what looks the same and is none.
+
+mod material;
+
+use std::io::Write;
+
+use material::{Random, search_with};
+use scan::{Allowance, Background, Dtype, Limits, RUN, SUBSTITUTED_RUN, SearchedView, View, decode, planes};
+
+/// Runs planted behind each view, and in a long run.
+const FEW: usize = 100;
+const MANY: usize = 10_000;
+
+/// How runs are laid into an output.
+struct Encoding {
+    view: View,
+    /// Bytes of a run that is found in any case.
+    run: usize,
+    encode: fn(&[u8], &mut Random) -> Vec<u8>,
+}
+
+fn key(random: &mut Random) -> u8 {
+    1 + random.below(255) as u8
+}
+
+fn groups_reversed(run: &[u8], width: usize) -> Vec<u8> {
+    run.chunks(width).flat_map(|group| group.iter().rev()).copied().collect()
+}
+
+fn any_substitution(random: &mut Random) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..=255).collect();
+    for at in (1..256).rev() {
+        bytes.swap(at, random.below(at + 1));
+    }
+    bytes
+}
+
+const ENCODINGS: [Encoding; 14] = [
+    Encoding { view: View::Raw, run: RUN, encode: |run, _| run.to_vec() },
+    Encoding { view: View::Reversed, run: RUN, encode: |run, _| run.iter().rev().copied().collect() },
+    Encoding {
+        view: View::BitsReversed,
+        run: RUN,
+        encode: |run, _| run.iter().map(|byte| byte.reverse_bits()).collect(),
+    },
+    Encoding {
+        view: View::NibblesSwapped,
+        run: RUN,
+        encode: |run, _| run.iter().map(|byte| byte.rotate_left(4)).collect(),
+    },
+    Encoding {
+        view: View::BitsShifted,
+        run: RUN,
+        encode: |run, random| {
+            let shift = 1 + random.below(7) as u32;
+            let both = |pair: &[u8; 2]| (pair[0] << (8 - shift)) | pair[1] >> shift;
+            [&[random.next() as u8][..], run, &[random.next() as u8]]
+                .concat()
+                .array_windows()
+                .map(both)
+                .collect()
+        },
+    },
+    Encoding { view: View::BytesSwapped, run: RUN + 1, encode: |run, _| groups_reversed(run, 2) },
+    Encoding { view: View::BytesSwapped, run: RUN + 3, encode: |run, _| groups_reversed(&run[..32], 4) },
+    Encoding {
+        view: View::Strides,
+        run: RUN,
+        encode: |run, random| {
+            let step = 2 + random.below(15);
+            let mut bytes = random.bytes(run.len() * step);
+            run.iter().enumerate().for_each(|(at, byte)| bytes[at * step] = *byte);
+            bytes
+        },
+    },
+    Encoding {
+        view: View::XorConstant,
+        run: RUN + 1,
+        encode: |run, random| {
+            let key = key(random);
+            run.iter().map(|byte| byte ^ key).collect()
+        },
+    },
+    Encoding {
+        view: View::AddConstant,
+        run: RUN + 1,
+        encode: |run, random| {
+            let key = key(random);
+            run.iter().map(|byte| byte.wrapping_add(key)).collect()
+        },
+    },
+    Encoding {
+        view: View::XorRepeated,
+        run: RUN + 32,
+        encode: |run, random| {
+            let length = 1 + random.below(32);
+            let key = random.bytes(length);
+            run.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+        },
+    },
+    Encoding {
+        view: View::WithoutZeros,
+        run: RUN,
+        encode: |run, _| run.iter().flat_map(|byte| [*byte, 0, 0, 0]).collect(),
+    },
+    Encoding {
+        view: View::Folded,
+        run: 2 * RUN,
+        encode: |run, _| {
+            let letters = run.iter().filter(|byte| byte.is_ascii_alphanumeric());
+            letters.flat_map(|byte| [byte.to_ascii_uppercase(), b'|']).collect()
+        },
+    },
+    Encoding {
+        view: View::Substitution,
+        run: SUBSTITUTED_RUN,
+        encode: |run, random| {
+            let other = any_substitution(random);
+            run.iter().map(|byte| other[usize::from(*byte)]).collect()
+        },
+    },
+];
+
+/// Words of random letters, as no two texts share them.
+fn text(random: &mut Random, length: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    while text.len() < length {
+        let word = 3 + random.below(8);
+        text.extend(random.letters(b"abcdefghijklmnoprstuvwz0123456789", word));
+        text.push(b", ;-"[random.below(4)]);
+    }
+    text.truncate(length);
+    text
+}
+
+fn runs(view: View, bytes: &[u8], data: &[u8]) -> u64 {
+    let views = vec![SearchedView { output: 0, view, bytes: Box::new(bytes) }];
+    search_with(views, &[data], &Background::default(), Limits::default()).runs
+}
+
+/// So many runs of `from`, encoded, each between bytes of its own.
+fn planted(count: usize, encoding: &Encoding, from: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut view = Vec::new();
+    for _ in 0..count {
+        let filler = 40 + random.below(24);
+        view.extend(random.bytes(filler));
+        let at = random.below(from.len() - encoding.run + 1);
+        view.extend((encoding.encode)(&from[at..at + encoding.run], random));
+    }
+    let last = random.bytes(40);
+    view.extend(last);
+    view
+}
+
+fn each_is_found(count: usize) {
+    let mut random = Random(2000);
+    let (data, other) = (text(&mut random, 400_000), text(&mut random, 400_000));
+    for (number, encoding) in ENCODINGS.iter().enumerate() {
+        // A view is cut in parts, or long strides would be left out of it.
+        for some in (0..count).step_by(50) {
+            let some = 50.min(count - some);
+            let found = runs(encoding.view, &planted(some, encoding, &data, &mut random), &data);
+            assert!(found >= some as u64, "{number} {:?}: {found} of {some}", encoding.view);
+            let none = runs(encoding.view, &planted(some, encoding, &other, &mut random), &data);
+            assert_eq!(none, 0, "{number} {:?}", encoding.view);
+        }
+    }
+}
+
+#[test]
+fn runs_of_the_promised_length_are_found_behind_each_view_of_bytes_and_other_text_is_not() {
+    each_is_found(FEW);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn none_of_ten_thousand_runs_is_missed_behind_each_view_of_bytes() {
+    each_is_found(MANY);
+}
+
+type Encode = fn(&[u8]) -> Vec<u8>;
+
+fn letters(run: &[u8], bits: u32, alphabet: &[u8]) -> Vec<u8> {
+    let all: Vec<u32> =
+        run.iter().flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1))).collect();
+    all.chunks(bits as usize)
+        .map(|group| {
+            let value =
+                group.iter().chain(&[0; 8]).take(bits as usize).fold(0, |value, bit| value << 1 | bit);
+            alphabet[value as usize]
+        })
+        .collect()
+}
+
+fn zlib(run: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(run).unwrap();
+    encoder.finish().unwrap()
+}
+
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+const CODES: [(View, Encode); 9] = [
+    (View::Base64, |run| letters(run, 6, BASE64)),
+    (View::Base32, |run| letters(run, 5, BASE32)),
+    (View::Hexadecimal, |run| letters(run, 4, b"0123456789abcdef")),
+    (View::Percent, |run| run.iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect()),
+    (View::Escapes, |run| run.iter().flat_map(|byte| format!("\\u{byte:04x}").into_bytes()).collect()),
+    (View::Decimal, |run| run.iter().flat_map(|byte| format!("{byte}, ").into_bytes()).collect()),
+    (View::Packed, |run| letters(run, 1, &[0, 1])),
+    (View::Deflate, zlib),
+    (View::Hexadecimal, |run| letters(&letters(&zlib(run), 6, BASE64), 4, b"0123456789abcdef")),
+];
+
+#[test]
+fn runs_of_31_bytes_are_found_behind_each_decoder_and_other_text_is_not() {
+    let mut random = Random(2001);
+    let (data, other) = (text(&mut random, 100_000), text(&mut random, 100_000));
+    for (number, (view, encode)) in CODES.into_iter().enumerate() {
+        for (from, expected) in [(&data, FEW), (&other, 0)] {
+            let mut stream = Vec::new();
+            for planted in 0..FEW {
+                let filler = random.below(9);
+                stream.extend(random.letters(&[0x80, 0xc0, 0xff], 40 + filler));
+                let each = from.len() / FEW;
+                let at = planted * each + random.below(each - RUN);
+                stream.extend(encode(&from[at..at + RUN]));
+            }
+            stream.extend([0x80; 9]);
+            let mut decoded = Vec::new();
+            // What two decoders show is written once, so that all views are looked through.
+            decode(&stream, &[], &mut Allowance::default(), &mut |_, bytes| {
+                decoded.extend([&[0xfe; 40][..], bytes].concat());
+                Ok(())
+            })
+            .unwrap();
+            let found = runs(view, &decoded, &data);
+            assert!(found >= expected as u64, "{number} {view:?}: {found} of {expected}");
+            assert!(expected > 0 || found == 0, "{number} {view:?}");
+        }
+    }
+}
+
+#[test]
+fn runs_in_one_bit_of_each_value_are_found_wherever_they_begin() {
+    let mut random = Random(2002);
+    let data = text(&mut random, 100_000);
+    for bit in [0, 3, 6, 15] {
+        for _ in 0..8 {
+            let mut values = random.bytes(2 * 4000);
+            let (begin, at) = (random.below(3000), random.below(data.len() - RUN));
+            let bits =
+                data[at..at + RUN].iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+            for (index, value) in bits.enumerate() {
+                let byte = &mut values[2 * (begin + index) + bit / 8];
+                *byte = *byte & !(1 << (bit % 8)) | value << (bit % 8);
+            }
+            let mut shown = Vec::new();
+            planes(View::BitPlanes, Dtype::Bf16, &values, &mut shown).unwrap();
+            assert_eq!(runs(View::BitPlanes, &shown, &data), 1, "bit {bit} from {begin}");
+        }
+    }
+}
