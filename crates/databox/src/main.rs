@@ -1,5 +1,6 @@
 //! The command line: reads it, calls the library, prints.
 
+mod command_line;
 mod commands;
 mod show;
 
@@ -17,8 +18,8 @@ fn main() -> ExitCode {
             false => other(panic),
         }
     }));
-    let line = commands::CommandLine::parse();
-    let json = line.json();
+    let line = command_line::CommandLine::parse();
+    let json = line.json;
     match commands::run(line) {
         Ok(code) => code,
         Err(failure) => failure.report(json),
