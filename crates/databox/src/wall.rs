@@ -97,6 +97,10 @@ pub fn unbundle(archive: std::fs::File, into: &Path) -> Result<(), Failure> {
     }
 }
 
+/// How long a program behind the wall may take at a person's own desk, who may end it at any time. A search takes about
+/// ten seconds for each MiB of output, and more beside much data; what expands without end is refused long before.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
 fn limits(stdout_bytes: u64) -> Limits {
     Limits {
         memory_bytes: 4 << 30,
@@ -104,8 +108,8 @@ fn limits(stdout_bytes: u64) -> Limits {
         processors: 1 << 16,
         open_files: 256,
         file_bytes: 4 << 30,
-        cpu_seconds: 600,
-        wall: Duration::from_secs(600),
+        cpu_seconds: LONGEST.as_secs(),
+        wall: LONGEST,
         tmp_bytes: 0,
         tmp_inodes: 0,
         stdout_bytes,
