@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use daemon::Journal;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 /// Changes in one group at most. More would make the first wait for the last; the sync is shared by then.
 const GROUP: usize = 256;
@@ -28,8 +28,8 @@ pub enum Failed {
 /// A change with whom to tell. Given what kept the group from beginning, it makes nothing.
 type Change = Box<dyn FnOnce(Result<&Transaction<'_>, Failed>) -> Made + Send>;
 
-/// A read with whom to tell.
-type Read = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+/// A read, which tells its caller itself.
+type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Told how the group ended.
 type Answer = Box<dyn FnOnce(Result<(), Failed>) + Send>;
@@ -62,7 +62,10 @@ impl Writer {
         let (work, received) = mpsc::channel();
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || Thread { committed, journal, received }.serve(connection))
+            .spawn(move || {
+                let _ends = EndsWithRoom;
+                Thread { committed, journal, received }.serve(connection);
+            })
             .map_err(|_| Failed::Ended)?;
         Ok(Self { work })
     }
@@ -91,16 +94,14 @@ impl Writer {
         self.work.send(Work::Change(work)).map_err(|_| Failed::Ended)
     }
 
-    /// Reads, after every change before it. `answer` gets what was read, once those changes are durable.
+    /// Reads, after every change before it, what is durable and nothing else: whoever removes a file on what was read
+    /// would else act on a change that a power cut takes back. `answer` gets what was read.
     pub fn read<R: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> R + Send + 'static,
-        answer: impl FnOnce(Result<R, Failed>) + Send + 'static,
+        answer: impl FnOnce(R) + Send + 'static,
     ) -> Result<(), Failed> {
-        let work: Read = Box::new(move |connection| {
-            let read = read(connection);
-            Box::new(move |ended| answer(ended.map(|()| read)))
-        });
+        let work: Read = Box::new(move |connection| answer(read(connection)));
         self.work.send(Work::Read(work)).map_err(|_| Failed::Ended)
     }
 }
@@ -115,36 +116,48 @@ impl<C: FnMut(&Connection)> Thread<C> {
     fn serve(mut self, mut connection: Connection) {
         while let Ok(work) = self.received.recv() {
             match work {
-                // All that was changed before is durable: its group has ended.
-                Work::Read(read) => read(&connection)(Ok(())),
-                Work::Change(first) => self.group(&mut connection, first),
+                Work::Read(read) => read(&connection),
+                Work::Change(first) => {
+                    let reads = self.group(&mut connection, first);
+                    reads.into_iter().for_each(|read| read(&connection));
+                }
             }
         }
     }
 
-    /// Makes this change and what waits behind it, and tells nobody before one sync covers all of it.
-    fn group(&mut self, connection: &mut Connection, first: Change) {
+    /// Makes this change and what waits behind it, and tells nobody before one sync covers all of it. Gives back the
+    /// reads that waited among them.
+    fn group(&mut self, connection: &mut Connection, first: Change) -> Vec<Read> {
+        let (mut answers, mut reads) = (Vec::new(), Vec::new());
         let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(transaction) => transaction,
-            Err(error) => return (first(Err(Failed::NotBegun(error))).answer)(Ok(())),
+            Err(error) => {
+                (first(Err(Failed::NotBegun(error))).answer)(Ok(()));
+                return reads;
+            }
         };
-        let mut answers = Vec::new();
         let mut whole = make(&transaction, first, &mut answers);
-        while whole && answers.len() < GROUP {
+        while whole && answers.len() + reads.len() < GROUP {
             match self.received.try_recv() {
                 Ok(Work::Change(change)) => whole = make(&transaction, change, &mut answers),
-                // It sees what is not durable yet, so it is told no earlier than those who wrote it.
-                Ok(Work::Read(read)) => answers.push(read(&transaction)),
+                Ok(Work::Read(read)) => reads.push(read),
                 Err(_) => break,
             }
         }
         if !whole {
             drop(transaction);
-            return answers.into_iter().for_each(|answer| answer(Err(Failed::TakenBack)));
+            answers.into_iter().for_each(|answer| answer(Err(Failed::TakenBack)));
+            return reads;
         }
         // A crash before this line leaves the state before the group, a crash after it the state after it. An answer
         // that went out earlier could be taken back by a power cut.
         if let Err(error) = transaction.commit() {
+            // On a full disk nothing of the group was written where it would count: it is as if it had never been.
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                self.journal.error("changes were taken back: the disk is full").write();
+                answers.into_iter().for_each(|answer| answer(Err(Failed::TakenBack)));
+                return reads;
+            }
             // A failed sync is never tried again: the pages may look clean although they never reached the disk. The
             // next start reads what is really there.
             self.journal.error("a change could not be made durable").own_error(&error.to_string()).write();
@@ -152,6 +165,18 @@ impl<C: FnMut(&Connection)> Thread<C> {
         }
         (self.committed)(connection);
         answers.into_iter().for_each(|answer| answer(Ok(())));
+        reads
+    }
+}
+
+/// Ends the process if the thread panics. A room whose database has ended could do nothing but fail.
+struct EndsWithRoom;
+
+impl Drop for EndsWithRoom {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::exit(IO_ERROR);
+        }
     }
 }
 
@@ -227,9 +252,7 @@ mod tests {
             writer.change(insert(value), answer).unwrap();
         }
         let (read_after, reads) = (commits.clone(), told.clone());
-        writer
-            .read(sum, move |sum| reads.send((sum.unwrap(), read_after.load(Ordering::SeqCst))).unwrap())
-            .unwrap();
+        writer.read(sum, move |sum| reads.send((sum, read_after.load(Ordering::SeqCst))).unwrap()).unwrap();
         assert_eq!(commits.load(Ordering::SeqCst), 0);
         assert!(tells.try_recv().is_err());
         drop((held, told));
@@ -256,7 +279,7 @@ mod tests {
         drop((held, told));
         assert_eq!(tells.iter().collect::<Vec<_>>(), [Some(1), Some(2), None, Some(3)]);
         let (sums, total) = mpsc::channel();
-        writer.read(sum, move |sum| sums.send(sum.unwrap()).unwrap()).unwrap();
+        writer.read(sum, move |sum| sums.send(sum).unwrap()).unwrap();
         // 1 + 101, 2 + 302, 3 + 503: rows there before each change, times a hundred, and its own value twice.
         assert_eq!(total.recv().unwrap(), 1 + 101 + 2 + 302 + 3 + 503);
         assert_eq!(commits.load(Ordering::SeqCst), 1);
@@ -288,8 +311,67 @@ mod tests {
         writer.change(insert(2), move |made: Told| after.send(made.unwrap().unwrap()).unwrap()).unwrap();
         assert_eq!(later.recv().unwrap(), 2);
         let (sums, total) = mpsc::channel();
-        writer.read(sum, move |sum| sums.send(sum.unwrap()).unwrap()).unwrap();
+        writer.read(sum, move |sum| sums.send(sum).unwrap()).unwrap();
         assert_eq!(total.recv().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_read_among_changes_sees_what_is_durable_and_nothing_of_a_group_that_was_taken_back() {
+        let (_directory, writer, commits) = writer();
+        let held = hold(&writer);
+        writer.change(insert(1), |_: Told| {}).unwrap();
+        let (sums, total) = mpsc::channel();
+        let seen = commits.clone();
+        let answer = move |sum: i64| sums.send((sum, seen.load(Ordering::SeqCst))).unwrap();
+        writer.read(sum, answer).unwrap();
+        let fails = |transaction: &Transaction<'_>| -> rusqlite::Result<i64> {
+            transaction.execute_batch("ROLLBACK")?;
+            Err(rusqlite::Error::InvalidQuery)
+        };
+        writer.change(fails, |_: Told| {}).unwrap();
+        drop(held);
+        assert_eq!(total.recv().unwrap(), (0, 0));
+    }
+
+    /// A full disk of one megabyte, in a mount namespace of its own, in which this test runs again.
+    #[test]
+    fn on_a_full_disk_a_change_is_refused_and_the_next_one_that_fits_is_made() {
+        const DIRECTORY: &str = "DATABASE_TEST_FULL_DISK";
+        if let Some(directory) = std::env::var_os(DIRECTORY) {
+            return fill(std::path::Path::new(&directory));
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let name = "writer::tests::on_a_full_disk_a_change_is_refused_and_the_next_one_that_fits_is_made";
+        let script = "mount -t tmpfs -o size=1m none \"$1\" && exec \"$2\" --exact \"$3\"";
+        let ran = std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+            .args([directory.path(), &std::env::current_exe().unwrap(), std::path::Path::new(name)])
+            .env(DIRECTORY, directory.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    fn fill(directory: &std::path::Path) {
+        let connection = Connection::open(directory.join("test.db")).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.pragma_update(None, "synchronous", "FULL").unwrap();
+        connection
+            .execute_batch("CREATE TABLE rows (value INTEGER UNIQUE); CREATE TABLE blobs (bytes BLOB)")
+            .unwrap();
+        let writer = Writer::start(connection, |_| {}, Journal::new("test")).unwrap();
+        let made = |bytes: usize| {
+            let (told, tells) = mpsc::channel();
+            let change = move |transaction: &Transaction<'_>| {
+                transaction.execute("INSERT INTO blobs VALUES (zeroblob(?1))", [bytes as i64])
+            };
+            writer.change(change, move |made| told.send(matches!(made, Ok(Ok(1)))).unwrap()).unwrap();
+            tells.recv().unwrap()
+        };
+        assert!(made(1000));
+        assert!(!made(4 << 20), "more than the disk holds");
+        assert!(made(1000), "the room goes on");
     }
 
     #[test]
@@ -301,8 +383,8 @@ mod tests {
         }
         drop(held);
         let (read, was_read) = mpsc::channel();
-        writer.read(|_| {}, move |done| read.send(done.is_ok()).unwrap()).unwrap();
-        assert!(was_read.recv().unwrap());
+        writer.read(|_| {}, move |()| read.send(()).unwrap()).unwrap();
+        was_read.recv().unwrap();
         assert_eq!(commits.load(Ordering::SeqCst), 3);
     }
 }

@@ -99,7 +99,7 @@ impl Store {
     ) -> Result<R, StoreError> {
         let (answer, answered) = mpsc::sync_channel(1);
         self.writer.read(read, move |read| drop(answer.send(read)))?;
-        answered.recv().unwrap_or(Err(Failed::Ended))?
+        answered.recv().map_err(|_| Failed::Ended)?
     }
 
     /// Tells of every change.

@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<R, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.writer.read(read, move |read| drop(answer.send(read)))?;
-        answered.await.unwrap_or(Err(Failed::Ended))?
+        answered.await.map_err(|_| Failed::Ended)?
     }
 }
 
