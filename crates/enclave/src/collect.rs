@@ -13,6 +13,7 @@ use release::statement::DeclaredOutput;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::failure;
 use crate::files;
 
 /// What a job left is more than its output space can have held, or there is no output space.
@@ -48,7 +49,9 @@ pub fn collect(
     for entry in Dir::read_from(space)? {
         let entry = entry?;
         let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
+        // A program that tells of an exception and goes on leaves our own hook's report, which it did not write. No
+        // output can be declared under that name, and nothing of it is copied.
+        if matches!(name.to_bytes(), b"." | b"..") || name.to_bytes() == failure::REPORT.as_bytes() {
             continue;
         }
         let found = rustix::fs::statat(space, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -130,6 +133,21 @@ mod tests {
         let copy = directory.path().join("into/metrics.json");
         assert_eq!(fs::read(&copy).unwrap(), b"{\"value\": \xff}");
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o444);
+    }
+
+    #[test]
+    fn the_report_of_a_failure_that_a_program_survived_is_no_output() {
+        assert!(failure::REPORT.parse::<release::value::Name>().is_err(), "it can be declared");
+        let (directory, result) = collected(|space| {
+            fs::write(space.join("metrics.json"), "{}").unwrap();
+            fs::write(space.join(failure::REPORT), "1234").unwrap();
+        });
+        result.unwrap();
+        let names: Vec<_> = fs::read_dir(directory.path().join("into"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["metrics.json"]);
     }
 
     #[test]

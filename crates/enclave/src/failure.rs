@@ -18,7 +18,7 @@ pub const TARGET: &str = "/failure";
 const HOOK: &str = include_str!("sitecustomize.py");
 
 /// The name of the report in the output space. No declared output has such a name.
-const REPORT: &str = ".failure";
+pub const REPORT: &str = ".failure";
 
 /// Lays the file of ours down anew, so that it is always this version's.
 pub fn lay_down(directory: &Path) -> io::Result<()> {

@@ -21,7 +21,7 @@ use crate::room::Room;
 use crate::run;
 use crate::space;
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, code_reviews};
+use crate::store::{StoreError, code_reviews, reports};
 use crate::wall::Slot;
 
 /// How long the scheduler sleeps at most.
@@ -124,8 +124,18 @@ fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, U
             }
         }
         // Nobody listens any more only when the process is ending.
-        let _ = ended.blocking_send((index, Use::FreeFrom(job.grid, job.grid.after(room.now()))));
+        let _ = ended.blocking_send((index, Use::FreeFrom(job.grid, free_from(&room, &job))));
     });
+}
+
+/// The beginning of the step at which the slot is free: the one at which the end of its run is shown. Freed by the time
+/// at which everything is cleared away, it would tell whether a run ended just before a step did.
+fn free_from(room: &Room, job: &Job) -> Timestamp {
+    let (request, now) = (job.request, room.now());
+    let shown = room.store.read(move |connection| reports::last_due(connection, &request)).ok().flatten();
+    let next = job.grid.after(now);
+    // More than a step ahead is no beginning that anyone waits for: see `Grid::has_come`.
+    shown.filter(|shown| *shown <= next).unwrap_or(next)
 }
 
 /// Takes the first job whose step has begun out of the queue, if the disk has room for it beside those that keep a slot.

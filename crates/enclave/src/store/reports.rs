@@ -64,6 +64,11 @@ fn last(connection: &Connection, request: &Digest) -> Result<(u32, Option<(u64, 
     }
 }
 
+/// When the last report of a job falls due.
+pub fn last_due(connection: &Connection, request: &Digest) -> Result<Option<Timestamp>, StoreError> {
+    Ok(last(connection, request)?.1.map(|(_, due_at)| due_at))
+}
+
 /// Reports that have fallen due and were not taken, in the order of each job. That a job is released is told once the
 /// gateway has taken the release, which it believes more than the report.
 pub fn due(connection: &Connection, now: Timestamp) -> Result<Vec<Transition>, StoreError> {
