@@ -53,6 +53,8 @@ pub struct History {
     last_bundle: Vec<String>,
     statements: BTreeSet<Digest>,
     decisions: BTreeMap<Digest, Decided>,
+    /// Requests of which a run was released.
+    released_requests: BTreeSet<Digest>,
     granted: Granted,
     /// For each grant and dataset, the bits of its logged releases.
     released: BTreeMap<Name, BTreeMap<Name, u64>>,
@@ -124,6 +126,7 @@ impl History {
             if file.manifest.payload_digest() != leaf.payload() {
                 return Err(HistoryError::Evidence);
             }
+            self.released_requests.insert(file.request.payload_digest());
             let released = self.released.entry(manifest.grant.id).or_default();
             for account in manifest.accounts {
                 let bits = released.entry(account.dataset).or_default();
@@ -181,6 +184,11 @@ impl History {
     /// The decision about a verdict.
     pub fn decided(&self, verdict: &Digest) -> Option<&Decided> {
         self.decisions.get(verdict)
+    }
+
+    /// True if a run of this request was released.
+    pub fn is_released(&self, request: &Digest) -> bool {
+        self.released_requests.contains(request)
     }
 
     /// Every decision.

@@ -210,6 +210,10 @@ impl<D: Disk> Signer<D> {
         site: &Site,
         now: Timestamp,
     ) -> Result<(), Stopped> {
+        // A refusal of code that a console held back until its run was released would be a proof of what is not so.
+        if self.log.history().is_released(&request.payload_digest()) {
+            return Err(SignerRefusal::AlreadyReleased.into());
+        }
         let denial = denied.denial().envelope();
         let leaf = file::leaf(Event::CodeDenial, denial, denied.key())?;
         let file = CodeDenialFile {

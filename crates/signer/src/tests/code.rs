@@ -83,6 +83,19 @@ fn a_refusal_of_code_becomes_a_witnessed_leaf_and_no_verdict_of_its_request_is_s
 }
 
 #[test]
+fn code_whose_run_is_released_is_refused_no_more() {
+    let told = story_with_code_review().tell();
+    let site = Site::of(&told);
+    release(&mut site.open(), &told);
+    let message = deny_code(&told, code_denial(&told, "steward-ben"));
+    // Also after a restart, which reads it off the log.
+    for mut signer in [site.open(), site.open()] {
+        assert_eq!(refused(ask(&mut signer, &message)), SignerRefusal::AlreadyReleased);
+    }
+    assert_eq!((site.published(Event::CodeDenial), site.published(Event::Release)), (0, 1));
+}
+
+#[test]
 fn a_refusal_of_code_laid_into_the_site_directory_stops_the_release() {
     let told = story_with_code_review().tell();
     let site = Site::of(&told);
