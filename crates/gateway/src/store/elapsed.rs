@@ -16,5 +16,10 @@ pub fn set_back(transaction: &Transaction<'_>, seconds: u64, now: Timestamp) -> 
         "UPDATE events SET visible_at = max(0, visible_at - ?1) WHERE visible_at > ?2",
         (columns::stored(seconds, "clock")?, now.seconds()),
     )?;
+    // Else no upload could make room for another one for as long as the clock jumped.
+    transaction.execute(
+        "UPDATE uploads SET touched_at = max(0, touched_at - ?1) WHERE touched_at > ?2",
+        (columns::stored(seconds, "clock")?, now.seconds()),
+    )?;
     Ok(())
 }

@@ -154,19 +154,22 @@ fn touch(
     Ok(())
 }
 
-/// So many bytes are on disk.
+/// So many bytes are on disk. An upload that was forgotten meanwhile is begun anew: acknowledging its bytes would promise
+/// what nobody keeps.
 pub fn commit(
     transaction: &Transaction<'_>,
     person: &Name,
     sha256: &Digest,
     committed: u64,
     whole: bool,
-) -> Result<(), StoreError> {
-    transaction.execute(
-        "UPDATE uploads SET committed = ?3, whole = ?4 WHERE person = ?1 AND sha256 = ?2",
-        (person.as_str(), sha256.as_bytes(), columns::stored(committed, "committed")?, whole),
-    )?;
-    Ok(())
+) -> Result<(), Refused> {
+    let changed = transaction
+        .execute(
+            "UPDATE uploads SET committed = ?3, whole = ?4 WHERE person = ?1 AND sha256 = ?2",
+            (person.as_str(), sha256.as_bytes(), columns::stored(committed, "committed")?, whole),
+        )
+        .map_err(StoreError::from)?;
+    if changed == 1 { Ok(()) } else { Err(Refused::NotFound) }
 }
 
 /// Forgets uploads that nobody touched since `before` and that no submit waits for, and says which they were.

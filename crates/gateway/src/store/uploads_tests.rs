@@ -71,4 +71,10 @@ fn old_uploads_are_forgotten() {
     begin(&transaction, &announced("ada", b"new", 1), LIMITS, at(10)).unwrap();
     assert_eq!(forget(&transaction, at(5)).unwrap(), [(ada.clone(), Digest::of(b"old"))]);
     assert!(find(&transaction, &ada, &Digest::of(b"new")).unwrap().is_some());
+    let forgotten = commit(&transaction, &ada, &Digest::of(b"old"), 1, true);
+    assert_eq!(forgotten, Err(Refused::NotFound), "bytes of a forgotten upload are not acknowledged");
+    commit(&transaction, &ada, &Digest::of(b"new"), 1, true).unwrap();
+    // After the clock was set back an upload is as old as it was.
+    crate::store::elapsed::set_back(&transaction, 8, at(2)).unwrap();
+    assert_eq!(forget(&transaction, at(3)).unwrap(), [(ada, Digest::of(b"new"))]);
 }
