@@ -63,6 +63,8 @@ impl SiteWatch {
         if site.roles().box_keys.enclave != key.public() {
             // Its verdicts would be refused by everyone, and what the jobs spent would be lost.
             journal.error("roles name another verdict key").write();
+            // Under the site before, what was revoked since would not reach jobs and requests.
+            *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = None;
             return;
         }
         journal.info("site taken").number("roles_version", site.roles().version.0).write();
