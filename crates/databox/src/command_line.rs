@@ -305,3 +305,23 @@ impl From<ReasonWord> for DenialReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_runtime_comes_from_one_source_and_no_more() {
+        let typed = |sources: &[&str]| {
+            let words = ["databox", "runtime", "add", "tools", "--home", "BOX"];
+            CommandLine::try_parse_from(words.iter().chain(sources)).map(drop).map_err(|error| error.kind())
+        };
+        assert_eq!(typed(&[]), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(typed(&["--from-host-python"]), Ok(()));
+        assert_eq!(typed(&["--from-oci", "LAYOUT"]), Ok(()));
+        let two = typed(&["--from-host-python", "--from-directory", "DIR"]);
+        assert_eq!(two, Err(ErrorKind::ArgumentConflict));
+    }
+}

@@ -126,7 +126,7 @@ pub fn passphrase(file: Option<&Path>, question: &str) -> Result<Zeroizing<Strin
         Some(path) => std::fs::read_to_string(path).map_err(file_failure(path))?,
         None => rpassword::prompt_password(question).map_err(|_| {
             Failure::new("PASSPHRASE", "there is no terminal to ask for the passphrase at")
-                .hint("give --passphrase-file FILE")
+                .hint("a profile names its file as `passphrase_file`; other commands take --passphrase-file FILE")
                 .exit(Exit::Usage)
         })?,
     };

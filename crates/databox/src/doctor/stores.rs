@@ -86,7 +86,7 @@ fn runtimes(configurations: &Configurations, site: &Site) -> Vec<Check> {
         checks.push(Check::warn(
             "runtimes",
             "the catalogue has no runtime",
-            "`databox runtime add --from-host-python`",
+            "`databox runtime add host-python --from-host-python --home BOX`",
         ));
     }
     checks
@@ -114,7 +114,11 @@ fn datasets(configurations: &Configurations, site: &Site) -> Vec<Check> {
         });
     }
     if checks.is_empty() {
-        checks.push(Check::warn("datasets", "the catalogue has no dataset", "`databox data add`"));
+        checks.push(Check::warn(
+            "datasets",
+            "the catalogue has no dataset",
+            "`databox data add NAME DIRECTORY --home BOX --unit-column COLUMN`",
+        ));
     }
     checks
 }

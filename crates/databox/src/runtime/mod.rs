@@ -21,7 +21,7 @@ use tree::Tree;
 
 /// What `runtime add` needs to know.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "from", required = true, args = ["from_host_python", "from_directory", "from_oci"])]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["from_host_python", "from_directory", "from_oci"])))]
 pub struct RuntimeArguments {
     /// The runtime's name.
     pub name: Name,
