@@ -103,10 +103,10 @@ pub fn bundle_is_needed(connection: &Connection, bundle: &Digest) -> Result<bool
     Ok(query.query_row(states, |_| Ok(())).optional()?.is_some())
 }
 
-/// Jobs in a state, the one that came into it first at the front.
+/// Jobs in a state, in the order in which they were admitted: within a second, too, or places would not be true.
 pub fn in_state(connection: &Connection, state: State) -> Result<Vec<Job>, StoreError> {
-    let mut query = connection
-        .prepare_cached("SELECT * FROM jobs WHERE state = ?1 ORDER BY admitted_at, entered_at, request")?;
+    let mut query =
+        connection.prepare_cached("SELECT * FROM jobs WHERE state = ?1 ORDER BY admitted_at, rowid")?;
     let mut rows = query.query([state.word()])?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
