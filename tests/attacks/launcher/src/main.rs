@@ -5,13 +5,13 @@
 mod calls;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/first.rs"]
 mod first;
-#[path = "../../../../crates/sandbox/src/bin/databox-launch/helper.rs"]
-mod helper;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/landlock.rs"]
 mod landlock;
 mod layers;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/sources.rs"]
 mod sources;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/supervisor.rs"]
+mod supervisor;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/system.rs"]
 mod system;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/tree.rs"]
@@ -19,5 +19,5 @@ mod tree;
 
 fn main() {
     layers::read_own_name();
-    helper::run();
+    supervisor::run();
 }

@@ -28,10 +28,10 @@ use sandbox::{Calls, LayerName, Limits, Outcome, Refusal, Specification, Standar
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
-use crate::helper::{INSIDE, at};
 use crate::landlock::Rules;
 use crate::layers::are_built;
 use crate::sources::Source;
+use crate::supervisor::{INSIDE, at};
 use crate::system::{self, Forked, Program, Reaped};
 use crate::tree;
 

@@ -12,8 +12,8 @@ use landlock::{
 use rustix::io::Errno;
 use sandbox::{Access, Calls, Refusal, Specification, Step};
 
-use crate::helper::at;
 use crate::layers::landlock_rules;
+use crate::supervisor::at;
 
 /// The rules for one program. The whole of them is there or not; on an older kernel, as much as it knows.
 pub struct Rules {

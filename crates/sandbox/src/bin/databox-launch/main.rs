@@ -3,13 +3,13 @@
 
 mod calls;
 mod first;
-mod helper;
 mod landlock;
 mod layers;
 mod sources;
+mod supervisor;
 mod system;
 mod tree;
 
 fn main() {
-    helper::run();
+    supervisor::run();
 }

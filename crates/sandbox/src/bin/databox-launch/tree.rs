@@ -13,9 +13,9 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root};
 use sandbox::{Calls, LayerName, Refusal, Specification, Step};
 
-use crate::helper::at;
 use crate::layers::are_built;
 use crate::sources::{NO_EXECUTE, READ_ONLY, Source};
+use crate::supervisor::at;
 use crate::system;
 
 const DIRECTORY: Mode = Mode::from_raw_mode(0o755);

@@ -1,4 +1,4 @@
-//! The helper's own part: it starts the first process of new namespaces, waits outside, and tells how it ended.
+//! What stays outside: it starts the first process of new namespaces, waits for it, and tells how it ended.
 //!
 //! It is started by [`sandbox::Launcher`] with an empty environment and three descriptors: the control socket at 0, the
 //! program's standard output at 1 and its standard input at 2. It has one thread, takes each step in a straight line,
