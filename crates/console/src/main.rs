@@ -198,12 +198,18 @@ async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>, signing: Arc<Signin
 /// stood in the way may be gone since.
 fn take_up_again(store: &Store, site: &SiteWatch) {
     let Some(site) = site.current() else { return };
+    // A steward whom nobody heard laid a refusal into the site directory: also of code that runs, or has run.
+    for denial in site.code_denials() {
+        let request = denial.statement().request.sha256;
+        let Ok(Some(statements)) = store.statements(&request) else { continue };
+        if statements.verdict.is_empty() && desk::code_denied_in_site(&statements, &site).is_some() {
+            let _ = store.set_standing(&request, Standing::Denying);
+        }
+    }
     for review in store.standing(Standing::Open).unwrap_or_default() {
         let Ok(Some(statements)) = store.statements(&review.verdict) else { continue };
         if statements.verdict.is_empty() {
-            if desk::code_denied_in_site(&statements, &site).is_some() {
-                let _ = store.set_standing(&review.verdict, Standing::Denying);
-            } else if desk::reviewed_code(&statements, &site).is_ok() {
+            if desk::reviewed_code(&statements, &site).is_ok() {
                 let _ = store.set_standing(&review.verdict, Standing::Approving);
             }
         } else if desk::is_approved(&statements, &site) {

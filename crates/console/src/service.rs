@@ -13,6 +13,7 @@ use api::v1::{
 use blobs::{BlobStore, Digest};
 use daemon::{Journal, SiteWatch};
 use release::envelope::Envelope;
+use release::statement::Kind;
 use release::value::Name;
 use server::{Refused, principal};
 use tokio::sync::mpsc;
@@ -121,7 +122,9 @@ impl Reviews {
         let verdict = desk::verdict_of(&envelope).map_err(refused)?;
         let review = self.find(&verdict.to_string(), caller)?;
         let final_ = match review.standing {
-            Standing::Released | Standing::Denied | Standing::Withdrawn | Standing::Approved => true,
+            Standing::Released | Standing::Denied | Standing::Withdrawn => true,
+            // Code that may run can still be refused.
+            Standing::Approved => envelope.kind() != Kind::CodeDenial,
             Standing::Expired => review.subject == Subject::Code,
             Standing::Open | Standing::Blocked => false,
             Standing::Signing | Standing::Denying | Standing::Approving => false,
@@ -158,7 +161,7 @@ impl Reviews {
                 return Ok(Some(found));
             }
             let open = self.store.standing_of(verdict).map_err(|error| self.store_failed(&error))?;
-            if open == Some(Standing::Open) {
+            if matches!(open, Some(Standing::Open | Standing::Approved)) {
                 // The signer refused; nothing comes of it by itself.
                 return Ok(None);
             }

@@ -12,9 +12,11 @@ use blobs::Digest;
 use daemon::{Journal, SiteWatch};
 use release::envelope::Envelope;
 use release::log::socket::{
-    self, Answer, Appended, Cosign, Decision, DenyCode, Get, Message, SignerRefusal, Submit,
+    self, Answer, Appended, Cosign, CosignHead, Decision, DenyCode, Get, Message, Publish, SignerRefusal,
+    Submit, Unwitnessed,
 };
 use release::refusal::Refusal;
+use release::site::Site;
 use release::statement::{Evidence, Verdict};
 use release::value::Count;
 use tokio::sync::Notify;
@@ -46,6 +48,8 @@ enum Stalled {
     Site,
     #[error("too few witnesses cosigned")]
     Witnesses,
+    #[error("the signer answered something else than was asked")]
+    Answer,
     #[error("a task ended early")]
     Task,
 }
@@ -58,8 +62,27 @@ impl Stalled {
             Self::Witnesses => "too-few-witnesses",
             Self::Signer(_) | Self::Peer(_) => "signer-unreachable",
             Self::Site => "site-not-in-force",
-            Self::Store(_) | Self::Envelope | Self::Task => "console-failed",
+            Self::Store(_) | Self::Envelope | Self::Task | Self::Answer => "console-failed",
         }
+    }
+}
+
+/// A checkpoint that lacks its witnesses.
+struct Head {
+    size: Count,
+    /// The body of the request to a witness.
+    add_checkpoint: String,
+}
+
+impl From<Appended> for Head {
+    fn from(appended: Appended) -> Self {
+        Self { size: appended.size, add_checkpoint: appended.add_checkpoint }
+    }
+}
+
+impl From<Unwitnessed> for Head {
+    fn from(unwitnessed: Unwitnessed) -> Self {
+        Self { size: unwitnessed.size, add_checkpoint: unwitnessed.add_checkpoint }
     }
 }
 
@@ -88,12 +111,62 @@ pub struct Signing {
 impl Signing {
     /// Works until the process ends.
     pub async fn run(&self) {
+        let mut in_log = None;
         loop {
             let waiting = self.work_once().await;
+            let published = self.publish_site(&mut in_log).await;
+            let pause = match (waiting, published) {
+                (true, _) => AGAIN,
+                (false, false) => 5 * AGAIN,
+                (false, true) => 30 * AGAIN,
+            };
             tokio::select! {
                 () = self.wanted.notified() => {}
-                () = tokio::time::sleep(if waiting { AGAIN } else { 30 * AGAIN }) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+        }
+    }
+
+    /// Takes the site in force into the log, if it is not the one that was taken last: a recall must not wait for the
+    /// next decision. False if that is still to do.
+    async fn publish_site(&self, in_log: &mut Option<Arc<Site>>) -> bool {
+        let site = self.site.current();
+        let is_same = match (&site, &*in_log) {
+            (None, _) => true,
+            (Some(site), Some(taken)) => Arc::ptr_eq(site, taken),
+            (Some(_), None) => false,
+        };
+        if is_same {
+            return true;
+        }
+        match self.publish().await {
+            Ok(()) => {
+                *in_log = site;
+                true
+            }
+            Err(stalled) => {
+                self.journal.warning("the site is not in the log").own_error(&stalled).write();
+                false
+            }
+        }
+    }
+
+    async fn publish(&self) -> Result<(), Stalled> {
+        let ask = |size| Message::Publish(Publish { witnessed: Count(size) });
+        match self.ask(ask(0)).await? {
+            Answer::Published(_) => Ok(()),
+            Answer::Refused(refusal) => Err(Stalled::Refused(refusal)),
+            Answer::Unwitnessed(unwitnessed) => {
+                let (size, cosignatures) = self.witness(Head::from(unwitnessed), &ask).await?;
+                match self.ask(Message::CosignHead(CosignHead { size, cosignatures })).await? {
+                    Answer::Published(_) => Ok(()),
+                    Answer::Refused(refusal) => Err(Stalled::Refused(refusal)),
+                    Answer::Unwitnessed(_) | Answer::Appended(_) | Answer::Finished(_) => {
+                        Err(Stalled::Answer)
+                    }
+                }
+            }
+            Answer::Appended(_) | Answer::Finished(_) => Err(Stalled::Answer),
         }
     }
 
@@ -140,9 +213,12 @@ impl Signing {
             return true;
         }
         if let Stalled::Refused(SignerRefusal::AlreadyReleased) = stalled {
-            // The denial came too late. The release still lacks its witnesses, or its way to the enclave.
-            let _ = self.store.set_standing(verdict, Standing::Signing);
-            return true;
+            return self.denied_too_late(verdict);
+        }
+        if let Stalled::Refused(SignerRefusal::Rule(Refusal::CodeDenied)) = stalled {
+            // A refusal of the code lies in the site directory or in the log. The enclave is to hear of it as a leaf, and
+            // ends the job with the steward's reasons.
+            self.take_up_code_denial(verdict);
         }
         if refused && approvals {
             // Something has changed since the approvals: they stay, and a further one, or another change of the site,
@@ -152,6 +228,24 @@ impl Signing {
             return false;
         }
         true
+    }
+
+    /// The denial came after the release. A review of outputs goes on with the release, which still lacks its witnesses or
+    /// its way to the enclave; code that has run was approved.
+    fn denied_too_late(&self, verdict: &Digest) -> bool {
+        let is_code =
+            self.store.statements(verdict).is_ok_and(|found| found.is_some_and(|of| of.verdict.is_empty()));
+        let _ =
+            self.store.set_standing(verdict, if is_code { Standing::Approved } else { Standing::Signing });
+        self.finished.notify_waiters();
+        !is_code
+    }
+
+    fn take_up_code_denial(&self, verdict: &Digest) {
+        let Ok(Some(statements)) = self.store.statements(verdict) else { return };
+        let Ok(request) = Envelope::parse(&statements.request) else { return };
+        let _ = self.store.set_standing(&request.payload_digest(), Standing::Denying);
+        self.wanted.notify_one();
     }
 
     async fn take_to_the_log(&self, verdict: &Digest, approvals: bool) -> Result<(), Stalled> {
@@ -174,8 +268,11 @@ impl Signing {
                 }
                 Answer::Refused(refusal) => return Err(Stalled::Refused(refusal)),
                 Answer::Appended(appended) => appended,
+                Answer::Unwitnessed(_) | Answer::Published(_) => return Err(Stalled::Answer),
             };
-            answer = self.witness(verdict, &appended).await?;
+            let ask = |size| Message::Get(Get { verdict: *verdict, witnessed: Count(size) });
+            let (size, cosignatures) = self.witness(Head::from(appended), &ask).await?;
+            answer = self.ask(Message::Cosign(Cosign { verdict: *verdict, size, cosignatures })).await?;
         }
         Err(Stalled::Witnesses)
     }
@@ -231,13 +328,16 @@ impl Signing {
         }
     }
 
-    /// Takes a checkpoint to the witnesses and their cosignatures to the signer. A witness that is at another size
-    /// gets the proof from there.
-    async fn witness(&self, verdict: &Digest, appended: &Appended) -> Result<Answer, Stalled> {
+    /// Takes a checkpoint to the witnesses. A witness that is at another size gets the proof from there, which `ask` asks
+    /// the signer for. Returns the size that was cosigned last and all cosignatures.
+    async fn witness(
+        &self,
+        mut head: Head,
+        ask: &(dyn Fn(u64) -> Message + Sync),
+    ) -> Result<(Count, String), Stalled> {
         let mut cosignatures = String::new();
-        let mut current = appended.clone();
         for address in &self.witnesses {
-            match self.cosignature(verdict, address, &mut current).await {
+            match self.cosignature(address, &mut head, ask).await {
                 Ok(lines) => cosignatures += &lines,
                 Err(error) => self.journal.warning("a witness gave no cosignature").own_error(&error).write(),
             }
@@ -245,26 +345,24 @@ impl Signing {
         if cosignatures.is_empty() && !self.witnesses.is_empty() {
             return Err(Stalled::Witnesses);
         }
-        self.ask(Message::Cosign(Cosign { verdict: *verdict, size: current.size, cosignatures })).await
+        Ok((head.size, cosignatures))
     }
 
     async fn cosignature(
         &self,
-        verdict: &Digest,
         address: &str,
-        current: &mut Appended,
+        head: &mut Head,
+        ask: &(dyn Fn(u64) -> Message + Sync),
     ) -> Result<String, Stalled> {
         for _ in 0..3 {
-            match witness::add_checkpoint(address, &current.add_checkpoint).await {
+            match witness::add_checkpoint(address, &head.add_checkpoint).await {
                 Ok(witness::Answer::Cosigned(lines)) => return Ok(lines),
-                Ok(witness::Answer::OtherSize(size)) => {
-                    let get = Message::Get(Get { verdict: *verdict, witnessed: Count(size) });
-                    match self.ask(get).await? {
-                        Answer::Appended(appended) => *current = appended,
-                        Answer::Refused(refusal) => return Err(Stalled::Refused(refusal)),
-                        Answer::Finished(_) => return Err(Stalled::Witnesses),
-                    }
-                }
+                Ok(witness::Answer::OtherSize(size)) => match self.ask(ask(size)).await? {
+                    Answer::Appended(appended) => *head = appended.into(),
+                    Answer::Unwitnessed(unwitnessed) => *head = unwitnessed.into(),
+                    Answer::Refused(refusal) => return Err(Stalled::Refused(refusal)),
+                    Answer::Finished(_) | Answer::Published(_) => return Err(Stalled::Witnesses),
+                },
                 Err(error) => {
                     self.journal.warning("a witness did not cosign").own_error(&error).write();
                     return Err(Stalled::Witnesses);

@@ -317,20 +317,19 @@ impl Store {
                 params![verdict.as_bytes(), steward, is_approval, envelope, now],
             )?;
             transaction.execute(
-                "UPDATE reviews SET standing = ?2, held_up_by = ''
-                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('withdrawn', 'approved')",
+                &format!("UPDATE reviews SET standing = ?2, held_up_by = '' WHERE {MAY_MOVE}"),
                 params![verdict.as_bytes(), then.word()],
             )?;
             transaction.commit()
         })
     }
 
-    /// Moves a review that the log has not decided.
+    /// Moves a review that the log has not decided. Code that was approved can still be refused; nothing else follows an
+    /// approval.
     pub fn set_standing(&self, verdict: &Digest, standing: Standing) -> rusqlite::Result<()> {
         self.with(|connection| {
             connection.execute(
-                "UPDATE reviews SET standing = ?2
-                 WHERE verdict = ?1 AND file IS NULL AND standing NOT IN ('withdrawn', 'approved')",
+                &format!("UPDATE reviews SET standing = ?2 WHERE {MAY_MOVE}"),
                 params![verdict.as_bytes(), standing.word()],
             )?;
             Ok(())
@@ -445,6 +444,10 @@ impl Store {
         })
     }
 }
+
+/// True of a review `?1` that may come to stand as `?2`.
+const MAY_MOVE: &str = "verdict = ?1 AND file IS NULL AND standing != 'withdrawn'
+    AND (standing != 'approved' OR ?2 = 'denying')";
 
 const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
     (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by,

@@ -27,7 +27,7 @@ use crate::reviewers;
 use crate::room::{Room, RoomError};
 use crate::space;
 use crate::store::account::{self, AccountError, DatasetLimits, Limits as AccountLimits, Occasion};
-use crate::store::jobs::{self, Submission};
+use crate::store::jobs::{self, Asked, Submission};
 use crate::store::{StoreError, cancels, code_reviews};
 
 /// A hand-over that is not even answered: it is no request.
@@ -210,8 +210,13 @@ fn take_in(
     admission: &Admission<'_>,
 ) -> Result<Result<Admitted, Reason>, StoreError> {
     let request = admission.admitted.request();
-    let (nonce, bundle) = (request.nonce.0, request.bundle.sha256);
-    let (limits, grid) = (admission.limits.clone(), admission.grid);
+    let asked = Asked {
+        grant: request.grant.id.clone(),
+        nonce: request.nonce.0,
+        bundle: request.bundle.sha256,
+        grid: admission.grid,
+    };
+    let limits = admission.limits.clone();
     let requester = request.requester.id.clone();
     let submission = submission.clone();
     let occasion = Occasion { request: submission.request, run: 1, at: room.now() };
@@ -219,7 +224,7 @@ fn take_in(
     // charged job in the queue, which the next start runs; a repeat of the hand-over gets this answer.
     let packet = admission.packet;
     let taken = room.store.change(move |transaction| -> Result<Admitted, Unpaid> {
-        if jobs::nonce_is_used(transaction, &nonce)? {
+        if jobs::nonce_is_used(transaction, &asked.nonce)? {
             return Err(Unpaid::NonceUsed);
         }
         if cancels::is_called_off(transaction, &occasion.request, &requester)? {
@@ -227,7 +232,7 @@ fn take_in(
         }
         cancels::forget(transaction, &occasion.request)?;
         let state = if packet.is_some() { State::InCodeReview } else { State::Queued };
-        jobs::insert_admitted(transaction, &submission, state, &nonce, &bundle, grid, occasion.at)?;
+        jobs::insert_admitted(transaction, &submission, &asked, state, occasion.at)?;
         if let Some(packet) = packet {
             if !code_reviews::has_room(transaction)? {
                 return Err(Unpaid::NoRoom);

@@ -23,13 +23,13 @@ use release::refusal::Refusal;
 use release::site::Site;
 use release::statement::{Cancel, Request};
 use release::value::{Name, Timestamp};
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use sandbox::Cancel as Stop;
 
 use crate::room::{Room, RoomError};
 use crate::store::account::{self, Occasion};
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, cancels, verdicts};
+use crate::store::{StoreError, cancels, code_reviews, verdicts};
 use crate::sweep;
 
 /// Runs that can be ended from outside, by request.
@@ -47,7 +47,8 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(request);
     }
 
-    fn end(&self, request: &Digest) {
+    /// Kills a run's processes.
+    pub fn end(&self, request: &Digest) {
         if let Some(stop) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(request) {
             stop.cancel();
         }
@@ -141,6 +142,15 @@ fn act(
     Ok(Some(state))
 }
 
+/// The end that people gave a run while it went on: a steward's refusal of its code, or else its requester's cancel.
+/// Whatever the run comes to, it ends so.
+pub fn ended_by_people(connection: &Connection, request: &Digest) -> Result<Option<Move>, StoreError> {
+    if let Some(refused) = code_reviews::refusal(connection, request)? {
+        return Ok(Some(refused));
+    }
+    Ok(cancels::job_is_called_off(connection, request)?.then(called_off))
+}
+
 /// The move to CANCELLED.
 pub fn called_off() -> Move {
     Move::new(State::Cancelled, Reason::Cancelled)
@@ -157,6 +167,7 @@ pub fn withdrawn(room: &Room, verdict: Digest) -> Result<(), RoomError> {
 fn end_review(transaction: &Transaction<'_>, verdict: &Digest, at: Timestamp) -> Result<(), StoreError> {
     let Some(verdict) = verdicts::find(transaction, verdict)? else { return Ok(()) };
     let job = jobs::find(transaction, &verdict.request)?.ok_or(StoreError::Foreign("request"))?;
+    verdicts::withdrawn(transaction, &verdict.verdict)?;
     let asked = cancels::job_is_called_off(transaction, &verdict.request)?;
     // A console that withdraws what nobody called off changes nothing.
     if !asked || job.state != State::InReview || job.run != verdict.run {

@@ -9,7 +9,7 @@ use lifecycle::{ANSWER_BITS, State};
 use packet::Content;
 use release::envelope::Envelope;
 use release::file::CodeDenialFile;
-use release::path::{AdmittedRequest, CODE_BUNDLE_LIMIT, ReviewedCode, SignedRequest};
+use release::path::{AdmittedRequest, CODE_BUNDLE_LIMIT, CodeDenied, ReviewedCode, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
 use release::statement::{CodeDenial, DenialDecision};
@@ -23,7 +23,7 @@ use crate::reviewers;
 use crate::room::{Room, RoomError};
 use crate::store::account::{self, AccountError, Limits, Occasion};
 use crate::store::jobs::{self, Job, Move, Submission};
-use crate::store::{StoreError, cancels, code_reviews};
+use crate::store::{StoreError, cancels, code_reviews, verdicts};
 use crate::sweep;
 
 /// The one file of a packet: the bundle as it was handed in.
@@ -128,9 +128,9 @@ fn let_run(
     Ok(next.to)
 }
 
-/// Takes a code denial file: verifies that it is a witnessed leaf about an own job, and ends the job unless it runs at
-/// this moment; then it is asked for again. Returns the request's digest once the end is durable. What ran before the
-/// refusal came is not released: the signer refuses it.
+/// Takes a code denial file: verifies that it is a witnessed leaf about an own job, and ends the job. A run that goes on
+/// is killed, and what it comes to is not asked. Returns the request's digest once that is durable. What ran before the
+/// refusal came is not released: the signer refuses it. None for a job whose release is being taken.
 pub fn take_denial(room: &Room, bytes: &[u8]) -> Result<Option<Digest>, OutcomeError> {
     let file = CodeDenialFile::parse(bytes)?;
     let digest = file.request.payload_digest();
@@ -147,9 +147,13 @@ pub fn take_denial(room: &Room, bytes: &[u8]) -> Result<Option<Digest>, OutcomeE
     let logged = file.verify(&request, &site, accept_on_box_witness, room.now())?;
     let (movement, at) = (movement_of(logged.denial()), room.now());
     // A crash before the commit leaves the job as it was, and the console sends the denial again.
-    let ended = room.store.change(move |transaction| deny(transaction, &digest, &movement, at))?;
+    let taken = room.store.change(move |transaction| deny(transaction, &digest, &movement, at))?;
+    // Only after the commit: a run that was killed for a refusal which nobody kept would be charged and started anew.
+    if taken == Some(State::Running) {
+        room.running.end(&digest);
+    }
     sweep::sweep_and_tell(room);
-    Ok(ended.then_some(digest))
+    Ok(taken.map(|_| digest))
 }
 
 fn movement_of(denial: &CodeDenial) -> Move {
@@ -160,25 +164,54 @@ fn movement_of(denial: &CodeDenial) -> Move {
     Move { denial_reasons: denial.reasons.clone(), ..Move::new(to, Reason::Steward) }
 }
 
-/// False while the job runs: what a run wrote is judged first, so that a run ends in one way only.
+/// Returns the state that the job was in, or None if the refusal is not taken now.
 fn deny(
     transaction: &Transaction<'_>,
     request: &Digest,
     movement: &Move,
     at: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Option<State>, StoreError> {
     let job = jobs::find(transaction, request)?.ok_or(StoreError::Foreign("request"))?;
     match job.state {
         State::InCodeReview | State::Queued => jobs::make_move(transaction, request, movement, at)?,
+        State::Running => code_reviews::keep_refusal(transaction, request, movement)?,
         State::InReview => {
             account::free(transaction, Occasion { request: *request, run: job.run, at })?;
+            verdicts::withdraw(transaction, request)?;
             jobs::make_move(transaction, request, movement, at)?;
         }
-        State::Running | State::Approved => return Ok(false),
+        State::Approved => return Ok(None),
         State::Submitted | State::Released | State::Refused | State::Failed | State::Blocked => {}
         State::Rejected | State::Returned | State::Cancelled | State::Expired | State::Lost => {}
     }
-    Ok(true)
+    Ok(Some(job.state))
+}
+
+/// Ends jobs whose code a steward refused in the site directory, as the witnessed refusal would: nobody need believe that
+/// the console takes it to the log. True if one ended or is ending.
+pub fn end_refused(room: &Room) -> Result<bool, StoreError> {
+    let Some(site) = room.site.current() else { return Ok(false) };
+    let mut ended = false;
+    for denial in site.code_denials() {
+        let request = denial.statement().request.sha256;
+        let job = room.store.read(move |connection| jobs::find(connection, &request))?;
+        let Some(job) = job.filter(|job| !job.state.is_end()) else { continue };
+        let Some(movement) = refused_in_site(&job, &site) else { continue };
+        let at = room.now();
+        // A crash before the commit leaves the job as it was, and the next look finds the refusal again.
+        let taken = room.store.change(move |transaction| deny(transaction, &request, &movement, at))?;
+        if taken == Some(State::Running) {
+            room.running.end(&request);
+        }
+        ended = true;
+    }
+    Ok(ended)
+}
+
+/// The end that a refusal in the site directory gives a job. Only who may review its code can refuse it there.
+fn refused_in_site(job: &Job, site: &Site) -> Option<Move> {
+    let request = SignedRequest::verify(&Envelope::parse(&job.envelope).ok()?, site).ok()?;
+    Some(movement_of(CodeDenied::in_site(&request, site)?.denial().statement()))
 }
 
 /// Ends jobs under review that the site covers no more, as it does with those in the queue: a grant that was revoked or

@@ -239,6 +239,7 @@ fn deny(
         return Ok(Taken::Before);
     }
     account::free(transaction, Occasion { request: verdict.request, run: verdict.run, at })?;
+    verdicts::withdrawn(transaction, &verdict.verdict)?;
     jobs::make_move(transaction, &verdict.request, movement, at)?;
     Ok(Taken::Ended)
 }

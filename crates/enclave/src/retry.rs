@@ -11,9 +11,9 @@ use rusqlite::Transaction;
 use crate::admission::limits_of;
 use crate::cancel;
 use crate::room::Room;
+use crate::store::StoreError;
 use crate::store::account::{self, AccountError, Limits, Occasion};
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, cancels};
 
 /// Most runs of a job: the first and two more.
 pub const RUNS: u32 = 3;
@@ -43,8 +43,8 @@ fn lose(
         // It was written down before.
         return Ok(());
     }
-    if cancels::job_is_called_off(transaction, &job.request)? {
-        return jobs::make_move(transaction, &job.request, &cancel::called_off(), at);
+    if let Some(end) = cancel::ended_by_people(transaction, &job.request)? {
+        return jobs::make_move(transaction, &job.request, &end, at);
     }
     let occasion = Occasion { request: job.request, run: job.run + 1, at };
     let charged = match limits {

@@ -28,7 +28,7 @@ use crate::retry;
 use crate::room::{Places, Room, RoomError};
 use crate::space;
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, cancels, code_reviews};
+use crate::store::{StoreError, code_reviews};
 use crate::sweep;
 use crate::verdict::{self, LookedAt, VerdictError};
 use crate::wall::{self, Child, ChildError, JobView, Program, Slot, freeze};
@@ -154,8 +154,7 @@ fn finish(room: &Room, job: &Job, told: &Move) -> Result<(), StoreError> {
             // It was written down before.
             return Ok(());
         }
-        let called_off = cancels::job_is_called_off(transaction, &request)?;
-        let end = if called_off { cancel::called_off() } else { told };
+        let end = cancel::ended_by_people(transaction, &request)?.unwrap_or(told);
         jobs::make_move(transaction, &request, &end, at)
     })
 }
@@ -221,12 +220,9 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
     room.running.begins(job.request, cancel.clone());
     let _registered = Registered { room, job };
     let request = job.request;
-    // Whoever called it off before it could be ended from outside is heard here.
-    if room
-        .store
-        .read(move |connection| cancels::job_is_called_off(connection, &request))
-        .map_err(RoomError::from)?
-    {
+    // Whoever ended it before it could be ended from outside is heard here.
+    let ended = room.store.read(move |connection| cancel::ended_by_people(connection, &request));
+    if ended.map_err(RoomError::from)?.is_some() {
         cancel.cancel();
     }
     let watch = Watch::new(room, work, &ready.request, &cancel, Instant::now() + longest(room, &ready));

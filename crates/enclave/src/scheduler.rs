@@ -15,6 +15,7 @@ use release::value::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::admission::{has_data, reason_of};
+use crate::code_review;
 use crate::grid::Grid;
 use crate::recovery;
 use crate::room::Room;
@@ -22,6 +23,7 @@ use crate::run;
 use crate::space;
 use crate::store::jobs::{self, Job, Move};
 use crate::store::{StoreError, code_reviews, reports};
+use crate::sweep;
 use crate::wall::Slot;
 
 /// How long the scheduler sleeps at most.
@@ -44,8 +46,10 @@ pub async fn schedule(room: Arc<Room>) {
     let mut changes = room.store.changes();
     let mut recovered = false;
     while !room.stop.is_raised() {
-        recovered = recovered || recover(&room).await;
-        if recovered {
+        // Before lost runs are charged anew: code that was refused meanwhile does not run again.
+        let may_start = end_refused(&room).await;
+        recovered = recovered || (may_start && recover(&room).await);
+        if recovered && may_start {
             start_all(&room, &mut slots, &ended).await;
         }
         let sleep = until_next_second(LONGEST_SLEEP);
@@ -79,6 +83,26 @@ async fn recover(room: &Arc<Room>) -> bool {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             room.journal.error("lost runs are not written down").own_error(&error).write();
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Ends jobs whose code was refused in the site directory; false if that failed, and nothing may start.
+async fn end_refused(room: &Arc<Room>) -> bool {
+    let of = room.clone();
+    let ended = tokio::task::spawn_blocking(move || code_review::end_refused(&of));
+    match ended.await {
+        Ok(Ok(ended)) => {
+            if ended {
+                let of = room.clone();
+                let _ = tokio::task::spawn_blocking(move || sweep::sweep_and_tell(&of)).await;
+            }
+            true
+        }
+        Ok(Err(error)) => {
+            room.journal.error("refusals of code are not taken").own_error(&error).write();
             false
         }
         Err(_) => false,
@@ -141,7 +165,7 @@ fn free_from(room: &Room, job: &Job) -> Timestamp {
 /// Takes the first job whose step has begun out of the queue, if the disk has room for it beside those that keep a slot.
 /// Jobs that the site covers no more are refused.
 fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
-    let queued = room.store.read(|connection| jobs::in_state(connection, State::Queued))?;
+    let queued = room.store.read(jobs::queued)?;
     let now = room.now();
     if !queued.iter().any(|job| now >= job.grid.after(job.entered_at)) {
         return Ok(None);
@@ -210,6 +234,7 @@ fn start(room: &Room, job: &Job, now: Timestamp) -> Result<bool, StoreError> {
         let current = jobs::find(transaction, &request)?;
         let queued = current.is_some_and(|job| job.state == State::Queued && job.run == run);
         if queued {
+            jobs::had_its_turn(transaction, &request)?;
             jobs::make_move(transaction, &request, &Move::new(State::Running, Reason::Unspecified), now)?;
         }
         Ok(queued)

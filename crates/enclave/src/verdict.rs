@@ -31,7 +31,7 @@ use crate::room::{Room, RoomError};
 use crate::store::account::{self, AccountError, Limits, Occasion};
 use crate::store::jobs::{self, Job, Move};
 use crate::store::verdicts::{self, StoredVerdict};
-use crate::store::{StoreError, cancels, head};
+use crate::store::{StoreError, head};
 
 /// The time grid of the standard policy, in seconds. A finer one tells more.
 const STANDARD_GRID_SECONDS: u64 = 600;
@@ -277,9 +277,9 @@ impl Signing {
         if job.run != self.occasion.run {
             return Err(StoreError::Foreign("run").into());
         }
-        if cancels::job_is_called_off(transaction, &job.request)? {
+        if let Some(end) = cancel::ended_by_people(transaction, &job.request)? {
             // Nothing is reserved, signed or handed over: the packet that was laid down is swept away.
-            return Ok(jobs::make_move(transaction, &job.request, &cancel::called_off(), self.occasion.at)?);
+            return Ok(jobs::make_move(transaction, &job.request, &end, self.occasion.at)?);
         }
         let reserved = self.reserve(transaction)?;
         let verdict = &mut self.draft;

@@ -118,6 +118,8 @@ pub const TRANSITIONS: &[Transition] = &[
     row(State::Running, State::InReview, Owner::Enclave, HandOver::Review),
     row(State::Running, State::Blocked, Owner::Enclave, HandOver::Review),
     row(State::Running, State::Failed, Owner::Enclave, HandOver::Report),
+    row(State::Running, State::Rejected, Owner::Signer, HandOver::Denial),
+    row(State::Running, State::Returned, Owner::Signer, HandOver::Denial),
     row(State::Running, State::Cancelled, Owner::Enclave, HandOver::Report),
     Transition {
         from: State::Running,

@@ -92,17 +92,25 @@ fn receive(stream: &mut UnixStream) -> Result<Message, SocketError> {
 }
 
 fn report(journal: Journal, message: &Message, answer: &Answer, took: Duration, size: u64) {
-    let (word, verdict) = match message {
-        Message::Submit(submit) => ("submit", submit.verdict.payload_digest()),
-        Message::DenyCode(deny) => ("deny-code", deny.request.payload_digest()),
-        Message::Cosign(cosign) => ("cosign", cosign.verdict),
-        Message::Get(get) => ("get", get.verdict),
+    let (word, subject) = match message {
+        Message::Submit(submit) => ("submit", Some(submit.verdict.payload_digest())),
+        Message::DenyCode(deny) => ("deny-code", Some(deny.request.payload_digest())),
+        Message::Cosign(cosign) => ("cosign", Some(cosign.verdict)),
+        Message::Get(get) => ("get", Some(get.verdict)),
+        Message::Publish(_) => ("publish", None),
+        Message::CosignHead(_) => ("cosign-head", None),
     };
     let event = match answer {
         Answer::Appended(_) => journal.info("appended"),
         Answer::Finished(_) => journal.info("finished"),
+        Answer::Unwitnessed(_) => journal.info("unwitnessed"),
+        Answer::Published(_) => journal.info("published"),
         Answer::Refused(refusal) => journal.warning("refused").word("refusal", refusal.name()),
     };
-    let event = event.word("message", word).digest("verdict", verdict.as_bytes());
+    let event = event.word("message", word);
+    let event = match &subject {
+        Some(verdict) => event.digest("verdict", verdict.as_bytes()),
+        None => event,
+    };
     event.number("size", size).number("microseconds", took.as_micros() as i64).write();
 }

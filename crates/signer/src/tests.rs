@@ -30,6 +30,7 @@ mod crashes;
 mod decisions;
 mod history;
 mod mirror;
+mod publishing;
 
 use crate::append::{Log, LogError};
 use crate::disk::{Disk, FileSystem};
@@ -218,15 +219,15 @@ fn denial(told: &Told, who: &str) -> Envelope {
 }
 
 /// The cosignature line of a witness under the checkpoint of a request.
-fn cosignature(appended: &Appended, witness: &str, at: Timestamp) -> String {
-    let request = AddCheckpoint::parse(appended.add_checkpoint.as_bytes()).unwrap();
+fn cosignature(add_checkpoint: &str, witness: &str, at: Timestamp) -> String {
+    let request = AddCheckpoint::parse(add_checkpoint.as_bytes()).unwrap();
     let key = key(witness);
     let verifier = VerifierKey::new(witness, KeyType::Witness, key.public().public.0).unwrap();
     cosign(request.checkpoint.text(), &verifier, at, |message| key.sign(message)).unwrap().to_string()
 }
 
 fn cosigned(told: &Told, appended: &Appended, at: Timestamp) -> Message {
-    let cosignatures = cosignature(appended, WITNESS, at);
+    let cosignatures = cosignature(&appended.add_checkpoint, WITNESS, at);
     Message::Cosign(Cosign { verdict: digest(told), size: appended.size, cosignatures })
 }
 

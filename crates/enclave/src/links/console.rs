@@ -183,7 +183,7 @@ impl Console {
                 let room = self.room.clone();
                 return match blocking(move || code_review::take_denial(&room, &bytes)).await? {
                     Ok(Some(request)) => send_closed(outgoing, request, CodeReviewEnd::Ended).await,
-                    // It runs: the console asks again.
+                    // Its release is being taken: the console asks again.
                     Ok(None) => Ok(()),
                     Err(error) => self.tell("code denial", Err(error)),
                 };

@@ -1,12 +1,14 @@
 //! Reviews of code before a run: which the console holds, on which approvals a job came into the queue, and which
 //! reviews the console is to close.
 
+use api::v1::Reason;
 use blobs::Digest;
 use lifecycle::State;
 use release::envelope::Envelope;
 use release::path::ReviewedCode;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
+use super::jobs::Move;
 use super::{StoreError, columns};
 
 /// Most reviews of code that may be open. Nothing is charged for a job under review, so nothing else bounds them.
@@ -125,6 +127,26 @@ pub fn keep_approvals(
         )?;
     }
     Ok(())
+}
+
+/// Keeps the end that a refusal of its code gives a run which goes on. The first refusal counts.
+pub fn keep_refusal(transaction: &Transaction<'_>, request: &Digest, end: &Move) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT OR IGNORE INTO code_refusals (request, state, denial_reasons) VALUES (?1, ?2, ?3)",
+        (request.as_bytes(), end.to.word(), api::denial_reasons::to_bits(&end.denial_reasons)),
+    )?;
+    Ok(())
+}
+
+/// The end that a refusal of its code gave a run while it went on.
+pub fn refusal(connection: &Connection, request: &Digest) -> Result<Option<Move>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT * FROM code_refusals WHERE request = ?1")?;
+    let mut rows = query.query([request.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let denial_reasons = api::denial_reasons::from_bits(columns::small(row, "denial_reasons")?);
+    let denial_reasons = denial_reasons.map_err(|_| StoreError::Foreign("denial_reasons"))?;
+    let to = columns::state(row, "state")?;
+    Ok(Some(Move { denial_reasons, ..Move::new(to, Reason::Steward) }))
 }
 
 /// The approvals on which a job came into the queue, by steward; none if its grant demands none.

@@ -7,7 +7,7 @@ use blobs::Digest;
 use lifecycle::State;
 use release::rule::Rule;
 use release::statement::DenialReason;
-use release::value::Timestamp;
+use release::value::{Name, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::{StoreError, columns, elapsed, reports};
@@ -49,31 +49,43 @@ pub struct Submission {
     pub purpose_salt: [u8; 32],
 }
 
+/// What an admitted request asks for, as far as its row needs to know.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The grant that it is under.
+    pub grant: Name,
+    /// The request's nonce.
+    pub nonce: [u8; 32],
+    /// The bundle.
+    pub bundle: Digest,
+    /// The time grid of the grant's policy.
+    pub grid: Grid,
+}
+
 /// Stores an admitted job: QUEUED for its first run, which is charged in the same transaction, or IN_CODE_REVIEW before
 /// any. The nonce is unique in the database.
 pub fn insert_admitted(
     transaction: &Transaction<'_>,
     submission: &Submission,
+    asked: &Asked,
     state: State,
-    nonce: &[u8; 32],
-    bundle: &Digest,
-    grid: Grid,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO jobs (request, nonce, bundle, envelope, purpose, purpose_salt, state, run, grid_seconds,
-             admitted_at, entered_at, entered)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)",
+        "INSERT INTO jobs (request, nonce, bundle, envelope, grant_id, purpose, purpose_salt, state, run,
+             grid_seconds, admitted_at, entered_at, entered)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12)",
         (
             submission.request.as_bytes(),
-            nonce,
-            bundle.as_bytes(),
+            asked.nonce,
+            asked.bundle.as_bytes(),
             &submission.envelope,
+            asked.grant.as_str(),
             &submission.purpose,
             &submission.purpose_salt,
             state.word(),
             u32::from(state == State::Queued),
-            grid.seconds(),
+            asked.grid.seconds(),
             at.seconds(),
             elapsed::seconds(transaction)?,
         ),
@@ -103,7 +115,36 @@ pub fn bundle_is_needed(connection: &Connection, bundle: &Digest) -> Result<bool
     Ok(query.query_row(states, |_| Ok(())).optional()?.is_some())
 }
 
-/// Jobs in a state, in the order in which they were admitted: within a second, too, or places would not be true.
+/// Jobs in the queue, in the order in which they start: grants take turns, the one first that has started nothing yet or
+/// nothing for the longest; and of each grant its jobs in the order of their admission. A grant with a thousand jobs
+/// holds up one with a single job by one run.
+///
+/// The order depends on starts, which the time grid rules, and on nothing that tells when a run ended.
+pub fn queued(connection: &Connection) -> Result<Vec<Job>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT jobs.*, row_number() OVER (PARTITION BY grant_id ORDER BY admitted_at, jobs.rowid) AS nth
+         FROM jobs LEFT JOIN turns USING (grant_id) WHERE state = ?1
+         ORDER BY nth, coalesce(turn, 0), admitted_at, jobs.rowid",
+    )?;
+    let mut rows = query.query([State::Queued.word()])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(job_of(row)?);
+    }
+    Ok(jobs)
+}
+
+/// The job's grant has had its turn.
+pub fn had_its_turn(transaction: &Transaction<'_>, request: &Digest) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT OR REPLACE INTO turns (grant_id, turn)
+         SELECT grant_id, (SELECT coalesce(max(turn), 0) + 1 FROM turns) FROM jobs WHERE request = ?1",
+        [request.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// Jobs in a state, in the order in which they were admitted.
 pub fn in_state(connection: &Connection, state: State) -> Result<Vec<Job>, StoreError> {
     let mut query =
         connection.prepare_cached("SELECT * FROM jobs WHERE state = ?1 ORDER BY admitted_at, rowid")?;
@@ -198,15 +239,13 @@ pub(crate) mod testing {
         let request = Digest::of(name);
         let submission =
             Submission { request, envelope: vec![1], purpose: "why".to_owned(), purpose_salt: [7; 32] };
-        insert_admitted(
-            transaction,
-            &submission,
-            State::Queued,
-            request.as_bytes(),
-            &request,
-            Grid::new(10),
-            at(0),
-        )
+        insert_admitted(transaction, &submission, &asked("hie", request), State::Queued, at(0))
+    }
+
+    /// What a job under a grant asks for: its nonce and bundle are the digest.
+    pub(crate) fn asked(grant: &str, request: Digest) -> Asked {
+        let grant = grant.parse().unwrap();
+        Asked { grant, nonce: *request.as_bytes(), bundle: request, grid: Grid::new(10) }
     }
 
     /// Second 1,000,000 and so many.
@@ -234,19 +273,53 @@ mod tests {
                 purpose: String::new(),
                 purpose_salt: [0; 32],
             };
-            insert_admitted(
-                transaction,
-                &submission,
-                State::Queued,
-                &nonce,
-                &Digest::of(b""),
-                Grid::new(1),
-                at(0),
-            )
+            let asked = Asked { nonce, ..testing::asked("hie", Digest::of(b"two")) };
+            insert_admitted(transaction, &submission, &asked, State::Queued, at(0))
         });
         assert!(matches!(again, Err(StoreError::Database(_))));
         let other = store.read(|connection| nonce_is_used(connection, &[9; 32])).unwrap();
         assert!(!other);
+    }
+
+    #[test]
+    fn grants_take_turns_and_one_that_started_nothing_yet_comes_first() {
+        let (_directory, store) = store();
+        let add = |name: &'static str, grant: &'static str| {
+            store
+                .change(move |transaction| {
+                    let request = Digest::of(name.as_bytes());
+                    let submission = Submission {
+                        request,
+                        envelope: vec![],
+                        purpose: String::new(),
+                        purpose_salt: [0; 32],
+                    };
+                    let asked = testing::asked(grant, request);
+                    insert_admitted(transaction, &submission, &asked, State::Queued, at(0))
+                })
+                .unwrap();
+        };
+        let next = || store.read(queued).unwrap()[0].request;
+        let start = || {
+            let request = next();
+            let change = move |transaction: &Transaction<'_>| -> Result<(), StoreError> {
+                had_its_turn(transaction, &request)?;
+                make_move(transaction, &request, &Move::new(State::Running, Reason::Unspecified), at(0))
+            };
+            store.change(change).unwrap();
+            request
+        };
+        for name in ["many 1", "many 2", "many 3", "many 4"] {
+            add(name, "many");
+        }
+        let mut order = vec![start()];
+        add("few 1", "few");
+        add("few 2", "few");
+        order.extend([start(), start()]);
+        add("late 1", "late");
+        order.extend([start(), start(), start(), start()]);
+        let names = ["many 1", "few 1", "many 2", "late 1", "few 2", "many 3", "many 4"];
+        assert_eq!(order, names.map(|name| Digest::of(name.as_bytes())));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The schema that this version writes.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 const TABLES: &str = "
 -- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
@@ -17,6 +17,7 @@ CREATE TABLE jobs (
     nonce BLOB NOT NULL UNIQUE CHECK (length(nonce) = 32),
     bundle BLOB NOT NULL CHECK (length(bundle) = 32),
     envelope BLOB NOT NULL,
+    grant_id TEXT NOT NULL,
     purpose TEXT NOT NULL,
     purpose_salt BLOB NOT NULL CHECK (length(purpose_salt) = 32),
     state TEXT NOT NULL,
@@ -30,6 +31,12 @@ CREATE TABLE jobs (
 ) STRICT;
 CREATE INDEX jobs_by_bundle ON jobs (bundle, state);
 CREATE INDEX jobs_by_state ON jobs (state);
+
+-- Grants whose jobs have started, by their turn: the one that started a job last has the highest.
+CREATE TABLE turns (
+    grant_id TEXT PRIMARY KEY NOT NULL,
+    turn INTEGER NOT NULL UNIQUE
+) STRICT;
 
 -- Jobs that were called off, some of them before they came.
 CREATE TABLE cancels (
@@ -88,7 +95,8 @@ CREATE TABLE verdicts (
     review_seconds INTEGER NOT NULL,
     -- The console holds verdict and packet durably.
     taken INTEGER NOT NULL DEFAULT 0,
-    -- 1 from the moment that the job is called off: the console is to withdraw its packet.
+    -- 1 from the moment that the job is called off or its code refused: the console is to withdraw its packet. 2 once
+    -- it has, or once the log has decided about the verdict.
     withdrawn INTEGER NOT NULL DEFAULT 0,
     UNIQUE (request, run)
 ) STRICT;
@@ -111,6 +119,14 @@ CREATE TABLE code_approvals (
     steward TEXT NOT NULL,
     envelope BLOB NOT NULL,
     PRIMARY KEY (request, steward)
+) STRICT;
+
+-- Witnessed refusals of code that came while it ran. The run ends with them, however it ends.
+CREATE TABLE code_refusals (
+    request BLOB PRIMARY KEY NOT NULL REFERENCES jobs (request),
+    -- REJECTED or RETURNED.
+    state TEXT NOT NULL,
+    denial_reasons INTEGER NOT NULL
 ) STRICT;
 
 -- Logged releases. The bytes stay until the gateway has its own verified copy.

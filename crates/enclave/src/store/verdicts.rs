@@ -97,14 +97,25 @@ pub fn withdraw(transaction: &Transaction<'_>, request: &Digest) -> Result<(), S
     Ok(())
 }
 
-/// Verdicts whose packet the console is to withdraw, while their review is open. One that the console has not taken
+/// The console has withdrawn the packet, or the log has decided about the verdict: there is nothing left to withdraw.
+pub fn withdrawn(transaction: &Transaction<'_>, verdict: &Digest) -> Result<(), StoreError> {
+    transaction.execute(
+        "UPDATE verdicts SET withdrawn = 2 WHERE verdict = ?1 AND withdrawn = 1",
+        [verdict.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// Verdicts whose packet the console is to withdraw: of jobs that were called off, while their review is open, and of
+/// jobs that ended since their code was refused. One that the console has not taken
 /// yet is handed over first: the console then knows what it withdraws.
 pub fn to_withdraw(connection: &Connection) -> Result<Vec<Digest>, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT verdict FROM verdicts JOIN jobs USING (request, run)
-         WHERE withdrawn = 1 AND taken = 1 AND state = ?1 LIMIT 1000",
+         WHERE withdrawn = 1 AND taken = 1 AND state IN (?1, ?2, ?3) LIMIT 1000",
     )?;
-    let mut rows = query.query([State::InReview.word()])?;
+    let states = [State::InReview, State::Rejected, State::Returned].map(State::word);
+    let mut rows = query.query(states)?;
     let mut verdicts = Vec::new();
     while let Some(row) = rows.next()? {
         verdicts.push(columns::digest(row, "verdict")?);

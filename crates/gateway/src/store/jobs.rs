@@ -261,7 +261,7 @@ fn view_of(connection: &Connection, row: &Row<'_>, now: Timestamp) -> Result<Job
         State::Submitted | State::Queued => {
             // No fresher than the grid of this job's own policy: others' jobs may be on a finer one.
             let grid = row.get::<_, i64>("grid_seconds")?.max(1);
-            1 + waiting_before(connection, place, now.seconds() / grid * grid)?
+            1 + waiting_before(connection, &request, now.seconds() / grid * grid)?
         }
         _ => 0,
     };
@@ -282,18 +282,37 @@ fn view_of(connection: &Connection, row: &Row<'_>, now: Timestamp) -> Result<Job
     })
 }
 
-/// How many jobs that were taken in before this place were shown as waiting at a moment. What has not been shown
-/// yet at that moment is not looked at, except that a job which was taken in since then waits.
-fn waiting_before(connection: &Connection, place: i64, moment: i64) -> Result<u32, StoreError> {
+/// Starts that are looked at for the turns of grants. A grant whose last start lies further back is as one that has
+/// started nothing.
+const STARTS: u32 = 1000;
+
+/// How many jobs that were shown as waiting at a moment start before this one: grants take turns, the one first that has
+/// started nothing for the longest, as far as that was shown. What has not been shown yet at that moment is not looked
+/// at, except that a job which was taken in since then waits.
+fn waiting_before(connection: &Connection, request: &Digest, moment: i64) -> Result<u32, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT count(*) FROM jobs WHERE place < ?1
-             AND (state IN ('SUBMITTED', 'QUEUED', 'RUNNING')
-                  OR request IN (SELECT job FROM events WHERE visible_at > ?2))
-             AND coalesce((SELECT state FROM events WHERE job = jobs.request AND visible_at <= ?2
-                           ORDER BY event DESC LIMIT 1), 'SUBMITTED') IN ('SUBMITTED', 'QUEUED')",
+        "WITH waiting AS (
+             SELECT place, grant_id, request FROM jobs
+             WHERE request = ?1
+                 OR (state IN ('SUBMITTED', 'QUEUED', 'RUNNING')
+                     OR request IN (SELECT job FROM events WHERE visible_at > ?2))
+                 AND coalesce((SELECT state FROM events WHERE job = jobs.request AND visible_at <= ?2
+                               ORDER BY event DESC LIMIT 1), 'SUBMITTED') IN ('SUBMITTED', 'QUEUED')),
+         starts AS (
+             SELECT job, visible_at FROM events WHERE state = 'RUNNING' AND visible_at <= ?2
+             ORDER BY visible_at DESC LIMIT ?3),
+         turns AS (
+             SELECT grant_id, max(visible_at) AS turn FROM starts JOIN jobs ON jobs.request = starts.job
+             GROUP BY grant_id),
+         ordered AS (
+             SELECT request, row_number() OVER (ORDER BY nth, turn, place) AS nth FROM (
+                 SELECT request, place, coalesce(turn, 0) AS turn,
+                        row_number() OVER (PARTITION BY grant_id ORDER BY place) AS nth
+                 FROM waiting LEFT JOIN turns USING (grant_id)))
+         SELECT nth - 1 FROM ordered WHERE request = ?1",
     )?;
-    let count: i64 = query.query_row((place, moment), |row| row.get(0))?;
-    u32::try_from(count).map_err(|_| StoreError::Foreign("place"))
+    let before: i64 = query.query_row((request.as_bytes(), moment, STARTS), |row| row.get(0))?;
+    u32::try_from(before).map_err(|_| StoreError::Foreign("place"))
 }
 
 /// What the enclave has not answered yet, in the order in which it is handed over: the first of each grant, then the
@@ -474,5 +493,29 @@ mod tests {
         let running = Said { state: Some(State::Running), ..Said::default() };
         events::append(&transaction, &found, None, &running, at(700)).unwrap();
         assert_eq!((place(700), place(1199), place(1200)), (2, 2, 1));
+    }
+
+    #[test]
+    fn places_are_told_in_the_order_in_which_grants_take_turns() {
+        let (_directory, mut connection) = connection();
+        let transaction = connection.transaction().unwrap();
+        let many: Vec<_> = (0..3).map(|number| take(&transaction, "many", number, 10).unwrap()).collect();
+        let few: Vec<_> = (0..2).map(|number| take(&transaction, "few", number, 20).unwrap()).collect();
+        let places = |seconds| {
+            let of = |request: &Digest| {
+                let requester = "researcher-mia".parse().unwrap();
+                view(&transaction, &requester, request, at(seconds)).unwrap().unwrap().queue_place
+            };
+            (many.iter().map(of).collect::<Vec<_>>(), few.iter().map(of).collect::<Vec<_>>())
+        };
+        assert_eq!(places(30), (vec![1, 3, 5], vec![2, 4]));
+        let found = find(&transaction, &many[0]).unwrap().unwrap();
+        let running = Said { state: Some(State::Running), ..Said::default() };
+        events::append(&transaction, &found, None, &running, at(600)).unwrap();
+        assert_eq!(
+            places(1200),
+            (vec![0, 2, 4], vec![1, 3]),
+            "the grant that has started nothing comes first"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The signer's socket: four messages and their answers, specified byte by byte in
+//! The signer's socket: six messages and their answers, specified byte by byte in
 //! `docs/formats/signer-socket.md`. One connection carries one message and one answer.
 //!
 //! Every message may be repeated: the answer to a repeat is the first one, also after a crash.
@@ -31,6 +31,10 @@ pub enum Message {
     Cosign(Cosign),
     /// What became of a verdict.
     Get(Get),
+    /// What the site directory has new is to be in the log and under a published checkpoint.
+    Publish(Publish),
+    /// Cosignatures of a checkpoint in, for [`Message::Publish`].
+    CosignHead(CosignHead),
 }
 
 /// The evidence about one verdict.
@@ -93,6 +97,25 @@ pub struct Get {
     pub witnessed: Count,
 }
 
+/// A wish that the statements of the site directory be in the log, and the log under a published checkpoint, without
+/// waiting for a decision: a recall counts for those who read the log once it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Publish {
+    /// As in [`Submit`].
+    pub witnessed: Count,
+}
+
+/// Cosignatures of a checkpoint that no decision waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CosignHead {
+    /// As in [`Cosign`].
+    pub size: Count,
+    /// As in [`Cosign`].
+    pub cosignatures: String,
+}
+
 /// What the signer answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,6 +124,10 @@ pub enum Answer {
     Appended(Appended),
     /// The decision is a witnessed leaf.
     Finished(Finished),
+    /// The log has more than its published checkpoint says, and witnesses are awaited.
+    Unwitnessed(Unwitnessed),
+    /// The published checkpoint is of the whole log.
+    Published(Published),
     /// Nothing was signed.
     Refused(SignerRefusal),
 }
@@ -117,6 +144,24 @@ pub struct Appended {
     pub size: Count,
     /// The body of the request `add-checkpoint` to a witness that cosigned the size which the message named.
     pub add_checkpoint: String,
+}
+
+/// A log that is larger than its published checkpoint says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Unwitnessed {
+    /// Size of the log in the checkpoint.
+    pub size: Count,
+    /// As in [`Appended`].
+    pub add_checkpoint: String,
+}
+
+/// A log that is as large as its published checkpoint says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Published {
+    /// Size of the log.
+    pub size: Count,
 }
 
 /// A decision that is a witnessed leaf.

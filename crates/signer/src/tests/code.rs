@@ -64,7 +64,7 @@ fn a_refusal_of_code_becomes_a_witnessed_leaf_and_no_verdict_of_its_request_is_s
     let cosign = Message::Cosign(Cosign {
         verdict: told.release.request.payload_digest(),
         size: answer.size,
-        cosignatures: cosignature(&answer, WITNESS, now()),
+        cosignatures: cosignature(&answer.add_checkpoint, WITNESS, now()),
     });
     let text = file(ask(&mut signer, &cosign), Outcome::CodeDenial);
     assert_eq!(refused(ask(&mut site.open(), &submit(&told, approvals(&told)))), denied);

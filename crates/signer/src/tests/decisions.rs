@@ -39,16 +39,19 @@ fn nothing_is_public_before_a_witness_has_cosigned() {
         cosign.size = Count(size);
         refused(ask(&mut signer, &Message::Cosign(cosign.clone())))
     };
-    let line = cosignature(&appended, WITNESS, now());
+    let line = cosignature(&appended.add_checkpoint, WITNESS, now());
     assert_eq!(say(String::new(), 8), SignerRefusal::CosignatureForm);
     assert_eq!(say(line.replace("— ", "- "), 8), SignerRefusal::CosignatureForm);
     let no_quorum = SignerRefusal::Rule(Refusal::LogWitnesses);
-    assert_eq!(say(cosignature(&appended, "witness.stranger.example/x", now()), 8), no_quorum);
-    assert_eq!(say(cosignature(&appended, test_formats::story::BOX_WITNESS, now()), 8), no_quorum);
+    assert_eq!(say(cosignature(&appended.add_checkpoint, "witness.stranger.example/x", now()), 8), no_quorum);
+    assert_eq!(
+        say(cosignature(&appended.add_checkpoint, test_formats::story::BOX_WITNESS, now()), 8),
+        no_quorum
+    );
     // The size decides which head is meant; a cosignature of another head does not verify under it.
     assert_eq!(say(line.clone(), 7), SignerRefusal::SizeUnknown);
     assert_eq!(say(line.clone(), 9), SignerRefusal::SizeUnknown);
-    let late = cosignature(&appended, WITNESS, time("2026-03-05T11:00:00Z"));
+    let late = cosignature(&appended.add_checkpoint, WITNESS, time("2026-03-05T11:00:00Z"));
     assert_eq!(say(late, 8), SignerRefusal::Rule(Refusal::LogTime));
     assert!(!site.places().checkpoint().exists());
 
@@ -70,7 +73,7 @@ fn a_line_that_does_not_verify_keeps_no_true_one_from_counting() {
         ask(&mut signer, &Message::Cosign(message))
     };
     assert_eq!(refused(say(lie.clone())), SignerRefusal::Rule(Refusal::LogWitnesses));
-    file(say(lie + &cosignature(&appended, WITNESS, now())), Outcome::Release);
+    file(say(lie + &cosignature(&appended.add_checkpoint, WITNESS, now())), Outcome::Release);
 }
 
 #[test]

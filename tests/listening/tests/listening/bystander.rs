@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use crate::stage::{Room, Stage};
 
 /// Fewest calls from which something is said about the hundredth that waits longest.
-const LEAST_CALLS: usize = 200;
+const LEAST_CALLS: usize = 600;
 
 /// A connection that was there before the attack.
 #[derive(Clone)]

@@ -239,3 +239,71 @@ fn a_run_that_was_lost_needs_no_second_review_and_a_revoked_grant_ends_what_wait
     });
     examined(&mut tested);
 }
+
+/// A job that two stewards let run and that goes on for a minute, with a refusal of its code by one of them.
+async fn running_and_refused(tested: &TestBox, name: &str, decision: DenialDecision) -> (String, Envelope) {
+    let slow = format!("import time\ntime.sleep(60)\n{}", write_metric("1"));
+    let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &slow)];
+    let job = tested.submit_for_code_review("kim", &tested.bundle(name, &files)).await.job;
+    let opened = tested.opened_code("ben", &job).await;
+    let reasons = vec![DenialReason::Code];
+    let denial = tested.desk("ben").await.code_denial(&opened, decision, reasons).unwrap();
+    approve_code(tested, "ana", &job).await;
+    approve_code(tested, "ben", &job).await;
+    let bench = tested.bench("kim").await;
+    bench.wait(&job, &[State::Running], PATIENCE).await.unwrap();
+    (job, denial)
+}
+
+#[test]
+fn code_that_is_refused_while_it_runs_is_stopped_and_never_started_again() {
+    let mut tested = wait(reviewing_box());
+    let laid = wait(async {
+        // In time for the console: it comes as a witnessed leaf.
+        let (told, denial) = running_and_refused(&tested, "told", DenialDecision::Return).await;
+        hand_in(&tested, "ben", &denial).await.unwrap();
+        let begun = std::time::Instant::now();
+        assert_eq!(tested.wait("kim", &told, State::Returned).await, State::Returned);
+        assert!(begun.elapsed().as_secs() < 30, "the run was not waited for");
+        let outcome = tested.bench("kim").await.job(&told).await.unwrap().outcome.unwrap();
+        assert_eq!(outcome.denial_reasons().count(), 1);
+        // Laid into the site directory, with an enclave that dies as it comes.
+        let (laid, denial) = running_and_refused(&tested, "laid", DenialDecision::Reject).await;
+        crate::site_changes::install_envelope(&tested, &denial);
+        laid
+    });
+    tested.stage.kill_and_restart("enclave").unwrap();
+    wait(async {
+        assert_eq!(tested.wait("kim", &laid, State::Rejected).await, State::Rejected);
+        let ended = tested.bench("kim").await.job(&laid).await.unwrap();
+        assert_eq!((ended.run, ended.outcome.unwrap().denial_reasons().count()), (1, 1));
+    });
+    assert_eq!(examined(&mut tested), 2, "each run was charged once, and nothing was reserved");
+}
+
+#[test]
+fn code_that_is_refused_after_its_run_ends_the_review_of_what_it_wrote() {
+    let mut tested = wait(reviewing_box());
+    wait(async {
+        let job = submit(&tested, "late", "1").await.job;
+        let opened = tested.opened_code("ben", &job).await;
+        let desk = tested.desk("ben").await;
+        let denial = desk.code_denial(&opened, DenialDecision::Reject, vec![DenialReason::Code]).unwrap();
+        approve_code(&tested, "ana", &job).await;
+        approve_code(&tested, "ben", &job).await;
+        assert_eq!(tested.wait("kim", &job, State::InReview).await, State::InReview);
+        let verdict = tested.opened("ana", &job).await.review.review;
+        crate::site_changes::install_envelope(&tested, &denial);
+        assert_eq!(tested.wait("kim", &job, State::Rejected).await, State::Rejected);
+        let mut desk = tested.desk("ana").await;
+        until("both reviews' ends", async || {
+            let reviews = desk.list().await.unwrap();
+            let stands = |review: &str, such| {
+                reviews.iter().any(|found| found.review == review && found.state() == such)
+            };
+            (stands(&verdict, ReviewState::Withdrawn) && stands(&job, ReviewState::Denied)).then_some(())
+        })
+        .await;
+    });
+    assert_eq!(examined(&mut tested), 3, "a run, its reservation, and its freeing");
+}
