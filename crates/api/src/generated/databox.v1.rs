@@ -1105,8 +1105,9 @@ pub struct Job {
     /// Which run this is, from 1; 0 before the first. Every run is charged anew.
     #[prost(uint32, tag = "7")]
     pub run: u32,
-    /// How many jobs wait before this one, plus 1, in the order in which they were taken in; 0 if this one does not wait.
-    /// As of the beginning of the current step of the policy's time grid, from states that were shown by then.
+    /// How many jobs are to start before this one, plus 1; 0 if this one does not wait. Grants take turns, the one first
+    /// that has started nothing for the longest. As of the beginning of the current step of the policy's time grid, from
+    /// states that were shown by then; jobs that come in later under a grant whose turn is earlier move it back.
     #[prost(uint32, tag = "8")]
     pub queue_place: u32,
     /// True once its requester called it off, whatever became of that.

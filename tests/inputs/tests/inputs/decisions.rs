@@ -242,7 +242,9 @@ fn at_the_signer(tested: &TestBox, table: &mut Table, held: &Held, other: &Held,
     let socket = tested.stage.home.join("run/signer/signer.sock");
     let ask = |message: &Message| match socket::ask(&mut UnixStream::connect(&socket).unwrap(), message) {
         Ok(Answer::Refused(refusal)) => format!("SIGNER/{}", refusal.name()),
-        Ok(Answer::Appended(_) | Answer::Finished(_)) => "TAKEN".to_owned(),
+        Ok(Answer::Appended(_) | Answer::Finished(_) | Answer::Unwitnessed(_) | Answer::Published(_)) => {
+            "TAKEN".to_owned()
+        }
         Err(error) => error.to_string(),
     };
     let approval = |held: &Held, steward: &str, key: &SecretKey| signed(&held.approval(steward), &[key]);

@@ -65,6 +65,8 @@ fn ask_signer(socket: &Path, messages: &[String]) -> Result<(), Failure> {
         match socket::ask(&mut UnixStream::connect(socket)?, &message)? {
             Answer::Appended(appended) => println!("appended {}", appended.size.0),
             Answer::Finished(finished) => println!("finished {}", Digest::of(finished.file.as_bytes())),
+            Answer::Unwitnessed(unwitnessed) => println!("unwitnessed {}", unwitnessed.size.0),
+            Answer::Published(published) => println!("published {}", published.size.0),
             Answer::Refused(refusal) => println!("{}", refusal.name()),
         }
     }

@@ -1,5 +1,5 @@
 //! A signer that was taken over: it listens on the signer's socket and answers every message with the file
-//! `<ANSWERS>/<VERDICT>`, read anew each time, or with `<ANSWERS>/any`; without either it closes the connection and says
+//! `<ANSWERS>/<VERDICT>`, or `<ANSWERS>/site` if it is about no verdict, read anew each time, or with `<ANSWERS>/any`; without either it closes the connection and says
 //! nothing. `lying-signer SOCKET ANSWERS` prints a line for each message: its word and the verdict that it is about.
 
 use std::error::Error;
@@ -17,15 +17,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let (mut stream, _) = listener.accept()?;
         let Ok(message) = socket::read::<Message>(&mut stream) else { continue };
-        let (word, verdict) = match &message {
-            Message::Submit(submit) => ("submit", submit.verdict.payload_digest()),
-            Message::DenyCode(deny) => ("deny-code", deny.request.payload_digest()),
-            Message::Cosign(cosign) => ("cosign", cosign.verdict),
-            Message::Get(get) => ("get", get.verdict),
+        let (word, subject) = match &message {
+            Message::Submit(submit) => ("submit", submit.verdict.payload_digest().to_string()),
+            Message::DenyCode(deny) => ("deny-code", deny.request.payload_digest().to_string()),
+            Message::Cosign(cosign) => ("cosign", cosign.verdict.to_string()),
+            Message::Get(get) => ("get", get.verdict.to_string()),
+            Message::Publish(_) => ("publish", "site".to_owned()),
+            Message::CosignHead(_) => ("cosign-head", "site".to_owned()),
         };
-        println!("{word} {verdict}");
-        let answer =
-            std::fs::read(answers.join(verdict.to_string())).or_else(|_| std::fs::read(answers.join("any")));
+        println!("{word} {subject}");
+        let answer = std::fs::read(answers.join(subject)).or_else(|_| std::fs::read(answers.join("any")));
         let Ok(answer) = answer else { continue };
         let answer: Answer = json::from_bytes(&answer, MESSAGE_LIMIT)?;
         // The console may have gone away.

@@ -13,6 +13,7 @@ mod enclave_to_console;
 mod enclave_to_gateway;
 mod gateway;
 mod gateway_to_recipients;
+mod heads;
 mod held;
 mod separation;
 mod signer;

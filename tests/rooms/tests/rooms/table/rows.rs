@@ -46,6 +46,10 @@ pub const CODE_CONSOLE: &str = "code_review::no_code_runs_on_what_a_lying_consol
 pub const CODE_ENCLAVE: &str =
     "code_review::an_enclave_that_runs_unreviewed_code_or_asks_for_a_review_that_nobody_needs_is_not_heard";
 
+pub const HEAD: &str =
+    "heads::no_head_is_published_on_what_a_lying_console_forges_or_replays_and_the_honest_one_publishes_it";
+pub const SIGNER_HEAD: &str = "heads::a_signer_that_lies_about_its_head_gets_no_cosignature_and_what_it_withheld_is_in_the_log_once_it_is_honest";
+
 /// Every message, in the order of the path.
 pub const ROWS: &[Row] = &[
     // The gateway to the enclave.
@@ -307,6 +311,34 @@ pub const ROWS: &[Row] = &[
         replayed: Nothing("It changes nothing, however often it is asked."),
         withheld: Nothing("It changes nothing, so nothing is missing without it."),
         reordered: Nothing("It changes nothing, whenever it is asked."),
+    },
+    Row {
+        message: "signer publish",
+        forged: Told(&[HEAD]),
+        replayed: Told(&[HEAD]),
+        withheld: Told(&[HEAD]),
+        reordered: Nothing("It appends what lies in the site directory, whenever it is asked."),
+    },
+    Row {
+        message: "signer cosignHead",
+        forged: Told(&[HEAD]),
+        replayed: Told(&[HEAD]),
+        withheld: Told(&[HEAD]),
+        reordered: Told(&[HEAD]),
+    },
+    Row {
+        message: "signer unwitnessed",
+        forged: Told(&[SIGNER_HEAD]),
+        replayed: Told(&[SIGNER_HEAD]),
+        withheld: Told(&[SIGNER_HEAD]),
+        reordered: Nothing("One connection carries one message and one answer."),
+    },
+    Row {
+        message: "signer published",
+        forged: Told(&[SIGNER_HEAD]),
+        replayed: Told(&[SIGNER_HEAD]),
+        withheld: Told(&[SIGNER_HEAD]),
+        reordered: Nothing("One connection carries one message and one answer."),
     },
     Row {
         message: "signer appended",
