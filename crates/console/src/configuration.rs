@@ -37,8 +37,6 @@ pub struct Configuration {
     /// Connections at the same time.
     #[serde(default)]
     pub connections: server::Connections,
-    /// End with the process that started the console.
-    pub die_with_parent: bool,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The room that faces stewards and witnesses: `console --config FILE`.
+//! The room that faces stewards and witnesses.
 //!
 //! It keeps sealed packets that it cannot open, takes approvals and denials to the signer, the signer's checkpoints to
 //! the witnesses, and what the log says back to the enclave. Whoever takes it over can stall and hide; they cannot read
@@ -12,7 +12,6 @@ mod signing;
 mod store;
 mod witness;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use std::time::Duration;
 use api::internal::console_enclave_service_server::ConsoleEnclaveServiceServer;
 use api::v1::review_service_server::ReviewServiceServer;
 use blobs::BlobStore;
-use daemon::{Journal, Look, SiteWatch};
+use daemon::{Arguments, Journal, Look, SiteWatch};
 use release::site::SeenVersions;
 use server::{Limits, Listener, Principal, PrincipalError, Refused, Role};
 use tokio::sync::Notify;
@@ -47,16 +46,14 @@ const NAMES: &[&str] = &[ReviewServiceServer::<Reviews>::NAME];
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [flag, path] = &arguments[..] else {
-        eprintln!("usage: console --config FILE");
-        return ExitCode::from(2);
+    let arguments = match Arguments::parse("console", std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            eprintln!("{usage}");
+            return ExitCode::from(2);
+        }
     };
-    if flag != "--config" {
-        eprintln!("usage: console --config FILE");
-        return ExitCode::from(2);
-    }
-    match start(&PathBuf::from(path)) {
+    match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             JOURNAL.error("ended").own_error(&error).write();
@@ -65,9 +62,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(path: &std::path::Path) -> Result<(), Failed> {
-    let configuration: Configuration = daemon::load(path)?;
-    if configuration.die_with_parent {
+fn start(arguments: &Arguments) -> Result<(), Failed> {
+    let configuration: Configuration = daemon::load(&arguments.config)?;
+    if arguments.die_with_parent {
         daemon::die_with_parent()?;
     }
     tokio::runtime::Runtime::new()?.block_on(run(configuration))
@@ -146,7 +143,9 @@ async fn serve(
     let stewards = server::serve(listener, gate, Routes::new(for_stewards), NAMES, stop());
     let (enclave, stewards) = tokio::join!(enclave, stewards);
     enclave?;
-    Ok(stewards?)
+    stewards?;
+    JOURNAL.info("stopped").write();
+    Ok(())
 }
 
 /// Stewards only, and none that is revoked; asked before every call.

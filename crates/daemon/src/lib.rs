@@ -1,6 +1,7 @@
 //! What every room is as a process: configuration, log lines, peer check, orderly stop. No async runtime is in it,
 //! so that the signer can use it.
 
+mod arguments;
 mod clocks;
 mod configuration;
 mod journal;
@@ -8,6 +9,7 @@ mod peer;
 mod site;
 mod stop;
 
+pub use arguments::{Arguments, UsageError};
 pub use clocks::{Clocks, set_back_by};
 pub use configuration::{ConfigurationError, load, user_id};
 pub use journal::{Event, Journal, Level};

@@ -31,8 +31,8 @@ pub fn stop_on_signals() -> io::Result<StopFlag> {
     Ok(flag)
 }
 
-/// Asks the kernel to end this process when its parent ends. `databox up` starts rooms this way, so that none
-/// outlives the terminal that it was started from.
+/// Asks the kernel for a SIGTERM to this process when its parent ends, however it ends. `databox up` starts rooms this
+/// way, so that none outlives it; a service manager does not.
 pub fn die_with_parent() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
     Ok(())

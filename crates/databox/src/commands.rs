@@ -37,8 +37,8 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(&arguments)?,
         Command::Init(arguments) => show::made(&init::init(&arguments)?, json),
         Command::Up { directory } => up(&Home::at(directory))?,
-        Command::Doctor(arguments) => doctor::run(&arguments, json)?,
-        Command::Fsck(arguments) => fsck::run(&arguments, json)?,
+        Command::Doctor(arguments) => return doctor::run(&arguments, json),
+        Command::Fsck(arguments) => return fsck::run(&arguments, json),
         Command::Key(KeyCommand::New(arguments)) => {
             let (files, _) = key::new(&arguments)?;
             show::made(
@@ -90,11 +90,15 @@ fn asynchronous<R>(work: impl Future<Output = Result<R, Failure>>) -> Result<R, 
 
 fn up(home: &Home) -> Result<(), Failure> {
     let mut rooms = Rooms::start(home)?;
+    let stop = daemon::stop_on_signals().map_err(|error| Failure::new("SIGNALS", whole(&error)))?;
+    for check in doctor::hold_ups(home) {
+        eprintln!("held up: {}", check.found);
+        check.remedy.iter().for_each(|remedy| eprintln!("  → {remedy}"));
+    }
     println!(
         "up: {} (the walls between rooms are thinner here than under deploy/)",
         databox::home::ROOMS.join(", ")
     );
-    let stop = daemon::stop_on_signals().map_err(|error| Failure::new("SIGNALS", whole(&error)))?;
     while !stop.is_raised() {
         if let Some(room) = rooms.ended() {
             return Err(Failure::new("ROOM_ENDED", format!("the {room} ended"))

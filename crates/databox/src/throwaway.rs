@@ -429,8 +429,7 @@ fn mark_as_demonstration(home: &Home) -> Result<(), Failure> {
         let text = fs::read_to_string(&path).map_err(file_failure(&path))?;
         let text = text
             .replace("demonstration_keys = false", "demonstration_keys = true")
-            .replace("accept_on_box_witness = false", "accept_on_box_witness = true")
-            .replace("die_with_parent = false", "die_with_parent = true");
+            .replace("accept_on_box_witness = false", "accept_on_box_witness = true");
         fs::write(&path, text).map_err(file_failure(&path))?;
     }
     Ok(())

@@ -45,7 +45,8 @@ impl Rooms {
     /// The command line of a room, without its outlets. Tests start a room under a tracer with it.
     pub fn command(home: &Home, room: &str) -> Result<Command, Failure> {
         let mut command = Command::new(programs::find(room)?);
-        command.arg("--config").arg(home.configuration(room)).env_clear();
+        // However this process ends, the rooms end too, and in order.
+        command.arg("--config").arg(home.configuration(room)).arg("--die-with-parent").env_clear();
         Ok(command)
     }
 

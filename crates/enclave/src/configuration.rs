@@ -58,9 +58,6 @@ pub struct Configuration {
     /// A category's value appears in a draft catalogue only if so many units have it.
     #[serde(default = "ten")]
     pub category_smallest_count: u64,
-    /// End with the process that started the enclave.
-    #[serde(default)]
-    pub die_with_parent: bool,
     /// Upper limits for every job, whatever it asks for.
     #[serde(default)]
     pub limits: JobLimits,

@@ -56,6 +56,9 @@ struct Arguments {
     /// The commented configuration.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// End, in order, with the process that started this one.
+    #[arg(long)]
+    die_with_parent: bool,
 }
 
 /// Why the enclave does not start, or ends.
@@ -97,7 +100,7 @@ fn main() -> ExitCode {
 
 fn start(arguments: &Arguments, journal: Journal) -> Result<(), EnclaveError> {
     let configuration: Configuration = daemon::load(&arguments.config)?;
-    if configuration.die_with_parent {
+    if arguments.die_with_parent {
         daemon::die_with_parent()?;
     }
     // Before anything runs that would have to be moved, too. Where nothing is delegated the evidence of each run says so.

@@ -53,9 +53,6 @@ pub struct Configuration {
     /// Connections at the same time.
     #[serde(default)]
     pub connections: Connections,
-    /// End with the process that started the gateway.
-    #[serde(default)]
-    pub die_with_parent: bool,
 }
 
 fn bundle_bytes_limit() -> u64 {

@@ -29,6 +29,9 @@ struct Arguments {
     /// The commented configuration.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// End, in order, with the process that started this one.
+    #[arg(long)]
+    die_with_parent: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
 
 fn start(arguments: &Arguments, journal: Journal) -> Result<(), GatewayError> {
     let configuration: Configuration = daemon::load(&arguments.config)?;
-    if configuration.die_with_parent {
+    if arguments.die_with_parent {
         daemon::die_with_parent()?;
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(configuration, journal))

@@ -43,7 +43,6 @@ fn configuration(home: &Path, told: &Told) -> Configuration {
         uploads_per_grant: 4,
         spool_bytes_per_grant: 1 << 20,
         jobs_waiting_per_grant: 4,
-        die_with_parent: false,
     }
 }
 

@@ -31,8 +31,6 @@ pub struct Configuration {
     pub log_key_file: PathBuf,
     /// Whether a witness on the box's own machine counts.
     pub accept_on_box_witness: bool,
-    /// End with the process that started the signer.
-    pub die_with_parent: bool,
 }
 
 /// A key that cannot be used.

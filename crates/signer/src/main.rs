@@ -21,7 +21,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use daemon::Journal;
+use daemon::{Arguments, Journal};
 use release::value::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
@@ -47,8 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let configuration: Configuration = daemon::load(&configuration_path()?)?;
-    if configuration.die_with_parent {
+    let arguments = Arguments::parse("signer", std::env::args_os().skip(1))?;
+    let configuration: Configuration = daemon::load(&arguments.config)?;
+    if arguments.die_with_parent {
         daemon::die_with_parent()?;
     }
     let stop = daemon::stop_on_signals()?;
@@ -80,18 +81,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     JOURNAL.info("ready").number("size", signer.size()).write();
     Ok(serve::serve(&mut signer, &listener, console_user, &stop, JOURNAL)?)
 }
-
-fn configuration_path() -> Result<PathBuf, UsageError> {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    match &arguments[..] {
-        [option, path] if option == "--config" => Ok(PathBuf::from(path)),
-        _ => Err(UsageError),
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("usage: signer --config FILE")]
-struct UsageError;
 
 #[derive(Debug, thiserror::Error)]
 #[error("another signer holds {0}")]

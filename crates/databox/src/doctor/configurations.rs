@@ -9,6 +9,9 @@ use blobs::Digest;
 use super::Check;
 use crate::home::{Home, ROOMS};
 
+/// The key by which a room counts witnesses on its own machine.
+const ACCEPT: &str = "accept_on_box_witness";
+
 /// Places and numbers of the four configurations.
 #[derive(Debug)]
 pub struct Configurations {
@@ -19,6 +22,8 @@ pub struct Configurations {
     pub site: PathBuf,
     pub pin: Digest,
     pub witnesses: Vec<String>,
+    /// Rooms that count witnesses, and whether each counts one on this machine.
+    pub accept_on_box_witness: [(&'static str, bool); 3],
     pub public: PathBuf,
     /// The log's head and the account's, kept outside of the stores.
     pub heads: [(&'static str, PathBuf); 2],
@@ -72,6 +77,11 @@ impl Table<'_> {
         number.and_then(|number| u64::try_from(number).ok()).unwrap_or(default)
     }
 
+    /// A switch, off where it is not written.
+    fn switch(&self, key: &str) -> bool {
+        self.table.get(key).and_then(toml::Value::as_bool).unwrap_or(false)
+    }
+
     fn missing(&mut self, key: &str) {
         self.wrong.push(Check::fail(
             "configuration",
@@ -102,6 +112,7 @@ impl Configurations {
         let (site, pin) = (signer.path("site_directory"), signer.parsed("site_pin"));
         let (public, log_head) = (signer.path("public_directory"), signer.path("head_file"));
         let (signer_state, signer_socket) = (signer.path("state_directory"), signer.path("socket"));
+        let signer_accepts = signer.switch(ACCEPT);
         let mut console = Table { room: "console", table: console?, wrong };
         let (console_listen, console_state) = (console.parsed("listen"), console.path("state_directory"));
         let console_socket = console.path("enclave_socket");
@@ -112,6 +123,7 @@ impl Configurations {
         let (gateway_socket, to_enclave) =
             (gateway.path("enclave_socket"), gateway.path("to_enclave_directory"));
         let spool_bytes = gateway.number(None, "spool_bytes_per_grant", 2 << 30);
+        let gateway_accepts = gateway.switch(ACCEPT);
         let mut enclave = Table { room: "enclave", table: enclave?, wrong };
         let (enclave_state, account_head) =
             (enclave.path("state_directory"), enclave.path("account_head_file"));
@@ -127,6 +139,11 @@ impl Configurations {
             site: site?,
             pin: pin?,
             witnesses: witnesses.iter().filter_map(|witness| witness.as_str().map(str::to_owned)).collect(),
+            accept_on_box_witness: [
+                ("signer", signer_accepts),
+                ("gateway", gateway_accepts),
+                ("enclave", enclave.switch(ACCEPT)),
+            ],
             public: public?,
             heads: [("log", log_head?), ("account", account_head?)],
             hand_over: vec![to_enclave?, outbox?, packets?],

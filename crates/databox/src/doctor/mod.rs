@@ -10,6 +10,7 @@ mod configurations;
 mod disk;
 pub mod machine;
 mod permissions;
+mod quorum;
 mod rooms;
 mod site;
 mod stores;
@@ -17,6 +18,7 @@ mod witnesses;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::failure::{Exit, Failure};
 use crate::home::Home;
@@ -116,9 +118,20 @@ pub fn examine(home: &Home) -> Vec<Check> {
     checks
 }
 
+/// What keeps a box whose rooms run from admitting jobs, or releases from leaving it: no site, one that has lapsed, too
+/// few witnesses. Nothing else is looked at.
+pub fn hold_ups(home: &Home) -> Vec<Check> {
+    let (Some(configurations), _) = Configurations::read(home) else { return Vec::new() };
+    let mut checks = Vec::new();
+    let site = site::examine(&configurations, &mut checks);
+    checks.extend(witnesses::examine(&configurations, site.as_ref()));
+    checks.retain(|check| check.grade == Grade::Fail);
+    checks
+}
+
 /// The command: prints a line for each check. Ends with 0 if all is well, with 11 if something needs care soon, with 10
-/// if something must be mended.
-pub fn run(arguments: &DoctorArguments, json: bool) -> Result<(), Failure> {
+/// if something must be mended. With `json` the one object says which, and nothing else is printed.
+pub fn run(arguments: &DoctorArguments, json: bool) -> Result<ExitCode, Failure> {
     let checks = examine(&Home::at(&arguments.directory));
     let worst = checks.iter().map(|check| check.grade).max().unwrap_or(Grade::Ok);
     if json {
@@ -131,15 +144,19 @@ pub fn run(arguments: &DoctorArguments, json: bool) -> Result<(), Failure> {
             })
             .collect();
         println!("{}", serde_json::json!({ "grade": worst.word(), "checks": all }));
-    } else {
-        checks.iter().for_each(|check| println!("{check}"));
+        return Ok(match worst {
+            Grade::Ok => ExitCode::SUCCESS,
+            Grade::Warn => ExitCode::from(Exit::NeedsCareSoon as u8),
+            Grade::Fail => ExitCode::from(Exit::CheckFailed as u8),
+        });
     }
+    checks.iter().for_each(|check| println!("{check}"));
     let count = |grade: Grade| checks.iter().filter(|check| check.grade == grade).count();
     let failure = |exit: Exit, text: String| {
         Err(Failure::new("BOX_NEEDS_CARE", text).hint("what to do stands behind the arrows").exit(exit))
     };
     match worst {
-        Grade::Ok => Ok(()),
+        Grade::Ok => Ok(ExitCode::SUCCESS),
         Grade::Warn => failure(Exit::NeedsCareSoon, format!("{} checks warn", count(Grade::Warn))),
         Grade::Fail => failure(Exit::CheckFailed, format!("{} checks fail", count(Grade::Fail))),
     }

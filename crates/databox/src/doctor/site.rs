@@ -16,7 +16,13 @@ pub fn examine(configurations: &Configurations, checks: &mut Vec<Check>) -> Opti
     let site = match Site::load(&configurations.site, &configurations.pin, now) {
         Ok(site) => site,
         Err(error) => {
-            checks.push(Check::fail("site", whole(&error), remedy(&error)));
+            let found = match error {
+                SiteError::Missing(_) => {
+                    format!("{}: nothing is admitted, approved or signed", whole(&error))
+                }
+                _ => whole(&error),
+            };
+            checks.push(Check::fail("site", found, remedy(&error, configurations)));
             return None;
         }
     };
@@ -72,16 +78,30 @@ pub fn examine(configurations: &Configurations, checks: &mut Vec<Check>) -> Opti
     Some(site)
 }
 
-fn remedy(error: &SiteError) -> &'static str {
-    match error {
+fn remedy(error: &SiteError, configurations: &Configurations) -> String {
+    let site = configurations.site.display();
+    let words = match error {
         SiteError::Io { .. } => "bring the site directory back; every room reads it",
         SiteError::Stray(_) => "take the file out: `databox site install` is the one way in",
-        SiteError::Missing(_) => "`databox site new roles` and `databox site new revocation` begin a site",
+        SiteError::Missing("roles") => {
+            return format!(
+                "install a site: `databox site new roles --from roles.toml --out roles.json --site-directory {site}`, \
+                 `databox site sign roles.json --as ID`, `databox site install roles.json --site-directory {site}`, \
+                 `databox site pin`, and start the rooms anew; then in the same manner a revocation, a policy and a grant"
+            );
+        }
+        SiteError::Missing(what) => {
+            return format!(
+                "`databox site new {what} --from {what}.toml --out {what}.json --site-directory {site}`, then \
+                 `databox site sign` and `databox site install`; do it every week"
+            );
+        }
         SiteError::Refused { refusal: Refusal::RolesPin, .. } => {
             "site_pin in the rooms' configurations and version 1 of the roles belong to different sites"
         }
         SiteError::Refused { .. } => "take the statement out, or have it signed as the newest roles say",
-    }
+    };
+    words.to_owned()
 }
 
 fn expiry(

@@ -11,8 +11,8 @@ use release::log::witness::AddCheckpoint;
 use release::log::{Note, VerifierKey};
 use release::site::Site;
 
-use super::Check;
 use super::configurations::Configurations;
+use super::{Check, quorum};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,6 +22,7 @@ const ANSWER_BYTES: u64 = 16 * 1024;
 pub fn examine(configurations: &Configurations, site: Option<&Site>) -> Vec<Check> {
     let Some(site) = site else { return Vec::new() };
     let mut checks = vec![independent(site)];
+    checks.extend(quorum::examine(configurations, site));
     if configurations.witnesses.is_empty() {
         checks.push(Check::fail(
             "witness",

@@ -15,6 +15,7 @@ mod witness;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::failure::{Exit, Failure};
 use crate::home::Home;
@@ -159,8 +160,9 @@ pub fn examine(home: &Home, witnesses: &[PathBuf]) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// The command: prints what was found.
-pub fn run(arguments: &FsckArguments, json: bool) -> Result<(), Failure> {
+/// The command: prints what was found. Ends with 10 if a promise is broken; with `json` the one object says so, and
+/// nothing else is printed.
+pub fn run(arguments: &FsckArguments, json: bool) -> Result<ExitCode, Failure> {
     let report = examine(&Home::at(&arguments.directory), &arguments.witnesses)?;
     let broken = report.broken().len();
     if json {
@@ -174,18 +176,18 @@ pub fn run(arguments: &FsckArguments, json: bool) -> Result<(), Failure> {
             "findings": findings,
         });
         println!("{whole}");
-    } else {
-        report.findings.iter().for_each(|finding| println!("{finding}"));
-        println!(
-            "{} jobs, {} leaves, {} account entries: {}",
-            report.jobs,
-            report.leaves,
-            report.entries,
-            if broken == 0 { "every promise is kept" } else { "promises are broken" }
-        );
+        return Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(Exit::CheckFailed as u8) });
     }
+    report.findings.iter().for_each(|finding| println!("{finding}"));
+    println!(
+        "{} jobs, {} leaves, {} account entries: {}",
+        report.jobs,
+        report.leaves,
+        report.entries,
+        if broken == 0 { "every promise is kept" } else { "promises are broken" }
+    );
     if broken == 0 {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::new("BOX_BROKEN", format!("{broken} promises about what is on disk are broken"))
         .hint("do not start the box; keep a copy of its directory, and look at what is named above")

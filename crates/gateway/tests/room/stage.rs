@@ -135,7 +135,6 @@ site_pin = "{pin}"
 state_directory = "HOME/state"
 to_enclave_directory = "HOME/to-enclave"
 from_enclave_directory = "HOME/outbox"
-die_with_parent = true
 [tls]
 authority = "HOME/authority.pem"
 certificate = "HOME/gateway.pem"
@@ -158,6 +157,7 @@ key = "HOME/gateway.key"
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .arg("--config")
             .arg(self.path("gateway.toml"))
+            .arg("--die-with-parent")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

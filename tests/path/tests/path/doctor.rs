@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use blobs::Digest;
 use databox::doctor::{Check, Grade, examine};
+use databox::site::SiteKind;
+use databox::throwaway::POLICY;
 use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
 
@@ -76,6 +79,7 @@ fn a_sound_box_has_nothing_that_fails_and_each_of_its_defects_is_named() {
     assert_sound(&tested, "its start");
     permissions(&tested);
     configurations(&tested);
+    quorum(&tested);
     certificates(&tested);
     site(&tested);
     stores(&tested);
@@ -138,6 +142,36 @@ fn configurations(tested: &TestBox) {
     );
 }
 
+/// The one witness is on the box's machine.
+fn quorum(tested: &TestBox) {
+    for room in ["signer.toml", "gateway.toml", "enclave.toml"] {
+        let found = format!("by {room} 0 of 1 witnesses count");
+        let refuse =
+            |text: &str| text.replace("accept_on_box_witness = true", "accept_on_box_witness = false");
+        with_text(tested, room, refuse, (Grade::Fail, "witness-quorum", &found));
+    }
+    let stage = &tested.stage;
+    let standard = include_str!("../../../../policies/egress/standard.toml");
+    let file = tested.directory().join("statements/standard.toml");
+    fs::write(&file, standard).unwrap();
+    let text = "site = \"demo.databox.example\"\nname = \"standard\"\nfile = \"standard.toml\"\n";
+    stage.state_as(SiteKind::Policy, "standard", text, &["ana", "ben"], Some(file)).unwrap();
+    let words = "by policy standard 0 of 1 witnesses count";
+    assert_named(tested, "a policy that no grant names", Grade::Warn, "witness-quorum", words);
+    assert_sound(tested, "a policy that no grant names");
+    let grant = fs::read_to_string(tested.directory().join("statements/grant.from.toml")).unwrap();
+    let digest = |text: &str| Digest::of(text.as_bytes()).to_string();
+    let grant = grant
+        .replace("grant-1", "grant-2")
+        .replace("name = \"demo\"", "name = \"standard\"")
+        .replace(&digest(POLICY), &digest(standard));
+    stage.state_as(SiteKind::Grant, "grant-2", &grant, &["ana", "ben"], None).unwrap();
+    let words = "grant grant-2: no release can leave, held up by log-witnesses";
+    assert_named(tested, "a grant under it", Grade::Fail, "witness-quorum", words);
+    fs::remove_dir_all(stage.home.site().join("grants/grant-2")).unwrap();
+    assert_sound(tested, "the grant was taken out");
+}
+
 /// A configuration without a key.
 fn without(text: &str, key: &str) -> String {
     let kept = text.lines().filter(|line| line.split(" = ").next() != Some(key));
@@ -195,7 +229,7 @@ fn site(tested: &TestBox) {
     std::os::unix::fs::symlink("/etc/hosts", &stray).unwrap();
     assert_named(tested, "a link", Grade::Fail, "site", "not a file of a site directory");
     fs::remove_file(&stray).unwrap();
-    moved_away(tested, &home.site().join("revocations"), ("site", "revocation"));
+    without_a_revocation(tested);
     let grant = home.site().join("grants/grant-1/1.json");
     let text = fs::read_to_string(&grant).unwrap();
     let changed = text.replacen("\"sig\":\"", "\"sig\":\"AAAA", 1);
@@ -204,6 +238,17 @@ fn site(tested: &TestBox) {
     fs::write(&grant, from_the_future(&text)).unwrap();
     assert_named(tested, "a statement of tomorrow", Grade::Fail, "clock", "behind the moment");
     fs::write(&grant, &text).unwrap();
+}
+
+/// Nothing else that may be wrong with a site passes for it.
+fn without_a_revocation(tested: &TestBox) {
+    let (path, aside) = (tested.stage.home.site().join("revocations"), tested.directory().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    let checks: Vec<_> = failing(tested).into_iter().filter(|check| check.name == "site").collect();
+    let [check] = &checks[..] else { panic!("one check of the site fails: {checks:#?}") };
+    assert_eq!(check.found, "the site has no revocation: nothing is admitted, approved or signed");
+    assert!(check.remedy.as_ref().unwrap().contains("databox site new revocation"), "{check:?}");
+    fs::rename(&aside, &path).unwrap();
 }
 
 /// The statement as if it had been signed long after now.
@@ -300,6 +345,11 @@ fn the_command_ends_by_the_worst_that_it_found_and_tells_it_as_json_too() {
     };
     let program = harness::programs().join("databox");
     // The witness of a throw-away box is on its own machine, of which the doctor warns.
+    let output = doctor(&program, true);
+    assert_eq!(output.status.code(), Some(11));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["grade"], "warn");
+    assert!(output.stderr.is_empty(), "one object and nothing else: {output:?}");
     let output = doctor(&program, false);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(11), "{said}");
@@ -309,6 +359,7 @@ fn the_command_ends_by_the_worst_that_it_found_and_tells_it_as_json_too() {
     fs::copy(&program, &alone).unwrap();
     let output = doctor(&alone, true);
     assert_eq!(output.status.code(), Some(10));
+    assert!(output.stderr.is_empty(), "one object and nothing else: {output:?}");
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["grade"], "fail");
     let checks = told["checks"].as_array().unwrap();
