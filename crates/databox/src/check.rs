@@ -20,7 +20,7 @@ use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::wall::{self, Shown};
 
 /// The policy that is used if none is given.
-const STANDARD: &str = include_str!("../../../policies/egress/standard.toml");
+pub const STANDARD: &str = include_str!("../../../policies/egress/standard.toml");
 
 /// What `databox check` is asked.
 #[derive(Debug, Clone, clap::Args)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use databox::certificate::CertificateRole;
 use databox::data::DataArguments;
+use databox::policy::PolicyCommand;
 use databox::review::ReviewArguments;
 use databox::runtime::RuntimeArguments;
 use databox::{check, demo, doctor, fsck, init, key, local, site, witness};
@@ -61,6 +62,9 @@ pub enum Command {
     Job(JobCommand),
     /// Researcher: what would leave, and at what price, checked at your desk.
     Check(check::CheckArguments),
+    /// Owner and anyone else: what an egress policy says and lets out.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Researcher: released files.
     #[command(subcommand)]
     Release(ReleaseCommand),

@@ -17,6 +17,7 @@ pub mod key;
 pub mod listed;
 pub mod local;
 pub mod place;
+pub mod policy;
 pub mod profile;
 pub mod programs;
 pub mod release_files;

@@ -26,5 +26,5 @@ pub use declaration::{DeclarationError, check_declarations};
 pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
-pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, WeightsPolicy};
+pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, Weaker, WeightsPolicy};
 pub use task::{EgressError, ScanTask, ScannedFile, Task};

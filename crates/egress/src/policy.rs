@@ -124,37 +124,124 @@ impl Policy {
     }
 
     fn check(&self) -> Result<(), PolicyError> {
-        // The ranges keep all later arithmetic far from overflow, and a limit from meaning "none" by accident.
-        const FILE: u64 = 1 << 40;
-        let ranges = [
-            ("time_grid_seconds", self.time_grid_seconds, 1, 86_400),
-            ("release_bits", self.release_bits, 1, 8 * FILE),
-            ("verdict_expiry_seconds", self.verdict_expiry_seconds, 60, 30 * 86_400),
-            ("quarantine_days", self.quarantine_days, 1, 30),
-            ("max_run_seconds", self.max_run_seconds, 1, 90 * 86_400),
-            ("packet_extra_bytes", self.packet_extra_bytes, 1 << 12, 1 << 20),
-            ("weights.max_bits", self.weights.max_bits, 1, 8 * FILE),
-            ("weights.max_tensors", self.weights.max_tensors, 1, 1 << 16),
-            ("weights.max_dimensions", self.weights.max_dimensions, 1, 16),
-            ("weights.max_header_bytes", self.weights.max_header_bytes, 64, 1 << 26),
-            ("weights.max_file_bytes", self.weights.max_file_bytes, 64, FILE),
-            ("table.smallest_count", self.table.smallest_count, 1, 1 << 20),
-            ("table.rounding_base", self.table.rounding_base, 1, 1 << 20),
-            ("table.max_cells", self.table.max_cells, 1, 1 << 24),
-            ("table.max_integer_digits", self.table.max_integer_digits, 1, 18),
-            ("table.max_file_bytes", self.table.max_file_bytes, 64, 1 << 30),
-            ("metrics.significant_digits", self.metrics.significant_digits, 1, 9),
-            ("metrics.max_count", self.metrics.max_count, 1, 1 << 12),
-            ("metrics.max_file_bytes", self.metrics.max_file_bytes, 64, 1 << 24),
-        ];
-        match ranges.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
-            Some((key, _, least, most)) => Err(PolicyError::Range { key, least, most }),
+        let outside = |limit: &Limit| !(limit.least..=limit.most).contains(&limit.value);
+        match self.limits().into_iter().find(outside) {
+            Some(Limit { key, least, most, .. }) => Err(PolicyError::Range { key, least, most }),
             None => Ok(()),
         }
     }
+
+    /// Every number of the policy, with what is accepted for it. The ranges keep all later arithmetic far from overflow,
+    /// and a limit from meaning "none" by accident.
+    fn limits(&self) -> [Limit; 19] {
+        const FILE: u64 = 1 << 40;
+        use Stricter::{Larger, Smaller};
+        let (weights, table, metrics) = (&self.weights, &self.table, &self.metrics);
+        [
+            Limit::new("time_grid_seconds", self.time_grid_seconds, 1, 86_400, Larger),
+            Limit::new("release_bits", self.release_bits, 1, 8 * FILE, Smaller),
+            Limit::new("verdict_expiry_seconds", self.verdict_expiry_seconds, 60, 30 * 86_400, Smaller),
+            Limit::new("quarantine_days", self.quarantine_days, 1, 30, Smaller),
+            Limit::new("max_run_seconds", self.max_run_seconds, 1, 90 * 86_400, Smaller),
+            Limit::new("packet_extra_bytes", self.packet_extra_bytes, 1 << 12, 1 << 20, Smaller),
+            Limit::new("weights.max_bits", weights.max_bits, 1, 8 * FILE, Smaller),
+            Limit::new("weights.max_tensors", weights.max_tensors, 1, 1 << 16, Smaller),
+            Limit::new("weights.max_dimensions", weights.max_dimensions, 1, 16, Smaller),
+            Limit::new("weights.max_header_bytes", weights.max_header_bytes, 64, 1 << 26, Smaller),
+            Limit::new("weights.max_file_bytes", weights.max_file_bytes, 64, FILE, Smaller),
+            Limit::new("table.smallest_count", table.smallest_count, 1, 1 << 20, Larger),
+            Limit::new("table.rounding_base", table.rounding_base, 1, 1 << 20, Larger),
+            Limit::new("table.max_cells", table.max_cells, 1, 1 << 24, Smaller),
+            Limit::new("table.max_integer_digits", table.max_integer_digits, 1, 18, Smaller),
+            Limit::new("table.max_file_bytes", table.max_file_bytes, 64, 1 << 30, Smaller),
+            Limit::new("metrics.significant_digits", metrics.significant_digits, 1, 9, Smaller),
+            Limit::new("metrics.max_count", metrics.max_count, 1, 1 << 12, Smaller),
+            Limit::new("metrics.max_file_bytes", metrics.max_file_bytes, 64, 1 << 24, Smaller),
+        ]
+    }
+
+    /// Where this policy is weaker than another: what it lets out, or lets happen, that the other does not.
+    pub fn weaker_than(&self, other: &Self) -> Vec<Weaker> {
+        let mut weaker = Vec::new();
+        for (own, other) in self.limits().into_iter().zip(other.limits()) {
+            let is_weaker = match own.stricter {
+                Stricter::Larger => own.value < other.value,
+                Stricter::Smaller => own.value > other.value,
+            };
+            if is_weaker {
+                let (value, other) = (own.value.to_string(), other.value.to_string());
+                weaker.push(Weaker { key: own.key, value, other });
+            }
+        }
+        if self.on_box_witness && !other.on_box_witness {
+            let (value, other) = (true.to_string(), false.to_string());
+            weaker.push(Weaker { key: "on_box_witness", value, other });
+        }
+        let (own, other) = (self.weights.precision, other.weights.precision);
+        if own.bits() > other.bits() {
+            let (value, other) = (own.word().to_owned(), other.word().to_owned());
+            weaker.push(Weaker { key: "weights.precision", value, other });
+        }
+        weaker
+    }
+
+    /// Limits that nothing can reach, since another one is always met first: pairs of the limit and the other.
+    pub fn never_reached(&self) -> Vec<(&'static str, &'static str)> {
+        let mut pairs = Vec::new();
+        if self.weights.max_bits > self.release_bits {
+            pairs.push(("weights.max_bits", "release_bits"));
+        }
+        if self.weights.max_header_bytes > self.weights.max_file_bytes {
+            pairs.push(("weights.max_header_bytes", "weights.max_file_bytes"));
+        }
+        pairs
+    }
+}
+
+/// A number of a policy.
+struct Limit {
+    key: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+    stricter: Stricter,
+}
+
+impl Limit {
+    fn new(key: &'static str, value: u64, least: u64, most: u64, stricter: Stricter) -> Self {
+        Self { key, value, least, most, stricter }
+    }
+}
+
+/// In which direction a number lets less happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stricter {
+    Larger,
+    Smaller,
+}
+
+/// A value that is weaker than the same one of another policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Weaker {
+    /// The key.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// The other policy's value.
+    pub other: String,
 }
 
 impl Precision {
+    /// Its word in a policy.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+
     /// Bits of one parameter.
     pub fn bits(self) -> u64 {
         match self {

@@ -1,5 +1,7 @@
 //! Every rule with its reason and examples, accepted and refused. The tests run each example.
 
+mod run;
+
 use release::rule::Rule;
 use release::statement::RuleResult;
 

@@ -6,6 +6,32 @@ use egress::{Policy, PolicyError};
 use support::STANDARD;
 
 const DEMO: &str = include_str!("../../../policies/egress/demo.toml");
+const STRICT: &str = include_str!("../../../policies/egress/strict.toml");
+const TEACHING: &str = include_str!("../../../policies/egress/teaching.toml");
+
+#[test]
+fn the_strict_policy_is_nowhere_weaker_than_the_standard_one_and_the_teaching_one_in_its_time_grid_only() {
+    let [standard, strict, teaching] = [STANDARD, STRICT, TEACHING].map(|text| Policy::parse(text).unwrap());
+    assert_eq!(strict.weaker_than(&standard), []);
+    assert!(standard.weaker_than(&strict).len() > 10);
+    let weaker: Vec<_> = teaching.weaker_than(&standard).into_iter().map(|weaker| weaker.key).collect();
+    assert_eq!(weaker, ["time_grid_seconds"]);
+    for policy in [&standard, &strict, &teaching] {
+        assert_eq!(policy.never_reached(), []);
+    }
+}
+
+#[test]
+fn a_weaker_value_of_any_kind_is_named() {
+    let standard = Policy::parse(STANDARD).unwrap();
+    let mut weak = standard.clone();
+    (weak.table.smallest_count, weak.metrics.max_count, weak.on_box_witness) = (9, 401, true);
+    weak.weights.precision = egress::Precision::F32;
+    let weaker: Vec<_> = weak.weaker_than(&standard).into_iter().map(|weaker| weaker.key).collect();
+    assert_eq!(weaker, ["table.smallest_count", "metrics.max_count", "on_box_witness", "weights.precision"]);
+    weak.weights.max_bits = weak.release_bits + 1;
+    assert_eq!(weak.never_reached(), [("weights.max_bits", "release_bits")]);
+}
 
 #[test]
 fn the_demonstrations_policy_differs_in_its_time_grid_and_witness_only() {
@@ -17,7 +43,7 @@ fn the_demonstrations_policy_differs_in_its_time_grid_and_witness_only() {
 
 #[test]
 fn every_limit_stands_below_a_comment() {
-    for policy in [STANDARD, DEMO] {
+    for policy in [STANDARD, DEMO, STRICT, TEACHING] {
         let lines: Vec<&str> = policy.lines().collect();
         let mut explained = false;
         for line in lines {

@@ -255,6 +255,13 @@ fn checked(typed: &mut Typed, outputs: &str) {
     std::fs::copy(Path::new(outputs).join("metrics.json"), only.join("metrics.json")).unwrap();
     let result = typed.answer("check", &["--manifest", &text, "--outputs", only.to_str().unwrap()], 0);
     assert_eq!(result["result"], "PASS");
+    let standard = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress/standard.toml");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress/demo.toml");
+    assert_eq!(typed.answer("policy lint", &[demo], 0)["weaker"][0]["key"], "time_grid_seconds");
+    let examples = typed.answer("policy test", &[standard], 0)["examples"].as_array().unwrap().len();
+    assert!(examples > 30, "{examples}");
+    let explained = typed.answer("policy explain", &["table.smallest-count"], 0);
+    assert_eq!(explained["rules"][0]["limits"][0], "smallest_count = 10");
 }
 
 /// A bundle file, as the gateway keeps it.

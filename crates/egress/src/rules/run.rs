@@ -1,0 +1,113 @@
+//! What comes of an example under a policy.
+
+use std::io;
+
+use release::rule::Rule;
+use release::statement::{
+    Catalogue, CatalogueEntry, Column, DatasetGrant, DeclaredOutput, RuleResult, Table, ValueType,
+};
+use release::value::{Count, Name, Timestamp};
+
+use super::{Example, Written};
+use crate::files::{Entry, EntryKind, InMemory, ReadSeek, Source};
+use crate::{EgressError, Judgement, Task, canonicalise, judge, merge};
+
+impl Example {
+    /// What the rule says of this example under a policy. None for an example that is searched for copies: this crate
+    /// has no data to search in.
+    ///
+    /// # Errors
+    /// If the policy is not accepted.
+    pub fn run(&self, rule: Rule, policy: &str) -> Result<Option<RuleResult>, EgressError> {
+        let output: DeclaredOutput = serde_json::from_str(self.declared).map_err(EgressError::Task)?;
+        let path = output.path().clone();
+        let task = Task {
+            policy: policy.to_owned(),
+            outputs: vec![output],
+            catalogue: vec![catalogue()],
+            as_written: false,
+        };
+        let judgement = match self.written {
+            Written::Searched { .. } => return Ok(None),
+            Written::SymbolicLink => canonicalise(&task, &mut Link(&path), &mut InMemory::default()),
+            Written::Nothing => judge(&task, &mut InMemory::default()),
+            Written::Text(text) => both(&task, path, text.into()),
+            Written::Tensors(list) => both(&task, path, safetensors(list)),
+            Written::Zeros => both(&task, path, zeros(&task.outputs[0])),
+        };
+        match judgement {
+            Ok(judgement) => Ok(Some(judgement.report.rules[rule.index()])),
+            // The box would not even admit a job that declares this.
+            Err(EgressError::Declaration(_)) => Ok(Some(RuleResult::Blocked)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What the canonicaliser and then the judge say.
+fn both(task: &Task, path: Name, bytes: Vec<u8>) -> Result<Judgement, EgressError> {
+    let (mut source, mut sink) = (InMemory::new([(path, bytes)]), InMemory::default());
+    let formed = canonicalise(task, &mut source, &mut sink)?;
+    let judged = judge(task, &mut sink)?;
+    Ok(Judgement { report: merge(&formed.report, &judged.report), ..judged })
+}
+
+/// The dataset that the examples are about: `hie`, with the categories `free` and `individual` in the column `plan`.
+fn catalogue() -> Catalogue {
+    let name = |text: &str| text.parse().expect("a name");
+    let plan = Column {
+        name: name("plan"),
+        value_type: ValueType::Category,
+        categories: ["free", "individual"].map(str::to_owned).into(),
+    };
+    let entry = CatalogueEntry::Dataset {
+        snapshots: Vec::new(),
+        unit_column: name("zper"),
+        tables: vec![Table { file: name("hie.csv"), columns: vec![plan] }],
+        limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
+        licence: String::new(),
+        source: String::new(),
+    };
+    let issued_at = Timestamp::from_seconds(0).expect("1970 is a moment");
+    Catalogue { site: name("site"), name: name("hie"), version: Count(1), entry, issued_at }
+}
+
+fn zeros(output: &DeclaredOutput) -> Vec<u8> {
+    let DeclaredOutput::Weights { tensors, .. } = output else { return Vec::new() };
+    let shapes: Vec<Vec<u64>> =
+        tensors.iter().map(|tensor| tensor.shape.iter().map(|length| length.0).collect()).collect();
+    let values: Vec<Vec<f32>> =
+        shapes.iter().map(|shape| vec![0.0; shape.iter().product::<u64>() as usize]).collect();
+    let list: Vec<_> = tensors
+        .iter()
+        .zip(shapes.iter().zip(&values))
+        .map(|(tensor, (shape, values))| (tensor.name.as_str(), &shape[..], &values[..]))
+        .collect();
+    safetensors(&list)
+}
+
+/// A safetensors file of tensors in binary32: name, shape, values.
+fn safetensors(list: &[(&str, &[u64], &[f32])]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape, values) in list {
+        let begin = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let tensor = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, data.len()]});
+        header.insert((*name).to_owned(), tensor);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+/// A directory with a symbolic link in the place of the output.
+struct Link<'a>(&'a Name);
+
+impl Source for Link<'_> {
+    fn entries(&mut self) -> io::Result<Vec<Entry>> {
+        Ok(vec![Entry { name: self.0.as_str().into(), kind: EntryKind::SymbolicLink, bytes: 1 }])
+    }
+
+    fn open(&mut self, _: &Name) -> io::Result<(Box<dyn ReadSeek + '_>, u64)> {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
