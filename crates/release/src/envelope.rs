@@ -32,6 +32,7 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 #[serde(into = "Wire", try_from = "Wire")]
 pub struct Envelope {
     payload: Vec<u8>,
+    payload_digest: Digest,
     kind: Kind,
     signatures: Vec<EnvelopeSignature>,
 }
@@ -109,6 +110,35 @@ impl Envelope {
         Self::try_from(json::from_any_form::<Wire>(bytes, ENVELOPE_LIMIT)?)
     }
 
+    /// An envelope whose payload is looked at by [`Envelope::unverified`] only. Until then its form is as open as its
+    /// signatures are.
+    pub(crate) fn to_be_read(wire: Wire) -> Result<Self, EnvelopeError> {
+        if wire.payload_type != PAYLOAD_TYPE {
+            return Err(EnvelopeError::PayloadType);
+        }
+        if wire.signatures.len() > SIGNATURE_LIMIT {
+            return Err(EnvelopeError::SignatureCount);
+        }
+        let payload = decode(&wire.payload)?;
+        if payload.len() > PAYLOAD_LIMIT {
+            return Err(EnvelopeError::PayloadSize);
+        }
+        let kind = statement::claimed_kind(&payload)?;
+        let signatures = wire.signatures.into_iter().map(|signature| {
+            let bytes = decode(&signature.sig)?.try_into().map_err(|_| EnvelopeError::Base64)?;
+            Ok(EnvelopeSignature { key_id: signature.keyid, signature: bytes })
+        });
+        let signatures = signatures.collect::<Result<Vec<EnvelopeSignature>, EnvelopeError>>()?;
+        // One signature twice would be a second text of the same statement.
+        let twice = |(at, one): (usize, &EnvelopeSignature)| {
+            signatures[..at].iter().any(|before| before.signature == one.signature)
+        };
+        if signatures.iter().enumerate().any(twice) {
+            return Err(EnvelopeError::SignedAlready);
+        }
+        Ok(Self { payload_digest: Digest::of(&payload), payload, kind, signatures })
+    }
+
     /// The envelope's one text.
     pub fn to_bytes(&self) -> Vec<u8> {
         json::to_bytes(self)
@@ -129,7 +159,7 @@ impl Envelope {
         if payload.len() > PAYLOAD_LIMIT {
             return Err(EnvelopeError::PayloadSize);
         }
-        Ok(Self { payload, kind: P::KIND, signatures: Vec::new() })
+        Ok(Self { payload_digest: Digest::of(&payload), payload, kind: P::KIND, signatures: Vec::new() })
     }
 
     /// Adds the signature of one more key.
@@ -168,7 +198,7 @@ impl Envelope {
 
     /// The digest of the signed bytes: what other statements name this one by.
     pub fn payload_digest(&self) -> Digest {
-        Digest::of(&self.payload)
+        self.payload_digest
     }
 
     /// The kind that the payload claims.
@@ -229,7 +259,8 @@ fn find_key<'a, 'k>(
     signature: &EnvelopeSignature,
     keys: &'a [&'k PublicKey],
 ) -> Result<Option<&'a &'k PublicKey>, key::SignatureError> {
-    let hinted = keys.iter().find(|key| key::key_id(key).to_string() == signature.key_id);
+    let hint = signature.key_id.parse::<Digest>();
+    let hinted = hint.ok().and_then(|hint| keys.iter().find(|key| key::key_id(key) == hint));
     match hinted {
         Some(key) => key::verify(key, message, &signature.signature).map(|()| Some(key)),
         None => Ok(keys.iter().find(|key| key::verify(key, message, &signature.signature).is_ok())),
@@ -263,30 +294,10 @@ impl TryFrom<Wire> for Envelope {
     type Error = EnvelopeError;
 
     fn try_from(wire: Wire) -> Result<Self, EnvelopeError> {
-        if wire.payload_type != PAYLOAD_TYPE {
-            return Err(EnvelopeError::PayloadType);
-        }
-        if wire.signatures.len() > SIGNATURE_LIMIT {
-            return Err(EnvelopeError::SignatureCount);
-        }
-        let payload = decode(&wire.payload)?;
-        if payload.len() > PAYLOAD_LIMIT {
-            return Err(EnvelopeError::PayloadSize);
-        }
-        let kind = statement::kind(&payload)?;
-        let signatures = wire.signatures.into_iter().map(|signature| {
-            let bytes = decode(&signature.sig)?.try_into().map_err(|_| EnvelopeError::Base64)?;
-            Ok(EnvelopeSignature { key_id: signature.keyid, signature: bytes })
-        });
-        let signatures = signatures.collect::<Result<Vec<EnvelopeSignature>, EnvelopeError>>()?;
-        // One signature twice would be a second text of the same statement.
-        let twice = |(at, one): (usize, &EnvelopeSignature)| {
-            signatures[..at].iter().any(|before| before.signature == one.signature)
-        };
-        if signatures.iter().enumerate().any(twice) {
-            return Err(EnvelopeError::SignedAlready);
-        }
-        Ok(Self { payload, kind, signatures })
+        let envelope = Self::to_be_read(wire)?;
+        // A statement that nobody reads again, but someone signs, must have its one form here.
+        statement::kind(&envelope.payload)?;
+        Ok(envelope)
     }
 }
 

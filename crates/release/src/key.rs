@@ -4,8 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 
+use crate::checked_key::CheckedKey;
 use crate::statement::{PublicKey, Suite};
 use crate::value::{Bytes, KeyId};
 
@@ -126,27 +127,18 @@ fn public_der(key: &PublicKey) -> Vec<u8> {
 }
 
 /// Refuses a public key about whose signatures verifiers could disagree: in another encoding, of small order, or
-/// with a part of small order. `verify_strict` alone accepts the last kind.
+/// with a part of small order.
 pub fn enrolable(key: &PublicKey) -> Result<(), KeyError> {
     enrolable_bytes(&key.public.0)
 }
 
 /// The same for the bare 32 bytes, as log and witness keys are written.
 pub fn enrolable_bytes(public: &[u8; 32]) -> Result<(), KeyError> {
-    let key = VerifyingKey::from_bytes(public).map_err(|_| KeyError::Encoding)?;
-    let point = key.to_edwards();
-    if point.compress().as_bytes() != public {
-        return Err(KeyError::Encoding);
-    }
-    if point.is_small_order() {
-        return Err(KeyError::SmallOrder);
-    }
-    if point.is_torsion_free() { Ok(()) } else { Err(KeyError::MixedOrder) }
+    CheckedKey::of(public).map(drop)
 }
 
-/// Verifies strictly: S below the group's order, no key or commitment of small order.
+/// Verifies strictly: S below the group's order, no commitment of small order, and no key that could not be enrolled.
 pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
     let Suite::Ed25519 = key.suite;
-    let key = VerifyingKey::from_bytes(&key.public.0).map_err(|_| SignatureError)?;
-    key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| SignatureError)
+    CheckedKey::of(&key.public.0).map_err(|_| SignatureError)?.verify(message, signature)
 }

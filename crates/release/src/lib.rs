@@ -4,6 +4,7 @@
 //! the time. `docs/formats/` specifies every signed byte.
 
 pub mod account;
+mod checked_key;
 pub mod envelope;
 pub mod file;
 pub mod json;

@@ -190,7 +190,7 @@ impl ReleaseFile {
 }
 
 fn envelope(wire: Wire) -> Result<Envelope, Refusal> {
-    Envelope::try_from(wire).map_err(|error| error.refusal())
+    Envelope::to_be_read(wire).map_err(|error| error.refusal())
 }
 
 fn envelopes(wires: Vec<Wire>) -> Result<Vec<Envelope>, Refusal> {

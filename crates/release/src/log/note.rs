@@ -6,9 +6,9 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
-use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::parse_base64;
+use crate::checked_key::CheckedKey;
 use crate::statement::{LogKey, Witness};
 
 /// Largest note in bytes. It leaves room for the 16 signatures that every reader must accept, post-quantum ones
@@ -118,9 +118,9 @@ impl VerifierKey {
     /// Verifies 64 bytes over a message, strictly: no small-order or non-canonical key or signature.
     pub(super) fn verify_raw(&self, message: &[u8], signature: &[u8]) -> Result<(), NoteError> {
         let refused = || NoteError::BadSignature(self.name.clone());
-        let key = VerifyingKey::from_bytes(&self.public).map_err(|_| refused())?;
-        let signature = Signature::from_slice(signature).map_err(|_| refused())?;
-        key.verify_strict(message, &signature).map_err(|_| refused())
+        let key = CheckedKey::of(&self.public).map_err(|_| refused())?;
+        let signature = signature.try_into().map_err(|_| refused())?;
+        key.verify(message, signature).map_err(|_| refused())
     }
 
     /// This key's signature lines in a note. The id is short, so name and id must both be the same.

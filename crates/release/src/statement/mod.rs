@@ -189,12 +189,14 @@ pub fn payload<P: Predicate>(predicate: &P) -> Vec<u8> {
 
 /// Reads a payload as a statement of kind `P`. It says nothing about who signed it.
 pub fn parse_payload<P: Predicate>(bytes: &[u8]) -> Result<P, PayloadError> {
-    // The kind is looked at first, so that a statement of another kind is refused as that.
-    let kind = kind_of(bytes)?;
-    if kind != P::KIND.predicate_type() {
-        return Err(PayloadError::Kind { found: kind });
+    let statement: Statement<P> = match json::from_bytes(bytes, PAYLOAD_LIMIT) {
+        Ok(statement) => statement,
+        // A statement of another kind is refused as that.
+        Err(error) => return Err(other_kind(bytes, P::KIND).unwrap_or(PayloadError::Json(error))),
+    };
+    if statement.predicate_type != P::KIND.predicate_type() {
+        return Err(PayloadError::Kind { found: statement.predicate_type });
     }
-    let statement: Statement<P> = json::from_bytes(bytes, PAYLOAD_LIMIT)?;
     if statement.statement_type != STATEMENT_TYPE {
         return Err(PayloadError::StatementType);
     }
@@ -202,6 +204,11 @@ pub fn parse_payload<P: Predicate>(bytes: &[u8]) -> Result<P, PayloadError> {
         return Err(PayloadError::Subject);
     }
     Ok(statement.predicate)
+}
+
+fn other_kind(bytes: &[u8], expected: Kind) -> Option<PayloadError> {
+    let found = kind_of(bytes).ok()?;
+    (found != expected.predicate_type()).then_some(PayloadError::Kind { found })
 }
 
 /// The predicate type that a payload claims.
@@ -212,7 +219,21 @@ pub fn kind_of(bytes: &[u8]) -> Result<String, PayloadError> {
 
 /// The kind that a payload claims, if this version knows it.
 pub fn kind(bytes: &[u8]) -> Result<Kind, PayloadError> {
-    let found = kind_of(bytes)?;
+    known_kind(kind_of(bytes)?)
+}
+
+/// The same without a look at the form of the whole payload, which whoever reads it next asks for.
+pub(crate) fn claimed_kind(bytes: &[u8]) -> Result<Kind, PayloadError> {
+    #[derive(Deserialize)]
+    struct Claim {
+        #[serde(rename = "predicateType")]
+        predicate_type: String,
+    }
+    let claim: Claim = serde_json::from_slice(bytes).map_err(JsonError::Shape)?;
+    known_kind(claim.predicate_type)
+}
+
+fn known_kind(found: String) -> Result<Kind, PayloadError> {
     Kind::ALL.into_iter().find(|kind| kind.predicate_type() == found).ok_or(PayloadError::Kind { found })
 }
 

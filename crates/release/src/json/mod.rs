@@ -5,10 +5,13 @@
 //! again. That one rule refuses duplicate and unknown keys, arrays in place of objects, defaulted fields, other
 //! escapes, white space, a byte order mark and trailing bytes, whatever the parser below would have forgiven.
 
+mod writer;
+
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 /// Deepest nesting of arrays and objects.
@@ -39,26 +42,25 @@ pub enum JsonError {
 
 /// The one text of a value.
 ///
-/// Panics only for types that have no JSON form, which none of the statements is.
+/// Panics only for values that have no such text: with a number, a null, or more than [`DEPTH_LIMIT`] levels.
 pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut value = serde_json::to_value(value).expect("statements have a JSON form");
-    // For ASCII keys the order of bytes is that of RFC 8785. It is asked for here, since any crate of a program can
-    // switch on serde_json's `preserve_order` for all of it.
-    value.sort_all_objects();
-    serde_json::to_vec(&value).expect("a JSON value has a text")
+    writer::write(value).expect("statements have a JSON form")
 }
 
 /// Reads a value of at most `limit` bytes, in its one text.
+///
+/// The type is read straight from the text. Whatever the parser forgives on the way (a list for an object, a key twice
+/// in a map, an escape too many) shows when the value is written again.
 pub fn from_bytes<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonError> {
     if bytes.len() > limit {
         return Err(JsonError::TooLarge { limit });
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(JsonError::Syntax)?;
-    if !is_restricted(&value, DEPTH_LIMIT) {
-        return Err(JsonError::Restricted);
-    }
-    let typed: T = serde_json::from_value(value).map_err(JsonError::Shape)?;
-    if to_bytes(&typed) == bytes { Ok(typed) } else { Err(JsonError::NotCanonical) }
+    let typed: T = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => JsonError::Shape(error),
+        Category::Io | Category::Syntax | Category::Eof => JsonError::Syntax(error),
+    })?;
+    let written = writer::write(&typed).map_err(|_| JsonError::Restricted)?;
+    if written == bytes { Ok(typed) } else { Err(JsonError::NotCanonical) }
 }
 
 /// Reads a value of at most `limit` bytes whose white space and order of fields are free, as in files that other
