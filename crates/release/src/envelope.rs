@@ -4,7 +4,7 @@
 //! was signed and what is verified. The key id in an envelope is a hint: which keys count, and in which suite, is
 //! said by roles and grants only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -234,24 +234,36 @@ impl Envelope {
     }
 
     /// Which of these people signed. A signature by none of them is passed over, as DSSE says; one that names a
-    /// key of theirs and does not verify refuses the whole statement.
+    /// key of theirs and does not verify refuses the whole statement. `made` is of earlier questions about the same
+    /// envelope: what verified with a key once is not verified with it again.
     pub(crate) fn signed_by<'a>(
         &self,
         people: impl IntoIterator<Item = (&'a Name, &'a PublicKey)>,
+        made: &mut SignaturesMade,
         refusal: Refusal,
     ) -> Result<BTreeSet<Name>, Refusal> {
         let people: Vec<_> = people.into_iter().collect();
         let keys: Vec<_> = people.iter().map(|(_, key)| *key).collect();
         let message = pre_authentication_encoding(&self.payload);
         let mut signed = BTreeSet::new();
-        for signature in &self.signatures {
-            if let Some(key) = find_key(&message, signature, &keys).map_err(|_| refusal)? {
+        for (place, signature) in self.signatures.iter().enumerate() {
+            let before = made.0.get(&place).and_then(|made| keys.iter().find(|key| **key == made));
+            let found = match before {
+                Some(key) => Some(key),
+                None => find_key(&message, signature, &keys).map_err(|_| refusal)?,
+            };
+            if let Some(key) = found {
+                made.0.insert(place, **key);
                 signed.extend(people.iter().filter(|(_, held)| held == key).map(|(name, _)| (*name).clone()));
             }
         }
         Ok(signed)
     }
 }
+
+/// Which key made which signature of one envelope, as far as it was asked.
+#[derive(Default)]
+pub(crate) struct SignaturesMade(BTreeMap<usize, PublicKey>);
 
 /// Finds the key that made a signature. The hint is tried first; another tool's ids match none, so then all keys are.
 fn find_key<'a, 'k>(

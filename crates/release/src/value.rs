@@ -5,10 +5,8 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blobs::Digest;
-use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use blobs::{Digest, from_text};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value whose text is not in its one form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +26,7 @@ pub enum ValueError {
 }
 
 /// A whole number, written as a decimal string, since JSON numbers above 2^53 differ between readers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Count(pub u64);
 
 impl FromStr for Count {
@@ -49,8 +46,7 @@ impl fmt::Display for Count {
 
 /// A name of a person, project, dataset, file, tensor or the like: 1 to 128 of `A-Z a-z 0-9 . _ -`, the first
 /// not a dot. It is safe as a file name and never a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 impl Name {
@@ -81,8 +77,7 @@ impl fmt::Display for Name {
 }
 
 /// A moment, in whole seconds since 1970-01-01 UTC; written as RFC 3339 with `Z`, without fractions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -109,22 +104,49 @@ impl FromStr for Timestamp {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ValueError::Timestamp)?;
-        let moment = Self::from_seconds(moment.unix_timestamp())?;
+        let number = |from: usize, to: usize| -> Option<i64> {
+            let digits = text.as_bytes().get(from..to)?;
+            let mut number = 0;
+            for digit in digits {
+                number = number * 10 + i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+            }
+            Some(number)
+        };
+        let read = || {
+            let days = days_before(number(0, 4)?, number(5, 7)?, number(8, 10)?);
+            Some(days * 86_400 + number(11, 13)? * 3_600 + number(14, 16)? * 60 + number(17, 19)?)
+        };
+        let moment = Self::from_seconds(read().ok_or(ValueError::Timestamp)?)?;
+        // Whatever was no day or hour, and any other sign between the numbers, comes out differently.
         if moment.to_string() == text { Ok(moment) } else { Err(ValueError::Timestamp) }
     }
 }
 
+/// Days from 1970-01-01 to this day of the Gregorian calendar. The year is counted from March, so that the day that
+/// leap years add is its last.
+fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = OffsetDateTime::from_unix_timestamp(self.0).map_err(|_| fmt::Error)?;
-        formatter.write_str(&moment.format(&Rfc3339).map_err(|_| fmt::Error)?)
+        let (days, seconds) = (self.0 / 86_400, self.0 % 86_400);
+        // 400 years have 146,097 days. Within them, days are counted in years of 365 first, then put right.
+        let (eras, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let year = 400 * eras + year;
+        let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        write!(formatter, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 
 /// Exactly `N` bytes, written as base64 with padding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bytes<const N: usize>(pub [u8; N]);
 
 impl<const N: usize> FromStr for Bytes<N> {
@@ -144,38 +166,22 @@ impl<const N: usize> fmt::Display for Bytes<N> {
 }
 
 macro_rules! text_form {
-    ($($type:ty),*) => {$(
-        impl From<$type> for String {
-            fn from(value: $type) -> String {
-                value.to_string()
+    ($([$($generics:tt)*] $type:ty),* $(,)?) => {$(
+        impl<$($generics)*> Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 
-        impl TryFrom<String> for $type {
-            type Error = ValueError;
-
-            fn try_from(text: String) -> Result<Self, ValueError> {
-                text.parse()
+        impl<'de, $($generics)*> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                from_text(deserializer)
             }
         }
     )*};
 }
 
-text_form!(Count, Name, Timestamp);
-
-impl<const N: usize> From<Bytes<N>> for String {
-    fn from(value: Bytes<N>) -> String {
-        value.to_string()
-    }
-}
-
-impl<const N: usize> TryFrom<String> for Bytes<N> {
-    type Error = ValueError;
-
-    fn try_from(text: String) -> Result<Self, ValueError> {
-        text.parse()
-    }
-}
+text_form!([] Count, [] Name, [] Timestamp, [const N: usize] Bytes<N>);
 
 /// An in-toto DigestSet that holds a SHA-256 and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -194,3 +200,48 @@ impl From<Digest> for DigestSet {
 /// The name of a key: SHA-256 of its SubjectPublicKeyInfo in DER, as `openssl pkey -pubin -outform DER | sha256sum`
 /// prints it. A hint for finding the key; trust comes from roles and grants only.
 pub type KeyId = Digest;
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_rfc_3339_has_them() {
+        let text = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap().format(&Rfc3339).unwrap();
+        // Steps of a prime number of days less a second: every day of the year and every hour, in every century.
+        let many = (0..=Timestamp::LAST.0).step_by(37 * 86_400 - 1);
+        for seconds in many.chain([0, 951_782_399, 951_782_400, Timestamp::LAST.0]) {
+            let moment = Timestamp(seconds);
+            assert_eq!(moment.to_string(), text(seconds));
+            assert_eq!(text(seconds).parse(), Ok(moment));
+        }
+    }
+
+    #[test]
+    fn other_texts_of_a_moment_are_refused() {
+        for wrong in [
+            "",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T23:60:00Z",
+            "2026-01-01T23:59:60Z",
+            "2026-01-01 23:59:59Z",
+            "2026-01-01t23:59:59z",
+            "2026-01-01T23:59:59.0Z",
+            "2026-01-01T23:59:59+00:00",
+            "+026-01-01T23:59:59Z",
+            "1969-12-31T23:59:59Z",
+            "2026-01-01T23:59:59ZZ",
+            "２026-01-01T23:59:5",
+        ] {
+            assert_eq!(wrong.parse::<Timestamp>(), Err(ValueError::Timestamp), "{wrong}");
+        }
+        assert!("2028-02-29T23:59:59Z".parse::<Timestamp>().is_ok());
+    }
+}

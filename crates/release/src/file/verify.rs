@@ -16,7 +16,7 @@ use crate::log::Event;
 use crate::path::{self, Approved, JudgedVerdict, ReviewedRun, SignedRequest, VERDICT_SECONDS_LIMIT};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
-use crate::statement::{Catalogue, CatalogueEntry, Manifest, PublicKey, Request, Roles, Warning};
+use crate::statement::{CatalogueEntry, Manifest, PublicKey, Request, Roles, Warning};
 use crate::value::{Name, Timestamp};
 
 /// Longest time between signing and the quorum of witnesses, in seconds: 30 days, after which no verdict is open and
@@ -133,12 +133,14 @@ pub(super) fn verify(
     let manifest =
         rows.check("manifest signature", manifest(&file.manifest, &newest), |_| "by the signer".into())?;
     check_files(manifest.statement(), files, rows)?;
-    let site = site(file, chain, rows)?;
+    let (site, named) = site(file, chain, rows)?;
     let request = rows.check("request", SignedRequest::verify(&file.request, &site), |request| {
         let request = request.request();
         format!("{} by {} for project {}", request.job, request.requester.id, request.project)
     })?;
-    rows.check("catalogue complete", catalogue_complete(file, request.request()), |_| "nothing else".into())?;
+    rows.check("catalogue complete", catalogue_complete(&named, request.request()), |_| {
+        "nothing else".into()
+    })?;
     let verdict = JudgedVerdict::recorded(&file.verdict, &request, &site);
     let verdict = rows.check("verdict", verdict, |verdict| {
         let verdict = verdict.verdict();
@@ -245,8 +247,15 @@ fn compare_files(manifest: &Manifest, measured: &BTreeMap<Name, (u64, Digest)>) 
     if same { Ok(()) } else { Err(Refusal::FileDiffers) }
 }
 
-/// What the site had decided, from the release file alone.
-fn site(file: &ReleaseFile, chain: Vec<Verified<Roles>>, rows: &mut Rows) -> Result<Site, Refusal> {
+/// A catalogue entry of the file: whether it is a dataset's, and its name.
+type Named = (bool, Name);
+
+/// What the site had decided, from the release file alone, and the catalogue entries in the order of the file.
+fn site(
+    file: &ReleaseFile,
+    chain: Vec<Verified<Roles>>,
+    rows: &mut Rows,
+) -> Result<(Site, Vec<Named>), Refusal> {
     let newest = chain[chain.len() - 1].statement();
     let signer = key_id(&newest.box_keys.signer);
     let revocation = crate::site::check_revocation(&file.revocation, newest, Timestamp::LAST);
@@ -265,28 +274,25 @@ fn site(file: &ReleaseFile, chain: Vec<Verified<Roles>>, rows: &mut Rows) -> Res
         format!("{} version {}", policy.name, policy.version)
     })?;
     site.insert_policy(policy);
+    let mut named = Vec::new();
     for envelope in &file.catalogue {
         let entry = rows.check("catalogue", site.check_catalogue(envelope, Timestamp::LAST), |entry| {
             format!("{} version {}", entry.statement().name, entry.statement().version)
         })?;
         let name = entry.statement().name.clone();
+        named.push((matches!(entry.statement().entry, CatalogueEntry::Dataset { .. }), name.clone()));
         site.insert_catalogue(&name, entry);
     }
     let grant = rows.check("grant", site.check_grant(&file.grant, Timestamp::LAST), |grant| {
         format!("{} version {}", grant.statement().id, grant.statement().version)
     })?;
     site.insert_grant(grant);
-    Ok(site)
+    Ok((site, named))
 }
 
 /// Exactly the entries of what was used: one more would be unexplained, and a second one of a name would replace the
 /// first.
-fn catalogue_complete(file: &ReleaseFile, request: &Request) -> Result<(), Refusal> {
-    let mut named = Vec::new();
-    for envelope in &file.catalogue {
-        let entry: Catalogue = envelope.unverified()?;
-        named.push((matches!(entry.entry, CatalogueEntry::Dataset { .. }), entry.name));
-    }
+fn catalogue_complete(named: &[Named], request: &Request) -> Result<(), Refusal> {
     let datasets = request.datasets.iter().map(|dataset| (true, dataset.name.clone()));
     let expected: Vec<_> = datasets.chain([(false, request.runtime.name.clone())]).collect();
     if named == expected { Ok(()) } else { Err(Refusal::CatalogueContent) }

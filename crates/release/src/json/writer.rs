@@ -1,6 +1,7 @@
 //! Writes a value in its one text: as RFC 8785 (JCS) for objects with ASCII keys, without numbers and null.
 
 use std::fmt;
+use std::io::Write as _;
 
 use serde::ser::{
     Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, Serializer,
@@ -40,10 +41,14 @@ struct Writer<'a> {
     depth: usize,
 }
 
+/// True for what JSON writes as an escape.
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
 fn write_string(text: &mut Vec<u8>, value: &str) -> Result<(), NoText> {
-    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
     // Without a stop at the first one, so that many bytes are compared at once.
-    if !value.bytes().fold(false, |found, byte| found | special(byte)) {
+    if !value.bytes().fold(false, |found, byte| found | is_special(byte)) {
         text.push(b'"');
         text.extend_from_slice(value.as_bytes());
         text.push(b'"');
@@ -104,10 +109,14 @@ impl Object<'_> {
         // For ASCII keys the order of bytes is that of RFC 8785, which is of UTF-16 code units.
         if !self.fields.is_sorted_by(|one, other| one.0 <= other.0) {
             self.fields.sort_by(|one, other| one.0.cmp(&other.0));
-            let parts: Vec<&[u8]> = self.fields.iter().map(|(_, range)| &self.text[range.clone()]).collect();
-            let sorted = parts.join(&b',');
-            self.text.truncate(self.begin);
-            self.text.extend_from_slice(&sorted);
+            let end = self.text.len();
+            for (number, (_, range)) in self.fields.iter().enumerate() {
+                if number > 0 {
+                    self.text.push(b',');
+                }
+                self.text.extend_from_within(range.clone());
+            }
+            self.text.drain(self.begin..end);
         }
         self.text.push(b'}');
     }
@@ -131,6 +140,18 @@ impl<'a> Serializer for Writer<'a> {
 
     fn serialize_str(self, value: &str) -> Result<(), NoText> {
         write_string(self.text, value)
+    }
+
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), NoText> {
+        let begin = self.text.len();
+        self.text.push(b'"');
+        write!(self.text, "{value}").map_err(|_| NoText)?;
+        if self.text[begin + 1..].iter().fold(false, |found, byte| found | is_special(*byte)) {
+            self.text.truncate(begin);
+            return write_string(self.text, &value.to_string());
+        }
+        self.text.push(b'"');
+        Ok(())
     }
 
     fn serialize_char(self, value: char) -> Result<(), NoText> {

@@ -2,6 +2,8 @@
 
 use blobs::{Digest, Hasher};
 
+use super::proving::Subtrees;
+
 /// A proof that does not hold, or that nobody can give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MerkleError {
@@ -87,86 +89,36 @@ impl Tree {
 
     /// Root of the whole tree.
     pub fn root(&self) -> Digest {
-        self.range_hash(0, self.size())
+        self.root_of(self.size()).expect("a tree has its own subtrees")
     }
 
     /// Root of the first `size` leaves, if there are so many.
     pub fn root_at(&self, size: u64) -> Option<Digest> {
-        (size <= self.size()).then(|| self.range_hash(0, size))
+        self.root_of(size).ok()
     }
 
-    /// Proof that leaf `index` is in the tree of the first `size` leaves (RFC 6962, 2.1.1), the leaf's sibling
-    /// first.
+    /// Proof that leaf `index` is in the tree of the first `size` leaves, as [`Subtrees::prove_inclusion`] has it.
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Digest>, MerkleError> {
-        if size > self.size() {
-            return Err(MerkleError::SizesReversed);
-        }
-        if index >= size {
-            return Err(MerkleError::IndexPastSize);
-        }
-        let mut proof = Vec::new();
-        let (mut start, mut end) = (0, size);
-        while end - start > 1 {
-            let middle = start + left_size(end - start);
-            if index < middle {
-                proof.push(self.range_hash(middle, end));
-                end = middle;
-            } else {
-                proof.push(self.range_hash(start, middle));
-                start = middle;
-            }
-        }
-        proof.reverse();
-        Ok(proof)
+        self.prove_inclusion(index, size)
     }
 
-    /// Proof that the first `old` leaves of the first `new` ones are the tree that it was at size `old`
-    /// (RFC 6962, 2.1.2). Empty for equal sizes and for `old` 0.
+    /// Proof that the first `old` leaves of the first `new` ones are the tree that it was at size `old`, as
+    /// [`Subtrees::prove_consistency`] has it.
     pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Digest>, MerkleError> {
-        if old > new || new > self.size() {
-            return Err(MerkleError::SizesReversed);
-        }
-        if old == 0 || old == new {
-            return Ok(Vec::new());
-        }
-        let mut proof = Vec::new();
-        let (mut start, mut end) = (0, new);
-        while end != old {
-            let middle = start + left_size(end - start);
-            if old <= middle {
-                proof.push(self.range_hash(middle, end));
-                end = middle;
-            } else {
-                proof.push(self.range_hash(start, middle));
-                start = middle;
-            }
-        }
-        // When the old tree is one complete subtree, the verifier has its hash already: the old root.
-        if start != 0 {
-            proof.push(self.range_hash(start, end));
-        }
-        proof.reverse();
-        Ok(proof)
-    }
-
-    /// Hash of the leaves from `start` up to `end`, where `start` is as the recursion of RFC 6962 reaches it.
-    fn range_hash(&self, start: u64, end: u64) -> Digest {
-        let count = end - start;
-        if count == 0 {
-            return empty_root();
-        }
-        if count.is_power_of_two() {
-            let level = count.trailing_zeros();
-            return self.subtree(level, start >> level).expect("callers stay within the tree");
-        }
-        let middle = start + left_size(count);
-        node_hash(&self.range_hash(start, middle), &self.range_hash(middle, end))
+        self.prove_consistency(old, new)
     }
 }
 
-/// The largest power of two below `count`, which is at least 2: how many leaves go to the left.
-fn left_size(count: u64) -> u64 {
-    1 << (u64::BITS - 1 - (count - 1).leading_zeros())
+impl Subtrees for Tree {
+    type Error = MerkleError;
+
+    fn leaves(&self) -> u64 {
+        self.size()
+    }
+
+    fn complete(&self, level: u32, index: u64) -> Result<Digest, MerkleError> {
+        self.subtree(level, index).ok_or(MerkleError::SizesReversed)
+    }
 }
 
 /// Checks that the leaf with this hash is number `index` of the tree with `size` leaves and this root

@@ -8,17 +8,21 @@
 //! - [`merkle`]: RFC 6962 hashes, the tree, inclusion and consistency proofs.
 //! - [`note`]: C2SP signed notes and their keys.
 //! - [`checkpoint`]: the tree's head, signed by the log (0x01) and cosigned by witnesses (0x04).
+//! - [`proving`], [`frontier`], [`tiled`]: roots and proofs from a tree in memory, its right edge, or a mirror's tiles.
 //! - [`proof`]: `c2sp.org/tlog-proof@v1`, one leaf's evidence in one text.
 //! - [`socket`]: the messages between console and signer.
 //! - [`tiles`]: `c2sp.org/tlog-tiles`, the tree as plain immutable files.
 //! - [`witness`]: `c2sp.org/tlog-witness`, what a witness answers.
 
 pub mod checkpoint;
+pub mod frontier;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
 pub mod proof;
+pub mod proving;
 pub mod socket;
+pub mod tiled;
 pub mod tiles;
 pub mod witness;
 

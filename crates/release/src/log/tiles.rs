@@ -6,7 +6,8 @@ use super::Tree;
 /// Hashes in a full tile, entries in a full bundle.
 pub const TILE_WIDTH: u64 = 256;
 
-const TILE_HEIGHT: u32 = 8;
+/// Levels of the tree that a tile spans.
+pub(super) const TILE_HEIGHT: u32 = 8;
 
 /// Why an entry bundle is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -32,7 +32,7 @@ pub(crate) use roles::next as next_roles;
 pub use seen::{RevokedThings, SeenStatement, SeenVersions};
 pub(crate) use statements::check_revocation;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, SignaturesMade};
 use crate::refusal::Refusal;
 use crate::statement::{
     Catalogue, CatalogueEntry, CodeDenial, Denial, Grant, GrantId, Policy, PolicyId, PublicKey, Revocation,
@@ -423,11 +423,12 @@ pub(crate) fn signed_by_threshold(
     revocation: Option<&Revocation>,
     people: &[Name],
     threshold: u64,
+    made: &mut SignaturesMade,
     refusal: Refusal,
 ) -> Result<(), Refusal> {
     let keys = people
         .iter()
         .flat_map(|person| keys_of(roles, revocation, person).into_iter().map(move |key| (person, key)));
-    let signed: BTreeSet<Name> = envelope.signed_by(keys, refusal)?;
+    let signed: BTreeSet<Name> = envelope.signed_by(keys, made, refusal)?;
     if threshold > 0 && signed.len() as u64 >= threshold { Ok(()) } else { Err(refusal) }
 }

@@ -7,7 +7,7 @@ use blobs::Digest;
 
 use super::directory::Versions;
 use super::{CLOCK_SKEW_SECONDS, SiteError, Verified, signed_by_threshold};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, SignaturesMade};
 use crate::key;
 use crate::refusal::Refusal;
 use crate::statement::{DatasetRole, Role, Roles};
@@ -46,13 +46,14 @@ pub(crate) fn next(
     if roles.issued_at > now.plus(CLOCK_SKEW_SECONDS) {
         return Err(Refusal::OutOfForce);
     }
+    let mut made = SignaturesMade::default();
     if let Some(before) = before {
         // Without the old threshold's consent a new version would be a new site. It is asked first, so that a
         // stranger's roles are not worth the work of looking at all their keys.
-        signed_by_root(envelope, before.statement())?;
+        signed_by_root(envelope, before.statement(), &mut made)?;
     }
-    check_content(&roles, before.map(Verified::statement))?;
-    signed_by_root(envelope, &roles)?;
+    check_content(&roles)?;
+    signed_by_root(envelope, &roles, &mut made)?;
     Ok(Verified::new(roles, envelope.clone()))
 }
 
@@ -65,18 +66,18 @@ fn follows(before: &Roles, roles: &Roles) -> Result<(), Refusal> {
     if ordered { Ok(()) } else { Err(Refusal::RolesOrder) }
 }
 
-fn signed_by_root(envelope: &Envelope, roles: &Roles) -> Result<(), Refusal> {
-    let root = &roles.root;
-    signed_by_threshold(envelope, roles, None, &root.people, root.threshold.0, Refusal::RolesSignatures)
+fn signed_by_root(envelope: &Envelope, roles: &Roles, made: &mut SignaturesMade) -> Result<(), Refusal> {
+    let (root, refusal) = (&roles.root, Refusal::RolesSignatures);
+    signed_by_threshold(envelope, roles, None, &root.people, root.threshold.0, made, refusal)
 }
 
-fn check_content(roles: &Roles, before: Option<&Roles>) -> Result<(), Refusal> {
+fn check_content(roles: &Roles) -> Result<(), Refusal> {
     let sizes = [roles.people.len(), roles.datasets.len(), roles.witnesses.len()];
     let keys = roles.people.values().map(|person| person.keys.len());
     if sizes.into_iter().chain(keys).any(|size| size > ROLES_LIMIT) {
         return Err(Refusal::SizeLimit);
     }
-    check_keys(roles, before)?;
+    check_keys(roles)?;
     if roles.expires <= roles.issued_at {
         return Err(Refusal::RolesContent);
     }
@@ -89,14 +90,10 @@ fn check_content(roles: &Roles, before: Option<&Roles>) -> Result<(), Refusal> {
 
 /// Each key stands for one person, room, log or witness. A key in two places would count twice, or let one room
 /// speak for another.
-fn check_keys(roles: &Roles, before: Option<&Roles>) -> Result<(), Refusal> {
-    // Whether a key has a part of small order takes as long as verifying a signature, and was asked of these already.
-    let usable: BTreeSet<_> = before.into_iter().flat_map(keys).collect();
+fn check_keys(roles: &Roles) -> Result<(), Refusal> {
     let mut known = BTreeSet::new();
     for public in keys(roles) {
-        if !usable.contains(&public) {
-            key::enrolable_bytes(&public).map_err(|_| Refusal::KeyUnusable)?;
-        }
+        key::enrolable_bytes(&public).map_err(|_| Refusal::KeyUnusable)?;
         if !known.insert(public) {
             return Err(Refusal::KeyShared);
         }

@@ -9,7 +9,7 @@ use super::{
     CLOCK_SKEW_SECONDS, SetAside, Site, SiteError, Verified, VerifiedCatalogue, VerifiedPolicy,
     signed_by_threshold,
 };
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, SignaturesMade};
 use crate::key;
 use crate::refusal::Refusal;
 use crate::statement::{
@@ -54,7 +54,9 @@ pub(crate) fn check_revocation(
     // Whoever a revocation itself revokes does not count among its signers: a stolen key cannot be the one that
     // says which keys are stolen.
     let own = Some(&statement);
-    signed_by_threshold(envelope, roles, own, &role.people, role.threshold.0, Refusal::RevocationSignatures)?;
+    let made = &mut SignaturesMade::default();
+    let refusal = Refusal::RevocationSignatures;
+    signed_by_threshold(envelope, roles, own, &role.people, role.threshold.0, made, refusal)?;
     Ok(Verified::new(statement, envelope.clone()))
 }
 
@@ -279,7 +281,8 @@ impl Site {
         threshold: u64,
         refusal: Refusal,
     ) -> Result<(), Refusal> {
-        signed_by_threshold(envelope, self.roles(), Some(self.revocation()), people, threshold, refusal)
+        let made = &mut SignaturesMade::default();
+        signed_by_threshold(envelope, self.roles(), Some(self.revocation()), people, threshold, made, refusal)
     }
 
     fn belongs(&self, site: &Name, issued_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
