@@ -283,7 +283,7 @@ impl Witness {
         let path = self.directory.join("witness.public.json");
         let public = serde_json::json!({
             "name": self.key.name(),
-            "public": String::from(release::value::Bytes(*self.key.public())),
+            "public": release::value::Bytes(*self.key.public()).to_string(),
             "verifierKey": self.key.to_string(),
         });
         replace_durably(&path, format!("{public}\n").as_bytes()).map_err(file_failure(&path))
