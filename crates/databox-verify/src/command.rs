@@ -24,7 +24,8 @@ databox-verify checks release files offline.
 
   databox-verify RELEASE.json... --roles SHA256 [--files DIR] [--remember FILE]
                  [--accept-on-box-witness] [--json]
-  databox-verify log check|account MIRROR --roles SHA256 [--accept-on-box-witness] [--json]
+  databox-verify log check|account MIRROR --roles SHA256 [--since FILE | --without-entries]
+                 [--accept-on-box-witness] [--json]
   databox-verify explain [CODE]
 
   log check                 reads a mirror of the site's public directory: the whole log, and what its leaves stand for
@@ -32,6 +33,9 @@ databox-verify checks release files offline.
 
   --roles SHA256            payload digest of version 1 of the site's roles, got from the site by another way
   --files DIR               the released files: hashes them and judges them again; with one release file only
+  --since FILE              keeps in FILE what was found; the next time, reads only what the log has more, and refuses
+                            a log that does not continue the one in FILE
+  --without-entries         reads the release files that are there and the log's tiles, but not its entries
   --remember FILE           refuses what is older than FILE remembers, and remembers what is verified
   --accept-on-box-witness   counts a witness on the box's own machine, as only a demonstration needs
   --json                    one JSON object a line instead of a table
@@ -72,6 +76,8 @@ pub(crate) enum UsageError {
     Unknown(String),
     #[error("{0} is given twice")]
     Twice(String),
+    #[error("--since reads entries, so it does not go with --without-entries")]
+    SinceWithoutEntries,
     #[error("--files goes with one release file")]
     FilesOfMany,
 }
@@ -82,8 +88,8 @@ enum RunError {
     Release { path: PathBuf, source: io::Error },
     #[error("the released files cannot be read")]
     Files(#[source] folder::FolderError),
-    #[error("the mirror cannot be read")]
-    Mirror(#[source] io::Error),
+    #[error("the mirror cannot be examined")]
+    Mirror(#[source] mirror::MirrorError),
     #[error("the memory cannot be used")]
     Memory(#[from] memory::MemoryError),
     #[error("the clock of this machine shows no time that can be written")]

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use release::file::{Mirror, MirrorExamination, Pinned};
+use release::file::{AuditState, Mirror, MirrorExamination, Pinned, Reading};
 use release::value::Timestamp;
 use serde::Serialize;
 
 use crate::command::{UsageError, set};
+use crate::memory::{self, MemoryError};
 use crate::table;
 
 /// What is asked.
@@ -27,7 +28,20 @@ pub struct LogOptions {
     asked: Asked,
     mirror: PathBuf,
     pinned: Pinned,
+    since: Option<PathBuf>,
+    without_entries: bool,
     json: bool,
+}
+
+/// Why a mirror could not be examined at all.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    /// A file of it cannot be read, or the result not be written.
+    #[error("the mirror cannot be read")]
+    Io(#[from] io::Error),
+    /// What was kept of the last time cannot be read or written.
+    #[error("what was kept of the last time cannot be used")]
+    State(#[from] MemoryError),
 }
 
 /// A plain directory.
@@ -44,6 +58,20 @@ impl Mirror for Directory {
         file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.0.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
 }
 
 /// Reads what follows `log` on the command line.
@@ -54,36 +82,59 @@ pub fn read_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<L
         Some(other) => return Err(UsageError::Unknown(other.to_owned())),
         None => return Err(UsageError::NoValue("log".to_owned())),
     };
-    let (mut mirror, mut roles, mut accept_on_box_witness, mut json) = (None, None, false, false);
+    let (mut mirror, mut roles, mut since) = (None, None, None);
+    let (mut accept_on_box_witness, mut without_entries, mut json) = (false, false, false);
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy().into_owned();
         match text.as_str() {
             "--json" => json = true,
             "--accept-on-box-witness" => accept_on_box_witness = true,
-            "--roles" => {
+            "--without-entries" => without_entries = true,
+            "--roles" | "--since" => {
                 let value = arguments.next().ok_or(UsageError::NoValue(text.clone()))?;
-                set(&mut roles, value, &text)?;
+                set(if text == "--roles" { &mut roles } else { &mut since }, value, &text)?;
             }
             _ if text.starts_with('-') => return Err(UsageError::Unknown(text)),
             _ => set(&mut mirror, argument, "MIRROR")?,
         }
     }
-    let mirror = mirror.map(PathBuf::from).ok_or(UsageError::NoMirror)?;
+    let [mirror, since] = [mirror, since].map(|path| path.map(PathBuf::from));
+    let mirror = mirror.ok_or(UsageError::NoMirror)?;
+    if since.is_some() && without_entries {
+        return Err(UsageError::SinceWithoutEntries);
+    }
     let roles = roles.ok_or(UsageError::NoRoles)?;
     let roles = roles.to_str().and_then(|roles| roles.parse().ok()).ok_or(UsageError::Roles)?;
     let pinned = Pinned { accept_on_box_witness, ..Pinned::new(roles) };
-    Ok(LogOptions { asked, mirror, pinned, json })
+    Ok(LogOptions { asked, mirror, pinned, since, without_entries, json })
 }
 
 /// Runs it, and returns the exit code.
-pub fn run(options: &LogOptions, now: Timestamp, out: &mut dyn Write) -> io::Result<u8> {
-    let found = MirrorExamination::of(&Directory(options.mirror.clone()), &options.pinned, now)?;
+pub fn run(options: &LogOptions, now: Timestamp, out: &mut dyn Write) -> Result<u8, MirrorError> {
+    let before = options.since.as_deref().map(state).transpose()?.flatten();
+    let reading = match &before {
+        _ if options.without_entries => Reading::WithoutEntries,
+        Some(state) => Reading::Since(state),
+        None => Reading::Whole,
+    };
+    let found = MirrorExamination::of(&Directory(options.mirror.clone()), &options.pinned, reading, now)?;
+    // What is refused is not kept: the next time must find it too.
+    if let (Some(path), Some(state)) = (&options.since, &found.state) {
+        memory::replace(path, &state.to_bytes())?;
+    }
     let with_totals = options.asked == Asked::Account;
     match options.json {
         true => as_json(&found, with_totals, out)?,
         false => as_text(&found, with_totals, out)?,
     }
     Ok(found.result.err().map_or(0, |refusal| refusal.code()))
+}
+
+/// What was kept of the last time; nothing the first time.
+fn state(path: &Path) -> Result<Option<AuditState>, MemoryError> {
+    let Some(bytes) = memory::content(path)? else { return Ok(None) };
+    let state = AuditState::parse(&bytes);
+    state.map(Some).map_err(|source| MemoryError::Form { path: path.to_owned(), source })
 }
 
 fn as_text(found: &MirrorExamination, with_totals: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 4] = ["listening", "commits", "verify", "walls"];
+const NAMES: [&str; 5] = ["listening", "commits", "verify", "log", "walls"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -26,7 +26,7 @@ pub fn run(name: &str) -> Result<(), String> {
     }
     match name {
         "listening" => listening(),
-        "verify" => bench("test-formats", name),
+        "verify" | "log" => bench("test-formats", name),
         _ => bench("database", name),
     }
 }

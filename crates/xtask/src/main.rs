@@ -19,6 +19,7 @@ cargo xtask attacks                the hostile matrix: each attempt, behind whic
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask bench commits          durable changes a second: those that come together, against one by one
 cargo xtask bench verify           how long a release takes to verify, over its signatures and digests alone
+cargo xtask bench log              how long a log with many releases takes to audit, over the same of all of them
 cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
 cargo xtask bench walls            what the wall around a job costs, over bare and beside others, and what it leaves

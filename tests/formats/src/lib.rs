@@ -4,8 +4,10 @@
 //! before it is signed. [`defects::all`] lists the changes and the refusal that each must meet. The vectors under
 //! `vectors/` are written from it by `cargo run -p test-formats`; a test makes them again and compares.
 
+pub mod bare;
 pub mod defects;
 pub mod documents;
+pub mod large_log;
 pub mod log_story;
 pub mod story;
 pub mod vector;

@@ -1,6 +1,7 @@
 //! How an honest release comes about, with a place to change every statement before it is signed.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use blobs::Digest;
 use egress::{InMemory, Task};
@@ -572,7 +573,8 @@ impl Story {
         let request = self.request.applied(request(&decided.grant_statement, &decided.grant));
         let request_envelope = self.sign("request", &request, &["researcher-mia"]);
         // Changes to the catalogue must not change what the checker said, or a vector would show two defects.
-        let (files, report) = judged(&dataset());
+        static JUDGED: OnceLock<(BTreeMap<Name, Vec<u8>>, OutputReport)> = OnceLock::new();
+        let (files, report) = JUDGED.get_or_init(|| judged(&dataset())).clone();
         let checked = Checked { files, report };
         let verdict = verdict(&request, &request_envelope, &decided.grant_statement, roles.clone(), &checked);
         let code_approvals = self.approve_code(&request, &request_envelope, &decided.grant_statement, &roles);

@@ -22,7 +22,7 @@ pub use denial::LoggedDenial;
 pub use denial_file::{DENIAL_MEDIA_TYPE, DenialFile};
 pub use examination::{Examination, Outcome, Row};
 pub use log_check::{Witnessed, leaf};
-pub use mirror::{GrantTotal, Mirror, MirrorExamination};
+pub use mirror::{AuditState, GrantTotal, Mirror, MirrorExamination, Reading};
 pub use seen::{SEEN_GRACE_SECONDS, SeenHead, SeenRevocation, SeenRoles, SeenState};
 pub use verify::{GivenFiles, LoggedRelease, Pinned, WITNESS_SECONDS_LIMIT};
 

@@ -74,7 +74,12 @@ fn level_tiles(level: Option<u32>, old: u64, new: u64) -> Vec<Tile> {
 
 /// Every bundle of entries of a tree of this size, in order.
 pub fn bundles(size: u64) -> Vec<Tile> {
-    level_tiles(None, 0, size)
+    bundles_from(0, size)
+}
+
+/// The bundles that hold the entries from `old` up to `new`, in order. The first may begin before `old`.
+pub fn bundles_from(old: u64, new: u64) -> Vec<Tile> {
+    level_tiles(None, old, new)
 }
 
 /// A tile's number as path: three digits an element, all but the last after an `x`.

@@ -1,0 +1,227 @@
+//! A mirror of everything that a site makes public: the log, and what its leaves stand for. An auditor adds up what
+//! left, from the log alone, and believes neither the enclave's account nor the signer's.
+
+mod entries;
+mod listed;
+mod since;
+mod sums;
+
+use std::io;
+
+use super::examination::{Outcome, Row, Rows};
+use super::log_check::{open, witnessed};
+use super::verify::{GivenFiles, LoggedRelease, Pinned};
+use super::{RELEASE_FILE_LIMIT, ReleaseFile};
+use crate::envelope::{ENVELOPE_LIMIT, Envelope};
+use crate::log::proving::Subtrees as _;
+use crate::log::tiled::{TiledError, TiledTree};
+use crate::log::{Checkpoint, Event, Leaf, LogProof, Note, merkle};
+use crate::refusal::Refusal;
+use crate::site::{CLOCK_SKEW_SECONDS, Verified, next_roles};
+use crate::statement::Roles;
+use crate::value::{Name, Timestamp};
+
+pub use since::AuditState;
+use sums::Sums;
+
+/// Where a mirror's files come from.
+pub trait Mirror {
+    /// The file at this path below the mirror, at most `limit` bytes and one more; nothing if it is not there.
+    fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>>;
+
+    /// The names of the files in this folder of the mirror, sorted; none if it is not there.
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+}
+
+/// How much of a mirror is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Reading<'a> {
+    /// Every entry of the log, and everything that its leaves stand for.
+    Whole,
+    /// The entries that came after an earlier examination, which read those before, and what they stand for.
+    Since(&'a AuditState),
+    /// No entry: the release files that are there, each held against the mirror's head by tiles.
+    WithoutEntries,
+}
+
+/// What left of one dataset under one grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantTotal {
+    /// The dataset.
+    pub dataset: Name,
+    /// The grant.
+    pub grant: Name,
+    /// How many releases there are.
+    pub releases: u64,
+    /// Bits that they carry, with their verdicts'.
+    pub released_bits: u64,
+    /// Bits that the newest logged version of the grant allows; without entries, the one of the last release.
+    pub limit: u64,
+}
+
+/// What an auditor finds in a mirror.
+#[derive(Debug)]
+pub struct MirrorExamination {
+    /// The checks.
+    pub rows: Vec<Row>,
+    /// What left, by dataset and grant, as far as it was added up.
+    pub totals: Vec<GrantTotal>,
+    /// The head up to which it was read, or the first rule that was broken.
+    pub result: Result<Checkpoint, Refusal>,
+    /// What to keep for the next time, if all was in order and every entry was read.
+    pub state: Option<AuditState>,
+}
+
+impl MirrorExamination {
+    /// Examines a mirror.
+    ///
+    /// `pinned.seen` is not asked: what this reads is newer than what a release file shows.
+    pub fn of(
+        mirror: &dyn Mirror,
+        pinned: &Pinned,
+        reading: Reading<'_>,
+        now: Timestamp,
+    ) -> io::Result<Self> {
+        let mut rows = Rows::default();
+        let mut audit = Audit { mirror, pinned, now, rows: &mut rows, sums: Sums::default() };
+        let found = match reading {
+            Reading::Whole => entries::examine(&mut audit, None)?,
+            Reading::Since(state) => entries::examine(&mut audit, Some(state))?,
+            Reading::WithoutEntries => listed::examine(&mut audit)?.map(|head| (head, None)),
+        };
+        let totals = audit.sums.totals();
+        let (result, state) = match found {
+            Ok((head, state)) => (Ok(head), state),
+            Err(refusal) => (Err(refusal), None),
+        };
+        Ok(Self { rows: rows.into_rows(), totals, result, state })
+    }
+}
+
+/// A refusal inside, a file that cannot be read outside.
+type Found<T> = io::Result<Result<T, Refusal>>;
+
+/// An examination under way.
+struct Audit<'a> {
+    mirror: &'a dyn Mirror,
+    pinned: &'a Pinned,
+    now: Timestamp,
+    rows: &'a mut Rows,
+    sums: Sums,
+}
+
+/// The newest checkpoint, not checked yet.
+fn newest(mirror: &dyn Mirror) -> Found<(Note, Checkpoint)> {
+    let text = mirror.read("log/checkpoint", ENVELOPE_LIMIT)?;
+    let parsed = text.and_then(|text| {
+        let note = Note::parse(&text).ok()?;
+        let head = Checkpoint::parse(note.text()).ok()?;
+        Some((note, head))
+    });
+    Ok(parsed.ok_or(Refusal::LogCheckpoint))
+}
+
+/// Largest tile in bytes.
+const TILE_LIMIT: usize = 256 * 32;
+
+/// The tree under a head, read from the mirror's tiles as far as it is asked for.
+fn tiles_of(mirror: &dyn Mirror, size: u64) -> TiledTree<impl Fn(&str) -> io::Result<Option<Vec<u8>>> + '_> {
+    TiledTree::new(size, move |path: &str| mirror.read(&format!("log/{path}"), TILE_LIMIT))
+}
+
+/// A tile that is missing, or a proof that cannot be given: the log is not whole. Only a broken disk is an error.
+fn from_tiles<T>(result: Result<T, TiledError>) -> Found<T> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(TiledError::Io(error)) => Err(error),
+        Err(TiledError::Missing(_) | TiledError::Merkle(_)) => Ok(Err(Refusal::LogEntries)),
+    }
+}
+
+impl Audit<'_> {
+    /// Whether the log and enough witnesses signed this checkpoint.
+    fn check_head(&mut self, note: &Note, roles: &Roles) -> Result<(), Refusal> {
+        let proof = LogProof { index: 0, hashes: Vec::new(), checkpoint: note.clone() };
+        self.rows.check("checkpoint", open(&proof, roles), |head| {
+            format!("{} with {} leaves", head.origin, head.size)
+        })?;
+        let found = witnessed(&proof, roles, self.pinned.accept_on_box_witness).and_then(|found| {
+            let future = found.0 > self.now.plus(CLOCK_SKEW_SECONDS);
+            if future { Err(Refusal::LogTime) } else { Ok(found) }
+        });
+        let said = |(time, names): &(Timestamp, Vec<String>)| format!("{} at {time}", names.join(", "));
+        self.rows.check("witnesses", found, said).map(drop)
+    }
+
+    /// The release file with this manifest, verified by itself.
+    fn release(&self, manifest: &blobs::Digest) -> Found<LoggedRelease> {
+        let path = format!("releases/{manifest}.release.json");
+        let Some(bytes) = self.mirror.read(&path, RELEASE_FILE_LIMIT)? else {
+            return Ok(Err(Refusal::LogStatement));
+        };
+        let pinned = Pinned { seen: None, ..self.pinned.clone() };
+        let file = ReleaseFile::parse(&bytes).and_then(|file| {
+            let same = file.manifest.payload_digest() == *manifest;
+            if same { Ok(file) } else { Err(Refusal::LogStatement) }
+        });
+        Ok(file.and_then(|file| file.verify(&pinned, self.now, GivenFiles::NotGiven)))
+    }
+}
+
+/// Refuses a release that was proven in another past than this log's. Its leaf is under the head of its own proof; that
+/// head being the beginning of the mirror's, it is in the mirror's tree too, at the same place. A head that is newer than
+/// the mirror's, as when files are copied while the box works, is not compared.
+fn check_past<R: Fn(&str) -> io::Result<Option<Vec<u8>>>>(
+    release: &LoggedRelease,
+    head: &Checkpoint,
+    tiles: &TiledTree<R>,
+) -> Found<()> {
+    let own = &release.witnessed().head;
+    if own.size > head.size {
+        return Ok(Ok(()));
+    }
+    let proof = match from_tiles(tiles.prove_consistency(own.size, head.size))? {
+        Ok(proof) => proof,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let consistent = merkle::verify_consistency(own.size, &own.root, head.size, &head.root, &proof);
+    Ok(consistent.map_err(|_| Refusal::LogEntries))
+}
+
+/// The statement that a leaf stands for.
+fn statement(mirror: &dyn Mirror, leaf: &Leaf, folder: &str) -> io::Result<Option<Envelope>> {
+    let envelope = envelope(mirror, &format!("{folder}/{}.json", leaf.payload()))?;
+    Ok(envelope.filter(|envelope| {
+        envelope.payload_digest() == leaf.payload() && Event::of(envelope.kind()) == Some(leaf.event())
+    }))
+}
+
+fn envelope(mirror: &dyn Mirror, path: &str) -> io::Result<Option<Envelope>> {
+    let bytes = mirror.read(path, ENVELOPE_LIMIT)?;
+    Ok(bytes.and_then(|bytes| Envelope::parse(&bytes).ok()))
+}
+
+/// Adds the next version of the roles to a chain.
+fn follow(chain: &mut Vec<Verified<Roles>>, envelope: &Envelope, pinned: &Pinned) -> Result<(), Refusal> {
+    let next = next_roles(chain.last(), envelope, &pinned.roles, Timestamp::LAST)?;
+    chain.push(next);
+    Ok(())
+}
+
+fn newest_roles(chain: &[Verified<Roles>]) -> Result<Roles, Refusal> {
+    chain.last().map(|roles| roles.statement().clone()).ok_or(Refusal::RolesPin)
+}
+
+/// Says of a release what came of it.
+fn say_release(
+    rows: &mut Rows,
+    manifest: &blobs::Digest,
+    checked: Result<String, Refusal>,
+    recalled: bool,
+) -> Result<(), Refusal> {
+    let checked = rows.check(&format!("release {manifest}"), checked, String::clone);
+    if recalled {
+        rows.say(&format!("release {manifest}"), Outcome::Noted, "recalled");
+    }
+    checked.map(drop)
+}

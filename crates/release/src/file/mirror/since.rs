@@ -1,0 +1,80 @@
+//! What an auditor keeps of one examination for the next.
+
+use std::collections::BTreeSet;
+
+use blobs::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::super::seen::SeenHead;
+use super::GrantTotal;
+use crate::json::{self, JsonError};
+use crate::value::{Count, Name};
+
+/// Largest state in bytes: 16 MiB.
+const STATE_LIMIT: usize = 16 << 20;
+
+/// What was found in a log up to one head, all of it in order. It is the auditor's own: whoever can write it can hide
+/// what was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditState {
+    /// Payload digest of version 1 of the roles that it was examined under.
+    pub pin: Digest,
+    /// The head up to which every entry was read.
+    pub head: SeenHead,
+    /// Payload digests of every version of the roles in the log, the first first.
+    pub roles: Vec<Digest>,
+    /// Payload digests of recalled manifests.
+    pub recalled: BTreeSet<Digest>,
+    /// What left.
+    totals: Vec<SeenTotal>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SeenTotal {
+    dataset: Name,
+    grant: Name,
+    releases: Count,
+    released_bits: Count,
+    limit: Count,
+}
+
+impl AuditState {
+    pub(super) fn new(
+        pin: Digest,
+        head: SeenHead,
+        roles: Vec<Digest>,
+        recalled: BTreeSet<Digest>,
+        totals: Vec<GrantTotal>,
+    ) -> Self {
+        let totals = totals.into_iter().map(|total| SeenTotal {
+            dataset: total.dataset,
+            grant: total.grant,
+            releases: Count(total.releases),
+            released_bits: Count(total.released_bits),
+            limit: Count(total.limit),
+        });
+        Self { pin, head, roles, recalled, totals: totals.collect() }
+    }
+
+    pub(super) fn totals(&self) -> impl Iterator<Item = GrantTotal> + '_ {
+        self.totals.iter().map(|total| GrantTotal {
+            dataset: total.dataset.clone(),
+            grant: total.grant.clone(),
+            releases: total.releases.0,
+            released_bits: total.released_bits.0,
+            limit: total.limit.0,
+        })
+    }
+
+    /// Its text.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        json::to_bytes(self)
+    }
+
+    /// Reads it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
+        json::from_bytes(bytes, STATE_LIMIT)
+    }
+}

@@ -1,0 +1,166 @@
+//! A log with many leaves and releases, published as a site publishes it: a plain directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use blobs::Digest;
+use release::envelope::Envelope;
+use release::file::{self, ReleaseFile};
+use release::key::Sign as _;
+use release::log::merkle::leaf_hash;
+use release::log::tiles::{TILE_WIDTH, Tile, new_tiles, write_bundle};
+use release::log::{Checkpoint, Event, Leaf, LeafSignature, LogProof, Tree};
+use release::statement::Manifest;
+use release::value::Count;
+
+use crate::log_story::LogStory;
+use crate::story::{LOG, Story, Told, key, name};
+
+/// A site that goes on releasing.
+pub struct LargeLog {
+    directory: PathBuf,
+    /// The pin: payload digest of version 1 of the roles.
+    pub pin: Digest,
+    signs: LogStory,
+    tree: Tree,
+    /// Entries of the bundle that is not full yet.
+    open: Vec<Vec<u8>>,
+    published: u64,
+    /// The digests of the manifests, in the order of the log.
+    pub released: Vec<Digest>,
+    bits: u64,
+    other: &'static str,
+}
+
+/// A telling that differs from every other in its run, and in what was released before it.
+fn told(number: u64, before: u64) -> Told {
+    let plenty = Count(1 << 40);
+    Story::default()
+        .dataset(move |entry| {
+            if let release::statement::CatalogueEntry::Dataset { limits, .. } = &mut entry.entry {
+                limits.release_bits = plenty;
+            }
+        })
+        .grant(move |grant| {
+            grant.datasets.get_mut(&name("hie")).expect("the dataset").release_bits = plenty;
+        })
+        .verdict(move |verdict| verdict.run = Count(number + 1))
+        .manifest(move |manifest| {
+            manifest.accounts.iter_mut().for_each(|account| account.released_before = Count(before));
+        })
+        .tell()
+}
+
+impl LargeLog {
+    /// A log with what the site decided and nothing else. Logs with other `other` words have other denials.
+    pub fn begin(directory: &Path, other: &'static str) -> Self {
+        let first = told(0, 0);
+        let decided = Story::default().decide();
+        let mut log = Self {
+            directory: directory.to_owned(),
+            pin: first.pin,
+            signs: LogStory::of(&decided, &first.release.manifest),
+            tree: Tree::new(),
+            open: Vec::new(),
+            published: 0,
+            released: Vec::new(),
+            bits: 0,
+            other,
+        };
+        let release = &first.release;
+        let [dataset, runtime] = [&release.catalogue[0], &release.catalogue[1]];
+        let decisions = [
+            ("roles", &release.roles[0]),
+            ("roles", &release.roles[1]),
+            ("policies", &release.policy),
+            ("catalogue", dataset),
+            ("catalogue", runtime),
+            ("grants", &release.grant),
+            ("revocations", &release.revocation),
+        ];
+        for (folder, envelope) in decisions {
+            log.write(&format!("{folder}/{}.json", envelope.payload_digest()), &envelope.to_bytes());
+            log.append(&Leaf::of(envelope).expect("a leaf"));
+        }
+        log
+    }
+
+    /// Goes on to this many leaves, with as many releases more, evenly between denials.
+    pub fn grow(&mut self, leaves: u64, releases: u64) {
+        let (begin, already) = (self.tree.size(), self.released.len() as u64);
+        for number in 0..releases {
+            let place = begin + (leaves - begin) * number / releases;
+            self.deny_until(place);
+            self.release(already + number);
+        }
+        self.deny_until(leaves);
+    }
+
+    /// Writes tiles, the open bundle and a witnessed checkpoint.
+    pub fn publish(&mut self) {
+        let size = self.tree.size();
+        for tile in new_tiles(self.published, size).into_iter().filter(|tile| tile.level.is_some()) {
+            self.write(&format!("log/{}", tile.path()), &tile.hashes(&self.tree).expect("a tile"));
+        }
+        self.write_open_bundle();
+        let head = Checkpoint { origin: LOG.to_owned(), size, root: self.tree.root() };
+        self.write("log/checkpoint", self.signs.sign(&head).to_string().as_bytes());
+        self.published = size;
+    }
+
+    fn deny_until(&mut self, leaves: u64) {
+        while self.tree.size() < leaves {
+            let text = format!("{} {}", self.other, self.tree.size());
+            let key_id = Digest::of(b"a steward");
+            let signature = LeafSignature { key_id, signature: [7; 64] };
+            let leaf = Leaf::new(Event::Denial, Digest::of(text.as_bytes()), [signature]);
+            self.append(&leaf.expect("a leaf"));
+        }
+    }
+
+    fn release(&mut self, number: u64) {
+        let told = told(number, self.bits);
+        let manifest: Manifest = told.release.manifest.unverified().expect("a manifest");
+        self.bits += manifest.released_bits.0;
+        let index = self.append(&leaf_of(&told.release.manifest));
+        let size = self.tree.size();
+        let head = Checkpoint { origin: LOG.to_owned(), size, root: self.tree.root() };
+        let hashes = self.tree.inclusion_proof(index, size).expect("a proof");
+        let proof = LogProof { index, hashes, checkpoint: self.signs.sign(&head) };
+        let release: ReleaseFile = told.release.with_proof(&proof);
+        let digest = release.manifest.payload_digest();
+        self.write(&format!("releases/{digest}.release.json"), &release.to_bytes());
+        self.released.push(digest);
+    }
+
+    fn append(&mut self, leaf: &Leaf) -> u64 {
+        let entry = leaf.to_text().into_bytes();
+        let index = self.tree.append(leaf_hash(&entry));
+        self.open.push(entry);
+        if self.open.len() as u64 == TILE_WIDTH {
+            self.write_open_bundle();
+            self.open.clear();
+        }
+        index
+    }
+
+    fn write_open_bundle(&self) {
+        let width = self.open.len() as u64;
+        if width > 0 {
+            let index = (self.tree.size() - 1) / TILE_WIDTH;
+            let bundle = Tile { level: None, index, width };
+            let bytes = write_bundle(self.open.iter().map(Vec::as_slice));
+            self.write(&format!("log/{}", bundle.path()), &bytes);
+        }
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.directory.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, bytes).expect("a file");
+    }
+}
+
+fn leaf_of(manifest: &Envelope) -> Leaf {
+    file::leaf(Event::Release, manifest, &key("signer").public()).expect("a leaf")
+}
