@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use egress::ScanTask;
 use release::report::{OUTPUT_LIMIT, PLACE_LIMIT, ScanReport};
@@ -57,9 +58,17 @@ pub(crate) fn scan(
     let mut files = Vec::new();
     collect(data, &mut files).map_err(CheckError::Data)?;
     let checked = !searched_numbers.is_empty();
-    let mut report = scan::search(searched, &files, &Background::of(&task.background), Limits::default())?;
-    if checked {
-        add(&mut report, numeric::search(searched_numbers, &files, numeric::PASS_VALUES)?);
+    let background = Background::of(&task.background);
+    // They share nothing but the data, which both only read.
+    let (report, found) = thread::scope(|scope| {
+        let search = || numeric::search(searched_numbers, &files, numeric::PASS_VALUES);
+        let beside = checked.then(|| scope.spawn(search));
+        let report = scan::search(searched, &files, &background, Limits::default());
+        (report, beside.map(|beside| beside.join().expect("a search does not panic")))
+    });
+    let mut report = report?;
+    if let Some(found) = found {
+        add(&mut report, found?);
     }
     Ok(report)
 }
@@ -84,7 +93,7 @@ struct ViewFile<'a> {
 }
 
 impl Source for ViewFile<'_> {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(self.directory.file(&self.name)?.0))
     }
 
@@ -97,7 +106,7 @@ impl Source for ViewFile<'_> {
 struct DataFile(PathBuf);
 
 impl Source for DataFile {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Box::new(File::from(fs::open(&self.0, flags, Mode::empty())?)))
     }

@@ -27,6 +27,11 @@ impl Bits {
         count
     }
 
+    /// How many are set.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// The set stretches of the range, in order.
     pub(crate) fn stretches(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let mut at = range.start;

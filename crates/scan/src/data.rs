@@ -6,17 +6,18 @@ use std::path::PathBuf;
 
 use crate::REACH;
 
-/// Bytes that can be read more than once: a private file or a view. It is opened once for each pass and lens.
-pub trait Source {
+/// Bytes that can be read more than once: a private file or a view. It is opened once for each pass and lens, by several
+/// threads at a time.
+pub trait Source: Sync {
     /// Opens it at its beginning.
-    fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>>;
 
     /// How many bytes it has.
     fn length(&self) -> io::Result<u64>;
 }
 
 impl Source for PathBuf {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(File::open(self)?))
     }
 
@@ -26,7 +27,7 @@ impl Source for PathBuf {
 }
 
 impl Source for Vec<u8> {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(self.as_slice()))
     }
 
@@ -36,7 +37,7 @@ impl Source for Vec<u8> {
 }
 
 impl Source for &[u8] {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(*self))
     }
 

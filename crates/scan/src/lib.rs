@@ -52,6 +52,9 @@
 //!
 //! # How
 //!
+//! If there is little data for the views, its windows are put into a filter first, and what is said below is done for
+//! those parts of the views alone that may share a window with it.
+//!
 //! The views are put into a filter at every offset, as many as fit into one pass, and the data streams by, one window
 //! at a time. What the filter lets through is looked up in a table of all runs of 31 (127) bytes of the views and
 //! compared. Memory depends on the size of a pass alone: see [`Limits`]. The time is linear, also for outputs made to
@@ -62,6 +65,7 @@ mod background;
 mod bits;
 mod comparison;
 mod data;
+mod data_index;
 mod decoders;
 mod distances;
 mod filter;
@@ -69,6 +73,7 @@ mod hash;
 mod lens;
 mod number;
 pub mod numeric;
+mod parallel;
 mod pass;
 mod planes;
 mod positions;
@@ -101,12 +106,13 @@ pub use views::View;
 
 use background::KeyedBackground;
 use comparison::{Comparison, Substitution, comparisons};
+use data_index::DataIndex;
 use distances::Distances;
 use hash::{HashKey, Kind};
 use lens::{Lens, Seen};
 use pass::{Layer, Pass, Passes};
 use search::{Measure, Search};
-use substitution::{ReadFile, Searched, SymbolPasses};
+use substitution::{ReadFile, Searched, SymbolIndex, SymbolPasses};
 use tally::Tally;
 
 /// Length in bytes from which a run is found that holds a whole window of 5 or more distinct bytes.
@@ -128,6 +134,13 @@ pub struct SearchedView<'a> {
     pub bytes: Box<dyn Source + 'a>,
 }
 
+impl SearchedView<'_> {
+    fn length(&self) -> Result<u64, ScanError> {
+        let (output, view) = (self.output, self.view);
+        self.bytes.length().map_err(|source| ScanError::ReadView { output, view, source })
+    }
+}
+
 /// What bounds the memory of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -136,12 +149,17 @@ pub struct Limits {
     pub pass_bytes: usize,
     /// Bytes of data read at a time.
     pub chunk_bytes: usize,
+    /// Most bytes of data of which an index is made for the time of a search; it takes up to half of them.
+    pub indexed_bytes: u64,
+    /// Threads that search at a time. They share the bytes of a pass.
+    pub threads: usize,
 }
 
 impl Default for Limits {
-    /// 32 MiB of views a pass, 1 MiB of data at a time.
+    /// 32 MiB of views a pass, 1 MiB of data at a time, an index of up to 256 MiB of data, and as many threads, up to 8, as there are processors for them.
     fn default() -> Self {
-        Self { pass_bytes: 32 << 20, chunk_bytes: 1 << 20 }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        Self { pass_bytes: 32 << 20, chunk_bytes: 1 << 20, indexed_bytes: 256 << 20, threads }
     }
 }
 
@@ -251,17 +269,53 @@ impl Scan<'_> {
         tally: &mut Tally,
     ) -> Result<Option<Measure>, ScanError> {
         let background = self.background.keyed(self.key, &comparison.data);
-        let mut passes = Passes::new(layers, self.pass_bytes()?, comparison.weak);
-        let mut measured = None;
-        while let Some(pass) = passes.advance(self.key, &background)? {
-            let (pass, measure) = self.search(pass, comparison, &background)?;
-            if measured.is_some_and(|before| before != measure) {
-                return Err(ScanError::DataChanged);
+        let index = self.index(comparison, &layers, &background)?;
+        let mut measured = index.as_ref().map(|index| index.measure);
+        let pass_bytes = self.pass_bytes()?;
+        let batches = batches(layers, pass_bytes as u64);
+        let searched = parallel::in_order(self.limits.threads, batches, |layers| {
+            let mut passes = Passes::new(layers, pass_bytes, comparison.weak, index.as_ref());
+            let (mut tally, mut measures) = (Tally::default(), Vec::new());
+            while let Some(pass) = passes.advance(self.key)? {
+                if pass.is_done() {
+                    passes.finish(pass, &mut tally);
+                    continue;
+                }
+                let (pass, measure) = self.search(pass, comparison, &background)?;
+                measures.push(measure);
+                passes.finish(pass, &mut tally);
             }
-            measured = Some(measure);
-            passes.finish(pass, tally);
+            Ok((tally, measures))
+        })?;
+        for (found, measures) in searched {
+            tally.append(found);
+            for measure in measures {
+                if measured.is_some_and(|before| before != measure) {
+                    return Err(ScanError::DataChanged);
+                }
+                measured = Some(measure);
+            }
         }
         Ok(measured)
+    }
+
+    /// An index of the data, if it is worth its time.
+    fn index(
+        &self,
+        comparison: &Comparison,
+        layers: &[Layer<'_>],
+        background: &KeyedBackground,
+    ) -> Result<Option<DataIndex>, ScanError> {
+        let bytes = self.data_bytes()?.saturating_mul(comparison.data.len() as u64);
+        let views = layers.iter().map(|layer| layer.bytes).sum();
+        if bytes > self.limits.indexed_bytes || !data_index::is_worth(bytes, views) {
+            return Ok(None);
+        }
+        let mut index = DataIndex::new(bytes, comparison.weak);
+        self.read_data(&comparison.data, &mut |seen| {
+            index.add(seen, self.limits.chunk_bytes, self.key, background)
+        })?;
+        Ok(Some(index))
     }
 
     /// Searches views for data whose symbols are replaced by others.
@@ -270,22 +324,34 @@ impl Scan<'_> {
         let background = self.background.keyed(self.key, &[Lens::Same]);
         let mut searched = Searched::Whole;
         for substitution in Substitution::ALL {
-            let layers: Vec<_> = views
-                .iter()
-                .filter(|view| Substitution::of(view.view) == Some(substitution))
-                .map(|view| Layer::new(view.output, view.view, view.bytes.as_ref(), substitution.view()))
-                .collect();
-            let mut read =
-                |read: &mut ReadFile<'_>| self.read_data(substitution.data(), &mut |seen| read(seen));
-            let came_to = substitution::search(
-                SymbolPasses::new(layers, substitution, &distances),
-                &distances,
-                &mut read,
-                &|bytes| background.bytes(bytes, self.key),
-                &mut |output, view, stretch| tally.add(output, view, stretch),
-            )?;
-            if came_to == Searched::TooAlike {
-                searched = came_to;
+            let layers = views.iter().filter(|view| Substitution::of(view.view) == Some(substitution));
+            let layers = layers.map(|view| Layer::of(view, substitution.view()));
+            let layers = layers.collect::<Result<Vec<_>, _>>()?;
+            if layers.is_empty() {
+                continue;
+            }
+            let read = |read: &mut ReadFile<'_>| self.read_data(substitution.data(), &mut |seen| read(seen));
+            let index = (self.data_bytes()? <= self.limits.indexed_bytes)
+                .then(|| SymbolIndex::new(&distances, &read))
+                .transpose()?;
+            let pass_bytes = (substitution::PASS_SYMBOLS * substitution.view_width()) as u64;
+            let batches = batches(layers, pass_bytes);
+            let done = parallel::in_order(self.limits.threads, batches, |layers| {
+                let mut tally = Tally::default();
+                let came_to = substitution::search(
+                    SymbolPasses::new(layers, substitution, &distances, index.as_ref()),
+                    &distances,
+                    &read,
+                    &|bytes| background.bytes(bytes, self.key),
+                    &mut |output, view, stretch| tally.add(output, view, stretch),
+                )?;
+                Ok((tally, came_to))
+            })?;
+            for (found, came_to) in done {
+                tally.append(found);
+                if came_to == Searched::TooAlike {
+                    searched = came_to;
+                }
             }
         }
         Ok(searched)
@@ -305,19 +371,25 @@ impl Scan<'_> {
     /// Bytes of a pass. A pass is as long as the data, within bounds: much longer than its data it would cost more in
     /// places of memory that are far from the processor than it saves in reading data.
     fn pass_bytes(&self) -> Result<usize, ScanError> {
+        let bytes = usize::try_from(self.data_bytes()?).unwrap_or(usize::MAX).max(SMALL_PASS);
+        let most = self.limits.pass_bytes / self.limits.threads.max(1);
+        Ok(most.min(bytes.checked_next_power_of_two().unwrap_or(usize::MAX)))
+    }
+
+    /// Bytes of all private files.
+    fn data_bytes(&self) -> Result<u64, ScanError> {
         let mut bytes = 0_u64;
         for (file, source) in self.data.iter().enumerate() {
             let length = source.length().map_err(|source| ScanError::ReadData { file, source })?;
             bytes = bytes.saturating_add(length);
         }
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(SMALL_PASS);
-        Ok(self.limits.pass_bytes.min(bytes.checked_next_power_of_two().unwrap_or(usize::MAX)))
+        Ok(bytes)
     }
 
     /// Reads the data once, only to measure it.
     fn compare_nothing(&self) -> Result<Measure, ScanError> {
         let background = Background::default().keyed(self.key, &[]);
-        let nothing = Pass::of_nothing(self.key, &background);
+        let nothing = Pass::of_nothing(self.key);
         Ok(self.search(nothing, &Comparison::exact(), &background)?.1)
     }
 
@@ -337,11 +409,9 @@ impl Scan<'_> {
 /// The views, read through their lenses, in groups of what they are compared with.
 fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<(Comparison, Vec<Layer<'a>>)>, ScanError> {
     let mut groups: Vec<(Comparison, Vec<Layer<'a>>)> = Vec::new();
-    for SearchedView { output, view, bytes } in views {
-        let (output, view, source) = (*output, *view, bytes.as_ref());
-        let length = source.length().map_err(|source| ScanError::ReadView { output, view, source })?;
-        for (comparison, lens) in comparisons(view, length) {
-            let layer = Layer::new(output, view, source, lens);
+    for view in views {
+        for (comparison, lens) in comparisons(view.view, view.length()?) {
+            let layer = Layer::of(view, lens)?;
             match groups.iter_mut().find(|(known, _)| *known == comparison) {
                 Some((_, layers)) => layers.push(layer),
                 None => groups.push((comparison, vec![layer])),
@@ -349,6 +419,26 @@ fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<(Comparison, Vec<Laye
         }
     }
     Ok(groups)
+}
+
+/// Layers that are searched together: as many as fit into one pass.
+fn batches(layers: Vec<Layer<'_>>, pass_bytes: u64) -> Vec<Vec<Layer<'_>>> {
+    let mut batches: Vec<Vec<Layer<'_>>> = Vec::new();
+    let mut room = 0;
+    for layer in layers {
+        let bytes = layer.bytes;
+        match batches.last_mut() {
+            Some(batch) if bytes <= room => {
+                room -= bytes;
+                batch.push(layer);
+            }
+            _ => {
+                room = pass_bytes.saturating_sub(bytes);
+                batches.push(vec![layer]);
+            }
+        }
+    }
+    batches
 }
 
 /// The share of the data that is exempt, rounded up so that no exempt block reads as none.

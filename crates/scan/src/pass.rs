@@ -6,26 +6,37 @@ use std::ops::Range;
 use crate::background::{KeyedBackground, PUBLIC_WINDOW};
 use crate::bits::Bits;
 use crate::data::MARGIN;
+use crate::data_index::DataIndex;
 use crate::filter::Filter;
 use crate::hash::{HashKey, Kind, array_at};
 use crate::lens::{Lens, Seen};
 use crate::tally::Tally;
 use crate::views::View;
 use crate::window::{DISTINCT, Distinct, WEAK_DISTINCT, is_exempt, is_plain, is_weak};
-use crate::{ScanError, Source};
+use crate::{ScanError, SearchedView, Source};
 
 /// A view, read through a lens. It is opened when it is first read.
 pub(crate) struct Layer<'a> {
     pub(crate) output: u16,
     pub(crate) view: View,
     source: &'a dyn Source,
+    /// Bytes that it is read off.
+    pub(crate) bytes: u64,
     lens: Lens,
-    opened: Option<Seen<Box<dyn Read + 'a>>>,
+    opened: Option<Seen<Box<dyn Read + Send + 'a>>>,
 }
 
 impl<'a> Layer<'a> {
-    pub(crate) fn new(output: u16, view: View, source: &'a dyn Source, lens: Lens) -> Self {
-        Self { output, view, source, lens, opened: None }
+    pub(crate) fn of(view: &'a SearchedView<'_>, lens: Lens) -> Result<Self, ScanError> {
+        let bytes = view.length()?;
+        Ok(Self {
+            output: view.output,
+            view: view.view,
+            source: view.bytes.as_ref(),
+            bytes,
+            lens,
+            opened: None,
+        })
     }
 }
 
@@ -76,19 +87,23 @@ pub(crate) struct Passes<'a> {
     unfinished: Option<Unfinished<'a>>,
     pass_bytes: usize,
     weak: bool,
+    index: Option<&'a DataIndex>,
 }
 
 impl<'a> Passes<'a> {
-    pub(crate) fn new(views: Vec<Layer<'a>>, pass_bytes: usize, weak: bool) -> Self {
-        Self { views: views.into_iter(), unfinished: None, pass_bytes: pass_bytes.max(2 * OVERLAP), weak }
+    /// With an index of the data, only what may stand in it is searched for.
+    pub(crate) fn new(
+        views: Vec<Layer<'a>>,
+        pass_bytes: usize,
+        weak: bool,
+        index: Option<&'a DataIndex>,
+    ) -> Self {
+        let pass_bytes = pass_bytes.max(2 * OVERLAP);
+        Self { views: views.into_iter(), unfinished: None, pass_bytes, weak, index }
     }
 
     /// The next pass, or `None` once every view was searched to its end.
-    pub(crate) fn advance(
-        &mut self,
-        key: &HashKey,
-        background: &KeyedBackground,
-    ) -> Result<Option<Pass>, ScanError> {
+    pub(crate) fn advance(&mut self, key: &HashKey) -> Result<Option<Pass>, ScanError> {
         let mut bytes = Vec::new();
         let mut pieces = Vec::new();
         let mut found = Vec::new();
@@ -108,13 +123,16 @@ impl<'a> Passes<'a> {
             self.unfinished = (!last).then_some(unfinished);
         }
         bytes.shrink_to_fit();
-        Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, self.weak, key, background)))
+        Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, self.weak, key, self.index)))
     }
 
     /// Takes up what a pass found.
     pub(crate) fn finish(&mut self, pass: Pass, tally: &mut Tally) {
         for piece in &pass.pieces {
             let done = piece.range.start..piece.overlap_start();
+            if piece.offset == 0 {
+                tally.close();
+            }
             for stretch in pass.found.stretches(done) {
                 let offset = piece.offset + (stretch.start - piece.range.start) as u64;
                 tally.add(piece.output, piece.view, offset..offset + stretch.len() as u64);
@@ -142,8 +160,8 @@ pub(crate) struct Pass {
     /// Every window of the views that is looked for in the data: those of 16 bytes that are not plain, and those of
     /// 64 bytes that are plain throughout and not exempt.
     pub(crate) filter: Filter,
-    /// The bytes that are public. `None` if there is no background.
-    pub(crate) public: Option<Bits>,
+    /// Where the windows begin that are looked for; `None` if all are.
+    near: Option<Bits>,
     /// The bytes of the runs found.
     pub(crate) found: Bits,
     /// Whether equal bytes show less than elsewhere: no window of 64 bytes is looked for, and fewer of 16.
@@ -152,8 +170,8 @@ pub(crate) struct Pass {
 
 impl Pass {
     /// A pass over no view, which measures the data alone.
-    pub(crate) fn of_nothing(key: &HashKey, background: &KeyedBackground) -> Self {
-        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, background)
+    pub(crate) fn of_nothing(key: &HashKey) -> Self {
+        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, None)
     }
 
     fn new(
@@ -162,14 +180,36 @@ impl Pass {
         found_before: Vec<Range<usize>>,
         weak: bool,
         key: &HashKey,
-        background: &KeyedBackground,
+        index: Option<&DataIndex>,
     ) -> Self {
         let mut found = Bits::zeros(bytes.len());
         found_before.into_iter().for_each(|range| found.set(range));
-        let mut filter = Filter::for_keys(bytes.len());
-        pieces.iter().for_each(|piece| insert_windows(&bytes[piece.range.clone()], weak, key, &mut filter));
-        let public = (!background.is_empty()).then(|| public_bytes(&bytes, &pieces, key, background));
-        Self { bytes, pieces, filter, public, found, weak }
+        let near = index.map(|index| {
+            let mut near = Bits::zeros(bytes.len());
+            pieces.iter().for_each(|piece| index.mark(&bytes, piece.range.clone(), key, &mut near));
+            near
+        });
+        let mut filter = Filter::for_keys(near.as_ref().map_or(bytes.len(), Bits::count));
+        each_stretch(&pieces, near.as_ref(), |starts, piece| {
+            let end = piece.end.min(starts.end + Kind::Wide.window() - 1);
+            insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
+        });
+        Self { bytes, pieces, filter, near, found, weak }
+    }
+
+    /// Whether the data need not be read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.near.as_ref().is_some_and(|near| near.count() == 0)
+    }
+
+    /// Shows each stretch of positions at which windows that are looked for may begin, with the piece that it is in.
+    pub(crate) fn each_stretch(&self, show: impl FnMut(Range<usize>, &Range<usize>)) {
+        each_stretch(&self.pieces, self.near.as_ref(), show);
+    }
+
+    /// How many positions [`Self::each_stretch`] shows.
+    pub(crate) fn positions(&self) -> usize {
+        self.near.as_ref().map_or(self.bytes.len(), Bits::count)
     }
 
     /// The bounds of the piece that `position` lies in.
@@ -184,11 +224,17 @@ impl Pass {
         if self.weak { is_weak(window) } else { is_plain(window) }
     }
 
-    /// How many bytes of a stretch are not public, counted up to `enough`.
-    pub(crate) fn count_private(&self, stretch: Range<usize>, enough: usize) -> usize {
-        match &self.public {
-            Some(public) => public.count_zeros(stretch, enough),
-            None => stretch.len(),
+    /// The bytes that are public.
+    pub(crate) fn public(&self, key: &HashKey, background: &KeyedBackground) -> Bits {
+        public_bytes(&self.bytes, &self.pieces, key, background)
+    }
+}
+
+fn each_stretch(pieces: &[Piece], near: Option<&Bits>, mut show: impl FnMut(Range<usize>, &Range<usize>)) {
+    for Piece { range, .. } in pieces {
+        match near {
+            Some(near) => near.stretches(range.clone()).for_each(|stretch| show(stretch, range)),
+            None => show(range.clone(), range),
         }
     }
 }
@@ -196,7 +242,8 @@ impl Pass {
 /// Hashes that are made before any is stored, so that the processor waits for many places of memory at once.
 pub(crate) const TOGETHER: usize = 64;
 
-fn insert_windows(piece: &[u8], weak: bool, key: &HashKey, filter: &mut Filter) {
+/// Adds the windows that begin at the first so many bytes of `piece`.
+fn insert_windows(piece: &[u8], starts: usize, weak: bool, key: &HashKey, filter: &mut Filter) {
     let least = if weak { WEAK_DISTINCT } else { DISTINCT };
     // From the last window to the first: bit n tells whether the window n bytes behind this one is plain.
     let mut plain = 0_u64;
@@ -209,6 +256,9 @@ fn insert_windows(piece: &[u8], weak: bool, key: &HashKey, filter: &mut Filter) 
             distinct.exchange(narrow[0], *leaving);
         }
         plain = plain << 1 | u64::from(distinct.count() < least);
+        if at >= starts {
+            continue;
+        }
         if plain & 1 == 0 {
             hashes[held] = key.narrow(narrow);
         } else if !weak && plain & FOUR_PARTS == FOUR_PARTS && !is_exempt(array_at(piece, at)) {

@@ -1,7 +1,7 @@
 //! Where each run of fixed length stands in the views of a pass.
 
-/// No position.
-const NONE: u32 = u32::MAX;
+/// No position. All others are one more than they say, so that what was never written costs no memory.
+const NONE: u32 = 0;
 
 /// A table from hashes to positions. Chains hold every position of a hash, so nothing is forgotten when many are equal.
 pub(crate) struct Positions {
@@ -18,11 +18,11 @@ pub(crate) enum Then {
 }
 
 impl Positions {
-    /// A table for positions below `count`, which is below 2^32 - 1.
-    pub(crate) fn below(count: usize) -> Self {
-        assert!(count < NONE as usize, "a pass is smaller than 4 GiB");
+    /// A table for about `count` positions, all below `bound`, which is below 2^32 - 1.
+    pub(crate) fn below(bound: usize, count: usize) -> Self {
+        assert!(bound < u32::MAX as usize, "a pass is smaller than 4 GiB");
         let heads = (count / 2).next_power_of_two().max(2);
-        Self { heads: vec![NONE; heads], next: vec![NONE; count], shift: 64 - heads.trailing_zeros() }
+        Self { heads: vec![NONE; heads], next: vec![NONE; bound], shift: 64 - heads.trailing_zeros() }
     }
 
     /// Adds a position that was not added before.
@@ -30,7 +30,7 @@ impl Positions {
     pub(crate) fn insert(&mut self, hash: u64, position: usize) {
         let head = &mut self.heads[(hash >> self.shift) as usize];
         self.next[position] = *head;
-        *head = position as u32;
+        *head = position as u32 + 1;
     }
 
     /// Shows every position of this hash, and some of others.
@@ -39,11 +39,12 @@ impl Positions {
         let mut before = NONE;
         let mut position = self.heads[head];
         while position != NONE {
-            let after = self.next[position as usize];
-            match look(position as usize) {
+            let at = position as usize - 1;
+            let after = self.next[at];
+            match look(at) {
                 Then::Keep => before = position,
                 Then::Remove if before == NONE => self.heads[head] = after,
-                Then::Remove => self.next[before as usize] = after,
+                Then::Remove => self.next[before as usize - 1] = after,
             }
             position = after;
         }
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn every_position_of_a_hash_is_shown_until_it_is_removed() {
-        let mut positions = Positions::below(10);
+        let mut positions = Positions::below(10, 10);
         (0..10).for_each(|position| positions.insert(u64::MAX, position));
         assert_eq!(visited(&mut positions, u64::MAX), Vec::from_iter(0..10));
         let removed = |position| if position % 3 == 0 { Then::Remove } else { Then::Keep };

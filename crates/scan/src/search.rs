@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::REACH;
 use crate::background::KeyedBackground;
+use crate::bits::Bits;
 use crate::data::Stream;
 use crate::hash::{HashKey, Kind, array_at};
 use crate::pass::{Pass, TOGETHER};
@@ -29,12 +30,22 @@ pub(crate) struct Search<'a> {
     /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
     wide_runs: Option<Positions>,
+    /// The bytes of the pass that are public. Made when first asked, if there is a background.
+    public: Option<Bits>,
     pub(crate) measure: Measure,
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(key: &'a HashKey, background: &'a KeyedBackground, pass: Pass) -> Self {
-        Self { key, background, pass, narrow_runs: None, wide_runs: None, measure: Measure::default() }
+        Self {
+            key,
+            background,
+            pass,
+            narrow_runs: None,
+            wide_runs: None,
+            public: None,
+            measure: Measure::default(),
+        }
     }
 
     /// The pass, with what was found marked in it.
@@ -142,35 +153,44 @@ impl<'a> Search<'a> {
         };
         let runs = runs.get_or_insert_with(|| positions_of_runs(kind, pass, key));
         let run = &data[start..start + kind.run()];
+        let (public, background) = (&mut self.public, self.background);
         runs.visit(key.run(kind, run, 0), |position| {
-            if pass.bytes[position..position + run.len()] == *run {
-                mark(pass, data, start, position, run.len())
-            } else {
-                Then::Keep
+            if pass.bytes[position..position + run.len()] != *run {
+                return Then::Keep;
             }
+            if public.is_none() && !background.is_empty() {
+                *public = Some(pass.public(key, background));
+            }
+            mark(pass, public.as_ref(), data, start, position, run.len())
         });
     }
 }
 
 /// Where each run of the kind's length stands in the views.
 fn positions_of_runs(kind: Kind, pass: &Pass, key: &HashKey) -> Positions {
-    let mut positions = Positions::below(pass.bytes.len());
+    let mut positions = Positions::below(pass.bytes.len(), pass.positions());
     let mut hashes = Vec::with_capacity(TOGETHER);
-    for piece in &pass.pieces {
-        let Range { start, end } = piece.range;
-        let end = (end + 1).saturating_sub(kind.run());
-        for some in (start..end).step_by(TOGETHER) {
+    pass.each_stretch(|starts, piece| {
+        let end = starts.end.min((piece.end + 1).saturating_sub(kind.run()));
+        for some in (starts.start..end).step_by(TOGETHER) {
             hashes.clear();
             hashes.extend((some..end.min(some + TOGETHER)).map(|at| key.run(kind, &pass.bytes, at)));
             hashes.iter().enumerate().for_each(|(index, hash)| positions.insert(*hash, some + index));
         }
-    }
+    });
     positions
 }
 
 /// Marks the run that the data shares with a view, of which `length` bytes at `start` and at `position` are known to be
 /// equal, if at least so many of its bytes are not public. A position that can add nothing more is removed.
-fn mark(pass: &mut Pass, data: &[u8], start: usize, position: usize, length: usize) -> Then {
+fn mark(
+    pass: &mut Pass,
+    public: Option<&Bits>,
+    data: &[u8],
+    start: usize,
+    position: usize,
+    length: usize,
+) -> Then {
     if pass.found.count_zeros(position..position + length, 1) == 0 {
         return Then::Remove;
     }
@@ -178,7 +198,7 @@ fn mark(pass: &mut Pass, data: &[u8], start: usize, position: usize, length: usi
     let before = common_suffix(&data[..start], &pass.bytes[bounds.start..position]);
     let after = common_prefix(&data[start + length..], &pass.bytes[position + length..bounds.end]);
     let run = position - before..position + length + after;
-    if pass.count_private(run.clone(), length) < length {
+    if public.is_some_and(|public| public.count_zeros(run.clone(), length) < length) {
         return Then::Keep;
     }
     pass.found.set(run);

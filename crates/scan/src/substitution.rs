@@ -22,7 +22,7 @@ use crate::views::View;
 pub const SUBSTITUTED_RUN: usize = 2 * WINDOW - 1;
 
 /// Symbols of views that one pass over the data is searched for.
-const PASS_SYMBOLS: usize = 4 << 20;
+pub(crate) const PASS_SYMBOLS: usize = 4 << 20;
 
 /// Symbols at the end of a pass that the next one takes up again.
 const OVERLAP: usize = REACH;
@@ -51,6 +51,8 @@ struct SymbolPass {
     positions: Positions,
     found: Bits,
     pairs_left: u64,
+    /// Whether no window stands in the data.
+    is_done: bool,
 }
 
 /// Cuts views into passes.
@@ -59,6 +61,36 @@ pub(crate) struct SymbolPasses<'a> {
     unfinished: Option<(Layer<'a>, u64, Vec<u32>)>,
     substitution: Substitution,
     distances: &'a Distances,
+    index: Option<&'a SymbolIndex>,
+}
+
+/// The hashes of all windows of the data that tell anything.
+pub(crate) struct SymbolIndex {
+    filter: Filter,
+    hashes: Vec<u64>,
+}
+
+impl SymbolIndex {
+    /// Reads all of the data once.
+    pub(crate) fn new(key: &Distances, read_data: &ReadData<'_>) -> Result<Self, crate::ScanError> {
+        let mut hashes = Vec::new();
+        read_data(&mut |file| {
+            each_window(file, key, |window, hash, _, _| {
+                if is_telling(window) {
+                    hashes.push(hash);
+                }
+            })
+        })?;
+        hashes.sort_unstable();
+        hashes.dedup();
+        let mut filter = Filter::for_keys(hashes.len());
+        hashes.iter().for_each(|hash| filter.insert(*hash));
+        Ok(Self { filter, hashes })
+    }
+
+    fn holds(&self, hash: u64) -> bool {
+        self.filter.may_hold(hash) && self.hashes.binary_search(&hash).is_ok()
+    }
 }
 
 /// Whether the whole search was made.
@@ -70,8 +102,14 @@ pub(crate) enum Searched {
 }
 
 impl<'a> SymbolPasses<'a> {
-    pub(crate) fn new(layers: Vec<Layer<'a>>, substitution: Substitution, distances: &'a Distances) -> Self {
-        Self { layers: layers.into_iter(), unfinished: None, substitution, distances }
+    /// With an index of the data, only what stands in it is searched for.
+    pub(crate) fn new(
+        layers: Vec<Layer<'a>>,
+        substitution: Substitution,
+        distances: &'a Distances,
+        index: Option<&'a SymbolIndex>,
+    ) -> Self {
+        Self { layers: layers.into_iter(), unfinished: None, substitution, distances, index }
     }
 
     /// The next pass, or `None` once every view was searched to its end. The error names the view.
@@ -110,7 +148,7 @@ impl<'a> SymbolPasses<'a> {
         if pieces.is_empty() {
             return Ok(None);
         }
-        Ok(Some(SymbolPass::new(symbols, pieces, self.distances, public)))
+        Ok(Some(SymbolPass::new(symbols, pieces, self.distances, self.index, public)))
     }
 
     /// Reads up to `room` symbols. True at the end of the view.
@@ -134,13 +172,11 @@ impl SymbolPass {
         symbols: Vec<u32>,
         pieces: Vec<Piece>,
         distances: &Distances,
+        index: Option<&SymbolIndex>,
         public: &dyn Fn(&[u8]) -> Bits,
     ) -> Self {
-        let bytes: Vec<u8> = symbols.iter().map(|symbol| u8::try_from(*symbol).unwrap_or(u8::MAX)).collect();
-        let public = public(&bytes);
         let mut back = vec![FAR; symbols.len()];
-        let mut filter = Filter::for_keys(symbols.len());
-        let mut positions = Positions::below(symbols.len());
+        let mut windows = Vec::new();
         for piece in &pieces {
             let mut last: HashMap<u32, usize> = HashMap::new();
             let mut of_bytes = [usize::MAX; 256];
@@ -153,13 +189,28 @@ impl SymbolPass {
                 back[at] = before.map_or(FAR, |before| u32::try_from(at - before).unwrap_or(FAR));
             }
             distances.of_each_window(&back[piece.range.clone()], &mut |at, hash| {
-                filter.insert(hash);
-                positions.insert(hash, piece.range.start + at);
+                if index.is_none_or(|index| index.holds(hash)) {
+                    windows.push((hash, (piece.range.start + at) as u32));
+                }
             });
         }
+        let mut filter = Filter::for_keys(windows.len());
+        let mut positions =
+            Positions::below(if windows.is_empty() { 0 } else { symbols.len() }, windows.len());
+        for (hash, position) in &windows {
+            filter.insert(*hash);
+            positions.insert(*hash, *position as usize);
+        }
+        let is_done = windows.is_empty();
+        let public = if is_done {
+            Bits::default()
+        } else {
+            let bytes = symbols.iter().map(|symbol| u8::try_from(*symbol).unwrap_or(u8::MAX));
+            public(&bytes.collect::<Vec<u8>>())
+        };
         let found = Bits::zeros(symbols.len());
         let pairs_left = PAIRS_FIRST + PAIRS_EACH * symbols.len() as u64;
-        Self { pieces, back, public, filter, positions, found, pairs_left }
+        Self { pieces, back, public, filter, positions, found, pairs_left, is_done }
     }
 
     /// Compares the data around a window with each place of the views that may hold the same.
@@ -228,13 +279,31 @@ pub(crate) type Add<'a> = dyn FnMut(u16, View, Range<u64>) + 'a;
 pub(crate) type ReadFile<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
 
 /// Has every private file read, one after the other.
-pub(crate) type ReadData<'a> = dyn FnMut(&mut ReadFile<'_>) -> Result<(), crate::ScanError> + 'a;
+pub(crate) type ReadData<'a> = dyn Fn(&mut ReadFile<'_>) -> Result<(), crate::ScanError> + Sync + 'a;
+
+/// Shows each window of a private file that holds two equal symbols, with its hash and where it stands in what data.
+fn each_window(
+    file: &mut dyn Read,
+    key: &Distances,
+    mut show: impl FnMut(&[u8; WINDOW], u64, &[u8], usize),
+) -> io::Result<()> {
+    let mut stream = Stream::new(file, 1 << 20);
+    while let Some((data, range)) = stream.advance()? {
+        for at in range.step_by(WINDOW) {
+            let Some(window) = data[at..].first_chunk() else { break };
+            if let Some(hash) = key.of_window(window) {
+                show(window, hash, data, at);
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Searches the data for all passes. `public` tells which bytes of a pass are public.
 pub(crate) fn search(
     mut passes: SymbolPasses<'_>,
     key: &Distances,
-    read_data: &mut ReadData<'_>,
+    read_data: &ReadData<'_>,
     public: &dyn Fn(&[u8]) -> Bits,
     add: &mut Add<'_>,
 ) -> Result<Searched, crate::ScanError> {
@@ -244,18 +313,15 @@ pub(crate) fn search(
         let pass =
             pass.map_err(|(output, view, source)| crate::ScanError::ReadView { output, view, source })?;
         let Some(mut pass) = pass else { return Ok(searched) };
+        if pass.is_done {
+            continue;
+        }
         read_data(&mut |file| {
-            let mut stream = Stream::new(file, 1 << 20);
-            while let Some((data, range)) = stream.advance()? {
-                for at in range.step_by(WINDOW) {
-                    let Some(window) = data[at..].first_chunk() else { break };
-                    let Some(hash) = key.of_window(window) else { continue };
-                    if pass.filter.may_hold(hash) && is_telling(window) {
-                        pass.examine(hash, data, at);
-                    }
+            each_window(file, key, |window, hash, data, at| {
+                if pass.filter.may_hold(hash) && is_telling(window) {
+                    pass.examine(hash, data, at);
                 }
-            }
-            Ok(())
+            })
         })?;
         if pass.pairs_left == 0 {
             searched = Searched::TooAlike;

@@ -32,16 +32,26 @@ impl Tally {
         }
     }
 
-    /// How many runs there are, and the first of them.
-    pub(crate) fn finish(mut self) -> (u64, Vec<Place>) {
-        self.close();
-        (self.runs, self.places)
-    }
-
-    fn close(&mut self) {
+    /// Ends what is open: the next stretch belongs to another view, or to one that is read through another lens.
+    pub(crate) fn close(&mut self) {
         if let Some(place) = self.open.take() {
             self.runs += 1;
             self.places.extend((self.places.len() < PLACE_LIMIT).then_some(place));
         }
+    }
+
+    /// Adds what was counted behind this.
+    pub(crate) fn append(&mut self, behind: Self) {
+        self.close();
+        let (runs, places) = behind.finish();
+        self.runs += runs;
+        let left = PLACE_LIMIT - self.places.len();
+        self.places.extend(places.into_iter().take(left));
+    }
+
+    /// How many runs there are, and the first of them.
+    pub(crate) fn finish(mut self) -> (u64, Vec<Place>) {
+        self.close();
+        (self.runs, self.places)
     }
 }

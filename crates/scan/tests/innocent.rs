@@ -2,7 +2,7 @@
 
 mod material;
 
-use material::{Random, SMALL, places, raw, search, search_with};
+use material::{Random, SMALL, SMALL_INDEXED, places, raw, search, search_with};
 use scan::{Background, Limits, SearchedView, View};
 use scan::{Dtype, tensor, text_numbers};
 
@@ -172,7 +172,8 @@ fn a_public_name_that_is_cut_between_two_passes_is_still_public() {
         while view.len() < 20_000 {
             view.extend([&before[..], NAME, &random.bytes(17), NAME, &behind, &random.bytes(17)].concat());
         }
-        let report = search_with(vec![raw(0, &view)], &[&data], &background, SMALL);
+        let report = search_with(vec![raw(0, &view)], &[&data], &background, SMALL_INDEXED);
+        assert_eq!(report, search_with(vec![raw(0, &view)], &[&data], &background, SMALL));
         assert_eq!(report.runs, 0, "{shift}");
     }
 }

@@ -2,7 +2,7 @@
 
 mod material;
 
-use material::{Random, SMALL, cut_out, places, raw, search, search_with};
+use material::{Random, SMALL, SMALL_INDEXED, both_ways, cut_out, places, raw, search, search_with};
 use release::report::PLACE_LIMIT;
 use release::rule::Rule;
 use release::statement::RuleResult;
@@ -29,11 +29,13 @@ fn each_of_a_hundred_thousand_runs_of_31_bytes_is_found() {
     let mut random = Random(31);
     let data = random.bytes(3_000_001);
     let (view, planted) = planted(&data, RUN, &mut random);
-    let report = search(&view, &[&data]);
-    assert_eq!(report.runs, PLANTED as u64);
-    assert_eq!(places(&report), planted[..PLACE_LIMIT]);
-    assert_eq!(report.rules[Rule::CopyExact.index()], RuleResult::Blocked);
-    assert_eq!((report.exempt_millionths, report.data_bytes), (0, 3_000_001));
+    for limits in both_ways() {
+        let report = search_with(vec![raw(0, &view)], &[&data], &Background::default(), limits);
+        assert_eq!(report.runs, PLANTED as u64);
+        assert_eq!(places(&report), planted[..PLACE_LIMIT]);
+        assert_eq!(report.rules[Rule::CopyExact.index()], RuleResult::Blocked);
+        assert_eq!((report.exempt_millionths, report.data_bytes), (0, 3_000_001));
+    }
 }
 
 #[test]
@@ -54,9 +56,11 @@ fn runs_are_found_across_chunks_of_data_and_passes_of_views() {
     for _ in 0..4000 {
         view.extend(cut_out(&data, random.below(data.len() - RUN), RUN));
     }
-    let small = search_with(vec![raw(0, &view)], &[&data], &Background::default(), SMALL);
-    assert_eq!(small, search(&view, &[&data]));
-    assert_eq!(small.runs, 4000);
+    for limits in [SMALL, SMALL_INDEXED] {
+        let small = search_with(vec![raw(0, &view)], &[&data], &Background::default(), limits);
+        assert_eq!(small, search(&view, &[&data]));
+        assert_eq!(small.runs, 4000);
+    }
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn a_run_is_found_at_the_very_ends_of_data_and_view() {
 fn a_file_copied_whole_is_one_place_at_any_size() {
     let mut random = Random(9);
     let data = random.bytes(200_000);
-    for limits in [SMALL, Limits::default()] {
+    for limits in [SMALL, SMALL_INDEXED, Limits::default()] {
         let view = [&random.bytes(77), &data[..], &random.bytes(5)].concat();
         let report = search_with(vec![raw(3, &view)], &[&data], &Background::default(), limits);
         assert_eq!((report.runs, places(&report)), (1, vec![(3, 77, 200_000)]));

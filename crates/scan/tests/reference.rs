@@ -4,7 +4,7 @@ mod material;
 
 use std::collections::BTreeSet;
 
-use material::{Random, SMALL, raw, search_with};
+use material::{Random, SMALL, SMALL_INDEXED, both_ways, raw, search_with};
 use scan::{Background, Limits, PLAIN_RUN, RUN};
 
 fn distinct(bytes: &[u8]) -> usize {
@@ -110,13 +110,15 @@ fn what_is_reported_is_what_every_pair_of_positions_shows() {
         let length = 200 + random.below(1500);
         let data = patchwork(&mut random, &[], length);
         let view = patchwork(&mut random, &[&data], length);
-        let report = search_with(vec![raw(0, &view)], &[&data], &Background::default(), Limits::default());
         let expected = reference(&view, &data, &[]);
-        assert_eq!(report.runs, expected.len() as u64, "round {round}");
-        for (place, expected) in report.places.iter().zip(&expected) {
-            assert_eq!((place.offset, place.length), *expected, "round {round}");
+        for limits in both_ways() {
+            let report = search_with(vec![raw(0, &view)], &[&data], &Background::default(), limits);
+            assert_eq!(report.runs, expected.len() as u64, "round {round}");
+            for (place, expected) in report.places.iter().zip(&expected) {
+                assert_eq!((place.offset, place.length), *expected, "round {round}");
+            }
         }
-        runs += report.runs;
+        runs += expected.len();
     }
     assert!(runs > 500, "{runs} runs are too few to show anything");
 }
@@ -137,10 +139,12 @@ fn public_strings_are_excused_as_every_pair_of_positions_shows() {
         let pieces = [&[&data[..]][..], &names].concat();
         let view = patchwork(&mut random, &pieces, 1200);
         let background_of = Background::of(&background);
-        let report = search_with(vec![raw(0, &view)], &[&data], &background_of, Limits::default());
         let expected = reference(&view, &data, &background);
-        assert_eq!(report.runs, expected.len() as u64, "round {round}");
-        counted += report.runs;
+        for limits in both_ways() {
+            let report = search_with(vec![raw(0, &view)], &[&data], &background_of, limits);
+            assert_eq!(report.runs, expected.len() as u64, "round {round}");
+        }
+        counted += expected.len();
         excused += u64::from(reference(&view, &data, &[]) != expected);
     }
     assert!(counted > 100 && excused > 100, "{counted} and {excused} are too few to show anything");
@@ -158,6 +162,10 @@ fn chunks_and_passes_change_nothing() {
             let views = views.iter().enumerate().map(|(output, view)| raw(output as u16, view)).collect();
             search_with(views, &[&data], &background, limits)
         };
-        assert_eq!(searched(SMALL), searched(Limits::default()), "round {round}");
+        let expected = searched(Limits::default());
+        assert!(expected.runs > 0, "round {round}");
+        for limits in [SMALL, SMALL_INDEXED].into_iter().chain(both_ways()) {
+            assert_eq!(searched(limits), expected, "round {round}");
+        }
     }
 }

@@ -62,7 +62,7 @@ pub struct SearchedNumbers<'a> {
     /// The output, in the order of the request.
     pub output: u16,
     /// The blocks. They are read once, from beginning to end.
-    pub blocks: Box<dyn Read + 'a>,
+    pub blocks: Box<dyn Read + Send + 'a>,
 }
 
 /// What was found.

@@ -29,7 +29,15 @@ impl Random {
 }
 
 /// Small enough that a few kilobytes take several chunks and passes.
-pub const SMALL: Limits = Limits { pass_bytes: 0, chunk_bytes: 0 };
+pub const SMALL: Limits = Limits { pass_bytes: 0, chunk_bytes: 0, indexed_bytes: 0, threads: 2 };
+
+/// The same with an index of the data.
+pub const SMALL_INDEXED: Limits = Limits { indexed_bytes: u64::MAX, ..SMALL };
+
+/// Whole passes, without an index of the data and with one where it is worth it.
+pub fn both_ways() -> [Limits; 2] {
+    [Limits { indexed_bytes: 0, ..Limits::default() }, Limits::default()]
+}
 
 pub fn search(view: &[u8], data: &[&[u8]]) -> ScanReport {
     search_with(vec![raw(0, view)], data, &Background::default(), Limits::default())
