@@ -26,7 +26,7 @@ impl Word for Reason {
             Self::Passed => "the outputs passed the policy; stewards decide next",
             Self::Policy => "the policy forbids the release; run `databox check` on the outputs at your desk",
             Self::ProgramFailed => {
-                "the program ended with an error; run it at your desk, on data with the same columns"
+                "the program ended with an error; run it at your desk with `databox job run --local`"
             }
             Self::TimeLimit => "the job took longer than it asked for; raise limits.time or do less",
             Self::MemoryLimit => {

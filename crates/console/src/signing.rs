@@ -197,9 +197,9 @@ impl Signing {
             Err(stalled) => stalled,
         };
         let _ = self.store.set_held_up(verdict, stalled.name());
-        // What passes by itself (an unreadable or lapsed site, a late clock, a witness that cosigned something else) is
-        // tried again; a broken rule is not.
-        let passes = [Refusal::OutOfForce, Refusal::LogWitnesses];
+        // What passes by itself (an unreadable or lapsed site, a late clock, a witness that cosigned something else or whose
+        // clock is wrong) is tried again; a broken rule is not.
+        let passes = [Refusal::OutOfForce, Refusal::LogWitnesses, Refusal::LogTime];
         let refused =
             matches!(stalled, Stalled::Refused(SignerRefusal::Rule(rule)) if !passes.contains(&rule));
         self.journal

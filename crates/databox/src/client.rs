@@ -213,7 +213,8 @@ pub fn refused(status: Status) -> Failure {
         failure.text = format!("{} ({rule})", failure.text);
     }
     if let Some(request) = details.request_info() {
-        failure = failure.hint(format!("request {}", request.request_id));
+        let advice = format!("{}; request {} in the box's journal", failure.advice(), request.request_id);
+        failure = failure.hint(advice);
     }
     failure
 }

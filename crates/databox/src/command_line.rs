@@ -5,12 +5,22 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use databox::certificate::CertificateRole;
 use databox::data::DataArguments;
+use databox::failure::{Exit, Failure};
 use databox::policy::PolicyCommand;
 use databox::review::ReviewArguments;
 use databox::runtime::RuntimeArguments;
 use databox::{check, demo, doctor, fsck, init, key, local, site, witness};
 use release::statement::DenialReason;
 use release::value::Name;
+
+/// A command line that is not understood, as an error like any other.
+pub fn not_understood(error: &clap::Error) -> Failure {
+    let told = error.to_string();
+    let mut parts = told.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let text = parts.next().unwrap_or_default();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).to_owned();
+    Failure::new("USAGE", text).hint(parts.collect::<Vec<_>>().join("; ")).exit(Exit::Usage)
+}
 
 /// Runs code beside private data and lets only checked, approved, signed results out.
 #[derive(Debug, Parser)]

@@ -7,7 +7,7 @@ use databox::failure::{Exit, Failure, file_failure, whole};
 use databox::home::Home;
 use databox::job::Bench;
 use databox::profile::Profile;
-use databox::release_files::Shelf;
+use databox::release_files::{self, Shelf};
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
 use databox::{
@@ -202,12 +202,13 @@ async fn release_command(command: ReleaseCommand, profile: Profile, json: bool) 
         ReleaseCommand::Ls => show::releases(&shelf.list().await?, json),
         ReleaseCommand::Get { release, out } => {
             let release = if release.len() == 64 { release } else { bench.job(&release).await?.job };
-            let file = shelf.get(&release, &out).await.map_err(|mut failure| {
-                if failure.reason == "NOT_FOUND" {
-                    failure.text += "; `databox release ls` lists what was released to you";
+            let file = match shelf.get(&release, &out).await {
+                Err(failure) if failure.reason == "NOT_FOUND" => {
+                    let job = bench.job(&release).await;
+                    return Err(job.map_or(failure, |job| release_files::not_released(&job)));
                 }
-                failure
-            })?;
+                fetched => fetched?,
+            };
             show::fetched(&file, json);
         }
     }

@@ -7,7 +7,7 @@ use packet::key::ReviewSecret;
 use release::statement::{Catalogue, parse_payload, payload};
 use release::value::Name;
 
-use crate::failure::{Failure, file_failure, whole};
+use crate::failure::{Failure, file_failure, key_failure, whole};
 use crate::key::{self, KeyFiles};
 
 /// The label under which the draft lies in its packet.
@@ -22,8 +22,7 @@ pub fn from_packet(
     out: &Path,
 ) -> Result<Catalogue, Failure> {
     let passphrase = key::passphrase(passphrase_file, &format!("Passphrase of {steward}: "))?;
-    let secret =
-        packet::key::read_review(&keys.review(), &passphrase).map_err(file_failure(&keys.review()))?;
+    let secret = packet::key::read_review(&keys.review(), &passphrase).map_err(key_failure)?;
     open(packet, steward, &secret, out)
 }
 

@@ -1,5 +1,8 @@
 //! What a command says when it cannot do its work: a reason from a closed list, one sentence, and what to do.
 
+mod hints;
+
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use lifecycle::State;
@@ -71,7 +74,7 @@ pub struct Failure {
     pub reason: String,
     /// What is wrong, in one sentence.
     pub text: String,
-    /// What to do.
+    /// What to do, where that is more exact than what the reason alone suggests.
     pub hint: Option<String>,
     /// How the command ends.
     pub exit: Exit,
@@ -95,19 +98,22 @@ impl Failure {
         self
     }
 
+    /// What to do. Every failure has an answer.
+    pub fn advice(&self) -> &str {
+        self.hint.as_deref().unwrap_or_else(|| hints::usual(&self.reason))
+    }
+
     /// Prints it to standard error, for people or as one JSON object, and gives the exit code.
     pub fn report(&self, json: bool) -> ExitCode {
         if json {
             let told = serde_json::json!({
-                "error": self.reason, "text": self.text, "hint": self.hint, "exit": self.exit as u8,
+                "error": self.reason, "text": self.text, "hint": self.advice(), "exit": self.exit as u8,
             });
             eprintln!("{told}");
             return ExitCode::from(self.exit as u8);
         }
         eprintln!("error[{}]: {}", self.reason, self.text);
-        if let Some(hint) = &self.hint {
-            eprintln!("  hint: {hint}");
-        }
+        eprintln!("  hint: {}", self.advice());
         ExitCode::from(self.exit as u8)
     }
 }
@@ -138,8 +144,9 @@ pub fn whole(error: &dyn std::error::Error) -> String {
 /// A bundle that is refused, by the name of its case.
 pub fn bundle_failure(path: &std::path::Path) -> impl FnOnce(bundle::BundleError) -> Failure + '_ {
     move |error| {
+        let form = "docs/formats/bundle.md says what a bundle may hold; `databox job submit` packs one from a directory";
         Failure::new(error.name(), format!("{}: {}", path.display(), whole(&error)))
-            .hint("docs/formats/bundle.md says what a bundle may hold; `databox job submit` packs one from a directory")
+            .hint(hints::of_file(&error).unwrap_or(form))
     }
 }
 
@@ -152,14 +159,77 @@ pub fn manifest_failure(path: &std::path::Path) -> impl FnOnce(bundle::ManifestE
     }
 }
 
-/// Turns an error about a file into a failure that names the file.
-pub fn file_failure<E: std::error::Error>(path: &std::path::Path) -> impl FnOnce(E) -> Failure + '_ {
-    move |error| Failure::new("FILE", format!("{}: {}", path.display(), whole(&error)))
+/// Turns an error about a file into a failure that names the file. One that is there already and was not overwritten is
+/// `ALREADY_THERE`, everything else `FILE`.
+pub fn file_failure<E: std::error::Error + 'static>(
+    path: &std::path::Path,
+) -> impl FnOnce(E) -> Failure + '_ {
+    move |error| {
+        let text = format!("{}: {}", path.display(), whole(&error));
+        let mut failure = match hints::machine(&error) {
+            Some(ErrorKind::AlreadyExists) => Failure::new("ALREADY_THERE", text).exit(Exit::Conflict),
+            _ => Failure::new("FILE", text),
+        };
+        failure.hint = hints::of_file(&error).map(str::to_owned);
+        failure
+    }
+}
+
+/// A person's key that cannot be written, or read with this passphrase.
+pub fn key_failure(error: packet::key::KeyFileError) -> Failure {
+    use packet::key::KeyFileError as Error;
+    let text = whole(&error);
+    match &error {
+        Error::WrongPassphrase { .. } => Failure::new("WRONG_PASSPHRASE", text)
+            .hint("try again; `passphrase_file` in the profile, or --passphrase-file, names a file whose first line it is"),
+        Error::PassphraseTooShort => Failure::new("PASSPHRASE", text).hint("choose a longer one").exit(Exit::Usage),
+        Error::AlreadyThere { .. } => Failure::new("ALREADY_THERE", text)
+            .hint("--out names another directory; a key that roles or a grant name is needed still")
+            .exit(Exit::Conflict),
+        Error::Missing { .. } => Failure::new("KEY_MISSING", text)
+            .hint("`keys` in the profile, or --keys, names the directory where `databox key new` wrote it; `id` or --as whose it is"),
+        Error::Io { .. } => {
+            let failure = Failure::new("FILE", text);
+            match hints::of_file(&error) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+        Error::NotEncrypted { .. } | Error::Form { .. } | Error::Encryption { .. } | Error::OtherKind { .. } => {
+            Failure::new("KEY_FILE", text).hint("give the files as `databox key new` wrote them")
+        }
+        Error::Machine => Failure::new("MACHINE", text),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_goes_wrong_with_a_file_is_said_with_what_to_do() {
+        let path = std::path::Path::new("x");
+        let failure = |kind: ErrorKind| file_failure(path)(std::io::Error::from(kind));
+        let there = failure(ErrorKind::AlreadyExists);
+        assert_eq!((there.reason.as_str(), there.exit), ("ALREADY_THERE", Exit::Conflict));
+        assert!(there.advice().contains("nothing was overwritten"));
+        let hints =
+            [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::StorageFull, ErrorKind::Other];
+        let told: std::collections::BTreeSet<_> =
+            hints.into_iter().map(|kind| failure(kind).advice().to_owned()).collect();
+        assert_eq!(told.len(), hints.len(), "each its own: {told:?}");
+        assert!(!Failure::new("A_NEW_ONE", "").advice().is_empty());
+    }
+
+    #[test]
+    fn every_word_of_the_box_has_its_own_advice() {
+        use api::reason::Word as _;
+        let reasons = (1..).map_while(|number| api::v1::CallReason::try_from(number).ok());
+        for reason in reasons {
+            let advice = hints::usual(reason.word());
+            assert_ne!(advice, hints::usual("A_NEW_ONE"), "{}", reason.word());
+        }
+    }
 
     #[test]
     fn a_wait_succeeds_only_where_the_job_came_as_far_as_was_asked_for() {

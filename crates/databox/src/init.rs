@@ -11,7 +11,7 @@ use release::value::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate;
-use crate::failure::{Failure, file_failure, whole};
+use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::{DIRECTORIES, Home, ROOMS};
 
 /// What `init` needs to know.
@@ -53,6 +53,7 @@ pub struct BoxPublicKeys {
 /// Makes a home and returns a line for each thing made.
 pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
     let home = Home::at(&arguments.directory);
+    witness_address(&arguments.witness)?;
     make_directories(&home)?;
     let public = make_keys(&home, &arguments.site)?;
     certificate::make_authority(&home, &arguments.site)?;
@@ -69,6 +70,21 @@ pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
         format!("config    {}", ROOMS.map(|room| format!("{room}.toml")).join(", ")),
         format!("log       {}", public.log.origin),
     ])
+}
+
+/// Refuses what the console could not ask: `http://HOST:PORT`, and a path behind it where the witness has one.
+fn witness_address(address: &str) -> Result<(), Failure> {
+    let place = address.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or(rest));
+    let parts = place.and_then(|place| place.rsplit_once(':'));
+    let plain = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+    };
+    match parts {
+        Some((host, port)) if plain(host) && plain(address) && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        _ => Err(Failure::new("WITNESS_ADDRESS", format!("{address:?} is not the address of a witness"))
+            .hint("write http://HOST:PORT, as in http://127.0.0.1:7445; heads and cosignatures are public and signed, so there is no https")
+            .exit(Exit::Usage)),
+    }
 }
 
 fn make_directories(home: &Home) -> Result<(), Failure> {
@@ -163,4 +179,29 @@ pub fn pin(home: &Home, roles: &Digest) -> Result<(), Failure> {
         replaced.persist(&path).map_err(|error| Failure::new("FILE", whole(&error.error)))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_has_an_address_that_the_console_can_ask() {
+        let name = |address: &str| witness_address(address).map_err(|failure| failure.reason);
+        for good in ["http://127.0.0.1:7445", "http://witness.example:80/databox", "http://[::1]:7445"] {
+            assert_eq!(name(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "127.0.0.1:7445",
+            "https://127.0.0.1:7445",
+            "http://127.0.0.1",
+            "http://:7445",
+            "http://a:0",
+            "http://a:port",
+            "http://a:1\"\nlisten = \"",
+        ] {
+            assert_eq!(name(bad), Err("WITNESS_ADDRESS".to_owned()), "{bad}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use release::value::Name;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
-use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
+use crate::failure::{Exit, Failure, bundle_failure, file_failure, key_failure, manifest_failure, whole};
 use crate::key;
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
@@ -67,6 +67,9 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
     getrandom::fill(&mut bytes).map_err(|error| Failure::new("RANDOM", error.to_string()))?;
     Ok(bytes)
 }
+
+/// Fewest characters that a person names a job by.
+const LEAST_CHARACTERS: usize = 4;
 
 impl Bench {
     /// Connects as the profile says.
@@ -233,7 +236,7 @@ impl Bench {
     fn signing_key(&self) -> Result<SecretKey, Failure> {
         let files = self.profile.key_files();
         let passphrase = key::passphrase(self.profile.passphrase_file.as_deref(), "Passphrase: ")?;
-        packet::key::read_signing(&files.signing(), &passphrase).map_err(file_failure(&files.signing()))
+        packet::key::read_signing(&files.signing(), &passphrase).map_err(key_failure)
     }
 
     fn requester(&self, secret: &SecretKey) -> Requester {
@@ -249,13 +252,22 @@ impl Bench {
     }
 
     async fn find(&self, begin: &str) -> Result<String, Failure> {
+        if begin.len() < LEAST_CHARACTERS {
+            let text =
+                format!("{begin:?} is too short: a job is named by {LEAST_CHARACTERS} characters or more");
+            return Err(Failure::new("NO_SUCH_JOB", text)
+                .hint("`databox job ls` lists them")
+                .exit(Exit::Usage));
+        }
         let mut fitting: Vec<_> =
             self.jobs().await?.into_iter().filter(|job| job.job.starts_with(begin)).collect();
         match (fitting.pop(), fitting.is_empty()) {
             (Some(job), true) => Ok(job.job),
             (None, _) => Err(Failure::new("NO_SUCH_JOB", format!("no job of yours begins with {begin}"))
                 .hint("`databox job ls` lists them")),
-            _ => Err(Failure::new("NO_SUCH_JOB", format!("several jobs begin with {begin}"))),
+            _ => Err(Failure::new("SEVERAL_JOBS", format!("several jobs begin with {begin}"))
+                .hint("give more of its characters; `databox job ls` lists them")
+                .exit(Exit::Usage)),
         }
     }
 

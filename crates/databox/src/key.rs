@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::certificate;
-use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::failure::{Exit, Failure, file_failure, key_failure, whole};
 
 /// What `key new` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -103,10 +103,8 @@ pub fn new(arguments: &KeyArguments) -> Result<(KeyFiles, PersonKeys), Failure> 
         keys: vec![keys.signing.public()],
         review_key: Bytes(keys.review.public()),
     };
-    packet::key::write_signing(&files.signing(), &keys.signing, &passphrase)
-        .map_err(file_failure(&files.signing()))?;
-    packet::key::write_review(&files.review(), &keys.review, &passphrase)
-        .map_err(file_failure(&files.review()))?;
+    packet::key::write_signing(&files.signing(), &keys.signing, &passphrase).map_err(key_failure)?;
+    packet::key::write_review(&files.review(), &keys.review, &passphrase).map_err(key_failure)?;
     let path = files.public();
     blobs::write_new_file_durably(&path, &release::json::to_bytes(&public), 0o644)
         .map_err(file_failure(&path))?;

@@ -18,7 +18,13 @@ fn main() -> ExitCode {
             false => other(panic),
         }
     }));
-    let line = command_line::CommandLine::parse();
+    let line = match command_line::CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            return command_line::not_understood(&error).report(true);
+        }
+        Err(error) => error.exit(),
+    };
     let json = line.json;
     match commands::run(line) {
         Ok(code) => code,

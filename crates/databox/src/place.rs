@@ -77,7 +77,13 @@ pub fn hint(told: &Told) -> Option<&'static str> {
         ),
         Class::PermissionError => Some("only /out and /tmp can be written"),
         Class::Unspecified => None,
-        _ => Some("look at this line; run it at your desk, on data with the same columns"),
+        // No line of the bundle stands beside it.
+        _ if told.line == 0 => {
+            Some("run it at your desk with `databox job run --local`: there it shows what it prints")
+        }
+        _ => Some(
+            "look at this line; `databox job run --local` runs it at your desk, and shows what it prints",
+        ),
     }
 }
 

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use api::v1::release_service_client::ReleaseServiceClient;
-use api::v1::{GetReleaseRequest, ListReleasesRequest, ReadFileRequest, Release};
+use api::v1::{GetReleaseRequest, Job, ListReleasesRequest, ReadFileRequest, Release};
+use lifecycle::State;
 use release::file::{GivenFiles, Pinned, RELEASE_FILE_LIMIT, ReleaseFile};
 use release::statement::Manifest;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::job;
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
@@ -125,6 +127,18 @@ impl Shelf {
         }
         target.sync_all().map_err(file_failure(to))
     }
+}
+
+/// A job whose release was asked for and that has none: how far it is, and what to do.
+pub fn not_released(job: &Job) -> Failure {
+    let state = job::state(job);
+    let hint = match state.is_end() {
+        true => "`databox job show` says why; it will never be released",
+        false => "`databox job watch` follows it; `databox job submit --wait=released` waits",
+    };
+    Failure::new("NOT_RELEASED", format!("job {} is {state}: nothing of it is released", job.job))
+        .hint(hint)
+        .exit(Exit::of_job(State::Released, state).unwrap_or(Exit::NotFinished))
 }
 
 fn refused(refusal: release::refusal::Refusal) -> Failure {

@@ -27,7 +27,7 @@ use release::value::Name;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
-use crate::failure::{Exit, Failure, whole};
+use crate::failure::{Exit, Failure, key_failure, whole};
 use crate::key;
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
@@ -167,7 +167,9 @@ impl Desk {
                 Err(Failure::new("NO_SUCH_REVIEW", format!("no review of yours begins with {begin}"))
                     .hint("`databox review ls` lists them"))
             }
-            _ => Err(Failure::new("NO_SUCH_REVIEW", format!("several reviews begin with {begin}"))),
+            _ => Err(Failure::new("SEVERAL_REVIEWS", format!("several reviews begin with {begin}"))
+                .hint("give more of its characters; `databox review ls` lists them")
+                .exit(Exit::Usage)),
         }
     }
 
@@ -197,8 +199,7 @@ impl Desk {
     fn open_sealed(&self, bytes: &[u8], request: &Digest) -> Result<packet::Content, Failure> {
         let files = self.profile.key_files();
         let passphrase = self.passphrase()?;
-        let secret = packet::key::read_review(&files.review(), &passphrase)
-            .map_err(|error| Failure::new("KEY", whole(&error)))?;
+        let secret = packet::key::read_review(&files.review(), &passphrase).map_err(key_failure)?;
         packet::open(bytes, &self.profile.id, &secret, request).map_err(|error| {
             Failure::new("PACKET_REFUSED", format!("the packet cannot be opened: {}", whole(&error)))
                 .exit(Exit::Denied)
@@ -312,8 +313,7 @@ impl Desk {
     fn sign<P: release::statement::Predicate>(&self, statement: &P) -> Result<Envelope, Failure> {
         let files = self.profile.key_files();
         let passphrase = self.passphrase()?;
-        let secret = packet::key::read_signing(&files.signing(), &passphrase)
-            .map_err(|error| Failure::new("KEY", whole(&error)))?;
+        let secret = packet::key::read_signing(&files.signing(), &passphrase).map_err(key_failure)?;
         Envelope::sign(statement, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))
     }
 }

@@ -1,6 +1,6 @@
 //! What commands print.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use api::reason::Word as _;
 use api::v1::{Dataset, Job, Outcome, Release, Review, ReviewKind, SubmitDecisionResponse, WatchJobResponse};
@@ -25,13 +25,13 @@ pub fn found(lines: &[String], json: bool) {
     }
 }
 
-/// What a person reads before they sign. With `--json` it goes to standard error, since standard output has the one
-/// object only.
+/// What a person reads before they sign. With `--json` it goes to standard error, and only where a person sits there:
+/// scripts read one object there, the error's.
 pub fn before_signing(words: &str, json: bool) {
-    if json {
-        eprintln!("{words}");
-    } else {
-        println!("{words}");
+    match json {
+        true if std::io::stderr().is_terminal() => eprintln!("{words}"),
+        true => {}
+        false => println!("{words}"),
     }
 }
 

@@ -19,7 +19,7 @@ use release::statement::{
 use release::value::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::failure::{Exit, Failure, file_failure, key_failure, whole};
 use crate::key;
 
 /// How long a revocation holds: it is signed anew at least weekly.
@@ -279,8 +279,7 @@ pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<String
     show(&words(draft_or_envelope(&bytes)?.payload())?);
     let files = key::KeyFiles::new(&arguments.keys, &arguments.id);
     let passphrase = key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ")?;
-    let secret =
-        packet::key::read_signing(&files.signing(), &passphrase).map_err(file_failure(&files.signing()))?;
+    let secret = packet::key::read_signing(&files.signing(), &passphrase).map_err(key_failure)?;
     sign_with(&arguments.file, &secret)?;
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     let signed = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
@@ -376,11 +375,12 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
     };
     let envelope = Envelope::parse(&bytes).map_err(|error| unusable(error.refusal()))?;
     let name = release::site::file_name(&envelope).map_err(unusable)?;
+    let pin = pin(arguments, &envelope, &name)?;
     let mut files = read_files(&arguments.site_directory).map_err(file_failure(&arguments.site_directory))?;
     if let Some((_, there)) = files.iter_mut().find(|(path, _)| *path == name) {
         let both = merged(there, &envelope)?;
         there.clone_from(&both);
-        check_with(files, &arguments.pin.unwrap_or_else(|| envelope.payload_digest()), &name)?;
+        check_with(files, &pin, &name)?;
         let target = arguments.site_directory.join(&name);
         return replace(&target, &both).map(|()| target);
     }
@@ -395,7 +395,6 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
             .exit(Exit::Conflict));
     }
     files.extend(added.clone());
-    let pin = arguments.pin.unwrap_or_else(|| envelope.payload_digest());
     check_with(files, &pin, &name)?;
     for (path, bytes) in &added {
         let target = arguments.site_directory.join(path);
@@ -404,6 +403,24 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
         blobs::write_new_file_durably(&target, bytes, 0o644).map_err(file_failure(&target))?;
     }
     Ok(arguments.site_directory.join(name))
+}
+
+/// The digest from which the site is verified: of the first roles themselves, or as `--pin` names it.
+fn pin(arguments: &InstallArguments, envelope: &Envelope, name: &Path) -> Result<blobs::Digest, Failure> {
+    let own = || (name == Path::new("roles/1.json")).then(|| envelope.payload_digest());
+    arguments.pin.or_else(own).ok_or_else(|| {
+        let first = arguments.site_directory.join("roles/1.json");
+        let digest = fs::read(first).ok().and_then(|bytes| Envelope::parse(&bytes).ok());
+        let there = digest.map_or(String::new(), |roles| {
+            format!("; the roles that lie there now have {}, if you trust them", roles.payload_digest())
+        });
+        Failure::new("PIN_MISSING", "only the first roles are installed without --pin")
+            .hint(format!(
+                "--pin DIGEST names the payload digest of the first roles, which `databox site sign` printed and every \
+                 party keeps{there}"
+            ))
+            .exit(Exit::Usage)
+    })
 }
 
 /// The statement that stands there with the signatures of both, if it is the same and the other has a new one.

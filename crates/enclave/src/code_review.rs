@@ -214,10 +214,11 @@ fn refused_in_site(job: &Job, site: &Site) -> Option<Move> {
     Some(movement_of(CodeDenied::in_site(&request, site)?.denial().statement()))
 }
 
-/// Ends jobs under review that the site covers no more, as it does with those in the queue: a grant that was revoked or
-/// replaced lets nothing begin. True if one ended.
+/// Ends jobs under review or in the queue that the site covers no more: a grant that was revoked or replaced lets nothing
+/// begin, and nobody need wait for a slot to hear so. The site alone decides it, no data does. True if one ended.
 pub fn end_uncovered(room: &Room, now: Timestamp) -> Result<bool, StoreError> {
-    let waiting = room.store.read(|connection| jobs::in_state(connection, State::InCodeReview))?;
+    let mut waiting = room.store.read(|connection| jobs::in_state(connection, State::InCodeReview))?;
+    waiting.extend(room.store.read(|connection| jobs::in_state(connection, State::Queued))?);
     let Some(site) = room.site.current() else { return Ok(false) };
     // Past the expiry of roles or revocation nothing is decided; jobs wait for newer ones.
     if site.fresh(now).is_err() {
@@ -226,9 +227,8 @@ pub fn end_uncovered(room: &Room, now: Timestamp) -> Result<bool, StoreError> {
     let mut ended = false;
     for job in waiting {
         if let Err(refusal) = covered(&job, &site, now) {
-            let (request, end) = (job.request, Move::new(State::Refused, reason_of(refusal)));
-            ended |=
-                room.store.change(move |transaction| end_if_waiting(transaction, &request, &end, now))?;
+            let end = Move::new(State::Refused, reason_of(refusal));
+            ended |= room.store.change(move |transaction| end_if_waiting(transaction, &job, &end, now))?;
         }
     }
     Ok(ended)
@@ -236,13 +236,13 @@ pub fn end_uncovered(room: &Room, now: Timestamp) -> Result<bool, StoreError> {
 
 fn end_if_waiting(
     transaction: &Transaction<'_>,
-    request: &Digest,
+    job: &Job,
     end: &Move,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
-    let waits = jobs::find(transaction, request)?.is_some_and(|job| job.state == State::InCodeReview);
+    let waits = jobs::find(transaction, &job.request)?.is_some_and(|current| current.state == job.state);
     if waits {
-        jobs::make_move(transaction, request, end, at)?;
+        jobs::make_move(transaction, &job.request, end, at)?;
     }
     Ok(waits)
 }

@@ -29,6 +29,14 @@ fn reason(outcome: Outcome) -> Option<Reason> {
     }
 }
 
+/// What to do about it at this desk.
+fn hint(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ProgramFailed => "what it printed stands above: change the bundle, and run it again",
+        _ => reason.hint(),
+    }
+}
+
 /// What happened at this desk, more exactly than the box would say.
 fn happened(ran: &Ran) -> String {
     match ran.outcome {
@@ -77,7 +85,7 @@ pub(super) fn value(ran: &Ran, out: &Path) -> Result<Value, Failure> {
         "happened": happened(ran),
         "exitCode": ran.code,
         "reason": reason.map(|reason| reason.word()),
-        "hint": reason.map(|reason| reason.hint()),
+        "hint": reason.map(hint),
         "seconds": ran.time.as_secs_f64(),
         "peakBytes": ran.peak_bytes,
         "printed": String::from_utf8_lossy(&ran.printed),
@@ -121,7 +129,7 @@ pub(super) fn words(ran: &Ran, out: &Path) -> String {
     match (&ran.checked, reason(ran.outcome)) {
         (Some(checked), _) => text += &check::words(checked),
         (None, Some(reason)) => {
-            text += &format!("FAILED  the box would say {}: {}\n", reason.word(), reason.hint());
+            text += &format!("FAILED  the box would say {}: {}\n", reason.word(), hint(reason));
         }
         (None, None) => text += "FAILED\n",
     }

@@ -5,6 +5,7 @@ mod bundles;
 mod certificates;
 mod command;
 mod decisions;
+mod desk;
 mod manifests;
 mod operator;
 mod outputs;

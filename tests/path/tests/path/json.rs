@@ -130,6 +130,20 @@ fn an_error_is_one_json_object_with_its_name_and_what_to_do() {
     assert!(told["error"].is_string() && told["text"].is_string() && told["hint"].is_string(), "{told}");
 }
 
+#[test]
+fn a_line_that_no_command_understands_is_one_json_object_too() {
+    for command in commands(&[]) {
+        let typed: Vec<&str> = command.split(' ').chain(["--no-such-option", "--json"]).collect();
+        let output = databox(&typed);
+        assert!(output.stdout.is_empty() && output.status.code() == Some(2), "{command}: {output:?}");
+        let told: Value =
+            serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{command}: {output:?}"));
+        assert_eq!((&told["error"], &told["exit"]), (&"USAGE".into(), &2.into()), "{command}");
+        assert!(told["text"].as_str().unwrap().contains("--no-such-option"), "{command}: {told}");
+        assert!(!told["hint"].as_str().unwrap().is_empty(), "{command}: {told}");
+    }
+}
+
 fn people(typed: &mut Typed) {
     let passphrase = typed.path("people/passphrase");
     let out = typed.path("new-people");

@@ -7,6 +7,7 @@ mod check;
 mod clocks;
 mod code_review;
 mod doctor;
+mod examples;
 mod json;
 mod local;
 mod operator;

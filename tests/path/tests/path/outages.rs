@@ -16,8 +16,14 @@ const LONG_MISSING: Duration = Duration::from_secs(240);
 
 /// Submits a job and waits until it is in one of these states, or has ended.
 async fn begun(tested: &TestBox, until: &[State]) -> String {
-    let code = write_metric("1");
-    let bundle = tested.bundle("one", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &code)]);
+    running_for(tested, Duration::ZERO, until).await
+}
+
+/// The same with a job that takes so long.
+async fn running_for(tested: &TestBox, time: Duration, until: &[State]) -> String {
+    let code = format!("import time\ntime.sleep({})\n{}", time.as_secs(), write_metric("1"));
+    let text = manifest(ONE_METRIC).replace("30s", "20min");
+    let bundle = tested.bundle("one", &[("databox.toml", &text), ("job.py", &code)]);
     let bench = tested.bench("kim").await;
     let prepared = bench.prepare(&bundle).await.unwrap_or_else(|failure| panic!("{failure}"));
     let job = bench.submit(&prepared).await.unwrap_or_else(|failure| panic!("{failure}")).job;
@@ -50,11 +56,21 @@ fn without_the_enclave(time: Duration) {
     wait(released(&tested, &waiting));
 }
 
+fn runs_ended(tested: &TestBox) -> usize {
+    let journal = std::fs::read_to_string(tested.stage.home.journal("enclave")).unwrap();
+    journal.matches(r#""event":"run ends""#).count()
+}
+
 /// A run goes on and ends while the gateway is missing, and its requester learns of it afterwards.
 fn without_the_gateway(time: Duration) {
     let mut tested = TestBox::start();
-    let running = wait(begun(&tested, &[State::Running]));
-    missing(&mut tested, "gateway", time);
+    let running = wait(running_for(&tested, time / 2, &[State::Running]));
+    assert_eq!(runs_ended(&tested), 0, "it runs when the gateway goes");
+    tested.stage.rooms().kill("gateway");
+    std::thread::sleep(time);
+    assert_eq!(runs_ended(&tested), 1, "it ended while the gateway was missing");
+    let home = tested.stage.home.clone();
+    tested.stage.rooms().restart(&home, "gateway").unwrap();
     wait(released(&tested, &running));
 }
 

@@ -76,15 +76,16 @@ fn roles_that_have_expired_stop_everything_and_newer_ones_let_it_go_on() {
         console_has(&tested, "ben", |site| site.roles().version.0 == 2).await;
         until("the expiry", async || (databox::site::now() > expires).then_some(())).await;
 
-        assert!(tested.desk("ben").await.approve(&opened).await.is_err(), "nobody approves");
+        let refused = tested.desk("ben").await.approve(&opened).await.unwrap_err();
+        assert!(refused.text.contains("(out-of-force)"), "nobody approves: {refused}");
         let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("2"))];
         let bundle = tested.bundle("late", &files);
         let bench = tested.bench("kim").await;
         let refused = match bench.prepare(&bundle).await {
-            Ok(prepared) => bench.submit(&prepared).await.err(),
-            Err(failure) => Some(failure),
+            Ok(prepared) => bench.submit(&prepared).await.unwrap_err(),
+            Err(failure) => failure,
         };
-        assert!(refused.is_some(), "a request is not admitted");
+        assert_eq!(refused.reason, "SITE", "a request is not admitted: {refused}");
 
         renew(&tested, |roles| roles.expires = long);
         console_has(&tested, "ben", |site| site.roles().version.0 == 3).await;

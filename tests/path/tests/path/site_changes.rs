@@ -149,6 +149,47 @@ fn reviews_go_on_across_new_roles_and_a_new_grant_to_release_and_to_refusal() {
 }
 
 #[test]
+fn a_replaced_grant_ends_what_waits_in_the_queue_at_once_and_lets_what_runs_go_on() {
+    let tested = TestBox::start();
+    wait(async {
+        let bench = tested.bench("kim").await;
+        let slow = format!("import time\ntime.sleep(25)\n{}", write_metric("1"));
+        let mut jobs = Vec::new();
+        for (name, code) in [("slow", slow), ("queued", write_metric("2"))] {
+            let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &code)];
+            let prepared = bench.prepare(&tested.bundle(name, &files)).await.unwrap();
+            jobs.push(bench.submit(&prepared).await.unwrap().job);
+            bench.wait(&jobs[0], &[State::Running], PATIENCE).await.unwrap();
+        }
+        bench.wait(&jobs[1], &[State::Queued], PATIENCE).await.unwrap();
+        let mut grant = site(&tested).grants().next().unwrap().statement().clone();
+        (grant.version, grant.issued_at) = (Count(2), databox::site::now());
+        install(&tested, &grant, &[&key(&tested, "ana"), &key(&tested, "ben")]);
+        let ended = bench.wait(&jobs[1], &[], PATIENCE).await.unwrap();
+        let why = ended.outcome.clone().unwrap_or_default().reason();
+        assert_eq!((state(&ended), why), (State::Refused, api::v1::Reason::Grant));
+        // No slot had to become free for it.
+        let other = bench.job(&jobs[0]).await.unwrap();
+        assert_eq!(state(&other), State::Running);
+        let mut seen = Vec::new();
+        bench
+            .follow(&jobs[1], 0, |_, state| {
+                seen.push(state);
+                state.is_end()
+            })
+            .await
+            .unwrap();
+        assert!(!seen.contains(&State::Running), "{seen:?}");
+        // Its twin began in time.
+        assert_eq!(tested.wait("kim", &jobs[0], State::InReview).await, State::InReview);
+        assert_eq!(
+            tested.wait("kim", &in_review(&tested, "after", "3").await, State::InReview).await,
+            State::InReview
+        );
+    });
+}
+
+#[test]
 fn a_revoked_steward_can_do_nothing_and_what_stands_on_their_signature_stands_no_more() {
     let tested = TestBox::start();
     wait(async {
