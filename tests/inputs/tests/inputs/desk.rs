@@ -158,7 +158,7 @@ fn homes(typist: &Typist) {
     let good = typed(&init("http://witness.example:7445"));
     typist.taken(&good.split('\n').collect::<Vec<_>>());
     typist.refused(&good.split('\n').collect::<Vec<_>>(), "HOME_NOT_EMPTY", 1);
-    typist.refused(&["fsck", "--dir", "/nonexistent"], "NO_HOME", 2);
+    typist.refused(&["fsck", "--dir", "/nonexistent"], "FILE", 1);
 }
 
 /// What the command line itself does not understand is for people as it always was, and one object for scripts.
