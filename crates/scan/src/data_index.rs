@@ -75,13 +75,13 @@ impl DataIndex {
         let mut plain = 0;
         for at in block.clone().step_by(16) {
             if let Some(half) = data.get(at + 8..at + 24) {
-                self.halves.insert(key.quick(array_at(half, 0)));
+                self.halves.insert(key.narrow(array_at(half, 0)));
             }
             let Some(window) = data.get(at..at + 16) else { break };
             let window = array_at(window, 0);
             if is_searched(window, self.weak) {
                 if background.is_empty() || !background.holds(key.narrow(window), window) {
-                    self.windows.insert(key.quick(window));
+                    self.windows.insert(key.narrow(window));
                 }
             } else {
                 plain += 1;
@@ -98,7 +98,7 @@ impl DataIndex {
         let (parts, _) = whole.as_chunks::<16>();
         let richest =
             parts.iter().max_by_key(|part| Distinct::of(part).count()).expect("a block has four parts");
-        self.windows.insert(key.quick(richest));
+        self.windows.insert(key.narrow(richest));
         let expected = self.windows.keys() / 4;
         self.blocks.get_or_insert_with(|| Filter::for_keys(expected)).insert(key.window(
             Kind::Wide,
@@ -116,7 +116,7 @@ impl DataIndex {
             debug_assert_eq!(group * GROUP, start);
             let some = &piece[start..piece.len().min(start + GROUP + 15)];
             let mut maybe = 0_u64;
-            hashes.iter_mut().zip(some.array_windows()).for_each(|(hash, window)| *hash = key.quick(window));
+            hashes.iter_mut().zip(some.array_windows()).for_each(|(hash, window)| *hash = key.narrow(window));
             for (index, hash) in hashes[..some.len() - 15].iter().enumerate() {
                 maybe |= u64::from(self.windows.may_hold(*hash)) << index;
             }
@@ -136,7 +136,7 @@ impl DataIndex {
             let is_half = |half: usize| {
                 piece
                     .get(half..half + 16)
-                    .is_some_and(|half| self.halves.may_hold(key.quick(array_at(half, 0))))
+                    .is_some_and(|half| self.halves.may_hold(key.narrow(array_at(half, 0))))
             };
             if is_half(at + 8) || at >= 8 && is_half(at - 8) {
                 mark(at.saturating_sub(15)..piece.len().min(at + 16));

@@ -7,6 +7,7 @@ use crate::REACH;
 use crate::background::KeyedBackground;
 use crate::bits::Bits;
 use crate::data::Stream;
+use crate::filter::InPart;
 use crate::hash::{HashKey, Kind, array_at};
 use crate::pass::{Pass, TOGETHER};
 use crate::positions::{Positions, Then};
@@ -22,11 +23,16 @@ pub(crate) struct Measure {
 /// Data whose windows are hashed before any is looked up. It is 64 windows, one for each bit of a word.
 const GROUP_BYTES: usize = 64 * 16;
 
+/// How many times as much data is read at a time where the filter is large. For each time all of the filter is read.
+const CHUNKS_OF_LARGE: usize = 32;
+
 /// Searches data for the views of one pass.
 pub(crate) struct Search<'a> {
     key: &'a HashKey,
     background: &'a KeyedBackground,
     pass: Pass,
+    /// Windows of a chunk of data, by the part of a large filter that they are asked for in.
+    parts: Vec<Vec<(InPart, u32)>>,
     /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
     wide_runs: Option<Positions>,
@@ -37,15 +43,9 @@ pub(crate) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(key: &'a HashKey, background: &'a KeyedBackground, pass: Pass) -> Self {
-        Self {
-            key,
-            background,
-            pass,
-            narrow_runs: None,
-            wide_runs: None,
-            public: None,
-            measure: Measure::default(),
-        }
+        let parts = vec![Vec::new(); pass.filter.parts().unwrap_or(0)];
+        let measure = Measure::default();
+        Self { key, background, pass, parts, narrow_runs: None, wide_runs: None, public: None, measure }
     }
 
     /// The pass, with what was found marked in it.
@@ -55,7 +55,8 @@ impl<'a> Search<'a> {
 
     /// Searches one private file, with `chunk_bytes` of it at a time.
     pub(crate) fn search(&mut self, file: impl Read, chunk_bytes: usize) -> io::Result<()> {
-        let mut stream = Stream::new(file, chunk_bytes);
+        let chunks = if self.parts.is_empty() { 1 } else { CHUNKS_OF_LARGE };
+        let mut stream = Stream::new(file, chunk_bytes.saturating_mul(chunks));
         while let Some((data, range)) = stream.advance()? {
             self.measure.bytes += range.len() as u64;
             self.search_chunk(data, range);
@@ -67,6 +68,14 @@ impl<'a> Search<'a> {
         for start in range.clone().step_by(GROUP_BYTES) {
             self.search_group(data, start, range.end.min(start + GROUP_BYTES));
         }
+        let mut maybe = Vec::new();
+        for (part, asked) in self.parts.iter_mut().enumerate() {
+            let filter = &self.pass.filter;
+            let held = asked.drain(..).filter(|(asked, _)| filter.part_may_hold(part, *asked));
+            maybe.extend(held.map(|(_, at)| at));
+        }
+        maybe.sort_unstable();
+        maybe.into_iter().for_each(|at| self.examine(Kind::Narrow, data, at as usize));
     }
 
     /// Searches some windows together: apart from each other, hashing and asking the filter let the processor wait for
@@ -77,8 +86,16 @@ impl<'a> Search<'a> {
         let mut hashes = [0; GROUP_BYTES / 16];
         hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
         let mut maybe = 0_u64;
-        for (index, hash) in hashes[..windows.len()].iter().enumerate() {
-            maybe |= u64::from(self.pass.filter.may_hold(*hash)) << index;
+        if self.parts.is_empty() {
+            for (index, hash) in hashes[..windows.len()].iter().enumerate() {
+                maybe |= u64::from(self.pass.filter.may_hold(*hash)) << index;
+            }
+        } else {
+            // A large filter is far from the processor: what is asked is sorted by its parts, and asked part by part.
+            for (index, hash) in hashes[..windows.len()].iter().enumerate() {
+                let (part, asked) = self.pass.filter.part(*hash);
+                self.parts[part].push((asked, (start + 16 * index) as u32));
+            }
         }
         while maybe != 0 {
             self.examine(Kind::Narrow, data, start + 16 * maybe.trailing_zeros() as usize);
