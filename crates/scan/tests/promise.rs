@@ -39,6 +39,25 @@ fn each_of_a_hundred_thousand_runs_of_31_bytes_is_found() {
 }
 
 #[test]
+#[ignore = "longer: a million runs, both ways"]
+fn none_of_a_million_runs_of_31_bytes_is_missed() {
+    let (mut planted_runs, mut missed) = (0, 0);
+    for round in 0..10 {
+        let mut random = Random(1000 + round);
+        let data = random.bytes(3_000_001);
+        let (view, planted) = planted(&data, RUN, &mut random);
+        for limits in both_ways() {
+            let report = search_with(vec![raw(0, &view)], &[&data], &Background::default(), limits);
+            planted_runs += PLANTED as u64;
+            missed += PLANTED as u64 - report.runs;
+            assert_eq!(places(&report), planted[..PLACE_LIMIT]);
+        }
+    }
+    println!("{planted_runs} runs of {RUN} bytes planted, {missed} missed");
+    assert_eq!(missed, 0);
+}
+
+#[test]
 fn none_of_a_hundred_thousand_runs_of_30_bytes_is_reported() {
     let mut random = Random(30);
     let data = random.bytes(3_000_001);
