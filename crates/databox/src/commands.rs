@@ -40,6 +40,12 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Up { directory } => up(&Home::at(directory))?,
         Command::Doctor(arguments) => return doctor::run(&arguments, json),
         Command::Fsck(arguments) => return fsck::run(&arguments, json),
+        Command::Key(KeyCommand::New(arguments)) if arguments.ssh_key.is_some() => {
+            let ssh_key = arguments.ssh_key.clone().unwrap_or_default();
+            let made = key::new_for_agent(&arguments, &ssh_key)?;
+            let made: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
+            show::made(&made, json);
+        }
         Command::Key(KeyCommand::New(arguments)) => {
             let (files, _) = key::new(&arguments)?;
             show::made(

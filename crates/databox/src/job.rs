@@ -16,7 +16,7 @@ use api::v1::{
 use blobs::Digest;
 use lifecycle::State;
 use release::envelope::Envelope;
-use release::key::{SecretKey, Sign};
+use release::key::SignStatement as _;
 use release::refusal::Refusal;
 use release::site::Site;
 use release::statement::{Cancel, CatalogueEntry, GrantId, Request, Requester};
@@ -25,7 +25,7 @@ use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, bundle_failure, file_failure, key_failure, manifest_failure, whole};
-use crate::key;
+use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
@@ -122,8 +122,7 @@ impl Bench {
         let secret = self.signing_key()?;
         let requester = self.requester(&secret);
         let request = self.request(&site, &manifest, Digest::of(&bundle), requester, salt)?;
-        let envelope =
-            Envelope::sign(&request, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
+        let envelope = secret.sign(&request).map_err(|error| Failure::new("STATEMENT", whole(&error)))?;
         Ok(Prepared { bundle, envelope, purpose: manifest.purpose.clone(), salt })
     }
 
@@ -225,21 +224,19 @@ impl Bench {
             requester: self.requester(&secret),
             issued_at: now(),
         };
-        let envelope =
-            Envelope::sign(&cancel, &[&secret]).map_err(|error| statement_failure(error.refusal()))?;
+        let envelope = secret.sign(&cancel).map_err(|error| statement_failure(error.refusal()))?;
         let mut client = JobServiceClient::new(self.channel());
         let request = CancelJobRequest { cancel: envelope.to_bytes().into() };
         let answer = client.cancel_job(request).await.map_err(client::refused)?.into_inner();
         answer.job.ok_or_else(no_job)
     }
 
-    fn signing_key(&self) -> Result<SecretKey, Failure> {
-        let files = self.profile.key_files();
-        let passphrase = key::passphrase(self.profile.passphrase_file.as_deref(), "Passphrase: ")?;
-        packet::key::read_signing(&files.signing(), &passphrase).map_err(key_failure)
+    fn signing_key(&self) -> Result<PersonSigner, Failure> {
+        let ask = || key::passphrase(self.profile.passphrase_file.as_deref(), "Passphrase: ");
+        PersonSigner::unlock(&self.profile.key_files(), ask)
     }
 
-    fn requester(&self, secret: &SecretKey) -> Requester {
+    fn requester(&self, secret: &PersonSigner) -> Requester {
         Requester { id: self.profile.id.clone(), key_id: release::key::key_id(&secret.public()) }
     }
 

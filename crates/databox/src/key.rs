@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use packet::key::PersonKeys;
-use release::key::Sign;
-use release::statement::PublicKey;
+use release::envelope::{Envelope, EnvelopeError};
+use release::key::{SecretKey, Sign, SignError, SignStatement};
+use release::statement::{Predicate, PublicKey, Suite};
 use release::value::{Bytes, Name};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, key_failure, whole};
+use crate::ssh_agent::{self, AgentKey};
 
 /// What `key new` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,6 +28,10 @@ pub struct KeyArguments {
     /// A file whose first line is the passphrase; without it you are asked.
     #[arg(long)]
     pub passphrase_file: Option<PathBuf>,
+    /// An OpenSSH public key file (`ssh-ed25519`): you sign with this key, through your ssh-agent, and no signing key is
+    /// made.
+    #[arg(long)]
+    pub ssh_key: Option<PathBuf>,
 }
 
 /// The public half of a person's keys: what they hand to whoever writes roles or a grant.
@@ -64,6 +70,11 @@ impl KeyFiles {
         self.file("signing.pem")
     }
 
+    /// The OpenSSH public key of who signs through an agent.
+    pub fn ssh(&self) -> PathBuf {
+        self.file("ssh.pub")
+    }
+
     /// The encrypted review key.
     pub fn review(&self) -> PathBuf {
         self.file("review.pem")
@@ -90,6 +101,88 @@ impl KeyFiles {
     }
 }
 
+/// Whoever signs for a person at this machine.
+pub enum PersonSigner {
+    /// The key of an encrypted file.
+    File(SecretKey),
+    /// A key in the person's ssh-agent.
+    Agent(AgentKey),
+}
+
+impl PersonSigner {
+    /// The key that these files name: one in the ssh-agent if there is a public key of it, else the encrypted one, for
+    /// which the passphrase is asked.
+    pub fn unlock(
+        files: &KeyFiles,
+        passphrase: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
+    ) -> Result<Self, Failure> {
+        if files.ssh().exists() {
+            return AgentKey::find(&files.ssh()).map(Self::Agent);
+        }
+        let path = files.signing();
+        packet::key::read_signing(&path, &*passphrase()?).map(Self::File).map_err(key_failure)
+    }
+
+    /// Signs a statement.
+    pub fn sign<P: Predicate>(&self, statement: &P) -> Result<Envelope, EnvelopeError> {
+        let mut envelope = Envelope::unsigned(statement)?;
+        envelope.add_signature(self)?;
+        Ok(envelope)
+    }
+}
+
+impl SignStatement for PersonSigner {
+    fn public(&self) -> PublicKey {
+        match self {
+            Self::File(key) => Sign::public(key),
+            Self::Agent(key) => key.public(),
+        }
+    }
+
+    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        match self {
+            Self::File(key) => key.sign_statement(message),
+            Self::Agent(key) => key.sign_statement(message),
+        }
+    }
+}
+
+/// Makes the keys of someone who signs through an ssh-agent, and returns the paths made.
+pub fn new_for_agent(arguments: &KeyArguments, ssh_key: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let files = KeyFiles::new(&arguments.directory, &arguments.id);
+    let public = ssh_agent::read_public(ssh_key)?;
+    let key = PublicKey { suite: Suite::Sshsig, public: Bytes(public) };
+    release::key::enrolable(&key).map_err(|error| Failure::new("SSH_KEY", whole(&error)))?;
+    std::fs::create_dir_all(&arguments.directory).map_err(file_failure(&arguments.directory))?;
+    let passphrase =
+        passphrase(arguments.passphrase_file.as_deref(), &format!("New passphrase for {}: ", arguments.id))?;
+    let review =
+        packet::key::ReviewSecret::generate().map_err(|error| Failure::new("RANDOM", whole(&error)))?;
+    packet::key::write_review(&files.review(), &review, &passphrase).map_err(key_failure)?;
+    let line = std::fs::read(ssh_key).map_err(file_failure(ssh_key))?;
+    blobs::write_new_file_durably(&files.ssh(), &line, 0o644).map_err(file_failure(&files.ssh()))?;
+    write_public(&files, arguments, key, review.public())?;
+    certificate::make_request(&files.tls_key(), &files.tls_request(), &arguments.id)?;
+    Ok(vec![files.ssh(), files.review(), files.public(), files.tls_key(), files.tls_request()])
+}
+
+fn write_public(
+    files: &KeyFiles,
+    arguments: &KeyArguments,
+    key: PublicKey,
+    review: [u8; 32],
+) -> Result<(), Failure> {
+    let public = PersonPublicKeys {
+        id: arguments.id.clone(),
+        organisation: arguments.organisation.clone(),
+        keys: vec![key],
+        review_key: Bytes(review),
+    };
+    let path = files.public();
+    blobs::write_new_file_durably(&path, &release::json::to_bytes(&public), 0o644)
+        .map_err(file_failure(&path))
+}
+
 /// Makes a person's keys and returns the paths made, and the keys.
 pub fn new(arguments: &KeyArguments) -> Result<(KeyFiles, PersonKeys), Failure> {
     let files = KeyFiles::new(&arguments.directory, &arguments.id);
@@ -97,17 +190,9 @@ pub fn new(arguments: &KeyArguments) -> Result<(KeyFiles, PersonKeys), Failure> 
     let passphrase =
         passphrase(arguments.passphrase_file.as_deref(), &format!("New passphrase for {}: ", arguments.id))?;
     let keys = PersonKeys::generate().map_err(|error| Failure::new("RANDOM", whole(&error)))?;
-    let public = PersonPublicKeys {
-        id: arguments.id.clone(),
-        organisation: arguments.organisation.clone(),
-        keys: vec![keys.signing.public()],
-        review_key: Bytes(keys.review.public()),
-    };
     packet::key::write_signing(&files.signing(), &keys.signing, &passphrase).map_err(key_failure)?;
     packet::key::write_review(&files.review(), &keys.review, &passphrase).map_err(key_failure)?;
-    let path = files.public();
-    blobs::write_new_file_durably(&path, &release::json::to_bytes(&public), 0o644)
-        .map_err(file_failure(&path))?;
+    write_public(&files, arguments, Sign::public(&keys.signing), keys.review.public())?;
     certificate::make_request(&files.tls_key(), &files.tls_request(), &arguments.id)?;
     Ok((files, keys))
 }

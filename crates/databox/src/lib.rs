@@ -24,6 +24,7 @@ pub mod release_files;
 pub mod review;
 pub mod runtime;
 pub mod site;
+pub mod ssh_agent;
 pub mod throwaway;
 pub mod up;
 pub mod wall;

@@ -28,7 +28,7 @@ use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, key_failure, whole};
-use crate::key;
+use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
@@ -312,9 +312,8 @@ impl Desk {
 
     fn sign<P: release::statement::Predicate>(&self, statement: &P) -> Result<Envelope, Failure> {
         let files = self.profile.key_files();
-        let passphrase = self.passphrase()?;
-        let secret = packet::key::read_signing(&files.signing(), &passphrase).map_err(key_failure)?;
-        Envelope::sign(statement, &[&secret]).map_err(|error| Failure::new("STATEMENT", whole(&error)))
+        let signer = PersonSigner::unlock(&files, || self.passphrase())?;
+        signer.sign(statement).map_err(|error| Failure::new("STATEMENT", whole(&error)))
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use release::envelope::{Envelope, EnvelopeError};
-use release::key::SecretKey;
+use release::key::SignStatement;
 use release::refusal::Refusal;
 use release::site::{Site, SiteError, read_files};
 use release::statement::{
@@ -278,9 +278,9 @@ pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<String
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     show(&words(draft_or_envelope(&bytes)?.payload())?);
     let files = key::KeyFiles::new(&arguments.keys, &arguments.id);
-    let passphrase = key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ")?;
-    let secret = packet::key::read_signing(&files.signing(), &passphrase).map_err(key_failure)?;
-    sign_with(&arguments.file, &secret)?;
+    let ask = || key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ");
+    let signer = key::PersonSigner::unlock(&files, ask)?;
+    sign_with(&arguments.file, &signer)?;
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     let signed = Envelope::parse(&bytes).map_err(file_failure(&arguments.file))?;
     Ok(format!(
@@ -292,7 +292,7 @@ pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<String
 }
 
 /// Signs a draft with a key at hand, or adds a signature.
-pub fn sign_with(file: &Path, key: &SecretKey) -> Result<(), Failure> {
+pub fn sign_with<S: SignStatement>(file: &Path, key: &S) -> Result<(), Failure> {
     let bytes = fs::read(file).map_err(file_failure(file))?;
     let mut envelope = draft_or_envelope(&bytes)?;
     envelope.add_signature(key).map_err(file_failure(file))?;

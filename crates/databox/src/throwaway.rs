@@ -383,6 +383,7 @@ fn make_person(
         directory: people.to_owned(),
         organisation: name(organisation),
         passphrase_file: Some(passphrase.to_owned()),
+        ssh_key: None,
     })?;
     let request = fs::read_to_string(files.tls_request()).map_err(file_failure(&files.tls_request()))?;
     let certificate = certificate::issue(home, &name(SITE), &request, role, &name(id), 24)?;

@@ -12,7 +12,7 @@ use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::json;
-use crate::key::{self, Sign};
+use crate::key::{self, Sign, SignStatement};
 use crate::refusal::Refusal;
 use crate::statement::PublicKey;
 use crate::statement::{self, Kind, PAYLOAD_LIMIT, Predicate};
@@ -79,6 +79,9 @@ pub enum EnvelopeError {
     /// The payload is no statement of a known kind.
     #[error("the envelope holds no statement of a known kind")]
     Payload(#[from] statement::PayloadError),
+    /// Whoever holds the key did not sign.
+    #[error("the statement was not signed")]
+    NotSigned(#[from] key::SignError),
     /// The payload is larger than [`PAYLOAD_LIMIT`].
     #[error("the envelope's payload has more than {PAYLOAD_LIMIT} bytes")]
     PayloadSize,
@@ -97,7 +100,7 @@ impl EnvelopeError {
             Self::Json(json::JsonError::TooLarge { .. }) | Self::PayloadSize => Refusal::SizeLimit,
             Self::Json(_) => Refusal::JsonForm,
             Self::PayloadType | Self::Base64 => Refusal::EnvelopeForm,
-            Self::SignatureCount | Self::SignedAlready => Refusal::SignatureCount,
+            Self::SignatureCount | Self::SignedAlready | Self::NotSigned(_) => Refusal::SignatureCount,
             Self::Payload(_) | Self::OtherPayload => Refusal::StatementForm,
         }
     }
@@ -163,7 +166,7 @@ impl Envelope {
     }
 
     /// Adds the signature of one more key.
-    pub fn add_signature(&mut self, signer: &dyn Sign) -> Result<(), EnvelopeError> {
+    pub fn add_signature<S: SignStatement + ?Sized>(&mut self, signer: &S) -> Result<(), EnvelopeError> {
         let key_id = key::key_id(&signer.public()).to_string();
         if self.signatures.iter().any(|signature| signature.key_id == key_id) {
             return Err(EnvelopeError::SignedAlready);
@@ -171,7 +174,7 @@ impl Envelope {
         if self.signatures.len() == SIGNATURE_LIMIT {
             return Err(EnvelopeError::SignatureCount);
         }
-        let signature = signer.sign(&pre_authentication_encoding(&self.payload));
+        let signature = signer.sign_statement(&pre_authentication_encoding(&self.payload))?;
         self.signatures.push(EnvelopeSignature { key_id, signature });
         Ok(())
     }

@@ -7,6 +7,7 @@ use blobs::Digest;
 use ed25519_dalek::{Signer as _, SigningKey};
 
 use crate::checked_key::CheckedKey;
+use crate::sshsig;
 use crate::statement::{PublicKey, Suite};
 use crate::value::{Bytes, KeyId};
 
@@ -48,6 +49,39 @@ pub trait Sign {
 
     /// The signature of a message.
     fn sign(&self, message: &[u8]) -> [u8; 64];
+}
+
+/// Why a statement was not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The agent does not answer.
+    #[error("the agent that holds the key does not answer")]
+    Unreachable,
+    /// The agent does not have the key, or its owner did not agree.
+    #[error("the agent does not have the key, or did not agree to sign")]
+    Refused,
+    /// The agent answered something that is no signature by the key.
+    #[error("the agent's answer is not a signature by the key")]
+    Answer,
+}
+
+/// Whoever signs statements with one key, in its suite, and may fail to: an agent may ask its owner.
+pub trait SignStatement {
+    /// The public key, with the suite in which it signs.
+    fn public(&self) -> PublicKey;
+
+    /// The signature of a DSSE pre-authentication encoding.
+    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
+}
+
+impl<T: Sign + ?Sized> SignStatement for T {
+    fn public(&self) -> PublicKey {
+        Sign::public(self)
+    }
+
+    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        Ok(self.sign(message))
+    }
 }
 
 /// A private key. It is wiped from memory when dropped.
@@ -107,7 +141,7 @@ impl Sign for SecretKey {
 
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "SecretKey({})", key_id(&self.public()))
+        write!(formatter, "SecretKey({})", key_id(&Sign::public(self)))
     }
 }
 
@@ -122,7 +156,6 @@ pub fn to_public_pem(key: &PublicKey) -> String {
 }
 
 fn public_der(key: &PublicKey) -> Vec<u8> {
-    let Suite::Ed25519 = key.suite;
     [&PUBLIC_PREFIX[..], &key.public.0].concat()
 }
 
@@ -139,6 +172,11 @@ pub fn enrolable_bytes(public: &[u8; 32]) -> Result<(), KeyError> {
 
 /// Verifies strictly: S below the group's order, no commitment of small order, and no key that could not be enrolled.
 pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
-    let Suite::Ed25519 = key.suite;
-    CheckedKey::of(&key.public.0).map_err(|_| SignatureError)?.verify(message, signature)
+    let public = CheckedKey::of(&key.public.0).map_err(|_| SignatureError)?;
+    // The suite is the one that roles or a grant pin. Were it read from the signature, whoever has a signature that a
+    // key made in one suite could look for a statement that it fits in another.
+    match key.suite {
+        Suite::Ed25519 => public.verify(message, signature),
+        Suite::Sshsig => public.verify(&sshsig::signed_bytes(message), signature),
+    }
 }

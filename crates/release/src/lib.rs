@@ -15,5 +15,6 @@ pub mod refusal;
 pub mod report;
 pub mod rule;
 pub mod site;
+pub mod sshsig;
 pub mod statement;
 pub mod value;

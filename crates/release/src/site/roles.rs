@@ -10,7 +10,7 @@ use super::{CLOCK_SKEW_SECONDS, SiteError, Verified, signed_by_threshold};
 use crate::envelope::{Envelope, SignaturesMade};
 use crate::key;
 use crate::refusal::Refusal;
-use crate::statement::{DatasetRole, Role, Roles};
+use crate::statement::{DatasetRole, Role, Roles, Suite};
 use crate::value::{Count, Name, Timestamp};
 
 /// Most people, keys of a person, datasets or witnesses: each is work for every verifier.
@@ -83,6 +83,11 @@ fn check_content(roles: &Roles) -> Result<(), Refusal> {
     }
     for role in [&roles.root, &roles.policy, &roles.runtime, &roles.revocation] {
         check_role(roles, role)?;
+    }
+    // A room holds its key itself; what people sign with may be asked for by anyone who reaches their agent.
+    let rooms = [&roles.box_keys.enclave, &roles.box_keys.signer];
+    if rooms.into_iter().any(|key| key.suite != Suite::Ed25519) {
+        return Err(Refusal::RolesContent);
     }
     roles.datasets.values().try_for_each(|dataset| check_dataset(roles, dataset))?;
     check_witnesses(roles)

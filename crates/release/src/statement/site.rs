@@ -77,6 +77,8 @@ pub struct PublicKey {
 pub enum Suite {
     /// Ed25519 (RFC 8032) over the DSSE pre-authentication encoding.
     Ed25519,
+    /// An OpenSSH key of type `ssh-ed25519`: Ed25519 over [`crate::sshsig::signed_bytes`] of that encoding.
+    Sshsig,
 }
 
 /// A set of people and how many of them must sign.
