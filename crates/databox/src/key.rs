@@ -120,7 +120,7 @@ impl PersonSigner {
             return AgentKey::find(&files.ssh()).map(Self::Agent);
         }
         let path = files.signing();
-        packet::key::read_signing(&path, &*passphrase()?).map(Self::File).map_err(key_failure)
+        packet::key::read_signing(&path, &passphrase()?).map(Self::File).map_err(key_failure)
     }
 
     /// Signs a statement.
