@@ -24,7 +24,7 @@ use release::value::Name;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
-use crate::failure::{Exit, Failure, bundle_failure, file_failure, key_failure, manifest_failure, whole};
+use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
 use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;

@@ -19,7 +19,7 @@ use release::statement::{
 use release::value::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Exit, Failure, file_failure, key_failure, whole};
+use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::key;
 
 /// How long a revocation holds: it is signed anew at least weekly.
