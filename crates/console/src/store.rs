@@ -445,9 +445,10 @@ impl Store {
     }
 }
 
-/// True of a review `?1` that may come to stand as `?2`.
-const MAY_MOVE: &str = "verdict = ?1 AND file IS NULL AND standing != 'withdrawn'
-    AND (standing != 'approved' OR ?2 = 'denying')";
+/// True of a review `?1` that may come to stand as `?2`. Code can still be refused once it was approved, and once its job
+/// has ended: the refusal is to become a leaf whoever acted on it first.
+const MAY_MOVE: &str = "verdict = ?1 AND file IS NULL
+    AND (standing NOT IN ('withdrawn', 'approved') OR (?2 = 'denying' AND verdict_envelope = x''))";
 
 const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
     (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by,

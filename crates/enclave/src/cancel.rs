@@ -168,11 +168,11 @@ fn end_review(transaction: &Transaction<'_>, verdict: &Digest, at: Timestamp) ->
     let Some(verdict) = verdicts::find(transaction, verdict)? else { return Ok(()) };
     let job = jobs::find(transaction, &verdict.request)?.ok_or(StoreError::Foreign("request"))?;
     verdicts::withdrawn(transaction, &verdict.verdict)?;
-    let asked = cancels::job_is_called_off(transaction, &verdict.request)?;
-    // A console that withdraws what nobody called off changes nothing.
-    if !asked || job.state != State::InReview || job.run != verdict.run {
+    let asked = ended_by_people(transaction, &verdict.request)?;
+    // A console that withdraws what nobody ended changes nothing.
+    let Some(end) = asked.filter(|_| job.state == State::InReview && job.run == verdict.run) else {
         return Ok(());
-    }
+    };
     account::free(transaction, Occasion { request: verdict.request, run: verdict.run, at })?;
-    jobs::make_move(transaction, &verdict.request, &called_off(), at)
+    jobs::make_move(transaction, &verdict.request, &end, at)
 }

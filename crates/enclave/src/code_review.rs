@@ -187,25 +187,44 @@ fn deny(
     Ok(Some(job.state))
 }
 
-/// Ends jobs whose code a steward refused in the site directory, as the witnessed refusal would: nobody need believe that
-/// the console takes it to the log. True if one ended or is ending.
+/// Ends jobs whose code a steward refused in the site directory: nobody need believe that the console takes the refusal to
+/// the log. A review of what such code wrote ends once the console has withdrawn it, since the log may have a release of
+/// it, which then stands. True if something was done.
 pub fn end_refused(room: &Room) -> Result<bool, StoreError> {
     let Some(site) = room.site.current() else { return Ok(false) };
-    let mut ended = false;
+    let mut acted = false;
     for denial in site.code_denials() {
         let request = denial.statement().request.sha256;
-        let job = room.store.read(move |connection| jobs::find(connection, &request))?;
-        let Some(job) = job.filter(|job| !job.state.is_end()) else { continue };
-        let Some(movement) = refused_in_site(&job, &site) else { continue };
+        let found = room.store.read(move |connection| {
+            Ok((jobs::find(connection, &request)?, code_reviews::refusal(connection, &request)?.is_some()))
+        });
+        let (Some(job), false) = found? else { continue };
+        let Some(movement) = refused_in_site(&job, &site).filter(|_| !job.state.is_end()) else { continue };
         let at = room.now();
         // A crash before the commit leaves the job as it was, and the next look finds the refusal again.
-        let taken = room.store.change(move |transaction| deny(transaction, &request, &movement, at))?;
+        let taken =
+            room.store.change(move |transaction| refuse_in_site(transaction, &request, &movement, at))?;
         if taken == Some(State::Running) {
             room.running.end(&request);
         }
-        ended = true;
+        acted = true;
     }
-    Ok(ended)
+    Ok(acted)
+}
+
+fn refuse_in_site(
+    transaction: &Transaction<'_>,
+    request: &Digest,
+    movement: &Move,
+    at: Timestamp,
+) -> Result<Option<State>, StoreError> {
+    let state = jobs::find(transaction, request)?.map(|job| job.state);
+    if state != Some(State::InReview) {
+        return deny(transaction, request, movement, at);
+    }
+    code_reviews::keep_refusal(transaction, request, movement)?;
+    verdicts::withdraw(transaction, request)?;
+    Ok(state)
 }
 
 /// The end that a refusal in the site directory gives a job. Only who may review its code can refuse it there.

@@ -12,7 +12,7 @@ use crate::code_review;
 use crate::room::Room;
 use crate::store::account::{self, Occasion};
 use crate::store::jobs::{self, Job, Move};
-use crate::store::{StoreError, cancels, elapsed, verdicts};
+use crate::store::{StoreError, elapsed, verdicts};
 use crate::sweep;
 
 /// How often the deadlines are looked at.
@@ -77,8 +77,8 @@ fn expire(transaction: &rusqlite::Transaction<'_>, job: &Job, now: Timestamp) ->
         return Ok(false);
     }
     account::free(transaction, Occasion { request: job.request, run: verdict.run, at: now })?;
-    let called_off = cancels::job_is_called_off(transaction, &job.request)?;
-    let end = if called_off { cancel::called_off() } else { Move::new(State::Expired, Reason::Undecided) };
+    let end = cancel::ended_by_people(transaction, &job.request)?;
+    let end = end.unwrap_or(Move::new(State::Expired, Reason::Undecided));
     jobs::make_move(transaction, &job.request, &end, now)?;
     Ok(true)
 }

@@ -130,6 +130,7 @@ fn spend(
         if !account::spend(transaction, occasion)? && !account::is_spent(transaction, occasion)? {
             account::spend_late(transaction, occasion)?;
         }
+        verdicts::withdrawn(transaction, &verdict.verdict)?;
         return Ok(Taken::Before);
     }
     account::spend(transaction, occasion)?;
@@ -199,6 +200,7 @@ pub fn take_denial(room: &Room, bytes: &[u8]) -> Result<(Digest, Taken), Outcome
     let job =
         room.store.read(move |connection| jobs::find(connection, &request))?.ok_or(OutcomeError::NotOurs)?;
     if job.state != State::InReview {
+        room.store.change(move |transaction| verdicts::withdrawn(transaction, &verdict_digest))?;
         return Ok((verdict_digest, Taken::Before));
     }
     room.site.look(&room.store, &room.key, room.journal)?;
@@ -236,6 +238,7 @@ fn deny(
 ) -> Result<Taken, StoreError> {
     let job = jobs::find(transaction, &verdict.request)?.ok_or(StoreError::Foreign("request"))?;
     if job.state != State::InReview || job.run != verdict.run {
+        verdicts::withdrawn(transaction, &verdict.verdict)?;
         return Ok(Taken::Before);
     }
     account::free(transaction, Occasion { request: verdict.request, run: verdict.run, at })?;

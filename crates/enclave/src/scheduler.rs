@@ -165,9 +165,9 @@ fn free_from(room: &Room, job: &Job) -> Timestamp {
 /// Takes the first job whose step has begun out of the queue, if the disk has room for it beside those that keep a slot.
 /// Jobs that the site covers no more are refused.
 fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
-    let queued = room.store.read(jobs::queued)?;
     let now = room.now();
-    if !queued.iter().any(|job| now >= job.grid.after(job.entered_at)) {
+    let queued = room.store.read(move |connection| jobs::queued(connection, now))?;
+    if queued.is_empty() {
         return Ok(None);
     }
     if !space::is_there_for_a_run(room, beside) {
@@ -182,9 +182,6 @@ fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
         return Ok(None);
     }
     for job in queued {
-        if now < job.grid.after(job.entered_at) {
-            continue;
-        }
         let request = job.request;
         let approvals = room.store.read(move |connection| code_reviews::approvals(connection, &request))?;
         match may_start(room, &site, &job, &approvals, now) {

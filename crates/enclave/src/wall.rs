@@ -198,7 +198,8 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
             processors: limits.cpus.max(1),
             open_files: 512,
             file_bytes: limits.file_bytes,
-            cpu_seconds: limits.child_seconds.clamp(1, 1 << 30),
+            // Of each of its processors.
+            cpu_seconds: limits.child_seconds.saturating_mul(limits.cpus.max(1)).clamp(1, 1 << 30),
             wall: Duration::from_secs(limits.child_seconds.max(1)),
             tmp_bytes: 0,
             tmp_inodes: 0,

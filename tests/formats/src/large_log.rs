@@ -96,6 +96,19 @@ impl LargeLog {
         self.deny_until(leaves);
     }
 
+    /// A newer revocation, which recalls a release.
+    pub fn recall(&mut self, release: Digest) {
+        let told = Story::default()
+            .revocation(move |revocation| {
+                revocation.version = Count(revocation.version.0 + 1);
+                revocation.releases = vec![release];
+            })
+            .tell();
+        let envelope = &told.release.revocation;
+        self.write(&format!("revocations/{}.json", envelope.payload_digest()), &envelope.to_bytes());
+        self.append(&Leaf::of(envelope).expect("a leaf"));
+    }
+
     /// Writes tiles, the open bundle and a witnessed checkpoint.
     pub fn publish(&mut self) {
         let size = self.tree.size();

@@ -112,6 +112,42 @@ fn what_came_since_the_last_time_is_read_and_nothing_else() {
 }
 
 #[test]
+fn a_recall_of_a_release_that_was_read_before_is_told_once_it_comes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mirror, kept) = (directory.path().join("mirror"), directory.path().join("state"));
+    let since = ["--since", kept.to_str().expect("a path")];
+    let mut site = LargeLog::begin(&mirror, "a");
+    site.grow(300, 2);
+    site.publish();
+    let (_, text) = log(&mirror, &site.pin, &since);
+    assert!(!text.contains("recalled"), "{text}");
+    site.recall(site.released[0]);
+    site.publish();
+    for (since, told) in [(&since[..], true), (&[], true), (&since[..], false)] {
+        let (code, text) = log(&mirror, &site.pin, since);
+        assert_eq!(code, 0, "{text}");
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("recalled")).collect();
+        assert_eq!(lines.len(), usize::from(told), "{text}");
+        assert!(lines.iter().all(|line| line.contains(&site.released[0].to_string())), "{text}");
+    }
+}
+
+#[test]
+fn a_mirror_that_says_its_log_has_no_end_is_refused_in_little_memory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mirror = directory.path().join("mirror");
+    let mut site = LargeLog::begin(&mirror, "a");
+    site.publish();
+    let checkpoint = mirror.join("log/checkpoint");
+    let text = fs::read_to_string(&checkpoint).expect("a checkpoint");
+    assert_eq!(log(&mirror, &site.pin, &[]).0, 0);
+    let endless = text.replacen("\n7\n", &format!("\n{}\n", u64::MAX), 1);
+    assert_ne!(endless, text);
+    fs::write(&checkpoint, endless).expect("another checkpoint");
+    assert_ne!(log(&mirror, &site.pin, &[]).0, 0);
+}
+
+#[test]
 fn a_log_that_went_back_or_has_another_past_than_the_one_that_was_seen_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let (mirror, kept) = (directory.path().join("mirror"), directory.path().join("state"));

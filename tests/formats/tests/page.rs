@@ -44,6 +44,38 @@ const CHECKED: [&str; 31] = [
     "verdict-signature",
 ];
 
+/// Rules that the page does not look at, or not at each of their parts: it may take such a release, and says at its top
+/// what it leaves to `databox-verify`.
+const NOT_WHOLE: [&str; 27] = [
+    "approval-signature",
+    "approval-twice",
+    "approvals-supervisor",
+    "approvals-too-few",
+    "catalogue-content",
+    "code-review-binding",
+    "code-review-evidence",
+    "code-review-missing",
+    "code-review-time",
+    "judged-differently",
+    "key-shared",
+    "other-site",
+    "request-content",
+    "request-data",
+    "request-runtime",
+    "request-time",
+    "revoked",
+    "roles-content",
+    "rollback",
+    "statement-kind",
+    "verdict-binding",
+    "verdict-bits",
+    "verdict-files",
+    "verdict-reviewers",
+    "verdict-rules",
+    "verdict-time",
+    "verdict-wall",
+];
+
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../crates/databox-verify/page/verify.html")
@@ -125,11 +157,12 @@ fn in_chromium_the_page_takes_every_good_vector_and_names_the_rule_that_a_bad_on
         };
         let named =
             told == format!("REFUSED {expected}") || told.starts_with(&format!("REFUSED {expected}:"));
-        assert!(named || told.starts_with("REFUSED ") || told.starts_with("VERIFIED "), "{name}: {told}");
+        let may_be_taken = NOT_WHOLE.contains(&expected) && told.starts_with("VERIFIED ");
+        assert!(told.starts_with("REFUSED ") || may_be_taken, "{name}: {told}");
         assert!(named || !CHECKED.contains(&expected), "{name}: {told}");
         by_name += usize::from(named);
     }
-    assert!(by_name >= 170, "only {by_name} bad vectors are refused by their name");
+    assert!(by_name >= 180, "only {by_name} bad vectors are refused by their name");
     for rule in CHECKED {
         assert!(
             vectors.iter().any(|(_, vector)| vector.expect.is_some_and(|found| found.name() == rule)),

@@ -30,8 +30,6 @@ pub struct Job {
     pub run: u32,
     /// The time grid of its policy.
     pub grid: Grid,
-    /// When it came into its state.
-    pub entered_at: Timestamp,
     /// How long the enclave had run by then, in seconds.
     pub entered: i64,
 }
@@ -115,18 +113,19 @@ pub fn bundle_is_needed(connection: &Connection, bundle: &Digest) -> Result<bool
     Ok(query.query_row(states, |_| Ok(())).optional()?.is_some())
 }
 
-/// Jobs in the queue, in the order in which they start: grants take turns, the one first that has started nothing yet or
+/// Jobs in the queue whose step has begun, in the order in which they start: grants take turns, the one first that has started nothing yet or
 /// nothing for the longest; and of each grant its jobs in the order of their admission. A grant with a thousand jobs
 /// holds up one with a single job by one run.
 ///
 /// The order depends on starts, which the time grid rules, and on nothing that tells when a run ended.
-pub fn queued(connection: &Connection) -> Result<Vec<Job>, StoreError> {
+pub fn queued(connection: &Connection, now: Timestamp) -> Result<Vec<Job>, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT jobs.*, row_number() OVER (PARTITION BY grant_id ORDER BY admitted_at, jobs.rowid) AS nth
-         FROM jobs LEFT JOIN turns USING (grant_id) WHERE state = ?1
+         FROM jobs LEFT JOIN turns USING (grant_id)
+         WHERE state = ?1 AND ?2 >= (entered_at / grid_seconds + 1) * grid_seconds
          ORDER BY nth, coalesce(turn, 0), admitted_at, jobs.rowid",
     )?;
-    let mut rows = query.query([State::Queued.word()])?;
+    let mut rows = query.query((State::Queued.word(), now.seconds()))?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
         jobs.push(job_of(row)?);
@@ -165,7 +164,6 @@ fn job_of(row: &Row<'_>) -> Result<Job, StoreError> {
         state: columns::state(row, "state")?,
         run: columns::small(row, "run")?,
         grid: Grid::new(columns::count(row, "grid_seconds")?),
-        entered_at: columns::moment(row, "entered_at")?,
         entered: row.get("entered")?,
     })
 }
@@ -299,7 +297,7 @@ mod tests {
                 })
                 .unwrap();
         };
-        let next = || store.read(queued).unwrap()[0].request;
+        let next = || store.read(|connection| queued(connection, at(20))).unwrap()[0].request;
         let start = || {
             let request = next();
             let change = move |transaction: &Transaction<'_>| -> Result<(), StoreError> {
@@ -320,6 +318,9 @@ mod tests {
         order.extend([start(), start(), start(), start()]);
         let names = ["many 1", "few 1", "many 2", "late 1", "few 2", "many 3", "many 4"];
         assert_eq!(order, names.map(|name| Digest::of(name.as_bytes())));
+        // A run that was lost within a step must not move others before the step is over.
+        add("again", "many");
+        assert!(store.read(|connection| queued(connection, at(1))).unwrap().is_empty());
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Tile {
 
 /// Every tile and bundle that a tree of size `new` has and one of size `old` has not: what a log writes when it grows.
 pub fn new_tiles(old: u64, new: u64) -> Vec<Tile> {
-    let mut tiles = level_tiles(None, old, new);
+    let mut tiles: Vec<_> = level_tiles(None, old, new).collect();
     let mut level = 0;
     while new >> (level * TILE_HEIGHT) > 0 {
         let shift = level * TILE_HEIGHT;
@@ -64,21 +64,20 @@ pub fn new_tiles(old: u64, new: u64) -> Vec<Tile> {
     tiles
 }
 
-fn level_tiles(level: Option<u32>, old: u64, new: u64) -> Vec<Tile> {
-    if old == new {
-        return Vec::new();
-    }
-    let tile = |index: u64| Tile { level, index, width: (new - index * TILE_WIDTH).min(TILE_WIDTH) };
-    (old / TILE_WIDTH..new.div_ceil(TILE_WIDTH)).map(tile).collect()
+fn level_tiles(level: Option<u32>, old: u64, new: u64) -> impl Iterator<Item = Tile> {
+    let tile = move |index: u64| Tile { level, index, width: (new - index * TILE_WIDTH).min(TILE_WIDTH) };
+    let end = if old == new { old / TILE_WIDTH } else { new.div_ceil(TILE_WIDTH) };
+    (old / TILE_WIDTH..end).map(tile)
 }
 
 /// Every bundle of entries of a tree of this size, in order.
 pub fn bundles(size: u64) -> Vec<Tile> {
-    bundles_from(0, size)
+    bundles_from(0, size).collect()
 }
 
-/// The bundles that hold the entries from `old` up to `new`, in order. The first may begin before `old`.
-pub fn bundles_from(old: u64, new: u64) -> Vec<Tile> {
+/// The bundles that hold the entries from `old` up to `new`, in order. The first may begin before `old`. They are named one
+/// by one: a mirror that says its log has 2⁶⁴ entries must not take that much memory before the first is missing.
+pub fn bundles_from(old: u64, new: u64) -> impl Iterator<Item = Tile> {
     level_tiles(None, old, new)
 }
 

@@ -124,7 +124,7 @@ pub(super) fn may_consent(
 ) -> Result<(), Refusal> {
     check_not_requester(steward, request, site)?;
     let key = reviewer_signed(envelope, steward, request, site)?;
-    if member_keys(request).any(|member| member == key) {
+    if member_keys(request).any(|member| member.public == key.public) {
         return Err(Refusal::ApprovalByRequester);
     }
     if site.has_interest(steward, &request.request().project) {
@@ -136,7 +136,8 @@ pub(super) fn may_consent(
 /// The requester never consents: neither under their own name nor under another with one of their keys.
 fn check_not_requester(steward: &Name, request: &SignedRequest, site: &Site) -> Result<(), Refusal> {
     let keys = site.roles().people.get(steward).map(|person| &person.keys[..]).unwrap_or_default();
-    let shared = member_keys(request).any(|member| keys.contains(member));
+    // The same key under another suite is the same person.
+    let shared = member_keys(request).any(|member| keys.iter().any(|key| key.public == member.public));
     if *steward == request.request().requester.id || shared {
         Err(Refusal::ApprovalByRequester)
     } else {

@@ -67,6 +67,18 @@ impl<D: Disk> Signer<D> {
                 return Err(SignerRefusal::SizeUnknown.into());
             }
             let note = self.cosigned(size, &cosign.cosignatures, now)?;
+            // A published head is never cosigned again: under one that a witness dated wrongly, a release below it could
+            // not be finished until the log has grown.
+            let waiting: Vec<_> = self
+                .log
+                .history()
+                .decisions()
+                .filter(|(_, decided)| (self.published..size).contains(&decided.index))
+                .map(|(verdict, decided)| (*verdict, *decided))
+                .collect();
+            for (verdict, decided) in waiting {
+                self.finished_file(&verdict, &decided, &note, now)?;
+            }
             self.publish_checkpoint(size, &note)?;
         }
         Ok(Answer::Published(Published { size: Count(self.published) }))

@@ -60,7 +60,7 @@ fn a_head_that_too_few_witnesses_cosigned_or_that_never_was_is_not_published() {
     let head = unwitnessed(ask(&mut signer, &publish(0)));
     let without = Message::CosignHead(CosignHead { size: head.size, cosignatures: String::new() });
     let witnesses = SignerRefusal::Rule(Refusal::LogWitnesses);
-    assert_eq!(refused(ask(&mut signer, &without)), witnesses);
+    assert_eq!(refused(ask(&mut signer, &without)), SignerRefusal::CosignatureForm);
     assert_eq!(refused(ask(&mut signer, &cosign_head(&head, "someone.example"))), witnesses);
     let larger = Message::CosignHead(CosignHead { size: Count(99), cosignatures: String::new() });
     assert_eq!(refused(ask(&mut signer, &larger)), SignerRefusal::SizeUnknown);
@@ -77,6 +77,22 @@ fn a_decision_under_a_head_that_was_published_without_it_in_mind_is_finished_whe
     appended(ask(&mut signer, &submit(&told, approvals(&told))));
     let head = unwitnessed(ask(&mut signer, &publish(0)));
     ask(&mut signer, &cosign_head(&head, WITNESS));
+    let get = Message::Get(Get { verdict: digest(&told), witnessed: Count(0) });
+    file(ask(&mut signer, &get), Outcome::Release);
+}
+
+#[test]
+fn a_head_under_which_a_release_could_not_be_finished_is_not_published() {
+    let told = Story::default().tell();
+    let site = Site::of(&told);
+    let mut signer = site.open();
+    appended(ask(&mut signer, &submit(&told, approvals(&told))));
+    let head = unwitnessed(ask(&mut signer, &publish(0)));
+    let early = cosignature(&head.add_checkpoint, WITNESS, time("2026-03-02T09:00:00Z"));
+    let dated = Message::CosignHead(CosignHead { size: head.size, cosignatures: early });
+    assert_eq!(refused(ask(&mut signer, &dated)), SignerRefusal::Rule(Refusal::LogTime));
+    assert!(!site.places().checkpoint().exists());
+    assert_eq!(published(&ask(&mut signer, &cosign_head(&head, WITNESS))), head.size.0);
     let get = Message::Get(Get { verdict: digest(&told), witnessed: Count(0) });
     file(ask(&mut signer, &get), Outcome::Release);
 }

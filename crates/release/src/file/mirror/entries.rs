@@ -1,12 +1,15 @@
 //! Reading the entries of a log, all or those since the last time. Leaves of denials are counted and dropped, so that
 //! memory grows with what the site decided and released alone.
 
+use blobs::Digest;
+
 use super::sums::Sums;
 use super::{
     Audit, AuditState, Found, check_past, follow, from_tiles, newest, newest_roles, say_release, statement,
     tiles_of,
 };
 use crate::file::SeenHead;
+use crate::file::examination::Outcome;
 use crate::log::frontier::Frontier;
 use crate::log::{Checkpoint, Event, Leaf, tiles};
 use crate::refusal::Refusal;
@@ -154,6 +157,9 @@ fn follow_all(
 /// Reads every statement of the site that is a leaf, and remembers what grants allow and what is recalled.
 fn statements(audit: &mut Audit<'_>, leaves: &PublicLeaves) -> Found<usize> {
     let mut count = 0;
+    let is_read_now = |release: &Digest| {
+        leaves.iter().any(|(_, leaf)| leaf.event() == Event::Release && leaf.payload() == *release)
+    };
     for (_, leaf) in leaves {
         let folder = match leaf.event() {
             Event::Roles => "roles",
@@ -169,7 +175,12 @@ fn statements(audit: &mut Audit<'_>, leaves: &PublicLeaves) -> Found<usize> {
         let read = match leaf.event() {
             Event::Grant => envelope.unverified().map(|grant| audit.sums.know(&grant)),
             Event::Revocation => envelope.unverified().map(|revocation: Revocation| {
-                audit.sums.recalled.extend(revocation.releases);
+                for release in revocation.releases {
+                    // A release that is read now says so in a row of its own.
+                    if audit.sums.recalled.insert(release) && !is_read_now(&release) {
+                        audit.rows.say("recalled", Outcome::Noted, format!("release {release}"));
+                    }
+                }
             }),
             _ => Ok(()),
         };
