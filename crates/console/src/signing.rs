@@ -115,10 +115,12 @@ impl Signing {
         loop {
             let waiting = self.work_once().await;
             let published = self.publish_site(&mut in_log).await;
-            let pause = match (waiting, published) {
-                (true, _) => AGAIN,
-                (false, false) => 5 * AGAIN,
-                (false, true) => 30 * AGAIN,
+            let pause = match published {
+                // Rooms start in any order; the signer is there in a moment.
+                Err(Stalled::Signer(_)) => AGAIN / 4,
+                _ if waiting => AGAIN,
+                Err(_) => 5 * AGAIN,
+                Ok(()) => 30 * AGAIN,
             };
             tokio::select! {
                 () = self.wanted.notified() => {}
@@ -128,8 +130,8 @@ impl Signing {
     }
 
     /// Takes the site in force into the log, if it is not the one that was taken last: a recall must not wait for the
-    /// next decision. False if that is still to do.
-    async fn publish_site(&self, in_log: &mut Option<Arc<Site>>) -> bool {
+    /// next decision.
+    async fn publish_site(&self, in_log: &mut Option<Arc<Site>>) -> Result<(), Stalled> {
         let site = self.site.current();
         let is_same = match (&site, &*in_log) {
             (None, _) => true,
@@ -137,18 +139,14 @@ impl Signing {
             (Some(_), None) => false,
         };
         if is_same {
-            return true;
+            return Ok(());
         }
-        match self.publish().await {
-            Ok(()) => {
-                *in_log = site;
-                true
-            }
-            Err(stalled) => {
-                self.journal.warning("the site is not in the log").own_error(&stalled).write();
-                false
-            }
+        let published = self.publish().await;
+        match &published {
+            Ok(()) => *in_log = site,
+            Err(stalled) => self.journal.warning("the site is not in the log").own_error(stalled).write(),
         }
+        published
     }
 
     async fn publish(&self) -> Result<(), Stalled> {

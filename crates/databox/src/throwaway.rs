@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,7 +73,7 @@ pub struct Endpoints {
 impl Endpoints {
     /// Ports of the loopback that are free now.
     pub fn free() -> Result<Self, Failure> {
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+        let listeners = [(); 3].map(|()| listen_somewhere());
         let [gateway, console, witness] =
             listeners.map(|listener| listener.and_then(|listener| listener.local_addr()));
         let failure = |error: std::io::Error| Failure::new("PORT", whole(&error));
@@ -82,6 +83,19 @@ impl Endpoints {
             witness: witness.map_err(failure)?,
         })
     }
+}
+
+/// Listens on a free port below those that the kernel gives to whoever connects (32768 and up, unless it is told
+/// otherwise): such a one could be taken while a room is down, and the room would not come back.
+fn listen_somewhere() -> std::io::Result<TcpListener> {
+    for _ in 0..64 {
+        let port = 10_000 + RandomState::new().hash_one(()) % 22_000;
+        let port = u16::try_from(port).expect("a port below 32,000");
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener);
+        }
+    }
+    TcpListener::bind("127.0.0.1:0")
 }
 
 fn name(text: &str) -> Name {

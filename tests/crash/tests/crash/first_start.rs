@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use harness::TestBox;
 
@@ -34,6 +35,14 @@ fn first_start(traced: &mut TracedBox, mode: Mode) {
     lay_anew(traced.tested.directory());
     traced.situation.enter(FIRST, mode);
     traced.start_all();
+    // The first head is published a moment after the rooms are there: whoever did not wait for it would sometimes find
+    // its calls in a recording, and sometimes not.
+    let checkpoint = traced.tested.stage.home.join("public/log/checkpoint");
+    let begun = Instant::now();
+    while !checkpoint.exists() {
+        assert!(begun.elapsed() < harness::PATIENCE, "the first head is published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     traced.situation.settle();
     // What one start left half made the next has completed; and a start of what is complete changes nothing.
     for _ in 0..2 {
