@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use release::log::checkpoint::{self, Checkpoint};
 use release::log::note::NoteSignature;
@@ -15,6 +15,8 @@ use super::configurations::Configurations;
 use super::{Check, quorum};
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+const START: &str = "start it (`databox witness`), or correct `witnesses` in console.toml";
 
 /// Largest answer taken, in bytes.
 const ANSWER_BYTES: u64 = 16 * 1024;
@@ -57,18 +59,34 @@ fn independent(site: &Site) -> Check {
 }
 
 fn one(address: &str, configurations: &Configurations, site: &Site) -> Check {
-    let remedy = "start it (`databox witness`), or correct `witnesses` in console.toml";
-    let published = match published(configurations, site) {
-        Ok(Some(published)) => published,
-        Ok(None) => return reachable(address, remedy),
-        Err(why) => return Check::fail("witness", why, "`databox fsck` tells what is wrong with the log"),
-    };
-    let size = published.old;
-    let mut answer = cosigned(address, &published);
-    if let Err(Asked::OtherSize(0)) = answer {
-        // It has seen nothing of this log: from there no proof is needed.
-        answer = cosigned(address, &AddCheckpoint { old: 0, ..published.clone() });
+    let begun = Instant::now();
+    loop {
+        let published = match published(configurations, site) {
+            Ok(Some(published)) => published,
+            Ok(None) => return reachable(address),
+            Err(why) => return Check::fail("witness", why, "`databox fsck` tells what is wrong with the log"),
+        };
+        match answered(address, &published) {
+            // A head is cosigned before it is published: a console that runs may be in between.
+            Err(Asked::OtherSize(seen)) if seen > published.old && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            answer => return judged(address, &published, answer, site),
+        }
     }
+}
+
+/// Asks from the size of the head itself, and from nothing where the witness has seen nothing of this log: neither
+/// needs a proof.
+fn answered(address: &str, published: &AddCheckpoint) -> Result<String, Asked> {
+    match cosigned(address, published) {
+        Err(Asked::OtherSize(0)) => cosigned(address, &AddCheckpoint { old: 0, ..published.clone() }),
+        answer => answer,
+    }
+}
+
+fn judged(address: &str, published: &AddCheckpoint, answer: Result<String, Asked>, site: &Site) -> Check {
+    let size = published.old;
     match answer {
         Ok(lines) => match known(&published.checkpoint, &lines, site) {
             Some(name) => Check::ok("witness", format!("{address}: {name} cosigns")),
@@ -93,7 +111,7 @@ fn one(address: &str, configurations: &Configurations, site: &Site) -> Check {
             let remedy = "it does not know this log: give it the log's key (`--log` of `databox witness`)";
             Check::fail("witness", format!("{address} refuses with status {status}"), remedy)
         }
-        Err(Asked::Unreachable(why)) => Check::fail("witness", format!("{address}: {why}"), remedy),
+        Err(Asked::Unreachable(why)) => Check::fail("witness", format!("{address}: {why}"), START),
     }
 }
 
@@ -124,10 +142,10 @@ fn connect(address: &str) -> Result<TcpStream, String> {
     Ok(stream)
 }
 
-fn reachable(address: &str, remedy: &str) -> Check {
+fn reachable(address: &str) -> Check {
     match connect(address) {
         Ok(_) => Check::ok("witness", format!("{address} can be reached; the log has no head to cosign yet")),
-        Err(why) => Check::fail("witness", format!("{address}: {why}"), remedy),
+        Err(why) => Check::fail("witness", format!("{address}: {why}"), START),
     }
 }
 

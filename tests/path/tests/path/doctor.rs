@@ -67,7 +67,8 @@ fn only_entry(directory: &Path) -> PathBuf {
 #[test]
 fn a_sound_box_has_nothing_that_fails_and_each_of_its_defects_is_named() {
     let mut tested = TestBox::start();
-    // So that the log has a head that witnesses have seen.
+    // So that the log has a head that witnesses have seen, and an older one.
+    let older = first_head(&tested);
     let text = manifest(ONE_METRIC);
     let bundle = tested.bundle("honest", &[("databox.toml", &text), ("job.py", &write_metric("0.25"))]);
     wait(async {
@@ -85,6 +86,7 @@ fn a_sound_box_has_nothing_that_fails_and_each_of_its_defects_is_named() {
     stores(&tested);
     assert_sound(&tested, "every defect of its files was put back");
     witnesses(&mut tested);
+    heads(&tested, &older);
     tested.stage.rooms().kill("console");
     assert_named(&tested, "a room that is down", Grade::Fail, "rooms", "the console does not answer");
     let home = tested.stage.home.clone();
@@ -305,6 +307,35 @@ fn witnesses(tested: &mut TestBox) {
     assert_sound(tested, "the witness came back");
 }
 
+/// The first head of the log that was published.
+fn first_head(tested: &TestBox) -> String {
+    let path = tested.stage.home.join("public/log/checkpoint");
+    let begun = std::time::Instant::now();
+    loop {
+        if let Ok(head) = fs::read_to_string(&path) {
+            return head;
+        }
+        assert!(begun.elapsed() < harness::PATIENCE, "the first head is published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An old copy of the log is known by a witness that has seen more; a head that is just being published is none.
+fn heads(tested: &TestBox, older: &str) {
+    let path = tested.stage.home.join("public/log/checkpoint");
+    let newest = fs::read_to_string(&path).unwrap();
+    assert_ne!(newest, older);
+    fs::write(&path, older).unwrap();
+    assert_named(tested, "an old copy of the log", Grade::Fail, "witness", "leaves of this log, and");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(1));
+            fs::write(&path, &newest).unwrap();
+        });
+        assert_sound(tested, "a head that witnesses had seen was published");
+    });
+}
+
 /// A witness that the roles do not name.
 fn stranger(tested: &TestBox) {
     let state = tested.directory().join("stranger");
@@ -346,7 +377,8 @@ fn the_command_ends_by_the_worst_that_it_found_and_tells_it_as_json_too() {
     let program = harness::programs().join("databox");
     // The witness of a throw-away box is on its own machine, of which the doctor warns.
     let output = doctor(&program, true);
-    assert_eq!(output.status.code(), Some(11));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(11), "{said}");
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["grade"], "warn");
     assert!(output.stderr.is_empty(), "one object and nothing else: {output:?}");
