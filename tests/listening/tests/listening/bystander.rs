@@ -41,8 +41,8 @@ impl Bystander {
         bystander
     }
 
-    /// How long they wait when nothing else happens. Measured anew before each attack, since other programs of the
-    /// machine come and go.
+    /// How long they wait when nothing else happens. Measured anew before and after each attack, since other programs of
+    /// the machine come and go: the longest waits of one such moment say little.
     async fn in_peace(&self) -> Waits {
         self.work(&AtomicBool::new(true), &AtomicUsize::new(0)).await
     }
@@ -53,7 +53,8 @@ impl Bystander {
         let quiet = self.in_peace().await;
         let working = Working::begin(self);
         let result = work.await;
-        print(attack, 1, &quiet, &working.end().await);
+        let waits = working.end().await;
+        print(attack, 1, &quiet.and(self.in_peace().await), &waits);
         result
     }
 
@@ -69,7 +70,8 @@ impl Bystander {
         while working.calls.load(Ordering::Relaxed) < LEAST_CALLS {
             results.push(work().await);
         }
-        print(attack, results.len(), &quiet, &working.end().await);
+        let waits = working.end().await;
+        print(attack, results.len(), &quiet.and(self.in_peace().await), &waits);
         results
     }
 
@@ -85,7 +87,7 @@ impl Bystander {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        Waits::of(waits)
+        Waits(waits)
     }
 
     async fn call(&self) {
@@ -147,29 +149,30 @@ impl Working {
 }
 
 /// How long calls took.
-struct Waits {
-    calls: usize,
-    half: Duration,
-    longest_of_a_hundred: Duration,
-}
+struct Waits(Vec<Duration>);
 
 impl Waits {
-    fn of(mut waits: Vec<Duration>) -> Self {
-        waits.sort();
-        let at = |percent: usize| waits[waits.len() * percent / 100];
-        Self { calls: waits.len(), half: at(50), longest_of_a_hundred: at(99) }
+    fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// What so many in a hundred do not exceed, in milliseconds.
+    fn at(&self, percent: usize) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        sorted[sorted.len() * percent / 100].as_secs_f64() * 1000.0
     }
 }
 
 fn print(attack: &str, times: usize, quiet: &Waits, waits: &Waits) {
-    let ratio = |waits: Duration, quiet: Duration| waits.as_secs_f64() / quiet.as_secs_f64();
     println!(
         "{attack:<44} {times:>3} times beside {:>5} calls of a bystander: p99 {:>6.1} ms, in peace {:>6.1} ms, \
          ratio {:>5.2} (aim 3); p50 ratio {:>5.2}",
-        waits.calls,
-        waits.longest_of_a_hundred.as_secs_f64() * 1000.0,
-        quiet.longest_of_a_hundred.as_secs_f64() * 1000.0,
-        ratio(waits.longest_of_a_hundred, quiet.longest_of_a_hundred),
-        ratio(waits.half, quiet.half),
+        waits.0.len(),
+        waits.at(99),
+        quiet.at(99),
+        waits.at(99) / quiet.at(99),
+        waits.at(50) / quiet.at(50),
     );
 }
