@@ -3,142 +3,16 @@
 //! a witnessed leaf of the log and the steward's own tool waits for that proof.
 
 mod code;
+mod review;
 
 use std::path::Path;
 use std::sync::Mutex;
 
 use blobs::Digest;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-/// Where a review stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Approvals are awaited.
-    Open,
-    /// The policy blocked it.
-    Blocked,
-    /// Enough approvals are in; the signer and the witnesses are at work.
-    Signing,
-    /// A denial is in; the signer and the witnesses are at work.
-    Denying,
-    /// The release is a witnessed leaf.
-    Released,
-    /// The denial is a witnessed leaf.
-    Denied,
-    /// Nobody decided in time.
-    Expired,
-    /// The job was called off before enough stewards had decided. Final.
-    Withdrawn,
-    /// Of code: enough approvals are in; the enclave counts them.
-    Approving,
-    /// Of code: the enclave counted enough, and the job may run. Final.
-    Approved,
-}
-
-impl Standing {
-    const WORDS: [(Self, &'static str); 10] = [
-        (Self::Open, "open"),
-        (Self::Blocked, "blocked"),
-        (Self::Signing, "signing"),
-        (Self::Denying, "denying"),
-        (Self::Released, "released"),
-        (Self::Denied, "denied"),
-        (Self::Expired, "expired"),
-        (Self::Withdrawn, "withdrawn"),
-        (Self::Approving, "approving"),
-        (Self::Approved, "approved"),
-    ];
-
-    fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(standing, _)| *standing == self).map_or("", |(_, word)| word)
-    }
-
-    fn from_word(word: &str) -> rusqlite::Result<Self> {
-        let found = Self::WORDS.iter().find(|(_, own)| *own == word).map(|(standing, _)| *standing);
-        found.ok_or(rusqlite::Error::InvalidQuery)
-    }
-}
-
-/// What is under review.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    /// What a run wrote: there is a verdict.
-    Outputs,
-    /// The code of a job that has not run: there is a request only.
-    Code,
-}
-
-impl Subject {
-    fn of_verdict(envelope: &[u8]) -> Self {
-        if envelope.is_empty() { Self::Code } else { Self::Outputs }
-    }
-}
-
-/// One review.
-#[derive(Debug, Clone)]
-pub struct Review {
-    /// Payload digest of the verdict, or of the request whose code is reviewed.
-    pub verdict: Digest,
-    /// What is under review.
-    pub subject: Subject,
-    /// Where it stands.
-    pub standing: Standing,
-    /// When the verdict came in, in seconds since 1970.
-    pub received_at: i64,
-    /// When the verdict expires, in seconds since 1970.
-    pub expires_at: i64,
-    /// Approvals taken in.
-    pub approvals: u32,
-    /// What kept the last decision from the log, by name; empty if nothing did.
-    pub held_up_by: String,
-}
-
-/// The statements of one review.
-#[derive(Debug, Clone)]
-pub struct Statements {
-    /// The verdict's envelope; empty in a review of code.
-    pub verdict: Vec<u8>,
-    /// The request's envelope.
-    pub request: Vec<u8>,
-    /// Digest of the sealed packet.
-    pub packet: Digest,
-    /// Approvals and denials, in the order in which they came.
-    pub decisions: Vec<Vec<u8>>,
-}
-
-/// A verdict that comes in.
-#[derive(Debug, Clone)]
-pub struct NewReview<'a> {
-    /// Payload digest of the verdict, or of the request whose code is reviewed.
-    pub verdict: Digest,
-    /// The verdict's envelope; empty in a review of code.
-    pub verdict_envelope: &'a [u8],
-    /// The request's envelope.
-    pub request_envelope: &'a [u8],
-    /// Digest of the sealed packet.
-    pub packet: Digest,
-    /// False if the policy blocked it.
-    pub passed: bool,
-    /// The stewards whom the packet is sealed to.
-    pub reviewers: Vec<String>,
-    /// Now, in seconds since 1970.
-    pub received_at: i64,
-    /// When the verdict expires.
-    pub expires_at: i64,
-}
-
-/// What the log says about a verdict, for the enclave.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// Payload digest of the verdict, or of the request whose code is refused.
-    pub verdict: Digest,
-    /// What was under review.
-    pub subject: Subject,
-    /// True for a release, false for a denial.
-    pub is_release: bool,
-    /// The release file or denial file.
-    pub file: Vec<u8>,
-}
+pub use self::review::{Finished, NewReview, Review, Standing, Statements, Subject};
+use self::review::{REVIEW_COLUMNS, digest, finished_of_row, review_of_row};
 
 /// The database, with one writer.
 #[derive(Debug)]
@@ -450,34 +324,6 @@ impl Store {
 const MAY_MOVE: &str = "verdict = ?1 AND file IS NULL
     AND (standing NOT IN ('withdrawn', 'approved') OR (?2 = 'denying' AND verdict_envelope = x''))";
 
-const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
-    (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by,
-    verdict_envelope
-    FROM reviews";
-
-fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
-    Ok(Digest::from_bytes(row.get(column)?))
-}
-
-fn review_of_row(row: &Row<'_>) -> rusqlite::Result<Review> {
-    Ok(Review {
-        verdict: digest(row, 0)?,
-        standing: Standing::from_word(&row.get::<_, String>(1)?)?,
-        received_at: row.get(2)?,
-        expires_at: row.get(3)?,
-        approvals: row.get(4)?,
-        held_up_by: row.get(5)?,
-        subject: Subject::of_verdict(&row.get::<_, Vec<u8>>(6)?),
-    })
-}
-
-fn finished_of_row(row: &Row<'_>) -> rusqlite::Result<Finished> {
-    let standing = Standing::from_word(&row.get::<_, String>(1)?)?;
-    let subject = Subject::of_verdict(&row.get::<_, Vec<u8>>(3)?);
-    let is_release = standing == Standing::Released;
-    Ok(Finished { verdict: digest(row, 0)?, subject, is_release, file: row.get(2)? })
-}
-
 fn decisions(
     connection: &Connection,
     verdict: &Digest,
@@ -492,97 +338,4 @@ fn decisions(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    pub(super) fn store() -> (tempfile::TempDir, Store) {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("reviews.db")).unwrap();
-        (directory, store)
-    }
-
-    #[test]
-    fn a_store_of_another_schema_is_refused_by_its_version_and_left_as_it_was() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("reviews.db");
-        Store::open(&path).unwrap().add_review(&review(Digest::of(b"one"))).unwrap();
-        for found in [VERSION + 1, 99, 1] {
-            Connection::open(&path).unwrap().pragma_update(None, "user_version", found).unwrap();
-            let refused = Store::open(&path).unwrap_err();
-            assert!(matches!(refused, OpenError::Schema { found: named } if named == found), "{refused}");
-        }
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION).unwrap();
-        assert_eq!(Store::open(&path).unwrap().reviews_of("ana", 0, 10).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn what_holds_a_review_up_is_named_until_it_moves_on() {
-        let (_directory, store) = store();
-        let verdict = Digest::of(b"one");
-        store.add_review(&review(verdict)).unwrap();
-        let named = || store.review_of(&verdict, "ana").unwrap().unwrap().held_up_by;
-        store.set_held_up(&verdict, "out-of-force").unwrap();
-        assert_eq!(named(), "out-of-force");
-        store.add_decision(&verdict, "ana", true, b"approval", 1, Standing::Open).unwrap();
-        assert_eq!(named(), "");
-        store.set_held_up(&verdict, "too-few-witnesses").unwrap();
-        store.finish(&released(verdict)).unwrap();
-        assert_eq!(named(), "");
-    }
-
-    fn released(verdict: Digest) -> Finished {
-        Finished { verdict, subject: Subject::Outputs, is_release: true, file: b"release".to_vec() }
-    }
-
-    fn review(verdict: Digest) -> NewReview<'static> {
-        NewReview {
-            verdict,
-            verdict_envelope: b"verdict",
-            request_envelope: b"request",
-            packet: Digest::of(b"packet"),
-            passed: true,
-            reviewers: vec!["ana".to_owned(), "ben".to_owned()],
-            received_at: 100,
-            expires_at: 200,
-        }
-    }
-
-    #[test]
-    fn a_review_is_seen_by_those_it_is_sealed_to_and_by_nobody_else() {
-        let (_directory, store) = store();
-        let verdict = Digest::of(b"one");
-        store.add_review(&review(verdict)).unwrap();
-        store.add_review(&review(verdict)).unwrap();
-        assert_eq!(store.reviews_of("ana", 0, 10).unwrap().len(), 1);
-        assert!(store.reviews_of("eve", 0, 10).unwrap().is_empty());
-        assert!(store.review_of(&verdict, "eve").unwrap().is_none());
-        assert_eq!(store.review_of(&verdict, "ben").unwrap().unwrap().standing, Standing::Open);
-    }
-
-    #[test]
-    fn a_steward_is_counted_once_and_a_further_approval_takes_the_place_of_the_first() {
-        let (_directory, store) = store();
-        let verdict = Digest::of(b"one");
-        store.add_review(&review(verdict)).unwrap();
-        store.add_decision(&verdict, "ana", true, b"first", 1, Standing::Open).unwrap();
-        store.add_decision(&verdict, "ana", true, b"second", 2, Standing::Open).unwrap();
-        assert_eq!(store.decisions(&verdict, true).unwrap(), [b"second".to_vec()]);
-        assert_eq!(store.review_of(&verdict, "ana").unwrap().unwrap().approvals, 1);
-    }
-
-    #[test]
-    fn what_the_log_says_is_final_and_sent_until_taken() {
-        let (_directory, store) = store();
-        let verdict = Digest::of(b"one");
-        store.add_review(&review(verdict)).unwrap();
-        let release = released(verdict);
-        store.finish(&release).unwrap();
-        store.finish(&Finished { is_release: false, file: b"denial".to_vec(), ..release.clone() }).unwrap();
-        store.set_standing(&verdict, Standing::Open).unwrap();
-        let kept = store.not_taken().unwrap();
-        assert_eq!((kept.len(), kept[0].is_release, &kept[0].file[..]), (1, true, &b"release"[..]));
-        store.taken(&verdict).unwrap();
-        assert!(store.not_taken().unwrap().is_empty());
-        assert!(store.finished(&verdict).unwrap().is_some());
-    }
-}
+mod tests;
