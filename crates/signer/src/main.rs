@@ -4,6 +4,7 @@
 //! approvals itself. It signs one manifest for each verdict, ever.
 
 mod append;
+mod clock;
 mod configuration;
 mod disk;
 mod history;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use daemon::{Journal, StopFlag, check_peer};
 use release::log::socket::{self, Answer, Message, SignerRefusal, SocketError};
-use release::value::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::append::LogError;
+use crate::clock::{Clock, Reading};
 use crate::disk::Disk;
 use crate::room::Signer;
 
@@ -28,6 +28,7 @@ pub fn serve<D: Disk>(
     journal: Journal,
 ) -> Result<(), LogError> {
     listener.set_nonblocking(true)?;
+    let clock = Clock::started();
     while !stop.is_raised() {
         match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&IDLE)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
@@ -43,13 +44,14 @@ pub fn serve<D: Disk>(
                 continue;
             }
         };
-        converse(signer, stream, console_user, journal)?;
+        converse(signer, clock, stream, console_user, journal)?;
     }
     Ok(())
 }
 
 fn converse<D: Disk>(
     signer: &mut Signer<D>,
+    clock: Clock,
     mut stream: UnixStream,
     console_user: u32,
     journal: Journal,
@@ -61,10 +63,10 @@ fn converse<D: Disk>(
     let answer = match receive(&mut stream) {
         Ok(message) => {
             let started = std::time::Instant::now();
-            // A clock that shows no time cannot say what is in force, so nothing is.
-            let now = Timestamp::from_seconds(daemon::now_seconds());
-            let now = now.unwrap_or_else(|_| Timestamp::from_seconds(0).expect("1970 can be written"));
-            let answer = signer.answer(&message, now)?;
+            let answer = match clock.read() {
+                Reading::Now(now) => signer.answer(&message, now)?,
+                Reading::Ahead => Answer::Refused(SignerRefusal::ClockAhead),
+            };
             report(journal, &message, &answer, started.elapsed(), signer.size());
             answer
         }

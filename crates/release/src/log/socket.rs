@@ -210,10 +210,12 @@ pub enum SignerRefusal {
     CosignatureForm,
     /// The clock is more than five minutes behind the last signature.
     ClockBehind,
+    /// The clock was set forward by more than an hour while the signer ran.
+    ClockAhead,
 }
 
 impl SignerRefusal {
-    const OWN: [(Self, &'static str); 9] = [
+    const OWN: [(Self, &'static str); 10] = [
         (Self::MessageForm, "message-form"),
         (Self::VerdictUnknown, "verdict-unknown"),
         (Self::AlreadyReleased, "already-released"),
@@ -223,6 +225,7 @@ impl SignerRefusal {
         (Self::SizeUnknown, "size-unknown"),
         (Self::CosignatureForm, "cosignature-form"),
         (Self::ClockBehind, "clock-behind"),
+        (Self::ClockAhead, "clock-ahead"),
     ];
 
     /// Its name.
