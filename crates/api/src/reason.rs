@@ -97,6 +97,9 @@ impl Word for CallReason {
             Self::Box => "the box could not do its part; its operator can see why",
             Self::TooLate => "the job is approved or has ended; it can no longer be called off",
             Self::PageSize => "ask for at most 100 at a time",
+            Self::Disk => {
+                "the box has too little disk left for new work; its operator must make room, then hand it in again"
+            }
             Self::PageToken => "take the token of the page before, unchanged, or begin anew without one",
         }
     }
@@ -117,7 +120,7 @@ mod tests {
             assert_eq!(Reason::from_word(reason.word()), Some(reason));
             assert!(!reason.hint().is_empty());
         }
-        for number in 0..=21 {
+        for number in 0..=22 {
             let reason = CallReason::try_from(number).unwrap();
             assert_eq!(CallReason::from_word(reason.word()), Some(reason));
         }

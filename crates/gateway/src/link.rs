@@ -22,7 +22,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::outbox::{self, NotServed};
 use crate::room::{Room, blocking, now};
 use crate::store::events::{self, NotTaken};
-use crate::store::jobs::{self, Submit as Open};
+use crate::store::jobs;
+use crate::store::queue::{self, Submit as Open};
 use crate::store::{StoreError, cancels};
 
 /// How often what the enclave has not answered is sent again.
@@ -203,7 +204,7 @@ impl Live {
         if !self.is_ready {
             return Some(());
         }
-        let waiting = match self.room.store.read(jobs::unanswered).await {
+        let waiting = match self.room.store.read(queue::unanswered).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 self.tell_failure(&error);

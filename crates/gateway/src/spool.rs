@@ -14,6 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blobs::{BlobStore, Digest, StoreError, sync_directory};
 use release::value::Name;
+use rustix::fs::{StatVfs, fstatvfs, statvfs};
+
+/// What new work never takes of the disk, in bytes. `queue.db` and the files of releases go on with it, so that a
+/// researcher who fills the disk cannot hold up what was accepted.
+const RESERVED_BYTES: u64 = 64 << 20;
 
 /// The directory of uploads.
 pub struct Spool {
@@ -40,6 +45,11 @@ impl Spool {
     /// Whole bundles.
     pub fn bundles(&self) -> &BlobStore {
         &self.bundles
+    }
+
+    /// True if so many bytes more leave what is reserved. None are there if that cannot be told.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        statvfs(&self.parts).is_ok_and(|space| leaves_the_reserve(&space, bytes))
     }
 
     fn path(&self, person: &Name, sha256: &Digest) -> PathBuf {
@@ -91,9 +101,16 @@ impl Spool {
     }
 }
 
+fn leaves_the_reserve(space: &StatVfs, bytes: u64) -> bool {
+    space.f_bavail.saturating_mul(space.f_frsize) >= bytes.saturating_add(RESERVED_BYTES)
+}
+
 impl Part {
-    /// Adds bytes.
+    /// Adds bytes. What is reserved counts as a full disk.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !leaves_the_reserve(&fstatvfs(&self.file)?, bytes.len() as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.write_all(bytes)
     }
 

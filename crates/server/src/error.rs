@@ -82,6 +82,9 @@ pub enum Refused {
     /// The box could not do its part.
     #[error("the box could not do its part")]
     Box,
+    /// There is too little disk for new work.
+    #[error("there is too little disk for new work")]
+    Disk,
     /// The job is approved or has ended.
     #[error("the job can no longer be called off")]
     TooLate,
@@ -118,6 +121,7 @@ impl Refused {
             Self::Overloaded => CallReason::Overloaded,
             Self::Time => CallReason::Time,
             Self::Box => CallReason::Box,
+            Self::Disk => CallReason::Disk,
             Self::TooLate => CallReason::TooLate,
             Self::PageSize { .. } => CallReason::PageSize,
             Self::PageToken => CallReason::PageToken,
@@ -134,7 +138,7 @@ impl Refused {
             Self::PageSize { .. } | Self::PageToken => Code::InvalidArgument,
             Self::Offset { .. } => Code::Aborted,
             Self::BundleMissing | Self::Statement(_) | Self::Site | Self::TooLate => Code::FailedPrecondition,
-            Self::Quota { .. } => Code::ResourceExhausted,
+            Self::Quota { .. } | Self::Disk => Code::ResourceExhausted,
             Self::Conflict => Code::AlreadyExists,
             Self::NotReady | Self::Overloaded => Code::Unavailable,
             Self::Time => Code::DeadlineExceeded,
@@ -173,7 +177,7 @@ impl Refused {
             }
             Self::Role | Self::Revoked | Self::NotFound | Self::Digest | Self::BundleMissing => {}
             Self::Requester | Self::Site | Self::Conflict | Self::Time | Self::Box => {}
-            Self::TooLate | Self::PageToken => {}
+            Self::TooLate | Self::PageToken | Self::Disk => {}
         }
         details.set_error_info(self.reason().word(), DOMAIN, metadata);
         if let Some(id) = calls::request_id() {

@@ -544,6 +544,8 @@ pub enum CallReason {
     PageToken = 20,
     /// The person or the certificate is revoked.
     Revoked = 21,
+    /// The box has too little disk left for new work; what was accepted goes on.
+    Disk = 22,
 }
 impl CallReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -574,6 +576,7 @@ impl CallReason {
             Self::PageSize => "CALL_REASON_PAGE_SIZE",
             Self::PageToken => "CALL_REASON_PAGE_TOKEN",
             Self::Revoked => "CALL_REASON_REVOKED",
+            Self::Disk => "CALL_REASON_DISK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -601,6 +604,7 @@ impl CallReason {
             "CALL_REASON_PAGE_SIZE" => Some(Self::PageSize),
             "CALL_REASON_PAGE_TOKEN" => Some(Self::PageToken),
             "CALL_REASON_REVOKED" => Some(Self::Revoked),
+            "CALL_REASON_DISK" => Some(Self::Disk),
             _ => None,
         }
     }

@@ -64,7 +64,9 @@ fn one(address: &str, configurations: &Configurations, site: &Site) -> Check {
         let published = match published(configurations, site) {
             Ok(Some(published)) => published,
             Ok(None) => return reachable(address),
-            Err(why) => return Check::fail("witness", why, "`databox fsck` tells what is wrong with the log"),
+            Err(why) => {
+                return Check::fail("witness", why, "`databox fsck` tells what is wrong with the log");
+            }
         };
         match answered(address, &published) {
             // A head is cosigned before it is published: a console that runs may be in between.

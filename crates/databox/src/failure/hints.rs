@@ -47,6 +47,7 @@ pub fn usual(reason: &str) -> &'static str {
         "NOT_READY" | "OVERLOADED" | "TIME" | "UNAVAILABLE" | "UNKNOWN" | "CANCELLED" => {
             "try again in a moment; if it stays so, ask the box's operator, who has `databox doctor`"
         }
+        "DISK" => "the box's operator must make room (`databox doctor` says where); then hand it in again",
         "BOX" | "INTERNAL" => "ask the box's operator: `databox doctor` and the room's journal say why",
         "TOO_LATE" => "`databox job show` says how it stands",
         _ => {

@@ -1,5 +1,6 @@
 //! Uploads of bundles: named by their digest, resumable, and a repeat does nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ impl BundleService for Bundles {
             return Err(Refused::TooLarge { field: "bytes", limit: configuration.bundle_bytes_limit }.into());
         }
         let grant = self.own_grant(&person, &asked.grant)?;
+        // Once as it arrives, and once more as it becomes whole.
+        if !self.0.spool.has_room_for(asked.bytes.saturating_mul(2)) {
+            return Err(Refused::Disk.into());
+        }
         let limits = UploadLimits {
             per_person: configuration.uploads_per_person,
             per_grant: configuration.uploads_per_grant,
@@ -78,7 +83,7 @@ impl BundleService for Bundles {
             blocking(move || room.spool.part(&person, &upload.sha256, upload.committed)).await?
         };
         // Another call of this person writes; its line may have broken a moment ago.
-        let part = opened.map_err(|_| Refused::Box)?.ok_or(Refused::NotReady)?;
+        let part = opened.map_err(|error| of_disk(&error))?.ok_or(Refused::NotReady)?;
         let mut writing = Writing {
             room,
             person,
@@ -143,11 +148,16 @@ impl Bundles {
             let Ok(Some(_part)) = room.spool.part(&writer, &upload.sha256, upload.committed) else {
                 return Err(Refused::NotReady);
             };
+            // The copy would fail, and what has arrived would have to come again.
+            if !room.spool.has_room_for(upload.bytes) {
+                return Err(Refused::Disk);
+            }
             Ok(room.spool.finish(&writer, &upload.sha256, upload.bytes))
         });
         let (committed, whole, answer) = match finished.await?? {
             Ok(()) => (upload.bytes, true, Ok(())),
             Err(StoreError::DigestDiffers { .. }) => (0, false, Err(Refused::Digest)),
+            Err(StoreError::Io(error)) => (0, false, Err(of_disk(&error))),
             Err(_) => (0, false, Err(Refused::Box)),
         };
         let (sha256, room) = (upload.sha256, self.0.clone());
@@ -201,7 +211,7 @@ impl Writing {
         }
         let mut part = self.part.take().ok_or(Refused::Box)?;
         let written = blocking(move || part.write(&chunk).map(|()| part)).await?;
-        self.part = Some(written.map_err(|_| Refused::Box)?);
+        self.part = Some(written.map_err(|error| of_disk(&error))?);
         self.written = total;
         Ok(())
     }
@@ -218,7 +228,7 @@ impl Writing {
     async fn commit(&mut self) -> Result<(), Refused> {
         // After a failed write nothing new is known to be on disk.
         let Some(part) = self.part.take() else { return Ok(()) };
-        let part = blocking(move || part.sync().map(|()| part)).await?.map_err(|_| Refused::Box)?;
+        let part = blocking(move || part.sync().map(|()| part)).await?.map_err(|error| of_disk(&error))?;
         let (person, sha256, committed) = (self.person.clone(), self.upload.sha256, self.written);
         self.room
             .store
@@ -228,6 +238,14 @@ impl Writing {
         // It is held until the call is over: whoever opens the part cuts off what is not known.
         self.part = Some(part);
         Ok(())
+    }
+}
+
+/// What the disk says, as far as a caller may know it.
+fn of_disk(error: &io::Error) -> Refused {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refused::Disk,
+        _ => Refused::Box,
     }
 }
 

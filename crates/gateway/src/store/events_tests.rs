@@ -4,7 +4,7 @@ use test_formats::story::Story;
 use super::*;
 use crate::store::jobs::{JobLimits, NewJob};
 use crate::store::testing::{at, connection};
-use crate::store::{cancels, elapsed};
+use crate::store::{cancels, elapsed, queue};
 
 const LIMITS: JobLimits = JobLimits { open_per_person: 1, waiting_per_grant: 9 };
 
@@ -55,10 +55,10 @@ fn the_answer_to_a_submit_is_the_first_move_and_a_repeat_changes_nothing() {
     let (_directory, mut connection) = connection();
     let transaction = connection.transaction().unwrap();
     let request = submitted(&transaction);
-    assert_eq!(jobs::unanswered(&transaction).unwrap().len(), 1);
+    assert_eq!(queue::unanswered(&transaction).unwrap().len(), 1);
     let answer = Answer { request, admission: Admission::Queued };
     assert_eq!(take_answer(&transaction, &answer, at(1)).unwrap(), Taken::New);
-    assert!(jobs::unanswered(&transaction).unwrap().is_empty());
+    assert!(queue::unanswered(&transaction).unwrap().is_empty());
     let other = Answer { admission: Admission::Refused(Reason::Account), ..answer };
     assert_eq!(take_answer(&transaction, &other, at(2)).unwrap(), Taken::Already);
     assert_eq!(seen(&transaction, &request, 3), State::Queued);
@@ -215,7 +215,7 @@ fn a_job_that_nobody_answers_ends_by_its_limit() {
     let ended = end_unheard(&transaction, at(5)).unwrap();
     assert_eq!(ended, [Unheard { job: request, state: State::Submitted }]);
     assert_eq!(seen(&transaction, &request, 5), State::Expired);
-    assert!(jobs::unanswered(&transaction).unwrap().is_empty());
+    assert!(queue::unanswered(&transaction).unwrap().is_empty());
     let late = report(request, 1, State::Running);
     assert_eq!(take_transition(&transaction, &late, at(6)).unwrap(), Taken::Already);
     assert_eq!(seen(&transaction, &request, 700), State::Expired);
@@ -332,7 +332,7 @@ fn a_job_that_waits_for_the_enclave_is_called_off_at_once_and_the_enclave_is_tol
     called_off(&transaction, &request, 1).unwrap();
     called_off(&transaction, &request, 2).unwrap();
     assert_eq!(seen(&transaction, &request, 2), State::Cancelled);
-    assert!(jobs::unanswered(&transaction).unwrap().is_empty());
+    assert!(queue::unanswered(&transaction).unwrap().is_empty());
     assert_eq!(cancels::untaken(&transaction).unwrap().len(), 1, "its answer may be on the way");
     assert_eq!(after(&transaction, &request, 0).unwrap().len(), 2, "one event for two calls");
     // The answer crosses the cancel, and the enclave ends the job itself: both are taken and neither is shown.

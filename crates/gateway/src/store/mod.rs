@@ -11,6 +11,7 @@ pub mod elapsed;
 pub mod events;
 pub mod jobs;
 pub mod kept;
+pub mod queue;
 pub mod releases;
 mod schema;
 pub mod uploads;
@@ -19,7 +20,7 @@ use std::path::Path;
 
 use daemon::Journal;
 use database::{Failed, Writer};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, ErrorCode, Transaction};
 use server::Refused;
 use tokio::sync::oneshot;
 
@@ -56,8 +57,14 @@ pub enum StoreError {
 }
 
 impl From<StoreError> for Refused {
-    fn from(_: StoreError) -> Self {
-        Refused::Box
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Failed(database::Failed::TakenBack) => Refused::Disk,
+            StoreError::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Refused::Disk
+            }
+            _ => Refused::Box,
+        }
     }
 }
 
@@ -103,10 +110,13 @@ impl Store {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use blobs::Digest;
     use release::envelope::Envelope;
+    use release::statement::Request;
     use release::value::Timestamp;
-    use test_formats::story::Told;
+    use test_formats::story::{Story, Told};
 
+    use super::jobs::{JobLimits, NewJob};
     use super::*;
 
     /// A connection to a database of its own, as the store's thread has it.
@@ -128,6 +138,34 @@ pub(crate) mod testing {
         let statements = [&release.revocation, &release.grant].into_iter().chain(&release.roles);
         statements.chain(&release.catalogue).for_each(|envelope| drop(install(envelope)));
         std::fs::write(install(&release.policy).with_extension("toml"), &release.policy_file).unwrap();
+    }
+
+    const LIMITS: JobLimits = JobLimits { open_per_person: 100, waiting_per_grant: 3 };
+
+    /// A job of this grant, on a grid of ten minutes.
+    fn job(grant: &str, number: u8) -> NewJob {
+        let envelope = Story::default().tell().release.request;
+        let mut request: Request = envelope.unverified().unwrap();
+        request.grant.id = grant.parse().unwrap();
+        NewJob {
+            digest: Digest::of(&[grant.as_bytes(), &[number]].concat()),
+            request,
+            envelope: vec![],
+            purpose: String::new(),
+            purpose_salt: [0; 32],
+            grid_seconds: 600,
+        }
+    }
+
+    /// Takes such a job in.
+    pub(crate) fn take(
+        transaction: &Transaction<'_>,
+        grant: &str,
+        number: u8,
+        seconds: i64,
+    ) -> Result<Digest, Refused> {
+        let job = job(grant, number);
+        jobs::take_in(transaction, &job, LIMITS, at(seconds)).map(|()| job.digest)
     }
 
     /// Seconds after a moment that is a multiple of ten minutes.

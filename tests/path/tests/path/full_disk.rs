@@ -80,7 +80,10 @@ impl SmallGateway {
             .unwrap();
         let deadline = Instant::now() + PATIENCE;
         while !std::fs::read_to_string(home.journal("gateway")).unwrap().contains(r#""event":"ready""#) {
-            assert!(Instant::now() < deadline, "the gateway does not start: these tests need root for `mount`");
+            assert!(
+                Instant::now() < deadline,
+                "the gateway does not start: these tests need root for `mount`"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         let inside = PathBuf::from(format!("/proc/{}/root", child.id()));
@@ -132,16 +135,14 @@ fn a_gateway_whose_disk_is_full_refuses_new_work_by_name_and_serves_what_it_has(
         let job = hand_in(&tested, "before", &[]).await.unwrap();
         assert_eq!(tested.wait("kim", &job, State::InReview).await, State::InReview);
         let bench = tested.bench("kim").await;
-        let whole = tested.bundle(
-            "whole",
-            &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("2"))],
-        );
+        let whole = tested
+            .bundle("whole", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("2"))]);
         let prepared = bench.prepare(&whole).await.unwrap();
 
         // Room for a small bundle, and none for this one.
         let refused = hand_in(&tested, "large", &random(20 << 20)).await.unwrap_err();
         assert_eq!(refused.reason, "DISK");
-        assert!(refused.hint().contains("make room"), "{:?}", refused.hint());
+        assert!(refused.advice().contains("make room"), "{refused}");
         // What is left is for what was accepted.
         gateway.fill(8 << 20);
         assert_eq!(bench.submit(&prepared).await.unwrap_err().reason, "DISK");

@@ -8,6 +8,7 @@ mod clocks;
 mod code_review;
 mod doctor;
 mod examples;
+mod full_disk;
 mod json;
 mod local;
 mod operator;

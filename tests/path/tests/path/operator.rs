@@ -1,4 +1,4 @@
-//! What the operator is told, and what a full disk does.
+//! What the operator is told, and a job that takes too much.
 
 use databox::data::{DataArguments, add_dataset};
 use databox::job::state;
@@ -51,42 +51,6 @@ fn an_operator_is_told_by_name_what_became_of_data_that_was_laid_down() {
     std::fs::remove_file(tested.stage.home.join("drafts/hie.answer.json")).unwrap();
     lay(&tested, "hie", "patient,visits\n1,2\n");
     assert_eq!(answer(&tested, "hie"), ("REFUSED".into(), "TABLE".into()));
-}
-
-/// Says how much of the disk a run needs, and starts the enclave anew.
-fn set_run_disk(tested: &mut TestBox, bytes: u64) {
-    let path = tested.stage.home.configuration("enclave");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let lines = text.lines().map(|line| match line.starts_with("run_disk_bytes") {
-        true => format!("run_disk_bytes = {bytes}\n"),
-        false => format!("{line}\n"),
-    });
-    std::fs::write(&path, lines.collect::<String>()).unwrap();
-    tested.stage.kill_and_restart("enclave").unwrap();
-}
-
-#[test]
-fn a_full_disk_refuses_new_work_by_name_and_finishes_what_it_has() {
-    let mut tested = TestBox::start();
-    let text = manifest(ONE_METRIC);
-    let bundle = tested.bundle("one", &[("databox.toml", &text), ("job.py", &write_metric("1"))]);
-    let begun = wait(tested.run_job("kim", &bundle));
-    assert_eq!(state(&begun), State::InReview);
-
-    // No disk is that large, so to this box it is full.
-    set_run_disk(&mut tested, 1 << 60);
-    let refused = wait(tested.run_job("kim", &bundle));
-    assert_eq!(state(&refused), State::Refused);
-    assert_eq!(refused.outcome.unwrap().reason(), api::v1::Reason::Disk);
-    wait(async {
-        for steward in ["ana", "ben"] {
-            tested.approve(steward).await;
-        }
-        assert_eq!(tested.wait("kim", &begun.job, State::Released).await, State::Released);
-    });
-
-    set_run_disk(&mut tested, 1 << 20);
-    assert_eq!(state(&wait(tested.run_job("kim", &bundle))), State::InReview, "there is room again");
 }
 
 #[test]
