@@ -1,13 +1,13 @@
 //! Judging released files a second time, with the code that the box itself runs.
 
-use egress::{InMemory, Task};
+use egress::{Source, Task};
 use release::file::{Judge, JudgeAgain};
 use release::report::OutputReport;
 
-/// Judges through `egress`.
-pub struct EgressJudge;
+/// Judges these files through `egress`.
+pub struct EgressJudge<S>(pub S);
 
-impl Judge for EgressJudge {
+impl<S: Source + Clone> Judge for EgressJudge<S> {
     fn judge(&self, again: &JudgeAgain<'_>) -> Option<OutputReport> {
         let task = Task {
             policy: std::str::from_utf8(again.policy).ok()?.to_owned(),
@@ -15,7 +15,6 @@ impl Judge for EgressJudge {
             catalogue: again.catalogue.to_vec(),
             as_written: false,
         };
-        let mut files = InMemory::new(again.files.iter().map(|(name, bytes)| (name.clone(), bytes.clone())));
-        Some(egress::judge(&task, &mut files).ok()?.report)
+        Some(egress::judge(&task, &mut self.0.clone()).ok()?.report)
     }
 }

@@ -184,9 +184,9 @@ fn examine(
     let Some(directory) = &options.files else {
         return Ok(Examination::of(&bytes, &pinned, now, GivenFiles::NotGiven));
     };
-    match folder::read_files(directory, path) {
-        Ok(files) => {
-            let files = GivenFiles::Bytes { files: &files, judge: &EgressJudge };
+    match folder::Folder::open(directory, path) {
+        Ok(folder) => {
+            let files = GivenFiles::ToJudge { measured: &folder.measured(), judge: &EgressJudge(&folder) };
             Ok(Examination::of(&bytes, &pinned, now, files))
         }
         // A link or a directory among the files is a wrong set of files, not a broken disk.

@@ -13,4 +13,4 @@ mod mirror;
 mod table;
 
 pub use again::EgressJudge;
-pub use folder::{FolderError, read_files};
+pub use folder::{Folder, FolderError};

@@ -1,20 +1,23 @@
 //! A log with many leaves and releases, published as a site publishes it: a plain directory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use blobs::Digest;
+use databox_verify::command;
 use release::envelope::Envelope;
 use release::file::{self, ReleaseFile};
 use release::key::Sign as _;
 use release::log::merkle::leaf_hash;
 use release::log::tiles::{TILE_WIDTH, Tile, new_tiles, write_bundle};
 use release::log::{Checkpoint, Event, Leaf, LeafSignature, LogProof, Tree};
+use release::refusal::Refusal;
 use release::statement::Manifest;
 use release::value::Count;
 
-use crate::log_story::LogStory;
-use crate::story::{LOG, Story, Told, key, name};
+use crate::log_story::{LogStory, cosigner};
+use crate::story::{LOG, Story, Told, WITNESS, key, name};
 
 /// A site that goes on releasing.
 pub struct LargeLog {
@@ -29,13 +32,39 @@ pub struct LargeLog {
     /// The digests of the manifests, in the order of the log.
     pub released: Vec<Digest>,
     bits: u64,
+    recalled: Vec<Digest>,
     other: &'static str,
 }
 
+/// What the auditor's program says of a mirror, and its exit code.
+pub fn log(mirror: &Path, pin: &Digest, more: &[&str]) -> (u8, String) {
+    let words = ["log", "account", mirror.to_str().expect("a path"), "--roles", &pin.to_string()];
+    let arguments = words.into_iter().chain(more.iter().copied()).map(OsString::from);
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let code = command::exit_code(arguments, &mut out, &mut errors);
+    assert!(errors.is_empty(), "{}", String::from_utf8_lossy(&errors));
+    (code, String::from_utf8(out).expect("text"))
+}
+
+/// The name of the rule by which it refused, if it did.
+pub fn refusal(found: (u8, String)) -> Option<&'static str> {
+    Refusal::from_code(found.0).map(Refusal::name)
+}
+
+/// The story, with a version of the revocation more for each recalled release.
+fn story_with(recalled: &[Digest]) -> Story {
+    let recalled = recalled.to_vec();
+    Story::default().revocation(move |revocation| {
+        revocation.version = Count(revocation.version.0 + recalled.len() as u64);
+        revocation.releases = recalled.clone();
+        revocation.releases.sort();
+    })
+}
+
 /// A telling that differs from every other in its run, and in what was released before it.
-fn told(number: u64, before: u64) -> Told {
+fn told(number: u64, before: u64, recalled: &[Digest]) -> Told {
     let plenty = Count(1 << 40);
-    Story::default()
+    story_with(recalled)
         .dataset(move |entry| {
             if let release::statement::CatalogueEntry::Dataset { limits, .. } = &mut entry.entry {
                 limits.release_bits = plenty;
@@ -54,7 +83,7 @@ fn told(number: u64, before: u64) -> Told {
 impl LargeLog {
     /// A log with what the site decided and nothing else. Logs with other `other` words have other denials.
     pub fn begin(directory: &Path, other: &'static str) -> Self {
-        let first = told(0, 0);
+        let first = told(0, 0, &[]);
         let decided = Story::default().decide();
         let mut log = Self {
             directory: directory.to_owned(),
@@ -65,6 +94,7 @@ impl LargeLog {
             published: 0,
             released: Vec::new(),
             bits: 0,
+            recalled: Vec::new(),
             other,
         };
         let release = &first.release;
@@ -96,17 +126,17 @@ impl LargeLog {
         self.deny_until(leaves);
     }
 
-    /// A newer revocation, which recalls a release.
+    /// A newer revocation, which recalls a release; those that are signed after it stand under it.
     pub fn recall(&mut self, release: Digest) {
-        let told = Story::default()
-            .revocation(move |revocation| {
-                revocation.version = Count(revocation.version.0 + 1);
-                revocation.releases = vec![release];
-            })
-            .tell();
-        let envelope = &told.release.revocation;
+        self.recalled.push(release);
+        let envelope = &story_with(&self.recalled).decide().revocation;
         self.write(&format!("revocations/{}.json", envelope.payload_digest()), &envelope.to_bytes());
         self.append(&Leaf::of(envelope).expect("a leaf"));
+    }
+
+    /// Witnesses cosign at this moment from now on.
+    pub fn witnessed_at(&mut self, at: &str) {
+        self.signs.cosigners = vec![cosigner(WITNESS, at)];
     }
 
     /// Writes tiles, the open bundle and a witnessed checkpoint.
@@ -132,15 +162,25 @@ impl LargeLog {
     }
 
     fn release(&mut self, number: u64) {
-        let told = told(number, self.bits);
+        let signed = self.sign_release(number);
+        self.prove(signed);
+    }
+
+    /// Appends a release, which is not proven yet.
+    pub fn sign_release(&mut self, number: u64) -> (u64, ReleaseFile) {
+        let told = told(number, self.bits, &self.recalled);
         let manifest: Manifest = told.release.manifest.unverified().expect("a manifest");
         self.bits += manifest.released_bits.0;
-        let index = self.append(&leaf_of(&told.release.manifest));
+        (self.append(&leaf_of(&told.release.manifest)), told.release)
+    }
+
+    /// Proves a release under the head of now.
+    pub fn prove(&mut self, (index, release): (u64, ReleaseFile)) {
         let size = self.tree.size();
         let head = Checkpoint { origin: LOG.to_owned(), size, root: self.tree.root() };
         let hashes = self.tree.inclusion_proof(index, size).expect("a proof");
         let proof = LogProof { index, hashes, checkpoint: self.signs.sign(&head) };
-        let release: ReleaseFile = told.release.with_proof(&proof);
+        let release = release.with_proof(&proof);
         let digest = release.manifest.payload_digest();
         self.write(&format!("releases/{digest}.release.json"), &release.to_bytes());
         self.released.push(digest);

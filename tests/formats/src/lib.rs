@@ -7,6 +7,7 @@
 pub mod bare;
 pub mod defects;
 pub mod documents;
+pub mod large_file;
 pub mod large_log;
 pub mod log_story;
 pub mod story;

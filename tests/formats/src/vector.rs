@@ -22,6 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
 use databox_verify::EgressJudge;
+use egress::InMemory;
 use release::file::{Examination, GivenFiles, Pinned, SeenState};
 use release::json;
 use release::refusal::Refusal;
@@ -148,10 +149,13 @@ impl Vector {
             accept_on_box_witness: self.accept_on_box_witness,
             seen: self.remember.clone(),
         };
-        let files = match &self.files {
-            Some(files) => GivenFiles::Bytes { files, judge: &EgressJudge },
-            None => GivenFiles::NotGiven,
-        };
-        Examination::of(&self.release_bytes(), &pinned, self.now, files)
+        let examine =
+            |files: GivenFiles<'_>| Examination::of(&self.release_bytes(), &pinned, self.now, files);
+        let Some(files) = &self.files else { return examine(GivenFiles::NotGiven) };
+        let measure =
+            |(name, bytes): (&Name, &Vec<u8>)| (name.clone(), (bytes.len() as u64, Digest::of(bytes)));
+        let measured: BTreeMap<_, _> = files.iter().map(measure).collect();
+        let judge = EgressJudge(InMemory(files.clone()));
+        examine(GivenFiles::ToJudge { measured: &measured, judge: &judge })
     }
 }

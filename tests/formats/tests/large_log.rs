@@ -1,27 +1,9 @@
 //! Logs with many leaves, as an auditor reads a mirror of them.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use blobs::Digest;
-use databox_verify::command;
-use release::refusal::Refusal;
-use test_formats::large_log::LargeLog;
-
-/// What the auditor's program says of a mirror, and its exit code.
-fn log(mirror: &Path, pin: &Digest, more: &[&str]) -> (u8, String) {
-    let words = ["log", "account", mirror.to_str().expect("a path"), "--roles", &pin.to_string()];
-    let arguments = words.into_iter().chain(more.iter().copied()).map(OsString::from);
-    let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let code = command::exit_code(arguments, &mut out, &mut errors);
-    assert!(errors.is_empty(), "{}", String::from_utf8_lossy(&errors));
-    (code, String::from_utf8(out).expect("text"))
-}
-
-fn refusal(found: (u8, String)) -> Option<&'static str> {
-    Refusal::from_code(found.0).map(Refusal::name)
-}
+use test_formats::large_log::{LargeLog, log, refusal};
 
 /// Whole entries, and then without any of them, which are gone from the disk.
 fn audited_with_and_without_entries(leaves: u64, releases: u64) {

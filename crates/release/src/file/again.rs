@@ -1,7 +1,5 @@
 //! Judging released files a second time, and comparing what it gives with the verdict.
 
-use std::collections::BTreeMap;
-
 use super::ReleaseFile;
 use super::examination::{Outcome, Rows};
 use super::verify::GivenFiles;
@@ -11,12 +9,11 @@ use crate::refusal::Refusal;
 use crate::report::OutputReport;
 use crate::rule::Rule;
 use crate::statement::{Catalogue, DeclaredOutput, RuleResult, Verdict, VerdictResult};
-use crate::value::Name;
 
 /// Whoever can judge canonical files again: the `egress` crate, in the verifier and on a steward's machine.
 pub trait Judge {
-    /// What came of each rule that needs no data, and the bits. `None` if it could not be done at all, which
-    /// refuses the release.
+    /// What came of each rule that needs no data, and the bits, for the files whose size and digest were given. `None` if
+    /// it could not be done at all, which refuses the release.
     fn judge(&self, again: &JudgeAgain<'_>) -> Option<OutputReport>;
 }
 
@@ -28,8 +25,6 @@ pub struct JudgeAgain<'a> {
     pub outputs: &'a [DeclaredOutput],
     /// The catalogue entries of the datasets, in the order of the request.
     pub catalogue: &'a [Catalogue],
-    /// The canonical files by name.
-    pub files: &'a BTreeMap<Name, Vec<u8>>,
 }
 
 pub(super) fn judge_again(
@@ -39,7 +34,7 @@ pub(super) fn judge_again(
     files: GivenFiles<'_>,
     rows: &mut Rows,
 ) -> Result<(), Refusal> {
-    let GivenFiles::Bytes { files, judge } = files else {
+    let GivenFiles::ToJudge { judge, .. } = files else {
         rows.say("judged again", Outcome::NotChecked, "the files' bytes were not given");
         return Ok(());
     };
@@ -47,7 +42,7 @@ pub(super) fn judge_again(
     let catalogue: Result<Vec<Catalogue>, _> = datasets.iter().map(Envelope::unverified).collect();
     let catalogue = catalogue?;
     let outputs = &request.request().outputs;
-    let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue, files };
+    let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue };
     let report = judge.judge(&again).ok_or(Refusal::JudgedDifferently);
     let same = report.and_then(|report| compare(&report, outputs, verdict.verdict()));
     rows.check("judged again", same, |rules| format!("{rules} rules that need no data, and the bits"))?;

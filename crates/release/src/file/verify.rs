@@ -49,11 +49,11 @@ pub enum GivenFiles<'a> {
     NotGiven,
     /// Size and digest of each, as the caller measured them on its own copy.
     Measured(&'a BTreeMap<Name, (u64, Digest)>),
-    /// Their bytes, to be hashed and judged again.
-    Bytes {
-        /// The bytes by name.
-        files: &'a BTreeMap<Name, Vec<u8>>,
-        /// Who judges. The judge is not part of this crate, since it parses what a job wrote.
+    /// The same, and somebody who judges them again.
+    ToJudge {
+        /// Size and digest of each.
+        measured: &'a BTreeMap<Name, (u64, Digest)>,
+        /// Who judges, and has the files. The judge is not part of this crate, since it parses what a job wrote.
         judge: &'a dyn Judge,
     },
 }
@@ -72,6 +72,11 @@ impl LoggedRelease {
     /// The release manifest.
     pub fn manifest(&self) -> &Manifest {
         self.manifest.statement()
+    }
+
+    /// The manifest as it was signed.
+    pub(super) fn manifest_envelope(&self) -> &Envelope {
+        self.manifest.envelope()
     }
 
     /// The manifest's digest, by which a release is recalled.
@@ -228,13 +233,9 @@ fn check_files(manifest: &Manifest, files: GivenFiles<'_>, rows: &mut Rows) -> R
             rows.say("files", Outcome::NotChecked, "the files were not given");
             return Ok(());
         }
-        GivenFiles::Measured(measured) => measured.clone(),
-        GivenFiles::Bytes { files, .. } => files
-            .iter()
-            .map(|(name, bytes)| (name.clone(), (bytes.len() as u64, Digest::of(bytes))))
-            .collect(),
+        GivenFiles::Measured(measured) | GivenFiles::ToJudge { measured, .. } => measured,
     };
-    rows.check("files", compare_files(manifest, &measured), |_| format!("{} files", measured.len()))
+    rows.check("files", compare_files(manifest, measured), |_| format!("{} files", measured.len()))
 }
 
 fn compare_files(manifest: &Manifest, measured: &BTreeMap<Name, (u64, Digest)>) -> Result<(), Refusal> {

@@ -3,10 +3,10 @@
 
 use blobs::Digest;
 
+use super::past::Past;
 use super::sums::Sums;
 use super::{
-    Audit, AuditState, Found, check_past, follow, from_tiles, newest, newest_roles, say_release, statement,
-    tiles_of,
+    Audit, AuditState, Found, follow, from_tiles, newest, newest_roles, say_release, statement, tiles_of,
 };
 use crate::file::SeenHead;
 use crate::file::examination::Outcome;
@@ -53,7 +53,7 @@ pub(super) fn examine(
     let chain = audit.rows.check("roles", chain, |chain| format!("{} versions", chain.len()));
     let verified = chain.and_then(|chain| {
         let roles = newest_roles(&chain)?;
-        audit.check_head(&note, &roles).map(|()| chain)
+        audit.check_head(&note, &roles).map(|_| chain)
     });
     let chain = match verified {
         Ok(chain) => chain,
@@ -67,7 +67,7 @@ pub(super) fn examine(
         let seen = SeenHead { origin: head.origin.clone(), size: Count(head.size), root: head.root };
         let roles = chain.iter().map(Verified::payload_digest).collect();
         let (recalled, totals) = (audit.sums.recalled.clone(), audit.sums.totals());
-        (head, Some(AuditState::new(audit.pinned.roles, seen, roles, recalled, totals)))
+        (head, Some(AuditState::new(audit.pinned, seen, roles, recalled, totals)))
     }))
 }
 
@@ -81,6 +81,9 @@ fn resume(audit: &mut Audit<'_>, state: &AuditState, head: &Checkpoint) -> Found
     let seen = &state.head;
     if state.pin != audit.pinned.roles {
         return Ok(Err(Refusal::RolesPin));
+    }
+    if state.accept_on_box_witness && !audit.pinned.accept_on_box_witness {
+        return Ok(Err(Refusal::LogWitnesses));
     }
     if head.origin != seen.origin || head.size < seen.size.0 {
         return Ok(Err(Refusal::Rollback));
@@ -194,12 +197,12 @@ fn statements(audit: &mut Audit<'_>, leaves: &PublicLeaves) -> Found<usize> {
 
 /// All are read, whatever is found in one, so that the totals are complete.
 fn releases(audit: &mut Audit<'_>, leaves: &PublicLeaves, head: &Checkpoint) -> Found<()> {
-    let tiles = tiles_of(audit.mirror, head.size);
+    let past = Past::of(audit.mirror, head);
     let mut first = Ok(());
     for (index, leaf) in leaves.iter().filter(|(_, leaf)| leaf.event() == Event::Release) {
         let checked = match audit.release(&leaf.payload())? {
             Ok(release) if release.witnessed().index != *index => Err(Refusal::LogEntries),
-            Ok(release) => match check_past(&release, head, &tiles)? {
+            Ok(release) => match past.compare(&release, audit.rows)? {
                 Ok(()) => audit.sums.add(release.manifest()),
                 Err(refusal) => Err(refusal),
             },

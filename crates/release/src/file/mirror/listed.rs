@@ -1,17 +1,22 @@
 //! Examining the release files of a mirror without reading the log: each is verified by itself, and its head held
 //! against the mirror's by tiles. In the order of the log, what each manifest says was released before must be what those
 //! before it add up to, so that one which is missing between others is found.
+//!
+//! Roles and revocations are those of the folders. Without entries nobody can know that the log has no newer ones, and the
+//! examination says so. But a folder that has less than its own release files show is refused.
 
 use blobs::Digest;
 
-use super::{Audit, Found, check_past, envelope, follow, newest, newest_roles, say_release, tiles_of};
+use super::past::Past;
+use super::{Audit, Found, envelope, follow, newest, newest_roles, say_release};
 use crate::envelope::Envelope;
+use crate::file::LoggedRelease;
 use crate::file::examination::Outcome;
 use crate::log::Checkpoint;
 use crate::refusal::Refusal;
 use crate::site::check_revocation;
 use crate::statement::{Manifest, Revocation, Roles};
-use crate::value::Timestamp;
+use crate::value::{Count, Timestamp};
 
 pub(super) fn examine(audit: &mut Audit<'_>) -> Found<Checkpoint> {
     let (note, head) = match newest(audit.mirror)? {
@@ -20,24 +25,53 @@ pub(super) fn examine(audit: &mut Audit<'_>) -> Found<Checkpoint> {
     };
     let roles = roles(audit)?;
     let verified = audit.rows.check("roles", roles, |roles| format!("version {}", roles.version));
-    let verified = verified.and_then(|roles| audit.check_head(&note, &roles).map(|()| roles));
-    let roles = match verified {
-        Ok(roles) => roles,
+    let verified = verified.and_then(|roles| audit.check_head(&note, &roles).map(|time| (roles, time)));
+    let (roles, witnessed) = match verified {
+        Ok(verified) => verified,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let revocation = revocation(audit, &roles)?;
     let said = |revocation: &Revocation| format!("version {}", revocation.version);
-    match audit.rows.check("revocation", revocation, said) {
-        Ok(revocation) => audit.sums.recalled.extend(revocation.releases),
+    let revocation = match audit.rows.check("revocation", revocation, said) {
+        Ok(revocation) => revocation,
         Err(refusal) => return Ok(Err(refusal)),
-    }
-    let found = releases(audit, &head)?;
-    audit.rows.say(
-        "entries",
-        Outcome::NotChecked,
-        "not read: releases that are not here and come last, and denials, are not seen",
-    );
+    };
+    audit.sums.recalled.extend(revocation.releases.iter().copied());
+    let newest = Newest { roles: roles.version, revocation: revocation.version };
+    let found = releases(audit, &head, newest)?;
+    say_what_is_not_known(audit, newest, revocation.expires, witnessed);
     Ok(found.map(|()| head))
+}
+
+/// Versions of the newest statements that are here.
+#[derive(Clone, Copy)]
+struct Newest {
+    roles: Count,
+    revocation: Count,
+}
+
+impl Newest {
+    /// Refuses folders that are older than what a release carries: newer roles or a newer revocation, with what it
+    /// recalls, were left out.
+    fn covers(self, release: &LoggedRelease) -> Result<(), Refusal> {
+        let site = release.site();
+        let covers = site.roles().version <= self.roles && site.revocation().version <= self.revocation;
+        if covers { Ok(()) } else { Err(Refusal::LogStatement) }
+    }
+}
+
+fn say_what_is_not_known(audit: &mut Audit<'_>, newest: Newest, expires: Timestamp, witnessed: Timestamp) {
+    let mut say = |check: &str, text: String| audit.rows.say(check, Outcome::NotChecked, text);
+    let roles =
+        format!("version {} is the newest here; whether the log has newer ones is not known", newest.roles);
+    say("newest roles", roles);
+    let revocation = match witnessed > expires {
+        true => format!("version {} expired at {expires}, before the head was witnessed", newest.revocation),
+        false => format!("version {} is the newest here", newest.revocation),
+    };
+    say("newest revocation", revocation + "; a recall by a newer one is not seen");
+    let entries = "not read: releases that are not here and come last, and denials, are not seen";
+    say("entries", entries.to_owned());
 }
 
 /// The statements in a folder, by their payload digests.
@@ -94,19 +128,20 @@ struct Listed {
     manifest: Manifest,
 }
 
-fn releases(audit: &mut Audit<'_>, head: &Checkpoint) -> Found<()> {
-    let tiles = tiles_of(audit.mirror, head.size);
+fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<()> {
+    let past = Past::of(audit.mirror, head);
     let mut listed = Vec::new();
     let mut first = Ok(());
     for name in audit.mirror.list("releases")? {
         let digest = name.strip_suffix(".release.json").and_then(|digest| digest.parse::<Digest>().ok());
         let Some(digest) = digest else { continue };
         let checked = match audit.release(&digest)? {
-            Ok(release) => check_past(&release, head, &tiles)?.map(|()| Listed {
-                index: release.witnessed().index,
-                digest,
-                manifest: release.manifest().clone(),
-            }),
+            Ok(release) => {
+                past.compare(&release, audit.rows)?.and_then(|()| newest.covers(&release)).map(|()| {
+                    let index = release.witnessed().index;
+                    Listed { index, digest, manifest: release.manifest().clone() }
+                })
+            }
             Err(refusal) => Err(refusal),
         };
         match checked {

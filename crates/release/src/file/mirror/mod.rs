@@ -3,6 +3,7 @@
 
 mod entries;
 mod listed;
+mod past;
 mod since;
 mod sums;
 
@@ -13,9 +14,8 @@ use super::log_check::{open, witnessed};
 use super::verify::{GivenFiles, LoggedRelease, Pinned};
 use super::{RELEASE_FILE_LIMIT, ReleaseFile};
 use crate::envelope::{ENVELOPE_LIMIT, Envelope};
-use crate::log::proving::Subtrees as _;
 use crate::log::tiled::{TiledError, TiledTree};
-use crate::log::{Checkpoint, Event, Leaf, LogProof, Note, merkle};
+use crate::log::{Checkpoint, Event, Leaf, LogProof, Note};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Verified, next_roles};
 use crate::statement::Roles;
@@ -124,9 +124,11 @@ fn newest(mirror: &dyn Mirror) -> Found<(Note, Checkpoint)> {
 /// Largest tile in bytes.
 const TILE_LIMIT: usize = 256 * 32;
 
+type ReadTile<'a> = Box<dyn Fn(&str) -> io::Result<Option<Vec<u8>>> + 'a>;
+
 /// The tree under a head, read from the mirror's tiles as far as it is asked for.
-fn tiles_of(mirror: &dyn Mirror, size: u64) -> TiledTree<impl Fn(&str) -> io::Result<Option<Vec<u8>>> + '_> {
-    TiledTree::new(size, move |path: &str| mirror.read(&format!("log/{path}"), TILE_LIMIT))
+fn tiles_of(mirror: &dyn Mirror, size: u64) -> TiledTree<ReadTile<'_>> {
+    TiledTree::new(size, Box::new(move |path: &str| mirror.read(&format!("log/{path}"), TILE_LIMIT)))
 }
 
 /// A tile that is missing, or a proof that cannot be given: the log is not whole. Only a broken disk is an error.
@@ -139,8 +141,8 @@ fn from_tiles<T>(result: Result<T, TiledError>) -> Found<T> {
 }
 
 impl Audit<'_> {
-    /// Whether the log and enough witnesses signed this checkpoint.
-    fn check_head(&mut self, note: &Note, roles: &Roles) -> Result<(), Refusal> {
+    /// Whether the log and enough witnesses signed this checkpoint, and since when.
+    fn check_head(&mut self, note: &Note, roles: &Roles) -> Result<Timestamp, Refusal> {
         let proof = LogProof { index: 0, hashes: Vec::new(), checkpoint: note.clone() };
         self.rows.check("checkpoint", open(&proof, roles), |head| {
             format!("{} with {} leaves", head.origin, head.size)
@@ -150,7 +152,7 @@ impl Audit<'_> {
             if future { Err(Refusal::LogTime) } else { Ok(found) }
         });
         let said = |(time, names): &(Timestamp, Vec<String>)| format!("{} at {time}", names.join(", "));
-        self.rows.check("witnesses", found, said).map(drop)
+        self.rows.check("witnesses", found, said).map(|(time, _)| time)
     }
 
     /// The release file with this manifest, verified by itself.
@@ -166,26 +168,6 @@ impl Audit<'_> {
         });
         Ok(file.and_then(|file| file.verify(&pinned, self.now, GivenFiles::NotGiven)))
     }
-}
-
-/// Refuses a release that was proven in another past than this log's. Its leaf is under the head of its own proof; that
-/// head being the beginning of the mirror's, it is in the mirror's tree too, at the same place. A head that is newer than
-/// the mirror's, as when files are copied while the box works, is not compared.
-fn check_past<R: Fn(&str) -> io::Result<Option<Vec<u8>>>>(
-    release: &LoggedRelease,
-    head: &Checkpoint,
-    tiles: &TiledTree<R>,
-) -> Found<()> {
-    let own = &release.witnessed().head;
-    if own.size > head.size {
-        return Ok(Ok(()));
-    }
-    let proof = match from_tiles(tiles.prove_consistency(own.size, head.size))? {
-        Ok(proof) => proof,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let consistent = merkle::verify_consistency(own.size, &own.root, head.size, &head.root, &proof);
-    Ok(consistent.map_err(|_| Refusal::LogEntries))
 }
 
 /// The statement that a leaf stands for.

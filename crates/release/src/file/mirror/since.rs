@@ -6,6 +6,7 @@ use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::super::seen::SeenHead;
+use super::super::verify::Pinned;
 use super::GrantTotal;
 use crate::json::{self, JsonError};
 use crate::value::{Count, Name};
@@ -20,6 +21,9 @@ const STATE_LIMIT: usize = 16 << 20;
 pub struct AuditState {
     /// Payload digest of version 1 of the roles that it was examined under.
     pub pin: Digest,
+    /// True if a witness on the box's own machine counted. What was found so is no beginning for an auditor who does not
+    /// count it.
+    pub accept_on_box_witness: bool,
     /// The head up to which every entry was read.
     pub head: SeenHead,
     /// Payload digests of every version of the roles in the log, the first first.
@@ -42,7 +46,7 @@ struct SeenTotal {
 
 impl AuditState {
     pub(super) fn new(
-        pin: Digest,
+        pinned: &Pinned,
         head: SeenHead,
         roles: Vec<Digest>,
         recalled: BTreeSet<Digest>,
@@ -55,7 +59,8 @@ impl AuditState {
             released_bits: Count(total.released_bits),
             limit: Count(total.limit),
         });
-        Self { pin, head, roles, recalled, totals: totals.collect() }
+        let (pin, accept_on_box_witness) = (pinned.roles, pinned.accept_on_box_witness);
+        Self { pin, accept_on_box_witness, head, roles, recalled, totals: totals.collect() }
     }
 
     pub(super) fn totals(&self) -> impl Iterator<Item = GrantTotal> + '_ {
