@@ -20,6 +20,10 @@ fn main() {
         let read = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let steps = filter::compile(&list::actions(&read));
         text += &format!("/// The filter of {what}.\npub const {constant}: &[Step] = &{steps:?};\n");
+        let entries = list::as_oci(&read).to_string();
+        text += &format!(
+            "/// The same list for an OCI runtime.\npub const {constant}_ENTRIES: &str = {entries:?};\n"
+        );
     }
     let out = Path::new(&env::var_os("OUT_DIR").expect("cargo's variable")).join("filters.rs");
     fs::write(out, text).expect("a place for what is built");

@@ -8,11 +8,13 @@ use blobs::Digest;
 use release::key::{SecretKey, Sign};
 use release::statement::{BoxKeys, LogKey};
 use release::value::Name;
+use sandbox::oci::OciRuntime;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::{DIRECTORIES, Home, ROOMS};
+use crate::walls;
 
 /// What `init` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,6 +34,10 @@ pub struct InitArguments {
     /// Where the witness listens, such as http://127.0.0.1:7445.
     #[arg(long, default_value = "http://127.0.0.1:7445")]
     pub witness: String,
+    /// The wall around jobs: `strongest` of those whose probe runs here, `native`, or the path of an OCI runtime that the
+    /// site trusts.
+    #[arg(long, default_value = "strongest")]
+    pub wall: String,
     /// Names by which clients reach the servers, beside localhost and 127.0.0.1.
     #[arg(long = "name")]
     pub names: Vec<String>,
@@ -54,6 +60,7 @@ pub struct BoxPublicKeys {
 pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
     let home = Home::at(&arguments.directory);
     witness_address(&arguments.witness)?;
+    let wall = walls::choose(&arguments.wall)?;
     make_directories(&home)?;
     let public = make_keys(&home, &arguments.site)?;
     certificate::make_authority(&home, &arguments.site)?;
@@ -62,13 +69,14 @@ pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
     certificate::make_server(&home, "gateway", &names)?;
     certificate::make_server(&home, "console", &names)?;
     for room in ROOMS {
-        configure(&home, room, arguments)?;
+        configure(&home, room, arguments, wall.as_ref())?;
     }
     Ok(vec![
         format!("keys      {} verdict, release and log key", home.join("keys").display()),
         format!("authority {} for transport certificates", home.join("tls").display()),
         format!("config    {}", ROOMS.map(|room| format!("{room}.toml")).join(", ")),
         format!("log       {}", public.log.origin),
+        format!("wall      {}", walls::described(wall.as_ref())),
     ])
 }
 
@@ -136,7 +144,12 @@ const TEMPLATES: [(&str, &str); 4] = [
 ];
 
 /// Writes a room's configuration: the commented example of `deploy/` with this home's paths in it.
-fn configure(home: &Home, room: &str, arguments: &InitArguments) -> Result<(), Failure> {
+fn configure(
+    home: &Home,
+    room: &str,
+    arguments: &InitArguments,
+    wall: Option<&OciRuntime>,
+) -> Result<(), Failure> {
     let (_, template) = TEMPLATES.iter().find(|(name, _)| *name == room).expect("every room has a template");
     let absolute = fs::canonicalize(home.directory()).map_err(file_failure(home.directory()))?;
     let home_text = absolute.display().to_string();
@@ -148,7 +161,11 @@ fn configure(home: &Home, room: &str, arguments: &InitArguments) -> Result<(), F
         .replace("127.0.0.1:7443", &arguments.gateway.to_string())
         .replace("127.0.0.1:7444", &arguments.console.to_string())
         .replace("http://127.0.0.1:7445", &arguments.witness);
-    let text = set_users(&text, &user);
+    let mut text = set_users(&text, &user);
+    if let Some(runtime) = wall {
+        let named = format!("oci_runtime = {:?}", runtime.path.display().to_string());
+        text = text.replace("# oci_runtime = \"/usr/local/bin/runsc\"", &named);
+    }
     let path = home.configuration(room);
     blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))
 }

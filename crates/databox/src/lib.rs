@@ -28,4 +28,5 @@ pub mod ssh_agent;
 pub mod throwaway;
 pub mod up;
 pub mod wall;
+pub mod walls;
 pub mod witness;

@@ -479,7 +479,10 @@ pub fn words(opened: &Opened) -> String {
 fn wall_words(wall: &Wall) -> String {
     let (on, off): (Vec<_>, Vec<_>) = wall.layers.iter().partition(|layer| layer.state == LayerState::On);
     let missing: Vec<_> = off.iter().map(|layer| layer.name.as_str()).collect();
-    format!("{:?}, {} in force; without {}", wall.name, plural(on.len(), "layer"), missing.join(", "))
+    let runtime = wall.runtime.as_ref();
+    let built = runtime.map_or(String::new(), |runtime| format!(" by {} {}", runtime.name, runtime.version));
+    let built = printable(&built);
+    format!("{:?}{built}, {} in force; without {}", wall.name, plural(on.len(), "layer"), missing.join(", "))
 }
 
 fn plural(count: usize, noun: &str) -> String {

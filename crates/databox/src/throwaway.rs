@@ -107,6 +107,7 @@ impl Throwaway {
     pub fn make(directory: &Path, endpoints: Endpoints) -> Result<Self, Failure> {
         let home = Home::at(directory.join("box"));
         init::init(&InitArguments {
+            wall: "native".to_owned(),
             directory: home.directory().to_owned(),
             site: name(SITE),
             gateway: endpoints.gateway,

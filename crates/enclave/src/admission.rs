@@ -17,7 +17,7 @@ use release::envelope::Envelope;
 use release::path::{AdmittedRequest, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{CatalogueEntry, Limits, SaltedPurpose, WallName};
+use release::statement::{CatalogueEntry, Limits, SaltedPurpose};
 
 use crate::code_review;
 use crate::configuration::JobLimits;
@@ -29,6 +29,7 @@ use crate::space;
 use crate::store::account::{self, AccountError, DatasetLimits, Limits as AccountLimits, Occasion};
 use crate::store::jobs::{self, Asked, Submission};
 use crate::store::{StoreError, cancels, code_reviews};
+use crate::wall;
 
 /// A hand-over that is not even answered: it is no request.
 #[derive(Debug, thiserror::Error)]
@@ -133,8 +134,7 @@ fn admit<'a>(
     if purpose != request.purpose || submission.purpose.len() > packet::PURPOSE_LIMIT {
         return Ok(Err(Reason::Request));
     }
-    // The launcher builds the native wall only, which is the weakest.
-    if admitted.signed().least_wall() > WallName::Native {
+    if admitted.signed().least_wall() > wall::name(room.jobs.wall()) {
         return Ok(Err(Reason::Wall));
     }
     let (Some(policy), Some(limits)) =

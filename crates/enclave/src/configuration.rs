@@ -39,6 +39,9 @@ pub struct Configuration {
     pub drafts_directory: PathBuf,
     /// The helper binary that builds the wall.
     pub launcher: PathBuf,
+    /// The OCI runtime that builds the wall around jobs; none: the helper builds the native one.
+    #[serde(default)]
+    pub oci_runtime: Option<PathBuf>,
     /// The static binary that makes canonical forms, judges and scans.
     pub checker: PathBuf,
     /// The static binary that unpacks bundles.
@@ -142,6 +145,7 @@ mod tests {
         assert_eq!(format!("{:?}", configuration.limits), format!("{:?}", JobLimits::default()));
         assert_eq!((configuration.slots, configuration.slot_user_base), (one(), first_slot_user()));
         assert_eq!(configuration.category_smallest_count, ten());
+        assert_eq!(configuration.oci_runtime, None);
         assert!(!configuration.accept_on_box_witness && !configuration.demonstration_keys);
     }
 }

@@ -47,6 +47,7 @@ use configuration::Configuration;
 use daemon::{ConfigurationError, Journal, StopFlag};
 use room::{Checker, KeyFileError, Places, Room, RoomError};
 use sandbox::Launcher;
+use sandbox::oci::{OciRuntime, OciRuntimeError};
 use site_watch::SiteWatch;
 use store::{Store, StoreError};
 
@@ -76,6 +77,8 @@ enum EnclaveError {
     Places(#[from] blobs::StoreError),
     #[error("the program {path} cannot be read; `checker` names it")]
     Checker { path: PathBuf, source: std::io::Error },
+    #[error("the runtime that `oci_runtime` names cannot be used")]
+    OciRuntime(#[from] OciRuntimeError),
     #[error("the process failed")]
     Process(#[from] std::io::Error),
 }
@@ -132,6 +135,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
     Ok(Room {
         launcher: Launcher::new(&configuration.launcher),
+        jobs: jobs(&configuration)?,
         key,
         places,
         store,
@@ -145,6 +149,14 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         running: cancel::Running::default(),
         configuration,
     })
+}
+
+/// The runtime is asked once what it is: after another was installed the room must be started again.
+fn jobs(configuration: &Configuration) -> Result<Launcher, OciRuntimeError> {
+    match &configuration.oci_runtime {
+        None => Ok(Launcher::new(&configuration.launcher)),
+        Some(path) => Ok(Launcher::behind(&configuration.launcher, OciRuntime::find(path)?)),
+    }
 }
 
 fn spawn(name: &str, room: &Arc<Room>, work: fn(&Arc<Room>)) -> std::io::Result<()> {

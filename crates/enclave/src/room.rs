@@ -33,8 +33,10 @@ pub struct Room {
     pub key: SecretKey,
     /// Its directories.
     pub places: Places,
-    /// Starts programs behind the wall.
+    /// Starts the box's own programs behind the native wall.
     pub launcher: Launcher,
+    /// Starts jobs behind the wall that the configuration names.
+    pub jobs: Launcher,
     /// The program that makes canonical forms, judges and scans.
     pub checker: Checker,
     /// Raised once the room is asked to stop.

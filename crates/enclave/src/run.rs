@@ -268,7 +268,7 @@ fn steps(
     let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data };
     let specification = wall::job(room, slot, asked, &ready.policy, &view)?;
     // It returns when the last process of the job is dead; only then is what it wrote looked at.
-    let ended = match room.launcher.run(&specification, Stdin::Empty, watch.cancel) {
+    let ended = match room.jobs.run(&specification, Stdin::Empty, watch.cancel) {
         Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
             return Ok(Finished::Failed(Reason::ProgramFailed.into()));
         }

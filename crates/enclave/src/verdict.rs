@@ -18,7 +18,7 @@ use release::rule::Rule;
 use release::site::Site;
 use release::statement::{
     BoxBuild, DatasetCharge, Evidence, Guarantee, ReviewRecipient, RuleOutcome, RuleResult, Verdict,
-    VerdictFile, VerdictResult, Wall, Warning,
+    VerdictFile, VerdictResult, Wall, WallName, Warning,
 };
 use release::value::{Bytes, Count, Timestamp};
 use rusqlite::Transaction;
@@ -179,7 +179,7 @@ fn draft(
         account_head: Evidence::NotChecked,
         code_review: run.code_review,
         attestation: Evidence::NotChecked,
-        warnings: warnings(run.policy, room.configuration.demonstration_keys),
+        warnings: warnings(run.policy, run.wall.name, room.configuration.demonstration_keys),
         reviewers,
         packet: Digest::of(b"").into(),
         challenge: Bytes(challenge),
@@ -243,7 +243,7 @@ fn guarantee(found: &Found) -> Guarantee {
     }
 }
 
-fn warnings(policy: &Policy, demonstration_keys: bool) -> Vec<Warning> {
+fn warnings(policy: &Policy, wall: WallName, demonstration_keys: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if policy.time_grid_seconds < STANDARD_GRID_SECONDS {
         warnings.push(Warning::FineTimeGrid);
@@ -251,8 +251,9 @@ fn warnings(policy: &Policy, demonstration_keys: bool) -> Vec<Warning> {
     if policy.on_box_witness {
         warnings.push(Warning::WitnessOnBoxMachine);
     }
-    // The launcher builds the native wall only.
-    warnings.push(Warning::SharedKernel);
+    if wall < WallName::OciGvisor {
+        warnings.push(Warning::SharedKernel);
+    }
     if demonstration_keys {
         warnings.push(Warning::DemonstrationKeys);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use egress::Policy;
 use release::report::{DETAIL_LIMIT, OutputReport, ScanReport};
-use release::statement::{self, Request, WallName};
+use release::statement::{self, Request, WallName, WallRuntime};
 use sandbox::job::data_mounts;
 use sandbox::{
     Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, Specification,
@@ -245,7 +245,6 @@ pub fn run_child(
 
 /// The wall as a verdict names it, layer by layer, as the launcher saw it during the run.
 pub fn statement(evidence: &Evidence) -> statement::Wall {
-    let sandbox::Wall::Native = evidence.wall;
     let layers = evidence.layers.iter().map(|layer| statement::Layer {
         name: layer.name.as_str().parse().expect("names of layers are names"),
         state: match layer.state {
@@ -254,7 +253,25 @@ pub fn statement(evidence: &Evidence) -> statement::Wall {
             sandbox::State::Absent => statement::LayerState::Absent,
         },
     });
-    statement::Wall { name: WallName::Native, privileged: evidence.privileged, layers: layers.collect() }
+    let runtime = evidence.runtime.as_ref().map(|(name, version)| WallRuntime {
+        name: name.as_str().parse().expect("names of runtimes are names"),
+        version: version.clone(),
+    });
+    statement::Wall {
+        name: name(evidence.wall),
+        runtime,
+        privileged: evidence.privileged,
+        layers: layers.collect(),
+    }
+}
+
+/// How statements call a kind of wall.
+pub fn name(wall: sandbox::Wall) -> WallName {
+    match wall {
+        sandbox::Wall::Native => WallName::Native,
+        sandbox::Wall::Oci => WallName::Oci,
+        sandbox::Wall::OciGvisor => WallName::OciGvisor,
+    }
 }
 
 #[cfg(test)]
@@ -295,7 +312,20 @@ mod tests {
     fn every_layer_of_the_wall_has_a_name_that_a_verdict_can_hold() {
         let layers = sandbox::LayerName::ALL.iter();
         let layers = layers.map(|name| sandbox::Layer { name: *name, state: sandbox::State::On }).collect();
-        let evidence = Evidence { wall: sandbox::Wall::Native, privileged: false, layers };
+        let evidence = Evidence { wall: sandbox::Wall::Native, runtime: None, privileged: false, layers };
         assert_eq!(statement(&evidence).layers.len(), sandbox::LayerName::ALL.len());
+    }
+
+    #[test]
+    fn a_verdict_names_the_runtime_that_built_the_wall_and_the_kinds_are_ordered_by_strength() {
+        use sandbox::oci::RuntimeName;
+        let evidence = |wall, runtime| Evidence { wall, runtime, privileged: true, layers: vec![] };
+        let runtime = Some((RuntimeName::Runsc, "release-1".to_owned()));
+        let told = statement(&evidence(sandbox::Wall::OciGvisor, runtime));
+        let runtime = told.runtime.expect("a runtime");
+        assert_eq!((told.name, runtime.name.as_str()), (WallName::OciGvisor, "runsc"));
+        assert_eq!(runtime.version, "release-1");
+        let walls = [sandbox::Wall::Native, sandbox::Wall::Oci, sandbox::Wall::OciGvisor].map(name);
+        assert!(walls.is_sorted() && walls[2] < WallName::Vm, "{walls:?}");
     }
 }

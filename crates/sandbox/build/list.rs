@@ -1,9 +1,10 @@
-//! The reviewed lists of `policies/sandbox`, as they are written.
+//! The reviewed lists of `policies/sandbox`, as they are written, and as an OCI runtime is told them.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{TargetArch, compile_from_json};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::filter::{Action, Condition};
 
@@ -77,7 +78,30 @@ pub fn actions(text: &str) -> BTreeMap<u32, Action> {
     actions
 }
 
+/// The same list as `linux.seccomp.syscalls` of an OCI runtime's configuration (runtime-spec 1.0, config-linux.md): one
+/// entry for each of the list, since entries of one call are alternatives there, too.
+pub fn as_oci(text: &str) -> Value {
+    let list: List = toml::from_str(text).expect("a list of policies/sandbox that parses");
+    let entries = list.allow.iter().map(|allow| {
+        let arguments: Vec<Value> = allow.when.iter().map(When::as_oci).collect();
+        match arguments.is_empty() {
+            true => json!({ "names": allow.calls, "action": "SCMP_ACT_ALLOW" }),
+            false => json!({ "names": allow.calls, "action": "SCMP_ACT_ALLOW", "args": arguments }),
+        }
+    });
+    entries.collect()
+}
+
 impl When {
+    /// The comparison of a runtime has 64 bits: a mask leaves those that count here.
+    fn as_oci(&self) -> Value {
+        let mask = match self.bits {
+            Bits::ThirtyTwo => u64::from(self.mask.unwrap_or(u32::MAX)),
+            Bits::SixtyFour => u64::MAX,
+        };
+        json!({ "index": self.argument, "value": mask, "valueTwo": self.is, "op": "SCMP_CMP_MASKED_EQ" })
+    }
+
     fn condition(&self) -> Condition {
         assert!(self.argument < 6, "a call has six arguments");
         let (mask, whole) = match (self.mask, &self.bits) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::RuntimeName;
+
 /// A run that is over: no process of the program is left.
 #[derive(Debug)]
 pub struct Ended {
@@ -63,6 +65,8 @@ pub enum Outcome {
 pub struct Evidence {
     /// The kind of wall.
     pub wall: Wall,
+    /// The OCI runtime that built it and its version, if one did.
+    pub runtime: Option<(RuntimeName, String)>,
     /// Whether the launcher was root, so that the program ran as a host user of its own.
     pub privileged: bool,
     /// Every layer that this version knows, each once, in a fixed order.
@@ -75,6 +79,11 @@ pub struct Evidence {
 pub enum Wall {
     /// Namespaces and a system-call filter on the host's own kernel.
     Native,
+    /// The same kind of wall, built by an OCI runtime within the launcher's namespaces.
+    Oci,
+    /// gVisor within the launcher's namespaces: the program's calls are answered by a kernel of its own, which was looked
+    /// at.
+    OciGvisor,
 }
 
 /// One layer of the wall and whether it stood.
@@ -189,6 +198,8 @@ impl Wall {
     pub fn as_str(self) -> &'static str {
         match self {
             Wall::Native => "native",
+            Wall::Oci => "oci",
+            Wall::OciGvisor => "oci-gvisor",
         }
     }
 }

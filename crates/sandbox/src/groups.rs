@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::oci::{OciRuntime, RuntimeName};
 use crate::specification::Specification;
 
 /// The subgroup into which a room puts itself, since in version 2 a group with limits for its children holds no process.
@@ -157,14 +158,20 @@ pub struct Group {
 
 impl Group {
     /// Makes them, with the limits of a specification. What cannot be had is left out. `number` is the helper's process
-    /// id, by which what a killed helper leaves behind is known.
-    pub fn make(places: &Places, number: u32, specification: &Specification) -> Group {
+    /// id, by which what a killed helper leaves behind is known. A runtime is in them, too, and is given what it needs.
+    pub fn make(
+        places: &Places,
+        number: u32,
+        specification: &Specification,
+        runtime: Option<&OciRuntime>,
+    ) -> Group {
+        let most = Most::of(specification, runtime);
         let mut group = Group { directories: Vec::new(), stood: Stood::default(), entered: false };
         for (hierarchy, base) in &places.found {
             sweep(base);
             let directory = base.join(format!("{PREFIX}{number}"));
             if group.gives_more(*hierarchy) && fs::create_dir(&directory).is_ok() {
-                group.limit(*hierarchy, &directory, specification);
+                group.limit(*hierarchy, &directory, most);
                 group.directories.push((*hierarchy, directory));
             }
         }
@@ -181,13 +188,10 @@ impl Group {
         }
     }
 
-    fn limit(&mut self, hierarchy: Hierarchy, directory: &Path, specification: &Specification) {
-        let limits = &specification.limits;
+    fn limit(&mut self, hierarchy: Hierarchy, directory: &Path, most: Most) {
         let set = |file: &str, value: String| fs::write(directory.join(file), value).is_ok();
-        let memory = memory_of(specification).to_string();
-        // The first process is one more.
-        let processes = limits.processes.saturating_add(1).to_string();
-        let time = limits.processors.saturating_mul(PERIOD);
+        let (memory, processes) = (most.memory.to_string(), most.processes.to_string());
+        let time = most.processors.saturating_mul(PERIOD);
         let stood = &mut self.stood;
         match hierarchy {
             Hierarchy::Unified => {
@@ -287,12 +291,36 @@ impl Drop for Group {
     }
 }
 
-/// All memory that a program may hold: what its processes may, and what its directories in memory may, which the kernel
-/// counts together.
-fn memory_of(specification: &Specification) -> u64 {
-    let limits = &specification.limits;
-    let output = specification.output.as_ref().map_or(0, |output| output.bytes);
-    limits.memory_bytes.saturating_add(output).saturating_add(limits.tmp_bytes.saturating_mul(2))
+/// What all processes of a program may hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Most {
+    /// Bytes: what its processes may, and what its directories in memory may, which the kernel counts together.
+    memory: u64,
+    /// Processes and threads. The first process is one more.
+    processes: u64,
+    processors: u64,
+}
+
+impl Most {
+    fn of(specification: &Specification, runtime: Option<&OciRuntime>) -> Most {
+        let limits = &specification.limits;
+        let output = specification.output.as_ref().map_or(0, |output| output.bytes);
+        let memory =
+            limits.memory_bytes.saturating_add(output).saturating_add(limits.tmp_bytes.saturating_mul(2));
+        // What a runtime itself holds while the program runs.
+        let (bytes, processes) = match runtime.map(|runtime| runtime.name) {
+            None => (0, 1),
+            // The launcher in the container, and crun, which waits.
+            Some(RuntimeName::Crun) => (16 << 20, 3),
+            // Two programs with threads as they like, and one that stands for each of the program's.
+            Some(RuntimeName::Runsc) => (256 << 20, limits.processes.saturating_add(256)),
+        };
+        Most {
+            memory: memory.saturating_add(bytes),
+            processes: limits.processes.saturating_add(processes),
+            processors: limits.processors,
+        }
+    }
 }
 
 /// A group is empty a moment after its last process was waited for.

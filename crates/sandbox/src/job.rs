@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::specification::{Access, Calls, Limits, Mount, OutputSpace, Specification, StandardError};
 
 /// Names at the top of a runtime that the wall or a job's own mounts have.
-pub const RESERVED: [&str; 8] = ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure"];
+pub const RESERVED: [&str; 9] = ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure", "databox"];
 
 /// What a job sees of the host, and what it may use.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::io::{self, PipeReader, PipeWriter, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use crate::evidence::{Ended, Evidence, Outcome};
+use serde::Serialize;
+
+use crate::evidence::{Ended, Evidence, Outcome, Wall};
+use crate::oci::OciRuntime;
 use crate::specification::{Specification, SpecificationError};
 use crate::wire::{self, Message, Receiver, Refusal};
 
@@ -24,10 +27,11 @@ const HELPER_GRACE: Duration = Duration::from_secs(30);
 /// How long the helper may take to finish a message that it began.
 const MESSAGE_TIME: Duration = Duration::from_secs(10);
 
-/// Starts programs behind the wall with one helper binary.
+/// Starts programs behind the wall with one helper binary, which builds it natively or has an OCI runtime build it.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     helper: PathBuf,
+    runtime: Option<OciRuntime>,
 }
 
 /// What the program reads as standard input.
@@ -85,7 +89,22 @@ impl Cancel {
 impl Launcher {
     /// Names the helper binary, `databox-launch`, by an absolute path. Nothing is started yet.
     pub fn new(helper: impl Into<PathBuf>) -> Launcher {
-        Launcher { helper: helper.into() }
+        Launcher { helper: helper.into(), runtime: None }
+    }
+
+    /// The same, with a wall that this runtime builds. Whoever calls it trusts the runtime.
+    pub fn behind(helper: impl Into<PathBuf>, runtime: OciRuntime) -> Launcher {
+        Launcher { helper: helper.into(), runtime: Some(runtime) }
+    }
+
+    /// The kind of wall that it builds.
+    pub fn wall(&self) -> Wall {
+        self.runtime.as_ref().map_or(Wall::Native, OciRuntime::wall)
+    }
+
+    /// The helper binary.
+    pub fn helper(&self) -> &Path {
+        &self.helper
     }
 
     /// Runs one program and returns when its last process is dead, however it ended. It blocks the calling thread, and
@@ -155,7 +174,7 @@ impl Launcher {
                     return Err(LaunchError::NoResources(error));
                 }
             }
-            watch.until_dead(specification, cancel, deadline)
+            watch.until_dead(&(specification, &self.runtime), cancel, deadline)
         });
         let Answered { outcome, code, peak_bytes, evidence } = answer?;
         let outcome = if watch.overflowed { Outcome::OutputLimit } else { outcome };
@@ -233,8 +252,8 @@ struct Answered {
 type Answer = Result<Answered, LaunchError>;
 
 impl Watch<'_> {
-    fn until_dead(&mut self, specification: &Specification, cancel: &Cancel, deadline: Instant) -> Answer {
-        let mut answer = match wire::send(&self.control.socket, specification) {
+    fn until_dead(&mut self, asked: &impl Serialize, cancel: &Cancel, deadline: Instant) -> Answer {
+        let mut answer = match wire::send(&self.control.socket, asked) {
             Ok(()) => self.follow(cancel, deadline),
             Err(_) => Err(LaunchError::HelperDied),
         };

@@ -5,7 +5,10 @@
 //! and waits; it returns only when the last process of the program is dead. [`probe`] tells whether this machine can
 //! build the wall, and what to do when it cannot. [`host_python`] makes a runtime tree from the host's interpreter.
 //!
-//! What the wall is made of, and in which order, is told in `docs/decisions/native-wall.md`.
+//! An OCI runtime of the site's choice can build the wall in the helper's place ([`oci::OciRuntime`],
+//! [`Launcher::behind`]): the specification, the limits, the answers and the evidence are the same.
+//!
+//! What the wall is made of, and in which order, is told in `docs/decisions/native-wall.md` and `oci-wall.md`.
 #![forbid(unsafe_code)]
 
 mod evidence;
@@ -15,6 +18,7 @@ pub mod filters;
 pub mod groups;
 pub mod job;
 mod launcher;
+pub mod oci;
 mod probe;
 mod runtime;
 mod specification;

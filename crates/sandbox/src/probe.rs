@@ -33,6 +33,8 @@ pub enum ProbeError {
     TemporaryDirectory(PathBuf),
     #[error("the wall stands, but did not hold in its test number {0}")]
     WallLeaks(u8),
+    #[error("the runtime did not start its container")]
+    RuntimeFailed(#[source] LaunchError),
     #[error("the wall cannot be built")]
     Launch(#[source] LaunchError),
 }
@@ -64,6 +66,9 @@ impl ProbeError {
             ProbeError::WallLeaks(_) => {
                 "run no job on this machine, and report this together with `uname -a`"
             }
+            ProbeError::RuntimeFailed(_) => {
+                "the runtime's words above say why; try a newer one, or another: runsc, crun"
+            }
             ProbeError::Launch(_) => "the causes above say which step failed",
         }
     }
@@ -71,16 +76,16 @@ impl ProbeError {
 
 /// Builds the wall around a tiny program of our own that tries it from inside: no internet socket, no nested user
 /// namespace, but a local socket, and a user that is not root. Returns which layers stand on this machine.
-pub fn probe(launcher: &Path) -> Result<Evidence, ProbeError> {
-    if !launcher.is_file() {
-        return Err(ProbeError::HelperMissing(launcher.to_owned()));
+pub fn probe(launcher: &Launcher) -> Result<Evidence, ProbeError> {
+    if !launcher.helper().is_file() {
+        return Err(ProbeError::HelperMissing(launcher.helper().to_owned()));
     }
     let unusable = |_: io::Error| ProbeError::TemporaryDirectory(std::env::temp_dir());
     let directory = Directory::new().map_err(unusable)?;
     let program = directory.place(&program()).map_err(unusable)?;
     let specification = specification(program);
     let cancel = Cancel::new().map_err(|error| ProbeError::Launch(LaunchError::NoResources(error)))?;
-    let ended = Launcher::new(launcher).run(&specification, Stdin::Empty, &cancel).map_err(explain)?;
+    let ended = launcher.run(&specification, Stdin::Empty, &cancel).map_err(explain)?;
     match (ended.outcome, ended.code) {
         (Outcome::Succeeded, _) => Ok(ended.evidence),
         (Outcome::Failed, Some(test)) => Err(ProbeError::WallLeaks(test)),
@@ -122,6 +127,7 @@ fn explain(error: LaunchError) -> ProbeError {
     let LaunchError::Refused(Refusal::Step { step, errno }) = error else {
         return match error {
             LaunchError::Refused(Refusal::SourceIsLink(path)) => ProbeError::TemporaryDirectory(path),
+            LaunchError::Refused(Refusal::RuntimeFailed(_)) => ProbeError::RuntimeFailed(error),
             error => ProbeError::Launch(error),
         };
     };

@@ -230,7 +230,7 @@ fn check_target(target: &str) -> Result<(), SpecificationError> {
         return Err(SpecificationError::TargetNotPlain(target.to_owned()));
     }
     let top = Path::new(target).components().nth(1);
-    let reserved = ["dev", "proc", "tmp"].map(|name| Some(Component::Normal(name.as_ref())));
+    let reserved = ["dev", "proc", "tmp", "databox"].map(|name| Some(Component::Normal(name.as_ref())));
     if reserved.contains(&top) {
         return Err(SpecificationError::TargetReserved(target.to_owned()));
     }

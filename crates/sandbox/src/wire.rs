@@ -53,6 +53,8 @@ pub enum Refusal {
     SourceHoldsOtherKind(PathBuf),
     #[error("the mount source {0:?} was replaced while the wall was built")]
     SourceReplaced(PathBuf),
+    #[error("the OCI runtime started no container: {0}")]
+    RuntimeFailed(String),
     #[error("the wall could not be built at step {step:?}: {}", io::Error::from_raw_os_error(*.errno))]
     Step { step: Step, errno: i32 },
 }
@@ -86,6 +88,9 @@ pub enum Step {
     Fork,
     Seccomp,
     FirstProcessLost,
+    Bundle,
+    Runtime,
+    OwnKernel,
 }
 
 /// Writes one message.

@@ -426,6 +426,7 @@ fn verdict(
         runtime: request.runtime.clone(),
         wall: Wall {
             name: WallName::Native,
+            runtime: None,
             privileged: false,
             layers: vec![
                 layer("namespaces", LayerState::On),

@@ -32,6 +32,8 @@ pub struct Configurations {
     /// Directories in which files change hands.
     pub hand_over: Vec<PathBuf>,
     pub slots: u64,
+    /// What builds the wall around jobs, if it is not the native one.
+    pub oci_runtime: Option<PathBuf>,
     /// Bytes of a run's outputs and of each of its temporary places, in memory.
     pub output_bytes: u64,
     pub temporary_bytes: u64,
@@ -147,6 +149,7 @@ impl Configurations {
             public: public?,
             heads: [("log", log_head?), ("account", account_head?)],
             hand_over: vec![to_enclave?, outbox?, packets?],
+            oci_runtime: enclave.table.get("oci_runtime").and_then(toml::Value::as_str).map(PathBuf::from),
             slots: enclave.number(None, "slots", 1),
             output_bytes: limit("output_bytes", 256 << 20),
             temporary_bytes: limit("temporary_bytes", 256 << 20),

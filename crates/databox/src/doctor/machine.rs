@@ -83,8 +83,7 @@ pub fn python() -> Result<(), Failure> {
 
 /// Really runs a small program behind the wall, as the enclave does when it starts.
 pub fn wall() -> Result<Evidence, Failure> {
-    sandbox::probe(&programs::find("databox-launch")?)
-        .map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))
+    crate::walls::probe(None)?.map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))
 }
 
 /// Fails if no port can be listened on.

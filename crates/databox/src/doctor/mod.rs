@@ -14,6 +14,7 @@ mod quorum;
 mod rooms;
 mod site;
 mod stores;
+mod walls;
 mod witnesses;
 
 use std::fmt;
@@ -63,13 +64,18 @@ pub struct Check {
     pub grade: Grade,
     /// What was found.
     pub found: String,
-    /// What the operator can do; there if the grade is not ok.
+    /// What the operator can do: there if the grade is not ok, or if it could be better still.
     pub remedy: Option<String>,
 }
 
 impl Check {
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, grade: Grade::Ok, found: found.into(), remedy: None }
+    }
+
+    /// All is well, and this would be better.
+    fn better(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, grade: Grade::Ok, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     fn warn(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -99,6 +105,7 @@ impl fmt::Display for Check {
 /// Looks at everything. Each check stands for itself: one that cannot be made is a failure of its own and hides no other.
 pub fn examine(home: &Home) -> Vec<Check> {
     let mut checks = machine::examine();
+    checks.extend(walls::examine());
     if !crate::home::ROOMS.iter().any(|room| home.configuration(room).exists()) {
         let text = format!("{} is not the home of a box", home.directory().display());
         checks.push(Check::fail("home", text, "--dir names the home that `databox init` made"));
@@ -108,6 +115,7 @@ pub fn examine(home: &Home) -> Vec<Check> {
     let (configurations, wrong) = Configurations::read(home);
     checks.extend(wrong);
     let Some(configurations) = configurations else { return checks };
+    checks.extend(walls::of_jobs(configurations.oci_runtime.as_deref()));
     checks.extend(disk::examine(&configurations));
     checks.extend(certificates::examine(home, &configurations));
     checks.extend(clock::examine(&configurations));

@@ -28,7 +28,7 @@ fn draft(result: VerdictResult) -> Verdict {
         requester: Requester { id: name("kim"), key_id: nothing },
         datasets: vec![DatasetSnapshot { name: name("hie"), tree: nothing.into() }],
         runtime: RuntimeId { name: name("python"), tree: nothing.into() },
-        wall: Wall { name: WallName::Native, privileged: false, layers: vec![] },
+        wall: Wall { name: WallName::Native, runtime: None, privileged: false, layers: vec![] },
         policy: PolicyId { name: name("standard"), version: Count(1), file: nothing.into() },
         roles: RolesId { version: Count(1), payload: nothing.into() },
         build: BoxBuild { version: "0".to_owned(), checker: nothing.into() },

@@ -36,6 +36,9 @@ pub(super) fn say_what_is_not_checked(
             rows.say(&check, Outcome::NotChecked, "reads not-checked");
         }
     }
+    if let Some(runtime) = &judged.wall.runtime {
+        rows.say("wall runtime", Outcome::Noted, format!("{} {}", runtime.name, runtime.version));
+    }
     for layer in judged.wall.layers.iter().filter(|layer| layer.state != LayerState::On) {
         let state = if layer.state == LayerState::Off { "off" } else { "absent" };
         rows.say(&format!("wall layer {}", layer.name), Outcome::Noted, state);

@@ -26,7 +26,7 @@ pub use site::{
 };
 pub use verdict::{
     BoxBuild, DatasetCharge, Guarantee, Layer, LayerState, PACKET_ADDED_BYTES, PolicyId, ReviewRecipient,
-    RolesId, RuleOutcome, RuleResult, Verdict, VerdictFile, VerdictResult, Wall, Warning,
+    RolesId, RuleOutcome, RuleResult, Verdict, VerdictFile, VerdictResult, Wall, WallRuntime, Warning,
 };
 
 use crate::json::{self, JsonError};

@@ -251,8 +251,10 @@ pub enum CodeReview {
 pub enum WallName {
     /// Namespaces, a system call filter and no capabilities, on the shared kernel.
     Native,
-    /// An OCI runtime that the site trusts.
+    /// The same, and within it a container of an OCI runtime that the site trusts, on the shared kernel.
     Oci,
+    /// The same, with a runtime that answers the job's system calls itself: a kernel of its own in user space, gVisor's.
+    OciGvisor,
     /// One micro-VM a job.
     Vm,
 }

@@ -97,10 +97,23 @@ pub enum VerdictResult {
 pub struct Wall {
     /// Which wall.
     pub name: WallName,
+    /// The OCI runtime that built it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<WallRuntime>,
     /// True if the launcher ran as root, so that each job had a user of its own.
     pub privileged: bool,
     /// Its layers, each on, off or absent.
     pub layers: Vec<Layer>,
+}
+
+/// An OCI runtime of the box's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WallRuntime {
+    /// Its name, such as `runsc`.
+    pub name: Name,
+    /// Its version, in its own words.
+    pub version: String,
 }
 
 /// One layer of a wall.

@@ -69,7 +69,7 @@ fn a_delegated_subtree_is_made_ready_and_limits_are_written_to_a_group_of_its_ow
     assert_eq!(read("cgroup.subtree_control"), "+memory +pids +cpu");
 
     let places = Places { found: vec![(Hierarchy::Unified, base.to_owned())] };
-    let mut group = Group::make(&places, std::process::id(), &specification());
+    let mut group = Group::make(&places, std::process::id(), &specification(), None);
     let own = format!("{PREFIX}{}", std::process::id());
     group.add(43);
     let stood = group.stood();
@@ -94,7 +94,7 @@ fn without_controllers_or_rights_no_limit_is_claimed() {
     fs::write(directory.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
     assert!(make_room_in(directory.path(), 42).is_err());
     let nowhere = Places { found: vec![(Hierarchy::Unified, "/proc/nowhere".into())] };
-    assert_eq!(Group::make(&nowhere, 1, &specification()).stood(), Stood::default());
+    assert_eq!(Group::make(&nowhere, 1, &specification(), None).stood(), Stood::default());
 }
 
 #[test]

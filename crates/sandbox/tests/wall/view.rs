@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use sandbox::{LayerName, State, probe};
+use sandbox::{Launcher, LayerName, State, probe};
 
 use crate::stand::{Stand, is_root};
 
@@ -166,7 +166,7 @@ assert 0.3 < time.monotonic() - begun < 30
 
 #[test]
 fn the_evidence_names_each_layer_and_what_is_off() {
-    let evidence = probe(&Stand::new().helper).expect("a wall");
+    let evidence = probe(&Launcher::new(&Stand::new().helper)).expect("a wall");
     assert_eq!(evidence.privileged, is_root());
     let names: Vec<_> = evidence.layers.iter().map(|layer| layer.name).collect();
     assert_eq!(names, LayerName::ALL);

@@ -3,11 +3,17 @@
 
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/calls.rs"]
 mod calls;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/container.rs"]
+mod container;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/enter.rs"]
+mod enter;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/first.rs"]
 mod first;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/landlock.rs"]
 mod landlock;
 mod layers;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/program.rs"]
+mod program;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/sources.rs"]
 mod sources;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/supervisor.rs"]
@@ -16,8 +22,13 @@ mod supervisor;
 mod system;
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/tree.rs"]
 mod tree;
+#[path = "../../../../crates/sandbox/src/bin/databox-launch/workshop.rs"]
+mod workshop;
+
+use sandbox::oci::bundle::ENTRY;
 
 fn main() {
     layers::read_own_name();
-    supervisor::run();
+    let is_in_container = std::env::args_os().skip(1).eq([ENTRY[1]]);
+    if is_in_container { enter::run() } else { supervisor::run() }
 }

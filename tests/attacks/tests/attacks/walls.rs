@@ -45,7 +45,8 @@ answered = 1 if right.recv(5) == b"hello" else 0
 #[test]
 fn a_job_that_takes_more_than_it_was_given_ends_by_name_and_one_that_does_not_passes() {
     let tested = TestBox::start();
-    let evidence = sandbox::probe(&harness::programs().join("databox-launch")).expect("a wall");
+    let evidence =
+        sandbox::probe(&sandbox::Launcher::new(harness::programs().join("databox-launch"))).expect("a wall");
     let is_on = |layer| evidence.state(layer) == sandbox::State::On;
     // Where no group counts, only each process is limited, and a job that fails for that is one that failed.
     let named = |layer, reason| if is_on(layer) { reason } else { Reason::ProgramFailed };

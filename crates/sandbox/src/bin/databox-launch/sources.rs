@@ -12,9 +12,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use sandbox::oci::OciRuntime;
+use sandbox::oci::bundle::source;
 use sandbox::{Access, Refusal, Specification};
 
 use crate::system;
+use crate::workshop::{LAUNCH, LIBRARIES, RUNTIME};
 
 const NOSUID_NODEV: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -37,16 +40,22 @@ pub struct Source {
     detached: Option<OwnedFd>,
 }
 
-/// Opens the mounts of a specification and the devices.
-pub fn open_all(specification: &Specification, privileged: bool) -> Result<Vec<Source>, Refusal> {
+/// Opens the mounts of a specification and the devices; for an OCI runtime also itself, what it links, and this program.
+/// A runtime finds the mounts by their numbers.
+pub fn open_all(
+    specification: &Specification,
+    runtime: Option<&OciRuntime>,
+    privileged: bool,
+) -> Result<Vec<Source>, Refusal> {
     let mut sources = Vec::new();
-    for mount in &specification.mounts {
+    for (number, mount) in specification.mounts.iter().enumerate() {
         let attributes = match mount.access {
             Access::ReadOnly => READ_ONLY,
             Access::ReadOnlyExecutable => NOSUID_NODEV.union(MountAttrFlags::MOUNT_ATTR_RDONLY),
             Access::Writable => NO_EXECUTE,
         };
-        sources.push(Source::open(&mount.source, &mount.target, attributes, None, privileged)?);
+        let target = if runtime.is_some() { &source(number) } else { &mount.target };
+        sources.push(Source::open(&mount.source, target, attributes, None, privileged)?);
     }
     for (name, major, minor) in DEVICES {
         let path = Path::new("/dev").join(name);
@@ -55,7 +64,24 @@ pub fn open_all(specification: &Specification, privileged: bool) -> Result<Vec<S
         let device = Some(makedev(major, minor));
         sources.push(Source::open(&path, &format!("/dev/{name}"), attributes, device, privileged)?);
     }
+    if let Some(runtime) = runtime {
+        sources.extend(open_tools(runtime, privileged)?);
+    }
     Ok(sources)
+}
+
+/// What a runtime needs to run at all. A place for libraries that this machine has not, or has as a link to another, is
+/// none to be opened.
+fn open_tools(runtime: &OciRuntime, privileged: bool) -> Result<Vec<Source>, Refusal> {
+    let own = std::fs::read_link("/proc/self/exe")
+        .map_err(|error| not_opened(Path::new("/proc/self/exe"), error))?;
+    let tools = [(runtime.path.as_path(), RUNTIME), (own.as_path(), LAUNCH)];
+    let is_directory = |place: &str| std::fs::symlink_metadata(place).is_ok_and(|found| found.is_dir());
+    let libraries = LIBRARIES.into_iter().filter(|place| is_directory(place));
+    let libraries = libraries.map(|place| (Path::new(place), place));
+    let attributes = NOSUID_NODEV.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    let tools = tools.into_iter().chain(libraries);
+    tools.map(|(path, target)| Source::open(path, target, attributes, None, privileged)).collect()
 }
 
 impl Source {

@@ -20,16 +20,24 @@ use rustix::process::{
 };
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdin, stdout};
 use sandbox::groups::{Group, Stood};
+use sandbox::oci::OciRuntime;
 use sandbox::wire::{self, Message, Receiver};
 use sandbox::{Evidence, Layer, LayerName, Outcome, Refusal, Specification, State, Step, Wall};
 
-use crate::first::{First, Observed, Report};
+use crate::first::First;
 use crate::layers::{are_built, places};
+use crate::program::{Observed, Report, Start};
 use crate::system::Forked;
 use crate::{calls, sources, system};
 
 /// The user and group id inside. Not 0: much code treats 0 as being allowed everything.
-pub const INSIDE: u32 = 1000;
+const INSIDE: u32 = 1000;
+
+/// The one user and group id in the namespace that is made here: the program's, or that of the OCI runtime, which is root
+/// there and nowhere else, and maps it to the program's in a namespace of its own.
+pub fn inside(behind_runtime: bool) -> u32 {
+    if behind_runtime { 0 } else { INSIDE }
+}
 
 /// The namespaces that the job's first process begins in, by their names in `/proc/self/ns`, and their flags of clone(2).
 /// Those of control groups and of time it makes itself.
@@ -70,7 +78,7 @@ pub fn at<T, E: Into<io::Error>>(step: Step, result: Result<T, E>) -> Result<T, 
 /// Returns what is to be said, and the output space that goes with it.
 fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     at(Step::ParentLost, set_parent_process_death_signal(Some(Signal::KILL)))?;
-    let specification: Specification =
+    let (specification, runtime): (Specification, Option<OciRuntime>) =
         control().and_then(wire::receive).map_err(|_| Refusal::SpecificationUnreadable)?;
     let privileged = geteuid().is_root();
     specification.check(privileged).map_err(Refusal::Specification)?;
@@ -83,10 +91,10 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let output = at(Step::Descriptors, dup(stdout()))?;
     at(Step::Descriptors, let_go_of_streams())?;
     let filter = calls::filter(specification.calls);
-    let sources = sources::open_all(&specification, privileged)?;
+    let sources = sources::open_all(&specification, runtime.as_ref(), privileged)?;
     let outside = at(Step::Namespaces, namespaces("self"))?;
     let groups_outside = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
-    let mut counted = Group::make(&places(), std::process::id(), &specification);
+    let mut counted = Group::make(&places(), std::process::id(), &specification, runtime.as_ref());
     let (go, mut say_go) = at(Step::Descriptors, io::pipe())?;
     let (reports, report) = at(Step::Descriptors, UnixStream::pair())?;
     let report = fs::File::from(OwnedFd::from(report));
@@ -96,8 +104,8 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
             // With this end open in the child, the child would not see the helper's death.
             drop((say_go, reports));
             let (outside, counted) = (groups_outside, counted.stood().processes);
-            First { specification, sources, filter, privileged, outside, counted, input, output, go, report }
-                .run()
+            let start = Start { specification, filter, counted, input, output, report };
+            First { start, sources, runtime, privileged, outside, go }.run()
         }
         Forked::Parent(parent) => parent,
     };
@@ -105,7 +113,9 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     drop((go, report, sources, input, output));
     counted.add(pid.as_raw_nonzero().get().unsigned_abs());
     let stopped = at(Step::Descriptors, announce(&first))
-        .and_then(|()| at(Step::UserMap, map_identity(pid, user, group, privileged)))
+        .and_then(|()| {
+            at(Step::UserMap, map_identity(pid, &[inside(runtime.is_some()), user, group], privileged))
+        })
         .and_then(|()| apart_from(&outside, pid))
         .and_then(|()| at(Step::UserMap, set_dumpable_behavior(DumpableBehavior::NotDumpable)))
         .and_then(|()| at(Step::ParentLost, say_go.write_all(&[1])))
@@ -113,12 +123,12 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     counted.kill();
     end(&first);
     let mut reports = Receiver::new(reports);
-    let message = conclude(&mut reports, stopped?, privileged, &counted)?;
+    let message = conclude(&mut reports, stopped?, privileged, &counted, runtime.as_ref())?;
     Ok((message, reports.take_descriptor()))
 }
 
 /// Takes the program's streams out of the helper's own.
-fn let_go_of_streams() -> Result<(), Errno> {
+pub fn let_go_of_streams() -> Result<(), Errno> {
     let nothing = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdout(&nothing)?;
     dup2_stderr(&nothing)
@@ -131,14 +141,14 @@ fn announce(first: &OwnedFd) -> io::Result<()> {
 }
 
 /// Maps one id inside to one id of the host, and nothing else: every other id is nobody's inside.
-fn map_identity(pid: Pid, user: u32, group: u32, privileged: bool) -> io::Result<()> {
+fn map_identity(pid: Pid, &[inside, user, group]: &[u32; 3], privileged: bool) -> io::Result<()> {
     let file = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
     if !privileged {
         // The kernel's condition for a normal user: dropping a group could lift a ban that hangs on it.
         fs::write(file("setgroups"), "deny")?;
     }
-    fs::write(file("uid_map"), format!("{INSIDE} {user} 1"))?;
-    fs::write(file("gid_map"), format!("{INSIDE} {group} 1"))
+    fs::write(file("uid_map"), format!("{inside} {user} 1"))?;
+    fs::write(file("gid_map"), format!("{inside} {group} 1"))
 }
 
 /// Makes the first process, in its group of version 2 if there is one.
@@ -216,6 +226,7 @@ fn conclude(
     stopped: Stopped,
     privileged: bool,
     group: &Group,
+    runtime: Option<&OciRuntime>,
 ) -> Result<Message, Refusal> {
     let mut observed = None;
     let mut ended = None;
@@ -234,12 +245,19 @@ fn conclude(
         (Some(ended), _) => ended,
         (None, Stopped::TimePassed) => (Outcome::TimeLimit, None, None),
         (None, Stopped::ByCaller) => (Outcome::Cancelled, None, None),
-        // Nothing inside can kill the first process; the kernel does, when the machine is out of memory.
-        (None, Stopped::ByItself) if observed.is_some() => (Outcome::MemoryLimit, None, None),
+        // Nothing inside can kill the first process; the kernel does, when the machine is out of memory. A runtime's own
+        // kernel ends when it is refused what it needs.
+        (None, Stopped::ByItself) if observed.is_some() => {
+            let ran_into = group.ran_into();
+            let refused = runtime.is_some() && ran_into.processes && !ran_into.memory;
+            (if refused { Outcome::ProcessLimit } else { Outcome::MemoryLimit }, None, None)
+        }
         (None, Stopped::ByItself) => at(Step::FirstProcessLost, Err(Errno::CHILD))?,
     };
-    let evidence =
-        Evidence { wall: Wall::Native, privileged, layers: layers(observed, privileged, group.stood()) };
+    let layers = layers(observed.as_ref(), privileged, group.stood());
+    let wall = runtime.map_or(Wall::Native, OciRuntime::wall);
+    let runtime = runtime.map(|runtime| (runtime.name, runtime.version.clone()));
+    let evidence = Evidence { wall, runtime, privileged, layers };
     Ok(Message::Ended { outcome, code, peak_bytes, evidence })
 }
 
@@ -257,7 +275,7 @@ fn as_counted(outcome: Outcome, killed: bool, group: &Group) -> Outcome {
 }
 
 /// What stood. A run that was stopped before its wall stood has nothing to vouch for, and no program ran in it.
-fn layers(observed: Option<Observed>, privileged: bool, stood: Stood) -> Vec<Layer> {
+fn layers(observed: Option<&Observed>, privileged: bool, stood: Stood) -> Vec<Layer> {
     let when = |stood: bool| if stood { State::On } else { State::Off };
     let state = |name: LayerName| {
         let Some(observed) = observed else { return State::Off };

@@ -27,17 +27,20 @@ fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// No descriptor has a higher number. gVisor takes one that is no `int` for a mistake.
+const LAST: u32 = i32::MAX as u32;
+
 /// Closes every descriptor from `first` on. Only for the start of `main`, when none of them has an owner.
 pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: no pointers; the caller holds no descriptor from `first` on.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, LAST, 0) }).map(drop)
 }
 
 /// Marks every descriptor from `first` on to be closed when a program is executed.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no pointers, and no descriptor is closed in this process.
     let flags = libc::CLOSE_RANGE_CLOEXEC;
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, LAST, flags) }).map(drop)
 }
 
 /// Duplicates a descriptor onto `number`, closed when a program is executed.
@@ -81,6 +84,12 @@ pub fn clone_into_namespaces(namespaces: i32, group: Option<&File>) -> io::Resul
 pub fn unshare(namespace: i32) -> io::Result<()> {
     // SAFETY: no pointers; this process's memory and descriptors stay as they are.
     checked(unsafe { libc::unshare(namespace) }.into()).map(drop)
+}
+
+/// Makes this process the first of a session. gVisor answers 0, which is no process id, so the answer is not looked at.
+pub fn begin_session() -> io::Result<()> {
+    // SAFETY: no pointers.
+    checked(unsafe { libc::setsid() }.into()).map(drop)
 }
 
 /// Forks this process.

@@ -75,12 +75,12 @@ pub fn enter(specification: &Specification, sources: Vec<Source>) -> Result<Opti
         at(Step::ReadOnlyRoot, system::restrict_mount(&root, READ_ONLY))?;
     }
     drop(root);
-    at(Step::Pivot, holds_only(&expected))?;
+    at(Step::Pivot, holds_only(&expected, &[]))?;
     Ok(output)
 }
 
 /// A file system in memory of bounded size.
-fn memory(size: &str, inodes: &str, mode: &str) -> Result<OwnedFd, Errno> {
+pub fn memory(size: &str, inodes: &str, mode: &str) -> Result<OwnedFd, Errno> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in [("size", size), ("nr_inodes", inodes), ("mode", mode)] {
         fsconfig_set_string(context.as_fd(), key, value)?;
@@ -99,7 +99,7 @@ fn processes() -> Result<OwnedFd, Errno> {
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, READ_ONLY)
 }
 
-fn directory(root: &OwnedFd, path: &str) -> Result<(), Errno> {
+pub fn directory(root: &OwnedFd, path: &str) -> Result<(), Errno> {
     match mkdirat(root, path, DIRECTORY) {
         Err(Errno::EXIST) => Ok(()),
         made => made,
@@ -108,7 +108,7 @@ fn directory(root: &OwnedFd, path: &str) -> Result<(), Errno> {
 
 /// Attaches a mount at a path below the root. All of the path is made here: targets never lie within one another, so
 /// no part of it can belong to a mounted tree.
-fn attach(root: &OwnedFd, tree: &OwnedFd, target: &str, is_directory: bool) -> Result<(), Errno> {
+pub fn attach(root: &OwnedFd, tree: &OwnedFd, target: &str, is_directory: bool) -> Result<(), Errno> {
     for (end, _) in target.match_indices('/') {
         directory(root, &target[..end])?;
     }
@@ -123,7 +123,7 @@ fn attach(root: &OwnedFd, tree: &OwnedFd, target: &str, is_directory: bool) -> R
 
 /// Makes `root` the root and lets go of the old one. The descriptor of the old root makes sure that it is the old one
 /// which is detached.
-fn take_root(root: &OwnedFd) -> Result<(), Errno> {
+pub fn take_root(root: &OwnedFd) -> Result<(), Errno> {
     let old = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     fchdir(root)?;
     pivot_root(".", ".")?;
@@ -132,11 +132,15 @@ fn take_root(root: &OwnedFd) -> Result<(), Errno> {
     chdir("/")
 }
 
-/// The tree is what was asked for, seen from inside: a root that still were the host's would hold more.
-fn holds_only(expected: &BTreeSet<String>) -> std::io::Result<()> {
+/// The tree is what was asked for, seen from inside: a root that still were the host's would hold more. What comes
+/// unasked may be there.
+pub fn holds_only(expected: &BTreeSet<String>, unasked: &[String]) -> std::io::Result<()> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/")? {
-        found.insert(entry?.file_name().to_string_lossy().into_owned());
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if expected.contains(&name) || !unasked.contains(&name) {
+            found.insert(name);
+        }
     }
     if found == *expected { Ok(()) } else { Err(Errno::NOTEMPTY.into()) }
 }
