@@ -42,7 +42,7 @@ pub fn run(words: &[&str]) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("suites that failed: {}", failed.join(", "))) }
 }
 
-/// Prints the table of the hostile matrix.
+/// Prints the table of the hostile matrix, behind the native wall and those of the OCI runtimes of this machine.
 pub fn attacks() -> Result<(), String> {
     let programs = build::programs()?;
     checked(&mut cargo(&[
@@ -55,7 +55,7 @@ pub fn attacks() -> Result<(), String> {
         "hostile-suite",
     ]))?;
     let mut suite = std::process::Command::new(target().join("debug/hostile-suite"));
-    checked(suite.arg("--table").arg("--helper").arg(programs.join("databox-launch")))
+    checked(suite.args(["--every", "--table"]).arg("--helper").arg(programs.join("databox-launch")))
 }
 
 fn command(suite: &str, long: bool) -> std::process::Command {

@@ -104,5 +104,8 @@ def run():
     for name, function in TWINS:
         print(json.dumps({"twin": name, "saw": observe(function)}), flush=True)
     for name, technique, contained, its_twin, function in ATTEMPTS:
+        # What would end the whole program behind some wall is made in a launch of its own.
+        if name in HOST.get("alone", []):
+            continue
         told = {"attempt": name, "technique": technique, "contained": contained, "by": its_twin}
         print(json.dumps(told | {"saw": observe(function)}), flush=True)

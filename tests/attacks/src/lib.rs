@@ -4,6 +4,7 @@
 //! attempts from outside (`outside`), where the launch itself is the attempt. The program `hostile-suite` runs it behind
 //! a wall as whoever starts it and tells each attempt as one JSON object a line.
 
+pub mod differences;
 pub mod outside;
 pub mod seen;
 pub mod stage;
@@ -50,7 +51,7 @@ pub fn program(stage: &Stage, wall: &str, name: &str) -> Result<Vec<Seen>, Strin
             continue;
         }
         let attempt = serde_json::from_str(line).map_err(|error| format!("{name}: {error}: {said}"))?;
-        seen.push(Seen::of(attempt, &twins, wall));
+        seen.push(Seen::of(attempt, &twins, wall, differences::of(stage.wall())));
     }
     if seen.is_empty() { Err(format!("{name} tried nothing: {said}")) } else { Ok(seen) }
 }

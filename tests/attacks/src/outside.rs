@@ -53,7 +53,14 @@ fn try_one(stage: &Stage, wall: &str, attempt: Attempt<'_>) -> Seen {
 }
 
 fn row(attempt: &str, technique: &str, wall: &str, saw: String, outcome: seen::Outcome) -> Seen {
-    Seen { attempt: attempt.to_owned(), technique: technique.to_owned(), wall: wall.to_owned(), saw, outcome }
+    Seen {
+        attempt: attempt.to_owned(),
+        technique: technique.to_owned(),
+        wall: wall.to_owned(),
+        saw,
+        outcome,
+        differs: None,
+    }
 }
 
 const CPU: &dyn Fn(&Result<Ended, LaunchError>) -> bool =
@@ -67,6 +74,10 @@ const FLOOD: &dyn Fn(&Result<Ended, LaunchError>) -> bool = &|ended| {
 };
 const FILE: &dyn Fn(&Result<Ended, LaunchError>) -> bool =
     &|ended| ended.as_ref().is_ok_and(|ended| ended.outcome == Outcome::FileLimit);
+/// Without a control group that counts, the program fails at the limit of its user, and the reason is not told.
+const REFUSED: &dyn Fn(&Result<Ended, LaunchError>) -> bool = &|ended| {
+    ended.as_ref().is_ok_and(|ended| matches!(ended.outcome, Outcome::ProcessLimit | Outcome::Failed))
+};
 const ENDS: &dyn Fn(&Result<Ended, LaunchError>) -> bool = &|ended| {
     ended
         .as_ref()
@@ -133,6 +144,21 @@ fn endings(stage: &Stage) -> Vec<Attempt<'static>> {
             FILE,
         ),
     ];
+    for (name, technique, text) in [
+        (
+            "processes-without-end",
+            "a fork bomb that only the limit stops",
+            "import os, time\nwhile True:\n if os.fork() == 0: time.sleep(600)",
+        ),
+        (
+            "threads-without-end",
+            "threads that only the limit stops",
+            "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+        ),
+    ] {
+        let hostile = limited(text, &|specification| specification.limits.wall = Duration::from_secs(60));
+        attempts.push(attempt(name, technique, hostile, REFUSED));
+    }
     attempts.push(Attempt {
         name: "deaf-to-its-input",
         technique: "a run that never reads, so that whoever feeds it waits for ever",

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::differences::Difference;
+
 /// Attempts that see what a wall on the host's own kernel cannot hide. Named, and never counted as contained.
 pub const RESIDUAL: [&str; 5] = [
     "processor-identity",
@@ -67,15 +69,21 @@ pub struct Seen {
     pub saw: String,
     /// What that means.
     pub outcome: Outcome,
+    /// Why it is contained though it saw something else than behind the native wall.
+    pub differs: Option<String>,
 }
 
 impl Seen {
     /// Judges what a hostile program told.
-    pub fn of(attempt: Attempt, twins: &[Twin], wall: &str) -> Self {
+    pub fn of(attempt: Attempt, twins: &[Twin], wall: &str, differences: &[Difference]) -> Self {
         let twin = twins.iter().find(|twin| twin.twin == attempt.by);
         let works = twin.is_some_and(|twin| twin.saw == "works");
+        let differs = differences.iter().find(|difference| {
+            works && difference.attempt == attempt.attempt && attempt.saw.starts_with(difference.saw)
+        });
         let outcome = match () {
             () if !works => Outcome::TwinFailed,
+            () if differs.is_some() => Outcome::Contained,
             () if RESIDUAL.contains(&attempt.attempt.as_str()) && attempt.saw == "residual" => {
                 Outcome::Residual
             }
@@ -88,7 +96,8 @@ impl Seen {
             (false, None) => format!("there is no twin {}", attempt.by),
         };
         let Attempt { attempt, technique, .. } = attempt;
-        Self { attempt, technique, wall: wall.to_owned(), saw, outcome }
+        let differs = differs.map(|difference| difference.why.to_owned());
+        Self { attempt, technique, wall: wall.to_owned(), saw, outcome, differs }
     }
 }
 
@@ -107,6 +116,9 @@ impl std::fmt::Display for Outcome {
 mod tests {
     use super::*;
 
+    const DIFFERENCE: Difference =
+        Difference { attempt: "other", saw: "seen its own", why: "a kernel of its own" };
+
     fn judged(name: &str, saw: &str, twin: &str) -> Outcome {
         let attempt = Attempt {
             attempt: name.to_owned(),
@@ -116,7 +128,7 @@ mod tests {
             saw: saw.to_owned(),
         };
         let twins = [Twin { twin: "twin".to_owned(), saw: twin.to_owned() }];
-        Seen::of(attempt, &twins, "native").outcome
+        Seen::of(attempt, &twins, "native", &[DIFFERENCE]).outcome
     }
 
     #[test]
@@ -128,5 +140,9 @@ mod tests {
         assert_eq!(judged("kernel-release", "residual", "works"), Outcome::Residual);
         assert_eq!(judged("kernel-release", "reached", "works"), Outcome::Escaped);
         assert_eq!(judged("any", "EPERM", "ENOENT"), Outcome::TwinFailed, "a wall that refuses everything");
+        assert_eq!(judged("other", "seen its own files", "works"), Outcome::Contained);
+        assert_eq!(judged("other", "seen the host's", "works"), Outcome::Escaped);
+        assert_eq!(judged("any", "seen its own files", "works"), Outcome::Escaped);
+        assert_eq!(judged("other", "seen its own files", "ENOENT"), Outcome::TwinFailed);
     }
 }

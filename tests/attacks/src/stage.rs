@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sandbox::job::Job;
+use sandbox::oci::OciRuntime;
 use sandbox::{
-    Access, Cancel, Ended, LaunchError, Launcher, Limits, Mount, Specification, StandardError, Stdin,
+    Access, Cancel, Ended, LaunchError, Launcher, Limits, Mount, Specification, StandardError, Stdin, Wall,
 };
 use serde_json::json;
 
-use crate::{PRELUDE, PROGRAMS};
+use crate::{PRELUDE, PROGRAMS, differences};
 
 /// A group that root's launcher has when the matrix is run, and that no job may have.
 pub const GROUP: u32 = 4242;
@@ -27,7 +28,7 @@ const NAMESPACES: [&str; 8] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgrou
 pub struct Stage {
     directory: tempfile::TempDir,
     runtime: PathBuf,
-    helper: PathBuf,
+    launcher: Launcher,
     abstract_name: String,
     _listeners: [UnixListener; 3],
 }
@@ -75,10 +76,21 @@ impl Stage {
         Ok(Self {
             directory,
             runtime: runtime.to_owned(),
-            helper: helper.to_owned(),
+            launcher: Launcher::new(helper),
             abstract_name,
             _listeners: listeners,
         })
+    }
+
+    /// The same stage, with the wall that an OCI runtime builds.
+    pub fn behind(mut self, runtime: OciRuntime) -> Self {
+        self.launcher = Launcher::behind(self.launcher.helper(), runtime);
+        self
+    }
+
+    /// The kind of wall.
+    pub fn wall(&self) -> Wall {
+        self.launcher.wall()
     }
 
     /// A path of the stage.
@@ -102,6 +114,7 @@ impl Stage {
             // What is outside of the one mapped group is shown so.
             "groups": if is_root() { vec![] } else { vec![1000, 65_534] },
             "privileged": is_root(),
+            "alone": differences::alone(self.launcher.wall()),
         })
         .to_string()
     }
@@ -162,7 +175,7 @@ impl Stage {
     /// Runs it with something to read.
     pub fn launch_with(&self, specification: &Specification, stdin: Stdin) -> Result<Ended, LaunchError> {
         let cancel = Cancel::new().map_err(LaunchError::NoResources)?;
-        Launcher::new(&self.helper).run(specification, stdin, &cancel)
+        self.launcher.run(specification, stdin, &cancel)
     }
 }
 

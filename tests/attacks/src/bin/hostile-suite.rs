@@ -1,14 +1,16 @@
-//! Runs the matrix behind the native wall, as root and as a normal user, and tells each attempt as one JSON object a
-//! line, or with `--table` as a table.
+//! Runs the matrix behind a wall, as root and as a normal user, and tells each attempt as one JSON object a line, or with
+//! `--table` as a table.
 //!
-//!     hostile-suite --helper DATABOX-LAUNCH [--runtime DIR] [--only PROGRAM] [--here] [--table]
+//!     hostile-suite --helper DATABOX-LAUNCH [--runtime DIR] [--only PROGRAM] [--oci PATH | --every] [--here] [--table]
 //!
-//! `--here` runs it once, as whoever starts it; otherwise root starts it twice more, with a group that no job may have
-//! and as user 65534. `--only` leaves out all but one program.
+//! The wall is the native one, or with `--oci` that of an OCI runtime; `--every` takes one after the other the native one
+//! and those of the runtimes of this machine. `--here` runs it once, as whoever starts it; otherwise root starts it twice
+//! more, with a group that no job may have and as user 65534. `--only` leaves out all but one program.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use sandbox::oci::{OciRuntime, RuntimeName};
 use test_attacks::seen::{Outcome, Seen};
 use test_attacks::stage::{GROUP, Stage, is_root, open_directory};
 
@@ -17,6 +19,8 @@ struct Arguments {
     helper: PathBuf,
     runtime: Option<PathBuf>,
     only: Option<String>,
+    oci: Option<PathBuf>,
+    every: bool,
     here: bool,
     table: bool,
 }
@@ -41,6 +45,8 @@ fn arguments() -> Result<Arguments, String> {
             "--helper" => arguments.helper = value()?.into(),
             "--runtime" => arguments.runtime = Some(value()?.into()),
             "--only" => arguments.only = Some(value()?),
+            "--oci" => arguments.oci = Some(value()?.into()),
+            "--every" => arguments.every = true,
             "--here" => arguments.here = true,
             "--table" => arguments.table = true,
             _ => return Err(format!("what is {word}?")),
@@ -51,9 +57,10 @@ fn arguments() -> Result<Arguments, String> {
 
 /// True if every attempt was contained, or is residual.
 fn run(arguments: &Arguments) -> Result<bool, String> {
-    let seen = match arguments.here {
-        true => here(arguments)?,
-        false => elsewhere(arguments)?,
+    let seen = match (arguments.here, arguments.every) {
+        (true, _) => here(arguments)?,
+        (false, false) => elsewhere(arguments, arguments.oci.as_deref())?,
+        (false, true) => everywhere(arguments)?,
     };
     for one in &seen {
         match arguments.table {
@@ -76,6 +83,11 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             "{} attempts: {contained} contained, {residual} residual, {escaped} ESCAPED, {failed} without a working twin",
             seen.len()
         );
+        for one in &seen {
+            if let Some(why) = &one.differs {
+                println!("differs  {:<30} {:<24} {}: {why}", one.attempt, one.wall, one.saw);
+            }
+        }
     }
     Ok(seen.iter().all(|one| matches!(one.outcome, Outcome::Contained | Outcome::Residual)))
 }
@@ -93,8 +105,14 @@ fn here(arguments: &Arguments) -> Result<Vec<Seen>, String> {
             &python(made.path())?
         }
     };
-    let wall = if is_root() { "native as root" } else { "native as a normal user" };
-    let stage = Stage::new(&arguments.helper, runtime).map_err(|error| format!("no stage: {error}"))?;
+    let mut stage = Stage::new(&arguments.helper, runtime).map_err(|error| format!("no stage: {error}"))?;
+    let mut wall = "native";
+    if let Some(path) = &arguments.oci {
+        let oci = OciRuntime::find(path).map_err(|error| error.to_string())?;
+        wall = oci.name.as_str();
+        stage = stage.behind(oci);
+    }
+    let wall = &format!("{wall} as {}", if is_root() { "root" } else { "a normal user" });
     match &arguments.only {
         Some(program) => test_attacks::program(&stage, wall, program),
         None => test_attacks::matrix(&stage, wall),
@@ -107,8 +125,17 @@ fn python(below: &Path) -> Result<PathBuf, String> {
     Ok(runtime)
 }
 
+/// Behind each wall of this machine.
+fn everywhere(arguments: &Arguments) -> Result<Vec<Seen>, String> {
+    let mut seen = elsewhere(arguments, None)?;
+    for place in RuntimeName::PLACES.map(Path::new).into_iter().filter(|place| place.exists()) {
+        seen.extend(elsewhere(arguments, Some(place))?);
+    }
+    Ok(seen)
+}
+
 /// Runs this program again, as root with one more group and as a normal user, at the same time.
-fn elsewhere(arguments: &Arguments) -> Result<Vec<Seen>, String> {
+fn elsewhere(arguments: &Arguments, oci: Option<&Path>) -> Result<Vec<Seen>, String> {
     let directory = open_directory().map_err(|error| error.to_string())?;
     let runtime = match &arguments.runtime {
         Some(runtime) => runtime.clone(),
@@ -130,6 +157,9 @@ fn elsewhere(arguments: &Arguments) -> Result<Vec<Seen>, String> {
     for way in ways {
         let mut command = Command::new("/usr/bin/setpriv");
         command.args(*way).arg(&own).args(["--here", "--helper"]).arg(&helper).arg("--runtime").arg(&runtime);
+        if let Some(oci) = oci {
+            command.arg("--oci").arg(oci);
+        }
         if let Some(program) = &arguments.only {
             command.args(["--only", program]);
         }

@@ -1,15 +1,25 @@
-//! The whole matrix behind the native wall, as root and as a normal user.
+//! The whole matrix behind each wall, as root and as a normal user.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use sandbox::oci::OciRuntime;
+use sandbox::{Cancel, Launcher, LayerName, Outcome as Ended, State, Stdin, Wall};
+use test_attacks::differences::{self, Difference};
 use test_attacks::seen::{Outcome, RESIDUAL, Seen};
+use test_attacks::stage::{Stage, is_root, open_directory};
+
+const CRUN: &str = "/usr/bin/crun";
+const RUNSC: &str = "/usr/bin/runsc";
 
 /// Every attempt, by wall.
-fn matrix() -> BTreeMap<String, Vec<Seen>> {
+fn matrix(arguments: &[&str]) -> BTreeMap<String, Vec<Seen>> {
     let output = Command::new(env!("CARGO_BIN_EXE_hostile-suite"))
         .arg("--helper")
         .arg(harness::programs().join("databox-launch"))
+        .args(arguments)
         .output()
         .expect("the hostile suite");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -22,30 +32,125 @@ fn matrix() -> BTreeMap<String, Vec<Seen>> {
     walls
 }
 
-#[test]
-fn every_attempt_is_contained_or_named_as_residual_as_root_and_as_a_normal_user() {
-    let walls = matrix();
-    let expected: &[&str] = match test_attacks::stage::is_root() {
-        true => &["native as a normal user", "native as root"],
-        false => &["native as a normal user"],
-    };
+/// Every attempt is contained or named as residual, and each difference that is listed is seen, and no other.
+fn holds(walls: &BTreeMap<String, Vec<Seen>>, expected: &[&str], differences: &[Difference]) {
     assert_eq!(walls.keys().map(String::as_str).collect::<Vec<_>>(), expected);
-    for (wall, seen) in &walls {
+    let differ: BTreeSet<&str> = differences.iter().map(|difference| difference.attempt).collect();
+    for (wall, seen) in walls {
         let names: BTreeSet<&str> = seen.iter().map(|one| one.attempt.as_str()).collect();
         assert_eq!(names.len(), seen.len(), "{wall}: two attempts have one name");
-        let residual: BTreeSet<&str> = seen
-            .iter()
-            .filter(|one| one.outcome == Outcome::Residual)
-            .map(|one| one.attempt.as_str())
-            .collect();
-        assert_eq!(residual, BTreeSet::from(RESIDUAL), "{wall}");
-        assert!(residual.len() <= 6, "{wall}");
-        let contained = seen.iter().filter(|one| one.outcome == Outcome::Contained).count();
         let failed: Vec<&Seen> = seen
             .iter()
             .filter(|one| !matches!(one.outcome, Outcome::Contained | Outcome::Residual))
             .collect();
         assert!(failed.is_empty(), "{failed:#?}");
+        let of = |which: &dyn Fn(&Seen) -> bool| -> BTreeSet<&str> {
+            seen.iter().filter(|one| which(one)).map(|one| one.attempt.as_str()).collect()
+        };
+        assert_eq!(of(&|one| one.differs.is_some()), differ, "{wall}");
+        let residual = of(&|one| one.outcome == Outcome::Residual);
+        let expected: BTreeSet<&str> = RESIDUAL.into_iter().filter(|name| !differ.contains(name)).collect();
+        assert_eq!(residual, expected, "{wall}");
+        assert!(residual.len() <= 6, "{wall}");
+        let contained = seen.iter().filter(|one| one.outcome == Outcome::Contained).count();
         assert!(contained >= 240, "{wall}: {contained} attempts are contained");
     }
+}
+
+fn as_who(wall: &str) -> Vec<String> {
+    let who: &[&str] = if is_root() { &["a normal user", "root"] } else { &["a normal user"] };
+    who.iter().map(|who| format!("{wall} as {who}")).collect()
+}
+
+#[test]
+fn every_attempt_is_contained_or_named_as_residual_as_root_and_as_a_normal_user() {
+    let expected = as_who("native");
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    holds(&matrix(&[]), &expected, &[]);
+}
+
+/// As whoever runs the tests; in the long run as root and as a normal user.
+fn behind(place: &str, long: bool) {
+    let runtime = runtime(place);
+    let (mut arguments, mut expected) = (vec!["--oci", place], as_who(runtime.name.as_str()));
+    if !long {
+        arguments.push("--here");
+        expected.drain(..expected.len() - 1);
+    }
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    holds(&matrix(&arguments), &expected, differences::of(runtime.wall()));
+}
+
+fn runtime(place: &str) -> OciRuntime {
+    OciRuntime::find(Path::new(place)).expect("these tests need both runtimes: apt-get install crun runsc")
+}
+
+#[test]
+fn behind_a_wall_that_crun_builds_every_attempt_is_answered_alike_but_for_what_is_listed() {
+    behind(CRUN, false);
+}
+
+#[test]
+fn behind_a_wall_that_gvisor_builds_every_attempt_is_contained_and_differs_only_as_listed() {
+    behind(RUNSC, false);
+}
+
+#[test]
+#[ignore = "long"]
+fn both_runtimes_contain_every_attempt_of_a_normal_users_job_too() {
+    behind(CRUN, true);
+    behind(RUNSC, true);
+}
+
+#[test]
+fn the_evidence_names_the_runtime_and_what_stood_and_a_cancel_ends_every_process_behind_it() {
+    let directory = open_directory().expect("a directory");
+    let python = directory.path().join("runtime");
+    sandbox::host_python(Path::new("/usr/bin/python3"), &python).expect("a runtime");
+    let helper = harness::programs().join("databox-launch");
+    for (place, wall) in [(CRUN, Wall::Oci), (RUNSC, Wall::OciGvisor)] {
+        let runtime = runtime(place);
+        let stage = Stage::new(&helper, &python).expect("a stage").behind(runtime.clone());
+        let ended = stage.launch(&stage.text("import os; os.fork(); print('done')")).expect("a run");
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert_eq!((ended.outcome, said.contains("done")), (Ended::Succeeded, true), "{place}: {said}");
+        assert_eq!(ended.evidence.wall, wall);
+        assert_eq!(ended.evidence.runtime, Some((runtime.name, runtime.version.clone())));
+        let on = |name| ended.evidence.state(name) == State::On;
+        for layer in [LayerName::UserNamespace, LayerName::ReadOnlyRoot, LayerName::Seccomp] {
+            assert!(on(layer), "{place}: {}", layer.as_str());
+        }
+        // gVisor's kernel has no Landlock: what is not there is not said to be.
+        assert_eq!(on(LayerName::Landlock), wall == Wall::Oci, "{place}");
+
+        let sleepers = stage.text(
+            "import os, time\nfor _ in range(20):\n if os.fork() == 0: time.sleep(600)\nopen('/out/all', 'w').close()\ntime.sleep(600)",
+        );
+        let (cancel, begun) = (Cancel::new().expect("a cancel"), Instant::now());
+        let launcher = Launcher::behind(&helper, runtime);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_secs(3));
+                cancel.cancel();
+            });
+            launcher.run(&sleepers, Stdin::Empty, &cancel).expect("a run")
+        });
+        assert_eq!(ended.outcome, Ended::Cancelled);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{place}");
+        let space = ended.output.expect("an output space");
+        rustix::fs::statat(&space, "all", rustix::fs::AtFlags::empty()).expect("the twin: they lived");
+        let left = processes_that_say("time.sleep(600)");
+        assert!(left.is_empty(), "{place}: {left:?}");
+    }
+}
+
+/// Processes of this machine whose command holds this text, but for this one's own children that sleep elsewhere.
+fn processes_that_say(text: &str) -> Vec<String> {
+    let marker = format!("range(20):\n if os.fork() == 0: {text}");
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    let commands = processes.flatten().filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    commands
+        .map(|command| String::from_utf8_lossy(&command).into_owned())
+        .filter(|command| command.contains(&marker))
+        .collect()
 }
