@@ -2,7 +2,7 @@
 //! file's length.
 //!
 //! Whatever the request fixes carries nothing: a weights file's header, a table's first line, the names and punctuation
-//! of metrics. Each byte after that is charged with 8 bits. `docs/formats/canonical.md` shows why no more canonical
+//! of metrics. Each byte after that is charged with 8 bits, each parameter of a weights file with its precision. `docs/formats/canonical.md` shows why no more canonical
 //! forms can be reached than the charge allows.
 
 use release::statement::DeclaredOutput;
@@ -31,7 +31,11 @@ pub fn floor_bits(policy: &Policy, output: &DeclaredOutput, bytes: u64) -> u64 {
     let by_length = free.saturating_mul(8);
     match output {
         DeclaredOutput::Weights { tensors, .. } => {
-            by_length.max(weights::capacity_bits(policy.weights.precision, tensors))
+            let precision = policy.weights.precision;
+            let capacity = weights::capacity_bits(precision, tensors);
+            // Each parameter of a file of this length is one of so many values, which the rule `weights.form` checks.
+            // Nothing canonical has another length.
+            if free == weights::data_bytes(precision, tensors) { capacity } else { by_length.max(capacity) }
         }
         _ => by_length,
     }

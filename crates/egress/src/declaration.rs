@@ -6,7 +6,7 @@ use release::report::OUTPUT_LIMIT;
 use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor};
 use release::value::{Count, Name};
 
-use crate::policy::{Policy, Precision};
+use crate::policy::Policy;
 
 /// Declared outputs that are refused before a job runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +77,7 @@ fn check_tensors(policy: &Policy, path: &Name, tensors: &[DeclaredTensor]) -> Re
     for tensor in tensors {
         let (path, name) = (path.clone(), tensor.name.clone());
         let scale = format!("{name}.scale");
-        let taken = policy.weights.precision == Precision::Int8 && names.contains(scale.as_str());
+        let taken = policy.weights.precision.largest_whole().is_some() && names.contains(scale.as_str());
         if name.as_str() == "__metadata__" || taken {
             return Err(E::NameReserved { path, name });
         }

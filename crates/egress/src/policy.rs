@@ -89,6 +89,14 @@ pub enum Precision {
     F32,
     /// Whole numbers from −127 to 127, 8 bits, and one binary32 scale for each tensor.
     Int8,
+    /// Whole numbers from −31 to 31, 6 bits, and scales.
+    Int6,
+    /// Whole numbers from −15 to 15, 5 bits, and scales.
+    Int5,
+    /// Whole numbers from −7 to 7, 4 bits, and scales.
+    Int4,
+    /// Whole numbers from −3 to 3, 3 bits, and scales.
+    Int3,
 }
 
 /// A policy that is not accepted.
@@ -239,15 +247,33 @@ impl Precision {
             Self::F16 => "f16",
             Self::F32 => "f32",
             Self::Int8 => "int8",
+            Self::Int6 => "int6",
+            Self::Int5 => "int5",
+            Self::Int4 => "int4",
+            Self::Int3 => "int3",
         }
     }
 
-    /// Bits of one parameter.
+    /// Bits of one parameter: no more values than 2 to this power are canonical.
     pub fn bits(self) -> u64 {
         match self {
             Self::Bf16 | Self::F16 => 16,
             Self::F32 => 32,
             Self::Int8 => 8,
+            Self::Int6 => 6,
+            Self::Int5 => 5,
+            Self::Int4 => 4,
+            Self::Int3 => 3,
+        }
+    }
+
+    /// The largest whole number of a precision that stores whole numbers and scales; none of the others.
+    pub fn largest_whole(self) -> Option<u8> {
+        match self {
+            Self::Bf16 | Self::F16 | Self::F32 => None,
+            Self::Int8 | Self::Int6 | Self::Int5 | Self::Int4 | Self::Int3 => {
+                Some((1 << (self.bits() - 1)) - 1)
+            }
         }
     }
 }

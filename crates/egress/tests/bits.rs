@@ -115,7 +115,7 @@ fn the_judge_charges_the_floor_exactly_whatever_the_content() {
             b"a,n\n1,10\n-2,999999\n".to_vec(),
         ),
     ];
-    for precision in ["bf16", "f16", "f32", "int8"] {
+    for precision in ["bf16", "f16", "f32", "int8", "int4"] {
         for (declared, written) in &cases {
             let task = with_policy(task(&[declared]), "\"bf16\"\n", &format!("\"{precision}\"\n"));
             let policy = Policy::parse(&task.policy).unwrap();
@@ -124,9 +124,33 @@ fn the_judge_charges_the_floor_exactly_whatever_the_content() {
             assert_eq!(judged.result, VerdictResult::Pass);
             let output = &task.outputs[0];
             assert_eq!(judged.report.bits[0], floor_bits(&policy, output, form.len() as u64), "{declared}");
-            let fixed = declared_fixed_bytes(&policy, output);
-            assert_eq!(judged.report.bits[0], 8 * (form.len() as u64 - fixed), "{declared}");
+            let free = form.len() as u64 - declared_fixed_bytes(&policy, output);
+            // Two parameters of 4 bits and a scale of 32, in six bytes.
+            let packed = precision == "int4" && declared.contains("weights");
+            assert_eq!(judged.report.bits[0], if packed { 40 } else { 8 * free }, "{declared}");
         }
+    }
+}
+
+#[test]
+fn no_more_files_of_small_whole_numbers_are_canonical_than_their_charge_allows() {
+    let declared = r#"{"kind":"weights","path":"f","tensors":[{"name":"w","shape":["1"]}]}"#;
+    for (precision, bits) in [("int8", 8), ("int6", 6), ("int5", 5), ("int4", 4), ("int3", 3)] {
+        let task = with_policy(task(&[declared]), "\"bf16\"\n", &format!("\"{precision}\"\n"));
+        let form = form_one(&task, &tensors(&[("w", &[1], &[1.0])])).unwrap();
+        let passes = |last: &u8| {
+            let mut changed = form.clone();
+            *changed.last_mut().unwrap() = *last;
+            let judged = judge_one(&task, &changed);
+            assert_eq!(judged.report.bits[0], bits + 32, "{precision}");
+            judged.result == VerdictResult::Pass
+        };
+        let canonical = (0..=u8::MAX).filter(passes).count();
+        assert_eq!(
+            canonical,
+            (1 << bits) - 1,
+            "{precision}: from the negative of the largest to the largest"
+        );
     }
 }
 

@@ -305,14 +305,14 @@ fn values_that_no_canonical_form_has_are_blocked_by_the_judge() {
 
 #[test]
 fn each_precision_is_stable_and_charged_by_its_parameters() {
-    for (precision, bits) in [("bf16", 96), ("f16", 96), ("f32", 192), ("int8", 48 + 64)] {
+    for (precision, bits) in [("bf16", 96), ("f16", 96), ("f32", 192), ("int8", 48 + 64), ("int4", 24 + 64)] {
         let task =
             with_policy(task(&[DECLARED]), "precision = \"bf16\"", &format!("precision = \"{precision}\""));
         let canonical = form_one(&task, &with_values(|values| values[0] = 0.3)).unwrap();
         let judged = judge_one(&task, &canonical);
         assert_eq!(judged.result, VerdictResult::Pass, "{precision}");
         assert_eq!(judged.report.bits[0], bits, "{precision}");
-        if precision != "int8" {
+        if !precision.starts_with("int") {
             assert_eq!(form_one(&task, &canonical), Some(canonical), "{precision}");
         }
     }
@@ -326,6 +326,10 @@ fn whole_numbers_scale_to_the_largest_value() {
     let scale = f32::from_le_bytes(data[..4].try_into().unwrap());
     assert!((scale - 0.1).abs() < 1e-6);
     assert_eq!(data[8..12], [5, -10i8 as u8, -127i8 as u8, 2]);
+    let coarse = with_policy(self::task(&[DECLARED]), "precision = \"bf16\"", "precision = \"int4\"");
+    let canonical = form_one(&coarse, &with_values(|values| values[2] = -12.7)).unwrap();
+    // Multiples of 12.7 / 7.
+    assert_eq!(canonical[canonical.len() - 4..][2..], [-7i8 as u8, 0]);
     let zeros = form_one(&task, &with_values(|values| values.fill(0.0))).unwrap();
     assert!(zeros[zeros.len() - 14..].iter().all(|byte| *byte == 0));
     assert_eq!(judge_one(&task, &zeros).result, VerdictResult::Pass);

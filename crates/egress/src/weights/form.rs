@@ -7,7 +7,7 @@ use release::statement::DeclaredTensor;
 use release::value::{Count, Name};
 
 use super::header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
-use super::layout::{Stretch, header, layout};
+use super::layout::{Stretch, data_bytes, header, layout};
 use super::number::{self, BF16, F16, F32, Format, Rounded};
 use crate::files::ReadSeek;
 use crate::finding::Notes;
@@ -87,7 +87,9 @@ pub(crate) fn canonicalise(
         Precision::Bf16 => write_floats(&sources, BF16, reader, writer, &mut changes)?,
         Precision::F16 => write_floats(&sources, F16, reader, writer, &mut changes)?,
         Precision::F32 => write_floats(&sources, F32, reader, writer, &mut changes)?,
-        Precision::Int8 => write_integers(&sources, reader, writer, &mut changes)?,
+        Precision::Int8 | Precision::Int6 | Precision::Int5 | Precision::Int4 | Precision::Int3 => {
+            write_integers(policy.precision, &sources, reader, writer, &mut changes)?;
+        }
     }
     Ok(changes.notes(policy.precision))
 }
@@ -106,7 +108,9 @@ impl Changes {
             Precision::Bf16 => "rounded to bfloat16",
             Precision::F16 => "rounded to binary16",
             Precision::F32 => "rounded to binary32",
-            Precision::Int8 => "rounded to a multiple of the tensor's scale",
+            Precision::Int8 | Precision::Int6 | Precision::Int5 | Precision::Int4 | Precision::Int3 => {
+                "rounded to a multiple of the tensor's scale"
+            }
         };
         notes.changed(Rule::WeightsForm, self.rounded, kept);
         notes.changed(Rule::WeightsForm, self.zeroed, "-0 or subnormal, set to 0");
@@ -173,13 +177,15 @@ fn write_floats(
     Ok(())
 }
 
-/// Symmetric quantisation: value ≈ scale × whole number from −127 to 127, with the scale that the largest value fits.
+/// Symmetric quantisation: value ≈ scale × whole number, with the scale that the largest value fits.
 fn write_integers(
+    precision: Precision,
     tensors: &[&Tensor],
     reader: &mut dyn ReadSeek,
     writer: &mut dyn Write,
     changes: &mut Changes,
 ) -> Result<(), FormError> {
+    let most = f64::from(precision.largest_whole().unwrap_or(0));
     let mut scales = Vec::new();
     for tensor in tensors {
         let mut largest = 0f64;
@@ -187,7 +193,7 @@ fn write_integers(
             largest = values.iter().fold(largest, |largest, value| largest.max(value.abs()));
             Ok(())
         })?;
-        let bits = match number::round(largest / 127.0, F32) {
+        let bits = match number::round(largest / most, F32) {
             Rounded::Bits { bits, .. } => bits,
             Rounded::Zeroed => 0,
             Rounded::TooLarge => return Err(FormError::TooLarge(tensor.name.clone())),
@@ -201,7 +207,7 @@ fn write_integers(
             out.clear();
             for value in values {
                 let whole =
-                    if scale == 0.0 { 0.0 } else { (value / scale).round_ties_even().clamp(-127.0, 127.0) };
+                    if scale == 0.0 { 0.0 } else { (value / scale).round_ties_even().clamp(-most, most) };
                 changes.rounded += u64::from(whole * scale != *value);
                 out.push(whole as i8 as u8);
             }
@@ -225,7 +231,7 @@ pub(crate) fn check(
     };
     let header = header(policy.precision, &plan);
     let stretches = layout(policy.precision, &plan);
-    let data = stretches.iter().fold(0, |sum: u64, stretch| sum.saturating_add(stretch_bytes(stretch)));
+    let data = data_bytes(policy.precision, &plan);
     if data.checked_add(header.len() as u64) != Some(bytes) {
         return Err(FormError::NotCanonicalLength);
     }
@@ -236,7 +242,8 @@ pub(crate) fn check(
         return Err(FormError::NotCanonicalHeader);
     }
     let mut reader = io::BufReader::with_capacity(1 << 16, reader);
-    stretches.iter().try_for_each(|stretch| check_stretch(stretch, &mut reader))
+    let most = policy.precision.largest_whole().unwrap_or(0);
+    stretches.iter().try_for_each(|stretch| check_stretch(stretch, most, &mut reader))
 }
 
 fn written_plan(
@@ -246,7 +253,7 @@ fn written_plan(
 ) -> Result<Vec<DeclaredTensor>, FormError> {
     let tensors = Tensors::read(reader, bytes, HeaderLimits::CANONICAL)?;
     let mut plan = plan(None, &tensors)?;
-    if policy.precision == Precision::Int8 {
+    if policy.precision.largest_whole().is_some() {
         plan.drain(..plan.len() / 2);
     }
     Ok(plan)
@@ -256,7 +263,8 @@ fn stretch_bytes(stretch: &Stretch) -> u64 {
     stretch.values.saturating_mul(stretch.dtype.bytes())
 }
 
-fn check_stretch(stretch: &Stretch, reader: &mut impl Read) -> Result<(), FormError> {
+/// Whole numbers beyond `most` would carry more than each is charged with.
+fn check_stretch(stretch: &Stretch, most: u8, reader: &mut impl Read) -> Result<(), FormError> {
     let mut buffer = [0; CHUNK as usize];
     let size = stretch.dtype.bytes() as usize;
     let mut left = stretch_bytes(stretch);
@@ -273,7 +281,7 @@ fn check_stretch(stretch: &Stretch, reader: &mut impl Read) -> Result<(), FormEr
                 // A negative scale would give each tensor a second form.
                 _ if stretch.is_scale => number::is_canonical(bits, F32) && bits >> 31 == 0,
                 Dtype::F32 => number::is_canonical(bits, F32),
-                _ => bits != 0x80,
+                _ => (bits as u8 as i8).unsigned_abs() <= most,
             }
         };
         if !chunk.chunks_exact(size).all(canonical) {

@@ -17,23 +17,23 @@ pub(crate) struct Stretch {
     pub(crate) values: u64,
     /// The declared tensor that it belongs to.
     pub(crate) tensor: usize,
-    /// Whether it is the scale of an `int8` tensor.
+    /// Whether it is the scale of a tensor of whole numbers.
     pub(crate) is_scale: bool,
 }
 
-/// The data of a canonical file, in order: the tensors as declared; before them, for `int8`, one scale for each.
+/// The data of a canonical file, in order: the tensors as declared; before them, for whole numbers, one scale for each.
 pub(crate) fn layout(precision: Precision, tensors: &[DeclaredTensor]) -> Vec<Stretch> {
     let dtype = match precision {
         Precision::Bf16 => Dtype::Bf16,
         Precision::F16 => Dtype::F16,
         Precision::F32 => Dtype::F32,
-        Precision::Int8 => Dtype::I8,
+        Precision::Int8 | Precision::Int6 | Precision::Int5 | Precision::Int4 | Precision::Int3 => Dtype::I8,
     };
-    let scales =
-        tensors.iter().enumerate().filter(|_| precision == Precision::Int8).map(|(tensor, declared)| {
-            let name = format!("{}.scale", declared.name);
-            Stretch { name, dtype: Dtype::F32, shape: Vec::new(), values: 1, tensor, is_scale: true }
-        });
+    let scaled = if precision.largest_whole().is_some() { tensors } else { &[] };
+    let scales = scaled.iter().enumerate().map(|(tensor, declared)| {
+        let name = format!("{}.scale", declared.name);
+        Stretch { name, dtype: Dtype::F32, shape: Vec::new(), values: 1, tensor, is_scale: true }
+    });
     let values = tensors.iter().enumerate().map(|(tensor, declared)| {
         let name = declared.name.to_string();
         let shape = declared.shape.iter().map(|length| length.0).collect();
@@ -42,6 +42,12 @@ pub(crate) fn layout(precision: Precision, tensors: &[DeclaredTensor]) -> Vec<St
         Stretch { name, dtype, shape, values, tensor, is_scale: false }
     });
     scales.chain(values).collect()
+}
+
+/// Bytes of a canonical file's data.
+pub(crate) fn data_bytes(precision: Precision, tensors: &[DeclaredTensor]) -> u64 {
+    let bytes = |stretch: &Stretch| stretch.values.saturating_mul(stretch.dtype.bytes());
+    layout(precision, tensors).iter().map(bytes).fold(0, u64::saturating_add)
 }
 
 /// The first bytes of a canonical file: the header's length in 8 bytes, lowest first, and the header, compact JSON
@@ -69,8 +75,11 @@ pub(crate) fn header(precision: Precision, tensors: &[DeclaredTensor]) -> Vec<u8
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// Σ parameters × precision, and for `int8` 32 bits more for each tensor's scale.
+/// Σ parameters × precision, and for whole numbers 32 bits more for each tensor's scale.
 pub(crate) fn capacity_bits(precision: Precision, tensors: &[DeclaredTensor]) -> u64 {
-    let bits = |stretch: &Stretch| stretch.values.saturating_mul(8 * stretch.dtype.bytes());
+    let bits = |stretch: &Stretch| match stretch.is_scale {
+        true => 8 * stretch.dtype.bytes(),
+        false => stretch.values.saturating_mul(precision.bits()),
+    };
     layout(precision, tensors).iter().map(bits).fold(0, u64::saturating_add)
 }

@@ -8,4 +8,4 @@ mod number;
 pub use header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
 
 pub(crate) use form::{FormError, canonicalise, check};
-pub(crate) use layout::{capacity_bits, header};
+pub(crate) use layout::{capacity_bits, data_bytes, header};
