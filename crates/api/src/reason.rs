@@ -24,7 +24,10 @@ impl Word for Reason {
         match self {
             Self::Unspecified => "nothing is to be said yet",
             Self::Passed => "the outputs passed the policy; stewards decide next",
-            Self::Policy => "the policy forbids the release; run `databox check` on the outputs at your desk",
+            Self::Policy => {
+                "the policy forbids the release; run `databox check` on the outputs at your desk (copies of data are \
+                 looked for with `--private` only)"
+            }
             Self::ProgramFailed => {
                 "the program ended with an error; run it at your desk with `databox job run --local`"
             }

@@ -52,7 +52,13 @@ impl BlobStore {
     /// `0o600` for a room's own store and `0o640` for a hand-over directory that one other room reads.
     pub fn open(directory: impl Into<PathBuf>, mode: u32) -> Result<Self, StoreError> {
         let directory = directory.into();
-        fs::create_dir_all(&directory)?;
+        if !directory.is_dir() {
+            fs::create_dir_all(&directory)?;
+            // A file in it is only as durable as its own name.
+            if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                sync_directory(parent)?;
+            }
+        }
         Ok(Self { directory, mode })
     }
 

@@ -40,6 +40,17 @@ pub struct Checked {
     pub is_approval: bool,
     /// Where the review stands with it.
     pub then: Standing,
+    /// What is missing still, if it is more than the number of approvals.
+    pub lacks: Option<Refusal>,
+}
+
+impl Checked {
+    fn approval(steward: Name, enough: Result<(), Refusal>, then: Standing) -> Self {
+        // That more approvals are awaited is told by their number.
+        let lacks = enough.err().filter(|refusal| *refusal != Refusal::ApprovalsTooFew);
+        let then = if enough.is_ok() { then } else { Standing::Open };
+        Self { steward, is_approval: true, then, lacks }
+    }
 }
 
 /// Now, as statements write it.
@@ -92,7 +103,7 @@ fn check_code(decision: &Envelope, statements: &Statements, site: &Site) -> Resu
     if decision.kind() == Kind::CodeDenial {
         let denied = CodeDenied::check(decision, &request, site)?;
         let steward = denied.denial().statement().steward.clone();
-        return Ok(Checked { steward, is_approval: false, then: Standing::Denying });
+        return Ok(Checked { steward, is_approval: false, then: Standing::Denying, lacks: None });
     }
     let approval = ReviewedCode::check_one(decision, &request, site, now())?;
     let steward = approval.statement().steward.clone();
@@ -100,9 +111,8 @@ fn check_code(decision: &Envelope, statements: &Statements, site: &Site) -> Resu
     approvals
         .retain(|earlier| !earlier.unverified::<CodeApproval>().is_ok_and(|said| said.steward == steward));
     approvals.push(decision.clone());
-    let enough = ReviewedCode::check(&approvals, &request, site, now()).is_ok();
-    let then = if enough { Standing::Approving } else { Standing::Open };
-    Ok(Checked { steward, is_approval: true, then })
+    let enough = ReviewedCode::check(&approvals, &request, site, now()).map(drop);
+    Ok(Checked::approval(steward, enough, Standing::Approving))
 }
 
 /// The approvals of code that count now.
@@ -139,15 +149,15 @@ pub fn check(decision: &Envelope, statements: &Statements, watch: &SiteWatch) ->
     if decision.kind() == Kind::Denial {
         let denied = Denied::check(decision, &judged, &site)?;
         let steward = denied.denial().statement().steward.clone();
-        return Ok(Checked { steward, is_approval: false, then: Standing::Denying });
+        return Ok(Checked { steward, is_approval: false, then: Standing::Denying, lacks: None });
     }
     let approval = Approved::check_one(decision, &judged, &site, now())?;
     let steward = approval.statement().steward.clone();
     let mut approvals = counting(&statements.decisions, &judged, &site);
     approvals.retain(|earlier| !is_by(earlier, &steward));
     approvals.push(decision.clone());
-    let enough = Approved::check(&approvals, &judged, &site, now()).is_ok();
-    Ok(Checked { steward, is_approval: true, then: if enough { Standing::Signing } else { Standing::Open } })
+    let enough = Approved::check(&approvals, &judged, &site, now()).map(drop);
+    Ok(Checked::approval(steward, enough, Standing::Signing))
 }
 
 fn is_by(approval: &Envelope, steward: &Name) -> bool {

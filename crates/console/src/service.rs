@@ -148,6 +148,9 @@ impl Reviews {
                 then,
             )
             .map_err(|error| self.store_failed(&error))?;
+        if let Some(lacks) = checked.lacks {
+            self.store.set_held_up(&verdict, lacks.name()).map_err(|error| self.store_failed(&error))?;
+        }
         self.journal.info("decision taken").digest("verdict", verdict.as_bytes()).write();
         Ok((verdict, then))
     }

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod draft;
 pub mod failure;
 pub mod fsck;
+pub mod grant;
 pub mod home;
 pub mod init;
 pub mod interrupt;

@@ -223,7 +223,9 @@ impl Desk {
     pub fn approval(&self, opened: &Opened) -> Result<Envelope, Failure> {
         if opened.verdict.result != VerdictResult::Pass {
             return Err(
-                Failure::new("BLOCKED", "the policy blocked it; nobody can approve it").exit(Exit::Denied)
+                Failure::new("BLOCKED", "the policy blocked it; nobody can approve it")
+                    .hint("nothing is to be decided: the job has ended, and `databox review open` shows the findings")
+                    .exit(Exit::Denied)
             );
         }
         if opened.judged_again != Judgement::Same {
@@ -307,7 +309,17 @@ impl Desk {
     /// Hands a signed decision in. A repeat gets the first answer.
     pub async fn hand_in(&mut self, envelope: &Envelope) -> Result<SubmitDecisionResponse, Failure> {
         let request = SubmitDecisionRequest { decision: envelope.to_bytes().into() };
-        Ok(self.client.submit_decision(request).await.map_err(client::refused)?.into_inner())
+        let answer = self.client.submit_decision(request).await.map_err(|status| {
+            let failure = client::refused(status);
+            match &failure.reason[..] {
+                "NOT_READY" => failure.hint(
+                    "the decision is kept and not in the log yet: `databox review ls` says what holds it up; give it again \
+                     to wait on, a repeat changes nothing",
+                ),
+                _ => failure,
+            }
+        });
+        Ok(answer?.into_inner())
     }
 
     fn sign<P: release::statement::Predicate>(&self, statement: &P) -> Result<Envelope, Failure> {

@@ -23,7 +23,7 @@ use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::key;
 
 /// How long a revocation holds: it is signed anew at least weekly.
-const REVOCATION_DAYS: i64 = 7;
+const REVOCATION_DAYS: i64 = release::site::REVOCATION_SECONDS / (24 * 3600);
 
 /// The kinds of statement that a site makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -457,8 +457,25 @@ fn check_with(files: Vec<(PathBuf, Vec<u8>)>, pin: &blobs::Digest, name: &Path) 
         Err(error) => Err(refused(whole(&error))),
         Ok(site) => match site.set_aside().iter().find(|aside| aside.path == name) {
             Some(aside) => Err(refused(aside.refusal.to_string())),
-            None => Ok(()),
+            None => grant_can_be_met(&site, name),
         },
+    }
+}
+
+/// Refuses a grant under which nothing could ever be released: its jobs would run, cost bits, and wait for ever.
+fn grant_can_be_met(site: &Site, name: &Path) -> Result<(), Failure> {
+    let newest = |grant: &&release::site::Verified<Grant>| {
+        release::site::file_name(grant.envelope()).is_ok_and(|file| file == name)
+    };
+    let Some(grant) = site.grants().find(newest).map(|grant| grant.statement()) else { return Ok(()) };
+    match crate::grant::unmet(site, grant) {
+        None => Ok(()),
+        Some(why) => {
+            let text = format!("nothing could be released under grant {}: {why}", grant.id);
+            Err(Failure::new("GRANT_UNMET", text)
+                .hint("nothing was changed; correct `approvals` or `policy` and sign it anew, or install newer roles or the policy first")
+                .exit(Exit::Denied))
+        }
     }
 }
 

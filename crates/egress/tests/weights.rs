@@ -329,7 +329,7 @@ fn whole_numbers_scale_to_the_largest_value() {
     let coarse = with_policy(self::task(&[DECLARED]), "precision = \"bf16\"", "precision = \"int4\"");
     let canonical = form_one(&coarse, &with_values(|values| values[2] = -12.7)).unwrap();
     // Multiples of 12.7 / 7.
-    assert_eq!(canonical[canonical.len() - 4..][2..], [-7i8 as u8, 0]);
+    assert_eq!(canonical[canonical.len() - 6..][..4], [0, -1i8 as u8, -7i8 as u8, 0]);
     let zeros = form_one(&task, &with_values(|values| values.fill(0.0))).unwrap();
     assert!(zeros[zeros.len() - 14..].iter().all(|byte| *byte == 0));
     assert_eq!(judge_one(&task, &zeros).result, VerdictResult::Pass);

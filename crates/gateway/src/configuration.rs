@@ -47,6 +47,9 @@ pub struct Configuration {
     /// Bytes of all uploads of one grant, as announced, in the spool at the same time.
     #[serde(default = "spool_bytes_per_grant")]
     pub spool_bytes_per_grant: u64,
+    /// Bytes of all uploads together, as announced.
+    #[serde(default = "spool_bytes")]
+    pub spool_bytes: u64,
     /// Jobs of one grant that wait to be run.
     #[serde(default = "jobs_waiting_per_grant")]
     pub jobs_waiting_per_grant: u64,
@@ -75,6 +78,10 @@ fn spool_bytes_per_grant() -> u64 {
     2 << 30
 }
 
+fn spool_bytes() -> u64 {
+    4 << 30
+}
+
 fn jobs_waiting_per_grant() -> u64 {
     256
 }
@@ -92,6 +99,7 @@ mod tests {
         assert_eq!(configuration.jobs_open_per_person, jobs_open_per_person());
         assert_eq!(configuration.uploads_per_grant, uploads_per_grant());
         assert_eq!(configuration.spool_bytes_per_grant, spool_bytes_per_grant());
+        assert_eq!(configuration.spool_bytes, spool_bytes());
         assert_eq!(configuration.jobs_waiting_per_grant, jobs_waiting_per_grant());
         assert_eq!(configuration.connections, Connections::default());
         assert!(!configuration.accept_on_box_witness);

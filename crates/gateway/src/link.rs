@@ -62,8 +62,14 @@ impl GatewayEnclaveService for Link {
     ) -> Result<Response<Self::LinkStream>, Status> {
         let alone = self.only.clone().try_lock_owned().map_err(|_| Refused::NotReady)?;
         let (outgoing, receiver) = mpsc::channel(QUEUE);
-        let live =
-            Live { room: self.room.clone(), outgoing, sent: Sent::default(), is_ready: false, _alone: alone };
+        let live = Live {
+            room: self.room.clone(),
+            outgoing,
+            sent: Sent::default(),
+            is_ready: false,
+            passed: None,
+            _alone: alone,
+        };
         tokio::spawn(live.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -87,8 +93,14 @@ struct Live {
     outgoing: Outgoing,
     sent: Sent,
     is_ready: bool,
+    /// What was passed over last, and when that was written. The enclave repeats until it is answered: a release that this
+    /// room may not show before the next step of time would else fill the journal.
+    passed: Option<(String, Instant)>,
     _alone: OwnedMutexGuard<()>,
 }
+
+/// How often the same reason is written for what is passed over.
+const PASSED_AGAIN: Duration = Duration::from_secs(600);
 
 impl Live {
     async fn run(mut self, mut incoming: Streaming<LinkRequest>) {
@@ -139,13 +151,19 @@ impl Live {
             Ok(None) => Some(()),
             Err(passed) => {
                 // Without an acknowledgement the enclave sends it again; nothing else is changed.
-                self.room
-                    .journal
-                    .warning("a message of the enclave was passed over")
-                    .own_error(&passed)
-                    .write();
+                self.tell_passed(&passed);
                 Some(())
             }
+        }
+    }
+
+    fn tell_passed(&mut self, passed: &Passed) {
+        let why = passed.to_string();
+        let told =
+            self.passed.as_ref().is_some_and(|(before, at)| *before == why && at.elapsed() < PASSED_AGAIN);
+        if !told {
+            self.room.journal.warning("a message of the enclave was passed over").own_error(passed).write();
+            self.passed = Some((why, Instant::now()));
         }
     }
 

@@ -42,6 +42,7 @@ fn configuration(home: &Path, told: &Told) -> Configuration {
         jobs_open_per_person: 4,
         uploads_per_grant: 4,
         spool_bytes_per_grant: 1 << 20,
+        spool_bytes: 1 << 20,
         jobs_waiting_per_grant: 4,
     }
 }

@@ -14,11 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blobs::{BlobStore, Digest, StoreError, sync_directory};
 use release::value::Name;
-use rustix::fs::{StatVfs, fstatvfs, statvfs};
-
-/// What new work never takes of the disk, in bytes. `queue.db` and the files of releases go on with it, so that a
-/// researcher who fills the disk cannot hold up what was accepted.
-const RESERVED_BYTES: u64 = 64 << 20;
 
 /// The directory of uploads.
 pub struct Spool {
@@ -47,9 +42,15 @@ impl Spool {
         &self.bundles
     }
 
-    /// True if so many bytes more leave what is reserved. None are there if that cannot be told.
-    pub fn has_room_for(&self, bytes: u64) -> bool {
-        statvfs(&self.parts).is_ok_and(|space| leaves_the_reserve(&space, bytes))
+    /// The parts that are there, whoever sent them. Other names are none of ours.
+    pub fn parts(&self) -> Vec<(Name, Digest)> {
+        let entries = std::fs::read_dir(&self.parts).into_iter().flatten().flatten();
+        let part = |entry: std::fs::DirEntry| {
+            let name = entry.file_name();
+            let (person, sha256) = name.to_str()?.rsplit_once('.')?;
+            Some((person.parse().ok()?, sha256.parse().ok()?))
+        };
+        entries.filter_map(part).collect()
     }
 
     fn path(&self, person: &Name, sha256: &Digest) -> PathBuf {
@@ -82,13 +83,14 @@ impl Spool {
         }
     }
 
-    /// Makes a part a whole bundle if its bytes have the digest; the part is removed either way.
+    /// Makes a part a whole bundle if its bytes have the digest, and removes it. A part that the disk has no room to copy
+    /// stays, so that nothing has to come again.
     pub fn finish(&self, person: &Name, sha256: &Digest, bytes: u64) -> Result<(), StoreError> {
-        let path = self.path(person, sha256);
-        let copied = File::open(&path)
-            .map_err(StoreError::from)
-            .and_then(|part| self.bundles.copy_in(part, Some(*sha256), bytes));
-        self.forget(person, sha256)?;
+        let part = File::open(self.path(person, sha256))?;
+        let copied = self.bundles.copy_in(part, Some(*sha256), bytes);
+        if !matches!(copied, Err(StoreError::Io(_))) {
+            self.forget(person, sha256)?;
+        }
         copied.map(drop)
     }
 
@@ -101,16 +103,9 @@ impl Spool {
     }
 }
 
-fn leaves_the_reserve(space: &StatVfs, bytes: u64) -> bool {
-    space.f_bavail.saturating_mul(space.f_frsize) >= bytes.saturating_add(RESERVED_BYTES)
-}
-
 impl Part {
-    /// Adds bytes. What is reserved counts as a full disk.
+    /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !leaves_the_reserve(&fstatvfs(&self.file)?, bytes.len() as u64) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         self.file.write_all(bytes)
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use blobs::{BlobStore, Digest};
 use rusqlite::Connection;
 
-use crate::room::{Room, blocking, now};
+use crate::room::{Room, now};
+use crate::spool::Spool;
 use crate::store::{StoreError, events, jobs, uploads};
 
 const LOOK_AT_SITE: Duration = Duration::from_secs(1);
@@ -52,25 +53,15 @@ async fn end_unheard(room: &Room) -> Result<(), StoreError> {
 
 async fn remove_unneeded(room: &Arc<Room>) -> Result<(), StoreError> {
     let before = now().plus(-UNTOUCHED);
-    let forgotten = room.store.change(move |transaction| uploads::forget(transaction, before)).await?;
+    room.store.change(move |transaction| uploads::forget(transaction, before)).await?;
     let of = room.clone();
-    room.store.read(move |connection| remove_unheld(&of, connection)).await?;
-    let room = room.clone();
-    let removed = blocking(move || {
-        let parts = forgotten.iter().try_for_each(|(person, sha256)| room.spool.forget(person, sha256));
-        if parts.is_err() {
-            room.journal.error("unneeded files could not be removed").write();
-        }
-    });
-    // It ends early only with the process.
-    let _ = removed.await;
-    Ok(())
+    room.store.read(move |connection| remove_unheld(&of, connection)).await
 }
 
-/// Removes bundles that neither an upload nor a submit holds. It runs on the store's thread, so that no upload becomes
-/// whole between the look and the removal.
+/// Removes parts without an upload, and bundles that neither an upload nor a submit holds. It runs on the store's thread,
+/// so that no upload begins or becomes whole between the look and the removal.
 fn remove_unheld(room: &Room, connection: &Connection) -> Result<(), StoreError> {
-    let mut failed = false;
+    let mut failed = !remove_parts(&room.spool, connection)?;
     for bundle in listed(room.spool.bundles()) {
         if !uploads::is_held(connection, &bundle)? && !jobs::is_awaited(connection, &bundle)? {
             failed |= room.spool.bundles().remove(bundle).is_err();
@@ -87,7 +78,43 @@ fn remove_unheld(room: &Room, connection: &Connection) -> Result<(), StoreError>
     Ok(())
 }
 
+/// A room that was killed after it had forgotten an upload leaves the part; it is found here. False if one could not be
+/// removed.
+fn remove_parts(spool: &Spool, connection: &Connection) -> Result<bool, StoreError> {
+    let mut removed = true;
+    for (person, sha256) in spool.parts() {
+        if uploads::find(connection, &person, &sha256)?.is_none() {
+            removed &= spool.forget(&person, &sha256).is_ok();
+        }
+    }
+    Ok(removed)
+}
+
 fn listed(store: &BlobStore) -> BTreeSet<Digest> {
     let entries = std::fs::read_dir(store.directory()).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{at, connection};
+    use crate::store::uploads::{Announced, UploadLimits};
+
+    #[test]
+    fn a_part_that_a_killed_gateway_left_is_removed_and_one_of_an_upload_stays() {
+        let (directory, mut connection) = connection();
+        let spool = Spool::open(directory.path()).unwrap();
+        let limits = UploadLimits { per_person: 9, per_grant: 9, bytes_per_grant: 9, bytes: 9 };
+        let (ada, kept, left) = ("ada".parse().unwrap(), Digest::of(b"kept"), Digest::of(b"left"));
+        for sha256 in [&kept, &left] {
+            spool.part(&ada, sha256, 0).unwrap().unwrap().write(b"part").unwrap();
+        }
+        let announced =
+            Announced { person: ada.clone(), grant: "visits".parse().unwrap(), sha256: kept, bytes: 4 };
+        let transaction = connection.transaction().unwrap();
+        uploads::begin(&transaction, &announced, limits, at(0)).unwrap();
+        assert!(remove_parts(&spool, &transaction).unwrap());
+        assert_eq!(spool.parts(), [(ada, kept)]);
+    }
 }

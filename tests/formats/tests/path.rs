@@ -83,6 +83,16 @@ fn a_request_is_admitted_between_its_making_and_its_expiry_only() {
 }
 
 #[test]
+fn a_revocation_that_nobody_signed_anew_for_a_week_stops_everything_whatever_expiry_it_states() {
+    let long = Story::default().revocation(|revocation| revocation.expires = time("2036-03-01T09:00:00Z"));
+    let fresh = |now| site_of(&long, &[]).fresh(time(now));
+    assert_eq!(fresh("2026-03-08T08:59:59Z"), Ok(()));
+    assert_eq!(fresh("2026-03-08T09:00:00Z"), Err(Refusal::OutOfForce));
+    let short = Story::default().revocation(|revocation| revocation.expires = time("2026-03-03T09:00:00Z"));
+    assert_eq!(site_of(&short, &[]).fresh(time("2026-03-03T09:00:00Z")), Err(Refusal::OutOfForce));
+}
+
+#[test]
 fn a_request_under_an_expired_grant_or_policy_is_not_admitted() {
     let admit = |story: &Story| {
         let request = story.tell().release.request;
@@ -408,8 +418,10 @@ fn code_runs_only_while_enough_approvals_of_it_count_and_nobody_refused_it() {
         "from the future"
     );
     // Roles, grant and revocation are in force at that moment, the approvals no more.
-    let long =
-        story_with_code_review().revocation(|revocation| revocation.expires = time("2026-03-20T09:00:00Z"));
+    let long = story_with_code_review().revocation(|revocation| {
+        revocation.issued_at = verified_at();
+        revocation.expires = time("2026-03-20T09:00:00Z");
+    });
     let late = site_of(&long, &[]);
     assert_eq!(check(approvals, &late, "2026-03-08T09:00:00Z"), Ok(verdict.code_review));
     assert_eq!(check(approvals, &late, "2026-03-09T09:00:00Z"), Err(Refusal::CodeReviewTime));

@@ -10,6 +10,14 @@ use super::configurations::Configurations;
 /// How far two honest clocks may differ.
 const SKEW: i64 = release::site::CLOCK_SKEW_SECONDS;
 
+/// Where time services say that they run: systemd-timesyncd once it is synchronised, chrony, ntpd, OpenNTPD.
+const KEPT: [&str; 4] = [
+    "/run/systemd/timesync/synchronized",
+    "/run/chrony/chronyd.pid",
+    "/run/ntpd.pid",
+    "/run/openntpd/ntpd.sock",
+];
+
 pub fn examine(configurations: &Configurations) -> Vec<Check> {
     let now = daemon::now_seconds();
     let newest = newest_statement(&configurations.site);
@@ -20,10 +28,12 @@ pub fn examine(configurations: &Configurations) -> Vec<Check> {
             format!("it is {} s behind the moment at which {what} was signed", seconds - now),
             remedy,
         ),
-        _ if Path::new("/run/systemd/timesync/synchronized").exists() => Check::ok("clock", "kept by NTP"),
-        _ => {
-            Check::ok("clock", "not before any statement of the site; whether NTP keeps it is not known here")
-        }
+        _ if KEPT.iter().any(|path| Path::new(path).exists()) => Check::ok("clock", "kept by a time service"),
+        _ => Check::warn(
+            "clock",
+            "not before any statement of the site; whether a time service keeps it is not known here",
+            "have a time service keep it (`timedatectl set-ntp true`); one that is ahead dates releases into the future",
+        ),
     };
     vec![check]
 }

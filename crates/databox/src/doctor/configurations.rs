@@ -40,7 +40,7 @@ pub struct Configurations {
     /// Bytes that a run may put on the disk, and that are kept free beside.
     pub run_disk_bytes: u64,
     pub disk_reserve_bytes: u64,
-    /// Bytes of one grant's uploads.
+    /// Bytes of all uploads.
     pub spool_bytes: u64,
 }
 
@@ -124,7 +124,7 @@ impl Configurations {
         let (gateway_listen, gateway_state) = (gateway.parsed("listen"), gateway.path("state_directory"));
         let (gateway_socket, to_enclave) =
             (gateway.path("enclave_socket"), gateway.path("to_enclave_directory"));
-        let spool_bytes = gateway.number(None, "spool_bytes_per_grant", 2 << 30);
+        let spool_bytes = gateway.number(None, "spool_bytes", 4 << 30);
         let gateway_accepts = gateway.switch(ACCEPT);
         let mut enclave = Table { room: "enclave", table: enclave?, wrong };
         let (enclave_state, account_head) =

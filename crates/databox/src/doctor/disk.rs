@@ -1,6 +1,8 @@
 //! Room on the disks and in memory. The enclave refuses work by the name DISK before it would fail in the middle.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::statvfs;
@@ -14,14 +16,43 @@ pub fn examine(configurations: &Configurations) -> Vec<Check> {
     let run = configurations.slots * configurations.run_disk_bytes + configurations.disk_reserve_bytes;
     let needs = [
         ("enclave", configurations.state("enclave"), run, "runs and the reserve beside them"),
-        ("gateway", configurations.state("gateway"), configurations.spool_bytes, "one grant's uploads"),
+        ("gateway", configurations.state("gateway"), configurations.spool_bytes, "uploads"),
         ("console", configurations.state("console"), GIB / 4, "sealed packets"),
         ("signer", configurations.state("signer"), GIB / 16, "the log"),
     ];
     let mut checks: Vec<Check> =
         needs.iter().map(|(room, path, needed, for_what)| space(room, path, *needed, for_what)).collect();
+    checks.extend(shared(&needs));
     checks.push(memory(configurations));
     checks
+}
+
+/// Rooms that share a file system, if it has not enough for all of them.
+fn shared(needs: &[(&str, &Path, u64, &str)]) -> Vec<Check> {
+    let mut disks: BTreeMap<u64, (u64, u64, Vec<&str>)> = BTreeMap::new();
+    for (room, path, needed, _) in needs {
+        // What cannot be looked at has its own check.
+        let (Ok(found), Ok(space)) = (fs::metadata(path), statvfs(*path)) else { continue };
+        let disk = disks.entry(found.dev()).or_insert((space.f_bavail * space.f_frsize, 0, Vec::new()));
+        disk.1 += needed;
+        disk.2.push(room);
+    }
+    let lacks = |(free, needed, rooms): (u64, u64, Vec<&str>)| {
+        (rooms.len() > 1 && free < needed).then(|| {
+            Check::warn(
+                "disk",
+                format!(
+                    "{} share a disk: {} free, {} needed together",
+                    rooms.join(", "),
+                    size(free),
+                    size(needed)
+                ),
+                "give rooms a file system of their own, free space, or lower spool_bytes in gateway.toml and \
+                 run_disk_bytes or slots in enclave.toml",
+            )
+        })
+    };
+    disks.into_values().filter_map(lacks).collect()
 }
 
 fn space(room: &str, path: &Path, needed: u64, for_what: &str) -> Check {

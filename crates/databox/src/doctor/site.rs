@@ -43,7 +43,7 @@ pub fn examine(configurations: &Configurations, checks: &mut Vec<Check>) -> Opti
     checks.push(expiry(
         "site-expiry",
         "the revocations",
-        revocation.expires,
+        revocation.expires.min(revocation.issued_at.plus(release::site::REVOCATION_SECONDS)),
         2,
         now,
         "`databox site new revocation`, signed by who may revoke, then `databox site install`; do it every week",
@@ -57,6 +57,15 @@ pub fn examine(configurations: &Configurations, checks: &mut Vec<Check>) -> Opti
             now,
             "`databox site new grant` with a later end, if the project goes on",
         ));
+    }
+    for grant in site.grants().map(|grant| grant.statement()) {
+        checks.extend(crate::grant::unmet(&site, grant).map(|why| {
+            Check::fail(
+                "grant",
+                format!("nothing can be released under grant {}: {why}", grant.id),
+                "`databox site new grant` with `approvals` that its people can give, or new roles; jobs under it wait in vain",
+            )
+        }));
     }
     for policy in site.policies().map(|policy| policy.statement().statement()) {
         checks.push(expiry(

@@ -9,7 +9,7 @@ use release::statement::{Request, Verdict, VerdictResult};
 
 use super::log::{Log, files_in};
 use super::places::{Database, Places, database, digest, is_whole, rows};
-use super::{Report, Rule};
+use super::{LOOKS_EVERY, Report, Rule};
 use crate::failure::{Failure, file_failure};
 
 /// A job as the enclave has it.
@@ -17,6 +17,8 @@ pub struct Job {
     /// Its state.
     pub state: State,
     run: u32,
+    /// For how many seconds the enclave has run since the job came into its state.
+    waited: u64,
     /// True if stewards were asked to review its code before it ran.
     code_review: bool,
     nonce: Option<Vec<u8>>,
@@ -55,6 +57,7 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<Jobs, 
     let verdicts = verdicts(&store)?;
     for (request, job) in &jobs {
         let verdict = verdicts.iter().find(|judged| judged.request == *request && judged.run == job.run);
+        within_limit(request, job, report);
         reservation(request, job, verdict, &account, log, report);
         judged(places, request, job, verdict, report);
         decided(request, job, verdict, log, report);
@@ -66,7 +69,7 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<Jobs, 
 fn jobs(store: &Database) -> Result<Jobs, Failure> {
     let found = rows(
         store,
-        "SELECT request, nonce, envelope, state, run,
+        "SELECT request, nonce, envelope, state, run, (SELECT seconds FROM elapsed) - entered AS waited,
              EXISTS (SELECT 1 FROM code_reviews WHERE code_reviews.request = jobs.request) AS code_review
          FROM jobs",
         |row| {
@@ -75,6 +78,7 @@ fn jobs(store: &Database) -> Result<Jobs, Failure> {
             let job = Job {
                 state: State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?,
                 run: row.get("run")?,
+                waited: u64::try_from(row.get::<_, i64>("waited")?).unwrap_or(0),
                 code_review: row.get("code_review")?,
                 nonce: row.get("nonce")?,
                 request: envelope.and_then(|envelope| envelope.unverified().ok()),
@@ -83,6 +87,16 @@ fn jobs(store: &Database) -> Result<Jobs, Failure> {
         },
     )?;
     Ok(found.into_iter().collect())
+}
+
+/// A job is ended once it has been in a state for too long.
+fn within_limit(request: &Digest, job: &Job, report: &mut Report) {
+    let Some(limit) = job.state.limit_seconds() else { return };
+    let run = job.request.as_ref().filter(|_| job.state == State::Running);
+    let run = run.map_or(0, |request| request.limits.seconds.0);
+    report.check(job.waited <= limit.saturating_add(run).saturating_add(LOOKS_EVERY), Rule::Limit, || {
+        format!("job {request} has been {} for {} s of the enclave's time", job.state, job.waited)
+    });
 }
 
 /// Reads the account, and checks that each entry follows from the one before and that the head outside is one of them.

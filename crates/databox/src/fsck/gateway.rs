@@ -8,7 +8,7 @@ use lifecycle::State;
 use super::enclave::Jobs;
 use super::log::Log;
 use super::places::{Database, Places, database, digest, is_whole, rows};
-use super::{Report, Rule};
+use super::{LOOKS_EVERY, Report, Rule};
 use crate::failure::Failure;
 
 /// Examines the gateway.
@@ -16,6 +16,7 @@ pub fn examine(places: &Places, log: &Log, enclave: &Jobs, report: &mut Report) 
     let Some(store) = database(&places.gateway.join("queue.db"), report)? else { return Ok(()) };
     bundles(&store, places, report)?;
     states(&store, enclave, report)?;
+    limits(&store, report)?;
     served(&store, places, log, report)
 }
 
@@ -74,6 +75,25 @@ fn states(store: &Database, enclave: &Jobs, report: &mut Report) -> Result<(), F
         let ended = enclave.get(&job).map(|job| job.state);
         report.check(last != State::Released || ended == Some(State::Released), Rule::States, || {
             format!("job {job} is released here and not in the enclave")
+        });
+    }
+    Ok(())
+}
+
+/// A job of which nothing is heard for too long is ended.
+fn limits(store: &Database, report: &mut Report) -> Result<(), Failure> {
+    let query = "SELECT request, state, run_seconds, grid_seconds,
+                     (SELECT seconds FROM elapsed) - entered AS waited FROM jobs";
+    for (request, state, run, grid, waited) in rows(store, query, |row| {
+        let state: String = row.get("state")?;
+        let state = State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?;
+        let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
+        Ok((digest(row, "request")?, state, count("run_seconds")?, count("grid_seconds")?, count("waited")?))
+    })? {
+        let limit = state.view_limit_seconds(run, grid);
+        let within = limit.is_none_or(|limit| waited <= limit.saturating_add(LOOKS_EVERY));
+        report.check(within, Rule::Limit, || {
+            format!("job {request} has been {state} for {waited} s of the gateway's time")
         });
     }
     Ok(())

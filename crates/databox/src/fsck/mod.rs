@@ -32,6 +32,9 @@ pub struct FsckArguments {
     pub witnesses: Vec<PathBuf>,
 }
 
+/// A room looks at its limits so often at least, in seconds; a job that is past one for longer is forgotten.
+const LOOKS_EVERY: u64 = 600;
+
 /// A promise about what is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
@@ -41,6 +44,8 @@ pub enum Rule {
     Bundle,
     /// A job moves along the table of states only, and the rooms agree about it.
     States,
+    /// No job stays in a state past its limit, counted in the time that its room has run.
+    Limit,
     /// Each account entry follows from the one before, and the head outside is one of them.
     Account,
     /// Every run was charged before it started.
@@ -76,6 +81,7 @@ impl Rule {
             Self::Database => "database",
             Self::Bundle => "bundle-kept",
             Self::States => "job-states",
+            Self::Limit => "within-limit",
             Self::Account => "account-chain",
             Self::ChargeBeforeRun => "charge-before-run",
             Self::Nonce => "nonce-with-charge",

@@ -50,14 +50,11 @@ impl BundleService for Bundles {
             return Err(Refused::TooLarge { field: "bytes", limit: configuration.bundle_bytes_limit }.into());
         }
         let grant = self.own_grant(&person, &asked.grant)?;
-        // Once as it arrives, and once more as it becomes whole.
-        if !self.0.spool.has_room_for(asked.bytes.saturating_mul(2)) {
-            return Err(Refused::Disk.into());
-        }
         let limits = UploadLimits {
             per_person: configuration.uploads_per_person,
             per_grant: configuration.uploads_per_grant,
             bytes_per_grant: configuration.spool_bytes_per_grant,
+            bytes: configuration.spool_bytes,
         };
         let announced = Announced { person, grant, sha256, bytes: asked.bytes };
         let begun =
@@ -148,16 +145,12 @@ impl Bundles {
             let Ok(Some(_part)) = room.spool.part(&writer, &upload.sha256, upload.committed) else {
                 return Err(Refused::NotReady);
             };
-            // The copy would fail, and what has arrived would have to come again.
-            if !room.spool.has_room_for(upload.bytes) {
-                return Err(Refused::Disk);
-            }
             Ok(room.spool.finish(&writer, &upload.sha256, upload.bytes))
         });
         let (committed, whole, answer) = match finished.await?? {
             Ok(()) => (upload.bytes, true, Ok(())),
             Err(StoreError::DigestDiffers { .. }) => (0, false, Err(Refused::Digest)),
-            Err(StoreError::Io(error)) => (0, false, Err(of_disk(&error))),
+            Err(StoreError::Io(error)) => return Err(of_disk(&error)),
             Err(_) => (0, false, Err(Refused::Box)),
         };
         let (sha256, room) = (upload.sha256, self.0.clone());

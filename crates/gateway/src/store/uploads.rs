@@ -47,6 +47,9 @@ pub struct UploadLimits {
     pub per_grant: u64,
     /// Bytes of a grant, as announced: an upload holds its place from the beginning, so that it can be finished.
     pub bytes_per_grant: u64,
+    /// Bytes of all grants together, as announced. Free space is not looked at: how full the disk is may depend on what a
+    /// run did, and the answer is given at once and for nothing.
+    pub bytes: u64,
 }
 
 /// What someone wants to send.
@@ -81,7 +84,7 @@ pub fn begin(
     if unfinished(transaction, "grant_id", grant)? >= limits.per_grant {
         return Err(Refused::Quota { subject: "uploads of the grant", limit: limits.per_grant });
     }
-    make_room(transaction, announced, limits.bytes_per_grant, now)?;
+    make_room(transaction, announced, limits, now)?;
     transaction
         .execute(
             "INSERT INTO uploads (person, sha256, grant_id, bytes, committed, whole, touched_at)
@@ -111,30 +114,36 @@ const IN_USE: i64 = 60;
 fn make_room(
     transaction: &Transaction<'_>,
     announced: &Announced,
-    limit: u64,
+    limits: UploadLimits,
     now: Timestamp,
 ) -> Result<(), Refused> {
+    let limit = limits.bytes_per_grant;
     loop {
-        let held: i64 = transaction
+        let (of_grant, of_all): (i64, i64) = transaction
             .query_row(
-                "SELECT coalesce(sum(bytes), 0) FROM uploads WHERE grant_id = ?1",
+                "SELECT coalesce(sum(bytes) FILTER (WHERE grant_id = ?1), 0), coalesce(sum(bytes), 0) FROM uploads",
                 [announced.grant.as_str()],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .map_err(StoreError::from)?;
-        if held.unsigned_abs().saturating_add(announced.bytes) <= limit {
+        let with = |held: i64| held.unsigned_abs().saturating_add(announced.bytes);
+        let grant_is_full = with(of_grant) > limit;
+        if !grant_is_full && with(of_all) <= limits.bytes {
             return Ok(());
         }
         let removed = transaction
             .execute(
                 "DELETE FROM uploads WHERE (person, sha256) IN
                      (SELECT person, sha256 FROM uploads
-                      WHERE grant_id = ?1 AND whole = 1 AND touched_at < ?2 AND sha256 NOT IN
+                      WHERE (grant_id = ?1 OR NOT ?3) AND whole = 1 AND touched_at < ?2 AND sha256 NOT IN
                           (SELECT bundle FROM jobs JOIN submits ON submits.request = jobs.request)
                       ORDER BY touched_at LIMIT 1)",
-                (announced.grant.as_str(), now.plus(-IN_USE).seconds()),
+                (announced.grant.as_str(), now.plus(-IN_USE).seconds(), grant_is_full),
             )
             .map_err(StoreError::from)?;
+        if removed == 0 && !grant_is_full {
+            return Err(Refused::Disk);
+        }
         if removed == 0 {
             return Err(Refused::Quota { subject: "bytes of the grant in the spool", limit });
         }
@@ -172,18 +181,13 @@ pub fn commit(
     if changed == 1 { Ok(()) } else { Err(Refused::NotFound) }
 }
 
-/// Forgets uploads that nobody touched since `before` and that no submit waits for, and says which they were.
-pub fn forget(transaction: &Transaction<'_>, before: Timestamp) -> Result<Vec<(Name, Digest)>, StoreError> {
-    let mut query = transaction.prepare_cached(
+/// Forgets uploads that nobody touched since `before` and that no submit waits for, and says how many.
+pub fn forget(transaction: &Transaction<'_>, before: Timestamp) -> Result<usize, StoreError> {
+    let forgotten = transaction.execute(
         "DELETE FROM uploads WHERE touched_at < ?1 AND sha256 NOT IN
-             (SELECT bundle FROM jobs JOIN submits ON submits.request = jobs.request)
-         RETURNING person, sha256",
+             (SELECT bundle FROM jobs JOIN submits ON submits.request = jobs.request)",
+        [before.seconds()],
     )?;
-    let mut rows = query.query([before.seconds()])?;
-    let mut forgotten = Vec::new();
-    while let Some(row) = rows.next()? {
-        forgotten.push((columns::name(row, "person")?, columns::digest(row, "sha256")?));
-    }
     Ok(forgotten)
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::store::testing::{at, connection};
 
-const LIMITS: UploadLimits = UploadLimits { per_person: 2, per_grant: 3, bytes_per_grant: 1000 };
+const LIMITS: UploadLimits = UploadLimits { per_person: 2, per_grant: 3, bytes_per_grant: 1000, bytes: 1500 };
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -69,12 +69,31 @@ fn old_uploads_are_forgotten() {
     let ada = name("ada");
     begin(&transaction, &announced("ada", b"old", 1), LIMITS, at(0)).unwrap();
     begin(&transaction, &announced("ada", b"new", 1), LIMITS, at(10)).unwrap();
-    assert_eq!(forget(&transaction, at(5)).unwrap(), [(ada.clone(), Digest::of(b"old"))]);
+    assert_eq!(forget(&transaction, at(5)).unwrap(), 1);
+    assert!(find(&transaction, &ada, &Digest::of(b"old")).unwrap().is_none());
     assert!(find(&transaction, &ada, &Digest::of(b"new")).unwrap().is_some());
     let forgotten = commit(&transaction, &ada, &Digest::of(b"old"), 1, true);
     assert_eq!(forgotten, Err(Refused::NotFound), "bytes of a forgotten upload are not acknowledged");
     commit(&transaction, &ada, &Digest::of(b"new"), 1, true).unwrap();
     // After the clock was set back an upload is as old as it was.
     crate::store::elapsed::set_back(&transaction, 8, at(2)).unwrap();
-    assert_eq!(forget(&transaction, at(3)).unwrap(), [(ada, Digest::of(b"new"))]);
+    assert_eq!(forget(&transaction, at(3)).unwrap(), 1);
+}
+
+#[test]
+fn all_grants_together_have_the_spool_and_old_bundles_of_any_make_room() {
+    let (_directory, mut connection) = connection();
+    let transaction = connection.transaction().unwrap();
+    let begin = |person: &str, grant: &str, text: &[u8], bytes, seconds| {
+        let announced = Announced { grant: name(grant), ..announced(person, text, bytes) };
+        begin(&transaction, &announced, LIMITS, at(seconds))
+    };
+    begin("ada", "visits", b"1", 900, 0).unwrap();
+    assert_eq!(begin("eve", "costs", b"2", 601, 100), Err(Refused::Disk), "an unfinished one stays");
+    begin("eve", "costs", b"2", 600, 100).unwrap();
+    commit(&transaction, &name("ada"), &Digest::of(b"1"), 900, true).unwrap();
+    assert_eq!(begin("eve", "costs", b"3", 300, 59), Err(Refused::Disk), "its job may come now");
+    begin("eve", "costs", b"3", 300, 100).unwrap();
+    assert!(find(&transaction, &name("ada"), &Digest::of(b"1")).unwrap().is_none());
+    assert!(find(&transaction, &name("eve"), &Digest::of(b"2")).unwrap().is_some());
 }

@@ -43,6 +43,9 @@ use crate::value::{KeyId, Name, Timestamp};
 /// How far two honest clocks may differ, in seconds.
 pub const CLOCK_SKEW_SECONDS: i64 = 300;
 
+/// Longest time for which a revocation is good, in seconds: 7 days. Its people sign anew at least weekly.
+pub const REVOCATION_SECONDS: i64 = 7 * 24 * 3600;
+
 /// A statement whose signatures were checked. Only the checks of this crate make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<P> {
@@ -348,10 +351,13 @@ impl Site {
         &self.set_aside
     }
 
-    /// Refuses a site whose roles or revocation are not in force: no room admits, approves or signs then.
+    /// Refuses a site whose roles or revocation are not in force: no room admits, approves or signs then. A revocation is
+    /// good for [`REVOCATION_SECONDS`] at most, whatever it says: whoever withholds a newer one gains no more time.
     pub fn fresh(&self, now: Timestamp) -> Result<(), Refusal> {
         in_force(self.roles().issued_at, self.roles().expires, now)?;
-        in_force(self.revocation().issued_at, self.revocation().expires, now)
+        let revocation = self.revocation();
+        let most = revocation.issued_at.plus(REVOCATION_SECONDS);
+        in_force(revocation.issued_at, revocation.expires.min(most), now)
     }
 
     /// True if this person or this key of theirs may do nothing any more.

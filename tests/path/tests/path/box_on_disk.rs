@@ -38,6 +38,37 @@ fn each_rooms_state_is_for_its_user_alone() {
 }
 
 #[test]
+fn a_box_that_was_initialised_has_its_own_keys_and_nobody_elses() {
+    let scratch = tempfile::tempdir().unwrap();
+    let home = scratch.path().join("box");
+    let made = std::process::Command::new(harness::programs().join("databox"))
+        .args(["init", "--site", "hospital.example", "--witness", "http://127.0.0.1:7445", "--dir"])
+        .arg(&home)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let is_private = |path: &&std::path::PathBuf| {
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY-----"))
+    };
+    let mut private: Vec<String> = files(&home)
+        .iter()
+        .filter(is_private)
+        .map(|path| path.strip_prefix(&home).unwrap().display().to_string())
+        .collect();
+    private.sort();
+    // The three keys that sign for the box, and those of its transport. People make theirs themselves.
+    let expected = [
+        "keys/enclave.pem",
+        "keys/log.pem",
+        "keys/signer.pem",
+        "tls/ca.key",
+        "tls/console.key",
+        "tls/gateway.key",
+    ];
+    assert_eq!(private, expected);
+}
+
+#[test]
 fn no_row_of_the_data_lies_outside_the_enclave_after_a_theft() {
     let tested = TestBox::start();
     let row = "patient-";

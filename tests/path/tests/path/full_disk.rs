@@ -1,14 +1,22 @@
 //! A full disk, of the enclave and of the gateway: new work is refused by name, and what was begun is finished.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use databox::failure::Failure;
-use databox::job::state;
+use api::CHUNK_BYTES;
+use api::v1::bundle_service_client::BundleServiceClient;
+use api::v1::job_service_client::JobServiceClient;
+use api::v1::{CreateJobRequest, CreateUploadRequest, FinishUploadRequest, WriteUploadRequest};
+use blobs::Digest;
+use databox::job::{Prepared, state};
 use databox::up::Rooms;
 use harness::{ONE_METRIC, PATIENCE, TestBox, manifest, write_metric};
 use lifecycle::State;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::wait;
 
@@ -109,58 +117,105 @@ impl Drop for SmallGateway {
     }
 }
 
-/// Packs a bundle and hands it in.
-async fn hand_in(tested: &TestBox, name: &str, beside: &[u8]) -> Result<String, Failure> {
-    let text = manifest(ONE_METRIC);
-    let bundle = tested.bundle(name, &[("databox.toml", &text), ("job.py", &write_metric("1"))]);
-    std::fs::write(bundle.join("beside.bin"), beside).unwrap();
-    let bench = tested.bench("kim").await;
-    let prepared = bench.prepare(&bundle).await?;
-    Ok(bench.submit(&prepared).await?.job)
+/// A bundle unlike those of other names.
+fn bundle(tested: &TestBox, name: &str) -> PathBuf {
+    let code = format!("# {name}\n{}", write_metric("1"));
+    tested.bundle(name, &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &code)])
 }
 
 /// Bytes that no compression makes fewer.
 fn random(bytes: usize) -> Vec<u8> {
-    use std::io::Read;
     let mut read = Vec::new();
     std::fs::File::open("/dev/urandom").unwrap().take(bytes as u64).read_to_end(&mut read).unwrap();
     read
 }
 
+fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// Announces these bytes.
+async fn announce(channel: &Channel, bytes: &[u8]) -> Result<u64, Status> {
+    let announced = CreateUploadRequest {
+        sha256: Digest::of(bytes).to_string(),
+        bytes: bytes.len() as u64,
+        grant: "grant-1".to_owned(),
+    };
+    let answer = BundleServiceClient::new(channel.clone()).create_upload(announced).await?;
+    Ok(answer.into_inner().committed_bytes)
+}
+
+/// Sends them from an offset on.
+async fn send(channel: &Channel, bytes: &[u8], offset: usize) -> Result<u64, Status> {
+    let sha256 = Digest::of(bytes).to_string();
+    let mut at = offset as u64;
+    let mut chunks = Vec::new();
+    for chunk in bytes[offset..].chunks(CHUNK_BYTES) {
+        chunks.push(WriteUploadRequest { sha256: sha256.clone(), offset: at, chunk: chunk.to_vec().into() });
+        at += chunk.len() as u64;
+    }
+    let answer = BundleServiceClient::new(channel.clone()).write_upload(tokio_stream::iter(chunks)).await?;
+    Ok(answer.into_inner().committed_bytes)
+}
+
+async fn finish(channel: &Channel, bytes: &[u8]) -> Result<(), Status> {
+    let finished = FinishUploadRequest { sha256: Digest::of(bytes).to_string() };
+    BundleServiceClient::new(channel.clone()).finish_upload(finished).await.map(drop)
+}
+
+async fn create(channel: &Channel, prepared: &Prepared) -> Result<String, Status> {
+    let request = CreateJobRequest {
+        request: prepared.envelope.to_bytes().into(),
+        purpose: prepared.purpose.clone(),
+        purpose_salt: prepared.salt.to_vec().into(),
+    };
+    let answer = JobServiceClient::new(channel.clone()).create_job(request).await?;
+    Ok(answer.into_inner().job.unwrap().job)
+}
+
 #[test]
-fn a_gateway_whose_disk_is_full_refuses_new_work_by_name_and_serves_what_it_has() {
+fn a_gateway_whose_disk_is_full_refuses_new_work_by_name_and_goes_on_with_what_it_has() {
     let mut tested = TestBox::start();
     let gateway = SmallGateway::start(&mut tested);
     wait(async {
-        let job = hand_in(&tested, "before", &[]).await.unwrap();
-        assert_eq!(tested.wait("kim", &job, State::InReview).await, State::InReview);
         let bench = tested.bench("kim").await;
-        let whole = tested
-            .bundle("whole", &[("databox.toml", &manifest(ONE_METRIC)), ("job.py", &write_metric("2"))]);
-        let prepared = bench.prepare(&whole).await.unwrap();
+        let channel = bench.channel();
+        let job = bench.submit(&bench.prepare(&bundle(&tested, "before")).await.unwrap()).await.unwrap().job;
+        assert_eq!(tested.wait("kim", &job, State::InReview).await, State::InReview);
+        // One whose bundle is whole, one that has arrived, and one that is under way.
+        let whole = bench.prepare(&bundle(&tested, "whole")).await.unwrap();
+        announce(&channel, &whole.bundle).await.unwrap();
+        send(&channel, &whole.bundle, 0).await.unwrap();
+        finish(&channel, &whole.bundle).await.unwrap();
+        let arrived = random(20 << 20);
+        announce(&channel, &arrived).await.unwrap();
+        assert_eq!(send(&channel, &arrived, 0).await.unwrap(), 20 << 20);
+        let under_way = random(12 << 20);
+        announce(&channel, &under_way).await.unwrap();
 
-        // Room for a small bundle, and none for this one.
-        let refused = hand_in(&tested, "large", &random(20 << 20)).await.unwrap_err();
-        assert_eq!(refused.reason, "DISK");
-        assert!(refused.advice().contains("make room"), "{refused}");
-        // What is left is for what was accepted.
-        gateway.fill(8 << 20);
-        assert_eq!(bench.submit(&prepared).await.unwrap_err().reason, "DISK");
+        gateway.fill(4 << 20);
+        let refused = finish(&channel, &arrived).await.unwrap_err();
+        assert_eq!((reason(&refused), refused.code()), ("DISK".to_owned(), Code::ResourceExhausted));
+        assert_eq!(reason(&send(&channel, &under_way, 0).await.unwrap_err()), "DISK");
+        gateway.empty();
+        gateway.fill(0);
+        assert_eq!(reason(&create(&channel, &whole).await.unwrap_err()), "DISK");
+        assert_eq!(reason(&announce(&channel, b"new").await.unwrap_err()), "DISK");
+        let told = bench.submit(&bench.prepare(&bundle(&tested, "new")).await.unwrap()).await.unwrap_err();
+        assert_eq!(told.reason, "DISK");
+        assert!(told.advice().contains("make room"), "{told}");
+        assert_eq!(bench.jobs().await.unwrap().len(), 1, "reading needs no disk");
         for steward in ["ana", "ben"] {
             tested.approve(steward).await;
         }
-        assert_eq!(tested.wait("kim", &job, State::Released).await, State::Released);
-        let mut shelf = tested.shelf("kim").await;
-        let releases = shelf.list().await.unwrap();
-        shelf.get(&releases[0].release, &tested.directory().join("served")).await.unwrap();
-        // Not a byte is left: nothing can be kept, so nothing new is promised.
-        gateway.empty();
-        gateway.fill(0);
-        assert_eq!(bench.submit(&prepared).await.unwrap_err().reason, "DISK");
-        assert_eq!(bench.jobs().await.unwrap().len(), 1, "reading needs no disk");
 
         gateway.empty();
-        let job = bench.submit(&prepared).await.unwrap().job;
+        assert_eq!(tested.wait("kim", &job, State::Released).await, State::Released);
+        finish(&channel, &arrived).await.expect("what has arrived need not come again");
+        let committed = announce(&channel, &under_way).await.unwrap() as usize;
+        assert_eq!(send(&channel, &under_way, committed).await.unwrap(), 12 << 20);
+        finish(&channel, &under_way).await.unwrap();
+        let job = create(&channel, &whole).await.unwrap();
         assert_eq!(tested.wait("kim", &job, State::InReview).await, State::InReview);
     });
 }

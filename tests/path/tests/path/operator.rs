@@ -2,7 +2,7 @@
 
 use databox::data::{DataArguments, add_dataset};
 use databox::job::state;
-use harness::{ONE_METRIC, PATIENCE, TestBox, manifest, write_metric};
+use harness::{ONE_METRIC, PATIENCE, TestBox, manifest};
 use lifecycle::State;
 
 use crate::wait;

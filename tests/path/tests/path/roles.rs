@@ -70,6 +70,10 @@ fn roles_that_have_expired_stop_everything_and_newer_ones_let_it_go_on() {
         let job = in_review(&tested, "one", "1").await;
         approve(&tested, "ana", &job).await.unwrap();
         let opened = tested.opened("ben", &job).await;
+        // A request that was signed in time.
+        let bench = tested.bench("kim").await;
+        let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("2"))];
+        let late = bench.prepare(&tested.bundle("late", &files)).await.unwrap();
         let expires = databox::site::now().plus(4);
         let long = site(&tested).roles().expires;
         renew(&tested, |roles| roles.expires = expires);
@@ -78,13 +82,7 @@ fn roles_that_have_expired_stop_everything_and_newer_ones_let_it_go_on() {
 
         let refused = tested.desk("ben").await.approve(&opened).await.unwrap_err();
         assert!(refused.text.contains("(out-of-force)"), "nobody approves: {refused}");
-        let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("2"))];
-        let bundle = tested.bundle("late", &files);
-        let bench = tested.bench("kim").await;
-        let refused = match bench.prepare(&bundle).await {
-            Ok(prepared) => bench.submit(&prepared).await.unwrap_err(),
-            Err(failure) => failure,
-        };
+        let refused = bench.submit(&late).await.unwrap_err();
         assert!(refused.text.contains("(out-of-force)"), "a request is not admitted: {refused}");
 
         renew(&tested, |roles| roles.expires = long);

@@ -297,6 +297,10 @@ fn past_its_expiry_nothing_is_admitted_approved_or_signed_until_the_revocation_i
         approve(&tested, "ana", &job).await.unwrap();
         let opened = tested.opened("ben", &job).await;
         let review = opened.review.review.clone();
+        // A request that was signed in time.
+        let bench = tested.bench("kim").await;
+        let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("2"))];
+        let late = bench.prepare(&tested.bundle("late", &files)).await.unwrap();
         let expires = databox::site::now().plus(3);
         revoke(&tested, "ben", |revocation| revocation.expires = expires);
         console_has(&tested, "ben", |site| site.revocation().version.0 == 2).await;
@@ -305,14 +309,8 @@ fn past_its_expiry_nothing_is_admitted_approved_or_signed_until_the_revocation_i
         let refused = tested.desk("ben").await.approve(&opened).await.unwrap_err();
         assert!(refused.text.contains("force"), "{refused}");
         assert_eq!(refusal(ask_signer(&tested, "ben", &review).await), "out-of-force");
-        let bench = tested.bench("kim").await;
-        let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("2"))];
-        let bundle = tested.bundle("late", &files);
-        let refused = match bench.prepare(&bundle).await {
-            Ok(prepared) => bench.submit(&prepared).await.err(),
-            Err(failure) => Some(failure),
-        };
-        assert!(refused.is_some(), "a request is not admitted");
+        let refused = bench.submit(&late).await.unwrap_err();
+        assert!(refused.text.contains("(out-of-force)"), "a request is not admitted: {refused}");
 
         revoke(&tested, "ben", |revocation| revocation.expires = databox::site::now().plus(7 * 24 * 3600));
         console_has(&tested, "ben", |site| site.revocation().version.0 == 3).await;
