@@ -1,6 +1,7 @@
 //! A site that changes while jobs run and reviews are open: what goes on, and what ends at once.
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use api::v1::job_service_client::JobServiceClient;
@@ -15,7 +16,7 @@ use release::envelope::Envelope;
 use release::key::{SecretKey, Sign, key_id};
 use release::log::socket::{self, Answer, Decision, Message, Submit};
 use release::site::Site;
-use release::statement::{DenialDecision, DenialReason, Predicate, Revocation};
+use release::statement::{DenialDecision, DenialReason, Grant, Predicate, Revocation};
 use release::value::Count;
 
 use crate::wait;
@@ -36,11 +37,15 @@ pub fn install<P: Predicate>(tested: &TestBox, statement: &P, signers: &[&Secret
 }
 
 pub fn install_envelope(tested: &TestBox, envelope: &Envelope) {
+    try_install(tested, envelope).unwrap_or_else(|failure| panic!("not installed: {failure}"));
+}
+
+fn try_install(tested: &TestBox, envelope: &Envelope) -> Result<PathBuf, Failure> {
     let file = tempfile::NamedTempFile::new_in(tested.directory()).unwrap();
     std::fs::write(file.path(), envelope.to_bytes()).unwrap();
     let (site_directory, pin) = (tested.stage.home.site(), Some(tested.stage.pin));
     let arguments = InstallArguments { file: file.path().to_owned(), site_directory, policy_file: None, pin };
-    databox::site::install(&arguments).unwrap_or_else(|failure| panic!("not installed: {failure}"));
+    databox::site::install(&arguments)
 }
 
 /// The next revocation, signed by a steward.
@@ -187,6 +192,47 @@ fn a_replaced_grant_ends_what_waits_in_the_queue_at_once_and_lets_what_runs_go_o
             State::InReview
         );
     });
+}
+
+#[test]
+fn a_grant_under_which_nothing_could_be_released_is_not_installed_and_doctor_names_one_that_is_there() {
+    let tested = TestBox::start();
+    let mut sound = site(&tested).grants().next().unwrap().statement().clone();
+    (sound.version, sound.issued_at) = (Count(2), databox::site::now());
+    let keys = [key(&tested, "ana"), key(&tested, "ben")];
+    let sign = |grant: &Grant| {
+        Envelope::sign(grant, &keys.each_ref().map(|key| key as &dyn Sign)).expect("a grant can be signed")
+    };
+    let changes: [(&str, fn(&mut Grant)); 4] = [
+        ("9 stewards of hie must approve", |grant| grant.approvals.threshold = Count(9)),
+        ("people of 9 organisations must approve", |grant| grant.approvals.organisations = Count(9)),
+        ("which is not here", |grant| grant.policy.file.sha256 = blobs::Digest::of(b"another policy")),
+        ("which is not here", |grant| grant.policy.version = Count(7)),
+    ];
+    for (why, change) in changes {
+        let mut grant = sound.clone();
+        change(&mut grant);
+        let refused = try_install(&tested, &sign(&grant)).unwrap_err();
+        assert_eq!(refused.reason, "GRANT_UNMET", "{refused}");
+        assert!(refused.text.contains(why), "{refused}");
+        assert_eq!(
+            site(&tested).grants().next().unwrap().statement().version,
+            Count(1),
+            "nothing was changed"
+        );
+    }
+    let mut unmet = sound.clone();
+    unmet.approvals.threshold = Count(9);
+    // Past the tool, as whoever copies files does.
+    std::fs::write(tested.stage.home.site().join("grants/grant-1/2.json"), sign(&unmet).to_bytes()).unwrap();
+    let named = || {
+        let checks = databox::doctor::examine(&tested.stage.home);
+        checks.into_iter().any(|check| check.name == "grant" && check.found.contains("9 stewards of hie"))
+    };
+    assert!(named(), "doctor names it");
+    sound.version = Count(3);
+    try_install(&tested, &sign(&sound)).unwrap();
+    assert!(!named(), "a sound one follows");
 }
 
 #[test]
