@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use packet::key::PersonKeys;
 use release::envelope::{Envelope, EnvelopeError};
 use release::key::{SecretKey, Sign, SignError, SignStatement};
+use release::signature::Signature;
+use release::sshsig::Holder;
 use release::statement::{Predicate, PublicKey, Suite};
 use release::value::{Bytes, Name};
 use serde::{Deserialize, Serialize};
@@ -28,10 +30,14 @@ pub struct KeyArguments {
     /// A file whose first line is the passphrase; without it you are asked.
     #[arg(long)]
     pub passphrase_file: Option<PathBuf>,
-    /// An OpenSSH public key file (`ssh-ed25519`): you sign with this key, through your ssh-agent, and no signing key is
-    /// made.
+    /// An OpenSSH public key file (`ssh-ed25519`, or `sk-ssh-ed25519@openssh.com` of a security key): you sign with this
+    /// key, through your ssh-agent, and no signing key is made.
     #[arg(long)]
     pub ssh_key: Option<PathBuf>,
+    /// Your security key's signatures count only if it asked for its PIN, or for your finger. Make it with
+    /// `ssh-keygen -t ed25519-sk -O verify-required`.
+    #[arg(long, requires = "ssh_key")]
+    pub require_pin: bool,
 }
 
 /// The public half of a person's keys: what they hand to whoever writes roles or a grant.
@@ -117,7 +123,15 @@ impl PersonSigner {
         passphrase: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
     ) -> Result<Self, Failure> {
         if files.ssh().exists() {
-            return AgentKey::find(&files.ssh()).map(Self::Agent);
+            // The suite, and with it whether a PIN is demanded, is the one that roles or a grant were given.
+            let line = ssh_agent::read_public(&files.ssh())?;
+            let keys = read_public(&files.public())?.keys;
+            let key = keys.into_iter().find(|key| key.public.0 == line.public);
+            let key = key.ok_or_else(|| {
+                Failure::new("SSH_KEY", format!("{} names another key", files.public().display()))
+                    .hint("make the files of this key with `databox key new --ssh-key`")
+            })?;
+            return AgentKey::find(key).map(Self::Agent);
         }
         let path = files.signing();
         packet::key::read_signing(&path, &passphrase()?).map(Self::File).map_err(key_failure)
@@ -139,7 +153,7 @@ impl SignStatement for PersonSigner {
         }
     }
 
-    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+    fn sign_statement(&self, message: &[u8]) -> Result<Signature, SignError> {
         match self {
             Self::File(key) => key.sign_statement(message),
             Self::Agent(key) => key.sign_statement(message),
@@ -150,8 +164,18 @@ impl SignStatement for PersonSigner {
 /// Makes the keys of someone who signs through an ssh-agent, and returns the paths made.
 pub fn new_for_agent(arguments: &KeyArguments, ssh_key: &Path) -> Result<Vec<PathBuf>, Failure> {
     let files = KeyFiles::new(&arguments.directory, &arguments.id);
-    let public = ssh_agent::read_public(ssh_key)?;
-    let key = PublicKey { suite: Suite::Sshsig, public: Bytes(public) };
+    let line = ssh_agent::read_public(ssh_key)?;
+    let suite = match (line.holder, arguments.require_pin) {
+        (Holder::Software, false) => Suite::Sshsig,
+        (Holder::SecurityKey, false) => Suite::SkSshsig,
+        (Holder::SecurityKey, true) => Suite::SkSshsigPin,
+        (Holder::Software, true) => {
+            return Err(Failure::new("SSH_KEY", "--require-pin is for a security key, and this is none")
+                .hint("leave it out, or make a key with `ssh-keygen -t ed25519-sk -O verify-required`")
+                .exit(Exit::Usage));
+        }
+    };
+    let key = PublicKey { suite, public: Bytes(line.public) };
     release::key::enrolable(&key).map_err(|error| Failure::new("SSH_KEY", whole(&error)))?;
     std::fs::create_dir_all(&arguments.directory).map_err(file_failure(&arguments.directory))?;
     let passphrase =

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use release::key::{self, SignError, SignStatement};
-use release::sshsig;
-use release::statement::{PublicKey, Suite};
-use release::value::Bytes;
+use release::signature::Signature;
+use release::sshsig::{self, SshKey};
+use release::statement::PublicKey;
 
 use crate::failure::{Exit, Failure, file_failure, whole};
 
@@ -21,33 +21,40 @@ const ANSWER_BYTES: u32 = 64 * 1024;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
 
-/// A key that an agent holds.
+/// A key that an agent holds, or a security key that it speaks to.
 pub struct AgentKey {
     socket: PathBuf,
-    public: [u8; 32],
+    public: PublicKey,
+    ssh: SshKey,
 }
 
 impl AgentKey {
-    /// The key whose public half is in this file, in the agent at `SSH_AUTH_SOCK`. The agent is not asked yet.
-    pub fn find(file: &Path) -> Result<Self, Failure> {
+    /// This key of OpenSSH's in the agent at `SSH_AUTH_SOCK`. The agent is not asked yet.
+    ///
+    /// # Errors
+    /// If no agent is named, or the key's suite is none of OpenSSH's.
+    pub fn find(public: PublicKey) -> Result<Self, Failure> {
         let socket = std::env::var_os("SSH_AUTH_SOCK").ok_or_else(|| {
             Failure::new("NO_SSH_AGENT", "SSH_AUTH_SOCK names no agent")
                 .hint("start one with `eval $(ssh-agent)`, and add the key with `ssh-add`")
                 .exit(Exit::Usage)
         })?;
-        Self::at(socket.into(), file)
+        Self::at(socket.into(), public)
     }
 
-    fn at(socket: PathBuf, file: &Path) -> Result<Self, Failure> {
-        Ok(Self { socket, public: read_public(file)? })
+    fn at(socket: PathBuf, public: PublicKey) -> Result<Self, Failure> {
+        let ssh = SshKey::of(&public).ok_or_else(|| {
+            Failure::new("SSH_KEY", "the public keys name no key of OpenSSH's").exit(Exit::Usage)
+        })?;
+        Ok(Self { socket, public, ssh })
     }
 
-    fn ask(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+    fn ask(&self, message: &[u8]) -> Result<Signature, SignError> {
         let failed = |_| SignError::Unreachable;
         let mut agent = UnixStream::connect(&self.socket).map_err(failed)?;
         agent.set_read_timeout(Some(ANSWER_LIMIT)).map_err(failed)?;
         let mut request = vec![SIGN_REQUEST];
-        for part in [&sshsig::public_blob(&self.public)[..], message] {
+        for part in [&self.ssh.to_blob()[..], message] {
             request.extend_from_slice(&(part.len() as u32).to_be_bytes());
             request.extend_from_slice(part);
         }
@@ -63,36 +70,36 @@ impl AgentKey {
         let mut answer = vec![0; length as usize];
         agent.read_exact(&mut answer).map_err(failed)?;
         match answer.split_first() {
-            Some((&SIGN_RESPONSE, rest)) => signature(rest).ok_or(SignError::Answer),
+            Some((&SIGN_RESPONSE, rest)) => self.signature(rest).ok_or(SignError::Answer),
             // Any other answer says no: it does not have the key, or its owner did not agree.
             _ => Err(SignError::Refused),
         }
     }
-}
 
-/// The signature in an answer: one string that holds a type and 64 bytes.
-fn signature(rest: &[u8]) -> Option<[u8; 64]> {
-    let (length, blob) = rest.split_first_chunk::<4>()?;
-    let whole = usize::try_from(u32::from_be_bytes(*length)).ok()? == blob.len();
-    sshsig::parse_signature_blob(blob).ok().filter(|_| whole)
+    /// The signature in an answer: one string that holds a type and the signature.
+    fn signature(&self, rest: &[u8]) -> Option<Signature> {
+        let (length, blob) = rest.split_first_chunk::<4>()?;
+        let whole = usize::try_from(u32::from_be_bytes(*length)).ok()? == blob.len();
+        sshsig::parse_signature_blob(self.ssh.holder, blob).ok().filter(|_| whole)
+    }
 }
 
 /// The key in an OpenSSH public key file.
-pub fn read_public(file: &Path) -> Result<[u8; 32], Failure> {
+pub fn read_public(file: &Path) -> Result<SshKey, Failure> {
     let text = std::fs::read_to_string(file).map_err(file_failure(file))?;
-    sshsig::parse_public_line(&text).map_err(|error| {
+    SshKey::from_public_line(&text).map_err(|error| {
         Failure::new("SSH_KEY", format!("{}: {}", file.display(), whole(&error)))
-            .hint("an Ed25519 key is needed: `ssh-keygen -t ed25519` makes one")
+            .hint("an Ed25519 key is needed: `ssh-keygen -t ed25519` makes one, `ssh-keygen -t ed25519-sk` one in a security key")
             .exit(Exit::Usage)
     })
 }
 
 impl SignStatement for AgentKey {
     fn public(&self) -> PublicKey {
-        PublicKey { suite: Suite::Sshsig, public: Bytes(self.public) }
+        self.public
     }
 
-    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+    fn sign_statement(&self, message: &[u8]) -> Result<Signature, SignError> {
         let signature = self.ask(&sshsig::signed_bytes(message))?;
         // What nobody would accept is found here, not by the room that it is handed to.
         key::verify(&self.public(), message, &signature).map_err(|_| SignError::Answer)?;
@@ -103,6 +110,9 @@ impl SignStatement for AgentKey {
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
+
+    use release::statement::Suite;
+    use release::value::Bytes;
 
     use super::*;
 
@@ -143,7 +153,9 @@ mod tests {
         make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
         assert!(make.status().unwrap().success());
         let agent = Agent::start(directory.path());
-        let held = AgentKey::at(agent.1.clone(), &key.with_extension("pub")).unwrap();
+        let line = read_public(&key.with_extension("pub")).unwrap();
+        let public = PublicKey { suite: Suite::Sshsig, public: Bytes(line.public) };
+        let held = AgentKey::at(agent.1.clone(), public).unwrap();
         assert_eq!(held.sign_statement(b"a statement"), Err(SignError::Refused));
         agent.add(&key);
         let signature = held.sign_statement(b"a statement").unwrap();

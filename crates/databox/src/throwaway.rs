@@ -399,6 +399,7 @@ fn make_person(
         organisation: name(organisation),
         passphrase_file: Some(passphrase.to_owned()),
         ssh_key: None,
+        require_pin: false,
     })?;
     let request = fs::read_to_string(files.tls_request()).map_err(file_failure(&files.tls_request()))?;
     let certificate = certificate::issue(home, &name(SITE), &request, role, &name(id), 24)?;

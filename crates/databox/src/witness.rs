@@ -350,7 +350,7 @@ mod tests {
         fn request(&self, old: u64, new: u64) -> String {
             let mut tree = Tree::new();
             (0..new).for_each(|number| {
-                let signature = LeafSignature { key_id: Digest::of(b"key"), signature: [7; 64] };
+                let signature = LeafSignature { key_id: Digest::of(b"key"), signature: [7; 64].into() };
                 let payload = Digest::of(&number.to_be_bytes());
                 tree.append(Leaf::new(Event::Release, payload, [signature]).unwrap().hash());
             });

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::json;
 use crate::key::{self, Sign, SignStatement};
 use crate::refusal::Refusal;
+use crate::signature::Signature;
 use crate::statement::PublicKey;
 use crate::statement::{self, Kind, PAYLOAD_LIMIT, Predicate};
 use crate::value::Name;
@@ -43,7 +44,7 @@ pub struct EnvelopeSignature {
     /// The key id that the envelope claims; a hint.
     pub key_id: String,
     /// The signature.
-    pub signature: [u8; 64],
+    pub signature: Signature,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,7 +129,7 @@ impl Envelope {
         }
         let kind = statement::claimed_kind(&payload)?;
         let signatures = wire.signatures.into_iter().map(|signature| {
-            let bytes = decode(&signature.sig)?.try_into().map_err(|_| EnvelopeError::Base64)?;
+            let bytes = Signature::from_bytes(&decode(&signature.sig)?).ok_or(EnvelopeError::Base64)?;
             Ok(EnvelopeSignature { key_id: signature.keyid, signature: bytes })
         });
         let signatures = signatures.collect::<Result<Vec<EnvelopeSignature>, EnvelopeError>>()?;
@@ -298,7 +299,7 @@ impl From<Envelope> for Wire {
                 .iter()
                 .map(|signature| WireSignature {
                     keyid: signature.key_id.clone(),
-                    sig: STANDARD.encode(signature.signature),
+                    sig: STANDARD.encode(signature.signature.to_bytes()),
                 })
                 .collect(),
         }

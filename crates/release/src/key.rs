@@ -1,12 +1,15 @@
 //! Ed25519 keys (RFC 8032): who may be enrolled, how keys are named, and signing through a trait, so that the rooms
 //! which hold keys can hand them over for one call.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
 use ed25519_dalek::{Signer as _, SigningKey};
 
 use crate::checked_key::CheckedKey;
+use crate::signature::Signature;
 use crate::sshsig;
 use crate::statement::{PublicKey, Suite};
 use crate::value::{Bytes, KeyId};
@@ -71,7 +74,7 @@ pub trait SignStatement {
     fn public(&self) -> PublicKey;
 
     /// The signature of a DSSE pre-authentication encoding.
-    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
+    fn sign_statement(&self, message: &[u8]) -> Result<Signature, SignError>;
 }
 
 impl<T: Sign + ?Sized> SignStatement for T {
@@ -79,8 +82,8 @@ impl<T: Sign + ?Sized> SignStatement for T {
         Sign::public(self)
     }
 
-    fn sign_statement(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        Ok(self.sign(message))
+    fn sign_statement(&self, message: &[u8]) -> Result<Signature, SignError> {
+        Ok(self.sign(message).into())
     }
 }
 
@@ -170,13 +173,24 @@ pub fn enrolable_bytes(public: &[u8; 32]) -> Result<(), KeyError> {
     CheckedKey::of(public).map(drop)
 }
 
-/// Verifies strictly: S below the group's order, no commitment of small order, and no key that could not be enrolled.
-pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
+/// Verifies strictly: S below the group's order, no commitment of small order, and no key that could not be enrolled. Of a
+/// security key, what it says beside the signature must be there and say what the suite demands; of another key it must
+/// not be there, or one signature would have many texts.
+pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
     let public = CheckedKey::of(&key.public.0).map_err(|_| SignatureError)?;
     // The suite is the one that roles or a grant pin. Were it read from the signature, whoever has a signature that a
     // key made in one suite could look for a statement that it fits in another.
-    match key.suite {
-        Suite::Ed25519 => public.verify(message, signature),
-        Suite::Sshsig => public.verify(&sshsig::signed_bytes(message), signature),
-    }
+    let message = match (key.suite, signature.presence()) {
+        (Suite::Ed25519, None) => Cow::Borrowed(message),
+        (Suite::Sshsig, None) => sshsig::signed_bytes(message).into(),
+        (Suite::SkSshsig | Suite::SkSshsigPin, Some(presence))
+            if presence.satisfies(key.suite == Suite::SkSshsigPin) =>
+        {
+            sshsig::security_key_bytes(presence, message).into()
+        }
+        (Suite::Ed25519 | Suite::Sshsig | Suite::SkSshsig | Suite::SkSshsigPin, _) => {
+            return Err(SignatureError);
+        }
+    };
+    public.verify(&message, signature.ed25519())
 }

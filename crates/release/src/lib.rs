@@ -14,6 +14,7 @@ pub mod path;
 pub mod refusal;
 pub mod report;
 pub mod rule;
+pub mod signature;
 pub mod site;
 pub mod sshsig;
 pub mod statement;

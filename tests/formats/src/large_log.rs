@@ -155,7 +155,7 @@ impl LargeLog {
         while self.tree.size() < leaves {
             let text = format!("{} {}", self.other, self.tree.size());
             let key_id = Digest::of(b"a steward");
-            let signature = LeafSignature { key_id, signature: [7; 64] };
+            let signature = LeafSignature { key_id, signature: [7; 64].into() };
             let leaf = Leaf::new(Event::Denial, Digest::of(text.as_bytes()), [signature]);
             self.append(&leaf.expect("a leaf"));
         }

@@ -10,5 +10,6 @@ pub mod documents;
 pub mod large_file;
 pub mod large_log;
 pub mod log_story;
+pub mod ssh_story;
 pub mod story;
 pub mod vector;

@@ -15,6 +15,7 @@ use release::statement::*;
 use release::value::{Bytes, Count, Name, Timestamp};
 
 use crate::log_story::LogStory;
+use crate::ssh_story::StoryKey;
 
 type Change<T> = dyn Fn(&mut T);
 
@@ -103,11 +104,19 @@ impl Story {
     }
 
     fn sign<P: Predicate>(&self, statement: &str, predicate: &P, usual: &[&'static str]) -> Envelope {
-        let keys = self.signers.get(statement).map_or(usual, Vec::as_slice);
-        let keys: Vec<SecretKey> = keys.iter().map(|name| key(name)).collect();
-        let keys: Vec<&dyn Sign> = keys.iter().map(|key| key as &dyn Sign).collect();
-        Envelope::sign(predicate, &keys).expect("an envelope")
+        signed(predicate, self.signers.get(statement).map_or(usual, Vec::as_slice))
     }
+}
+
+/// A statement with a signature by each of these keys, whoever else has signed with the same one.
+fn signed<P: Predicate>(predicate: &P, keys: &[&str]) -> Envelope {
+    let mut envelope = Envelope::unsigned(predicate).expect("an envelope");
+    for name in keys {
+        let mut alone = Envelope::unsigned(predicate).expect("an envelope");
+        alone.add_signature(&StoryKey::named(name)).expect("a signature");
+        envelope.add_signatures_of(&alone).expect("the same payload");
+    }
+    envelope
 }
 
 /// What a story leaves behind.
@@ -632,10 +641,8 @@ impl Story {
 
     /// Signed by the person in whose name it is, or by whom the story says.
     fn sign_as<P: Predicate>(&self, place: &str, statement: &P, usual: &Name) -> Envelope {
-        let keys = self.signers.get(place).cloned();
-        let keys = keys.map_or(vec![key(usual.as_str())], |names| names.into_iter().map(key).collect());
-        let keys: Vec<&dyn Sign> = keys.iter().map(|key| key as &dyn Sign).collect();
-        Envelope::sign(statement, &keys).expect("an envelope")
+        let usual = [usual.as_str()];
+        signed(statement, self.signers.get(place).map_or(&usual[..], Vec::as_slice))
     }
 
     fn approve(&self, verdict: &Verdict, envelope: &Envelope, roles: &RolesId) -> Vec<(Name, Envelope)> {

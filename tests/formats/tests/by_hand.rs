@@ -121,6 +121,32 @@ fn an_altered_missing_or_surplus_file_is_found_by_hand() {
 }
 
 #[test]
+fn by_hand_a_person_who_signs_with_openssh_counts_and_their_signature_in_another_form_does_not() {
+    let files = files();
+    let of_openssh: Vec<_> = vectors()
+        .into_iter()
+        .filter(|(name, _)| {
+            name.contains(".ssh-steward")
+                || name.contains(".ssh-researcher")
+                || name.contains("signature.ssh-")
+        })
+        .collect();
+    assert!(of_openssh.len() > 8, "{}", of_openssh.len());
+    for (name, vector) in of_openssh {
+        assert_eq!(holds(&by_hand(&vector, &files)), vector.expect.is_none(), "{name}");
+    }
+}
+
+/// The page has no way to look at such a signature, and so must not let it pass.
+#[test]
+fn by_hand_a_signature_by_a_security_key_counts_for_nothing() {
+    let files = files();
+    for (name, vector) in vectors().into_iter().filter(|(name, _)| name.contains(".security-key")) {
+        assert!(!holds(&by_hand(&vector, &files)), "{name}");
+    }
+}
+
+#[test]
 fn by_hand_every_release_that_breaks_a_rule_which_the_page_asks_for_is_found() {
     let files = files();
     for rule in LOOKED_FOR {

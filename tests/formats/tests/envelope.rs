@@ -28,8 +28,8 @@ fn signatures_are_those_of_rfc_8032() {
     let signature = hex("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
          085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
     assert_eq!(key.sign(&[0x72]).to_vec(), signature);
-    verify(&key.public(), &[0x72], &key.sign(&[0x72])).unwrap();
-    verify(&key.public(), &[0x73], &key.sign(&[0x72])).unwrap_err();
+    verify(&key.public(), &[0x72], &key.sign(&[0x72]).into()).unwrap();
+    verify(&key.public(), &[0x73], &key.sign(&[0x72]).into()).unwrap_err();
 }
 
 /// An S that is not below the group's order verifies with the textbook equation and must not here.
@@ -47,7 +47,7 @@ fn a_signature_with_a_second_s_is_refused() {
         *byte = sum as u8;
         carry = sum >> 8;
     }
-    verify(&key.public(), b"message", &signature).unwrap_err();
+    verify(&key.public(), b"message", &signature.into()).unwrap_err();
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn openssl_reads_our_keys_and_verifies_our_signatures() {
     std::fs::write(path("key.pem"), key.to_pkcs8_pem().as_bytes()).unwrap();
     std::fs::write(path("public.pem"), to_public_pem(&key.public())).unwrap();
     std::fs::write(path("message"), pre_authentication_encoding(envelope.payload())).unwrap();
-    std::fs::write(path("signature"), envelope.signatures()[0].signature).unwrap();
+    std::fs::write(path("signature"), envelope.signatures()[0].signature.to_bytes()).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = Command::new("openssl");
         command.args(arguments).current_dir(directory.path()).stderr(Stdio::null());
@@ -122,7 +122,10 @@ fn envelopes_of_other_tools_are_read_whatever_their_white_space_order_and_alphab
     let spaced = text.replace(",\"", ",\n  \"");
     assert_eq!(Envelope::parse(spaced.as_bytes()).unwrap(), envelope);
     let signature = &envelope.signatures()[0];
-    let other = text.replace(&STANDARD.encode(signature.signature), &URL_SAFE.encode(signature.signature));
+    let other = text.replace(
+        &STANDARD.encode(signature.signature.to_bytes()),
+        &URL_SAFE.encode(signature.signature.to_bytes()),
+    );
     assert_eq!(Envelope::parse(other.as_bytes()).unwrap(), envelope);
     let payload = STANDARD.encode(envelope.payload());
     let reordered = format!(

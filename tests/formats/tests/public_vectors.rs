@@ -36,8 +36,8 @@ fn public(bytes: &[u8]) -> PublicKey {
 
 /// Whether a signature counts here: a key that may be enrolled, and the equation.
 fn counts(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    let Ok(signature) = signature.try_into() else { return false };
-    let verified = verify(key, message, &signature).is_ok();
+    let Ok(signature) = <[u8; 64]>::try_from(signature) else { return false };
+    let verified = verify(key, message, &signature.into()).is_ok();
     // Who signs is never asked of a key that could not be enrolled, whatever path leads there.
     assert!(enrolable(key).is_ok() || !verified);
     verified

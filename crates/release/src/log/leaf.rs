@@ -10,6 +10,7 @@ use blobs::Digest;
 
 use super::{merkle, parse_base64};
 use crate::envelope::Envelope;
+use crate::signature::Signature;
 use crate::statement::Kind;
 
 /// Largest leaf in bytes: an entry bundle gives its length as 16 bits.
@@ -90,8 +91,8 @@ impl Event {
 pub struct LeafSignature {
     /// The key's name.
     pub key_id: Digest,
-    /// The signature (Ed25519 over the DSSE pre-authentication encoding).
-    pub signature: [u8; 64],
+    /// The signature.
+    pub signature: Signature,
 }
 
 /// Why a leaf cannot be made or read.
@@ -173,7 +174,7 @@ impl Leaf {
         while let Some(key_id) = lines.next() {
             let key_id = key_id.parse().map_err(|_| LeafError::Text)?;
             let signature = lines.next().and_then(parse_base64).ok_or(LeafError::Text)?;
-            let signature = signature.try_into().map_err(|_| LeafError::Text)?;
+            let signature = Signature::from_bytes(&signature).ok_or(LeafError::Text)?;
             signatures.push(LeafSignature { key_id, signature });
         }
         let leaf = Self::new(event, payload, signatures)?;
@@ -199,7 +200,7 @@ impl Leaf {
     pub fn to_text(&self) -> String {
         let mut text = format!("{HEADER}\n{}\n{}\n", self.event.word(), self.payload);
         for LeafSignature { key_id, signature } in &self.signatures {
-            text += &format!("{key_id}\n{}\n", STANDARD.encode(signature));
+            text += &format!("{key_id}\n{}\n", STANDARD.encode(signature.to_bytes()));
         }
         text
     }
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     fn signature(byte: u8) -> LeafSignature {
-        LeafSignature { key_id: Digest::of(&[byte]), signature: [byte; 64] }
+        LeafSignature { key_id: Digest::of(&[byte]), signature: [byte; 64].into() }
     }
 
     #[test]
@@ -233,11 +234,11 @@ mod tests {
     fn a_leaf_needs_a_signature_and_counts_no_key_twice() {
         let payload = Digest::of(b"payload");
         assert_eq!(Leaf::new(Event::Roles, payload, []), Err(LeafError::NoSignature));
-        let twice = [signature(1), LeafSignature { signature: [9; 64], ..signature(1) }];
+        let twice = [signature(1), LeafSignature { signature: [9; 64].into(), ..signature(1) }];
         assert_eq!(Leaf::new(Event::Roles, payload, twice), Err(LeafError::KeyTwice));
         let many = (0..=255).chain(0..=255).enumerate().map(|(number, byte)| LeafSignature {
             key_id: Digest::of(&number.to_be_bytes()),
-            signature: [byte; 64],
+            signature: [byte; 64].into(),
         });
         assert_eq!(Leaf::new(Event::Roles, payload, many), Err(LeafError::TooLarge));
     }

@@ -5,6 +5,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use super::checkpoint::{cosign, cosignatures, quorum};
 use super::witness::{AddCheckpoint, Head, WitnessRefusal};
 use super::*;
+use crate::signature::Signature;
 use crate::value::Timestamp;
 
 /// A log of five leaves, checked with Go's x/mod (sumdb note and tlog), OpenSSL 3 and securesystemslib when it was
@@ -33,7 +34,7 @@ fn the_worked_example_verifies_and_its_leaf_is_rebuilt_from_the_statement() {
     assert_eq!(log.to_string(), EXAMPLE_KEY);
     let proof = LogProof::parse(EXAMPLE_PROOF.as_bytes()).unwrap();
     assert_eq!(proof.to_string(), EXAMPLE_PROOF);
-    let signature = parse_base64(EXAMPLE_SIGNATURE).unwrap().try_into().unwrap();
+    let signature = Signature::from_bytes(&parse_base64(EXAMPLE_SIGNATURE).unwrap()).unwrap();
     let signature = LeafSignature { key_id: EXAMPLE_KEY_ID.parse().unwrap(), signature };
     let leaf = Leaf::new(Event::Release, Digest::of(EXAMPLE_PAYLOAD.as_bytes()), [signature]).unwrap();
     let (head, cosigned) = proof.verify(&leaf, &log, &[]).unwrap();
@@ -87,7 +88,7 @@ impl Signing {
 }
 
 fn leaf(number: u64) -> Leaf {
-    let signature = LeafSignature { key_id: Digest::of(b"key"), signature: [7; 64] };
+    let signature = LeafSignature { key_id: Digest::of(b"key"), signature: [7; 64].into() };
     Leaf::new(Event::Release, Digest::of(&number.to_be_bytes()), [signature]).unwrap()
 }
 

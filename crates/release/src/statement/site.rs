@@ -79,6 +79,11 @@ pub enum Suite {
     Ed25519,
     /// An OpenSSH key of type `ssh-ed25519`: Ed25519 over [`crate::sshsig::signed_bytes`] of that encoding.
     Sshsig,
+    /// An OpenSSH key of type `sk-ssh-ed25519@openssh.com`, which a security key holds: Ed25519 over
+    /// [`crate::sshsig::security_key_bytes`] of that encoding. Somebody must have touched it.
+    SkSshsig,
+    /// The same, and the security key must have asked for its PIN or its owner's finger.
+    SkSshsigPin,
 }
 
 /// A set of people and how many of them must sign.

@@ -84,7 +84,7 @@ fn inclusion() -> Vec<Defect> {
             "The entry has another signature than the manifest.",
             story().log(|log| {
                 let leaf = Leaf::parse(&log.leaf).expect("a leaf");
-                let signature = LeafSignature { key_id: LogStory::signer_id(), signature: [7; 64] };
+                let signature = LeafSignature { key_id: LogStory::signer_id(), signature: [7; 64].into() };
                 let other = Leaf::new(Event::Release, leaf.payload(), [signature]).expect("a leaf");
                 log.leaf = other.to_text().into_bytes();
             }),

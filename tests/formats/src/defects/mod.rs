@@ -7,6 +7,7 @@ mod innocent;
 mod log;
 mod people;
 mod site;
+mod ssh;
 
 use release::file::SeenState;
 use release::refusal::Refusal;
@@ -100,8 +101,15 @@ fn story() -> Story {
 
 /// Every defect and every innocent variant.
 pub fn all() -> Vec<Defect> {
-    [innocent::all(), form::all(), site::all(), evidence::all(), code::all(), people::all(), log::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        innocent::all(),
+        form::all(),
+        site::all(),
+        evidence::all(),
+        code::all(),
+        people::all(),
+        ssh::all(),
+        log::all(),
+    ];
+    all.into_iter().flatten().collect()
 }

@@ -22,7 +22,14 @@ pub fn newcomer(tested: &TestBox, id: &str) -> (SecretKey, Person, Profile) {
     let (id, organisation): (Name, Name) = (id.parse().unwrap(), "hospital".parse().unwrap());
     let directory = tested.stage.people();
     let passphrase_file = Some(directory.join("passphrase"));
-    let arguments = KeyArguments { id: id.clone(), directory, organisation, passphrase_file, ssh_key: None };
+    let arguments = KeyArguments {
+        id: id.clone(),
+        directory,
+        organisation,
+        passphrase_file,
+        ssh_key: None,
+        require_pin: false,
+    };
     let (files, keys) = databox::key::new(&arguments).unwrap();
     let request = std::fs::read_to_string(files.tls_request()).unwrap();
     let name = site(tested).name().clone();
