@@ -3,6 +3,8 @@
 //! The console believes nobody here: the signer checks the evidence itself, the witnesses check the log, and the
 //! enclave checks the release. All that the console can do is stall.
 
+mod together;
+
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use blobs::Digest;
 use daemon::{Journal, SiteWatch};
 use release::envelope::Envelope;
 use release::log::socket::{
-    self, Answer, Appended, Cosign, CosignHead, Decision, DenyCode, Get, Message, Publish, SignerRefusal,
-    Submit, Unwitnessed,
+    self, Answer, Appended, Cosign, Decision, DenyCode, Get, Message, Publish, SignerRefusal, Submit,
+    Unwitnessed,
 };
 use release::refusal::Refusal;
 use release::site::Site;
@@ -150,22 +152,8 @@ impl Signing {
     }
 
     async fn publish(&self) -> Result<(), Stalled> {
-        let ask = |size| Message::Publish(Publish { witnessed: Count(size) });
-        match self.ask(ask(0)).await? {
-            Answer::Published(_) => Ok(()),
-            Answer::Refused(refusal) => Err(Stalled::Refused(refusal)),
-            Answer::Unwitnessed(unwitnessed) => {
-                let (size, cosignatures) = self.witness(Head::from(unwitnessed), &ask).await?;
-                match self.ask(Message::CosignHead(CosignHead { size, cosignatures })).await? {
-                    Answer::Published(_) => Ok(()),
-                    Answer::Refused(refusal) => Err(Stalled::Refused(refusal)),
-                    Answer::Unwitnessed(_) | Answer::Appended(_) | Answer::Finished(_) => {
-                        Err(Stalled::Answer)
-                    }
-                }
-            }
-            Answer::Appended(_) | Answer::Finished(_) => Err(Stalled::Answer),
-        }
+        let answer = self.ask(Message::Publish(Publish { witnessed: Count(0) })).await?;
+        self.publish_head(answer).await
     }
 
     /// Takes up every decision that the log does not have; true if one is left.
@@ -179,6 +167,11 @@ impl Signing {
                     return true;
                 }
             };
+            // Those that wait together become leaves together, under one head and with one question to each witness. Taken
+            // up one by one after that, they are finished or say what holds them up.
+            if let Err(stalled) = self.gather(&reviews, approvals).await {
+                self.journal.warning("decisions are not in the log together").own_error(&stalled).write();
+            }
             for review in reviews {
                 left |= self.drive(&review.verdict, approvals).await;
             }
@@ -276,9 +269,14 @@ impl Signing {
     }
 
     async fn first_answer(&self, verdict: &Digest, approvals: bool) -> Result<Answer, Stalled> {
+        self.ask(self.evidence(verdict, approvals)?).await
+    }
+
+    /// What the signer is told of a decision.
+    fn evidence(&self, verdict: &Digest, approvals: bool) -> Result<Message, Stalled> {
         let statements = self.store.statements(verdict)?.ok_or(Stalled::Envelope)?;
         if statements.verdict.is_empty() {
-            return self.deny_code(verdict, &statements).await;
+            return self.deny_code(verdict, &statements);
         }
         let decision = if approvals {
             let site = self.site.current().ok_or(Stalled::Site)?;
@@ -289,21 +287,20 @@ impl Signing {
             Decision::Denial(Envelope::parse(denial).map_err(|_| Stalled::Envelope)?)
         } else {
             // The denial was laid into the site directory, where the signer reads it.
-            return self.ask(Message::Get(Get { verdict: *verdict, witnessed: Count(0) })).await;
+            return Ok(Message::Get(Get { verdict: *verdict, witnessed: Count(0) }));
         };
-        self.ask(Message::Submit(Submit {
+        Ok(Message::Submit(Submit {
             request: Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?,
             verdict: Envelope::parse(&statements.verdict).map_err(|_| Stalled::Envelope)?,
             code_approvals: self.code_approvals(&statements)?,
             decision,
             witnessed: Count(0),
         }))
-        .await
     }
 
     /// A refusal of code, which the signer logs by its request. The one that was handed in, or one that was laid into the
     /// site directory.
-    async fn deny_code(&self, request: &Digest, statements: &Statements) -> Result<Answer, Stalled> {
+    fn deny_code(&self, request: &Digest, statements: &Statements) -> Result<Message, Stalled> {
         let site = self.site.current().ok_or(Stalled::Site)?;
         let denial = match self.store.decisions(request, false)?.first() {
             Some(denial) => Envelope::parse(denial).map_err(|_| Stalled::Envelope)?,
@@ -313,7 +310,7 @@ impl Signing {
             }
         };
         let request = Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?;
-        self.ask(Message::DenyCode(DenyCode { request, denial, witnessed: Count(0) })).await
+        Ok(Message::DenyCode(DenyCode { request, denial, witnessed: Count(0) }))
     }
 
     /// The approvals of the code that a verdict names, as the console kept them. The signer says what is wrong with them.

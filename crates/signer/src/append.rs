@@ -1,7 +1,7 @@
 //! How the log grows: in steps that a crash may separate anywhere, and that the next start completes.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -120,7 +120,8 @@ impl<D: Disk> Log<D> {
         let entries = self.state.pending.clone();
         // 2. What the leaves stand for. A crash here leaves statements that no leaf names; the next start writes the
         // same again. The other order could leave a leaf whose statement is lost.
-        entries.iter().try_for_each(|entry| self.keep_content(entry))?;
+        let contents: Vec<_> = entries.iter().map(|entry| self.contents(entry)).collect::<Result<_, _>>()?;
+        self.disk.keep_all(&contents.concat())?;
         // 3. Entries and tiles. A crash here leaves files past the end of the log, under no head; the next start
         // writes the same again, since the leaves are fixed by step 1. The log in memory is ahead of the disk from
         // here on: if a step fails, this process ends.
@@ -129,9 +130,9 @@ impl<D: Disk> Log<D> {
         leaves.extend(entries.iter().map(|entry| entry.leaf.clone()));
         entries.iter().try_for_each(|entry| self.history.push(entry))?;
         let grown = self.history.head();
-        for (tile, bytes) in self.history.files_since(old.size.0, &leaves) {
-            self.disk.keep(&self.places.tile(&tile), &bytes)?;
-        }
+        let files = self.history.files_since(old.size.0, &leaves).into_iter();
+        let files: Vec<_> = files.map(|(tile, bytes)| (self.places.tile(&tile), bytes)).collect();
+        self.disk.keep_all(&files)?;
         // 4. The head outside the data directory, before any checkpoint of this size is signed. A crash here leaves
         // head and log as they were, or a head that is this many leaves ahead; the next start knows that one from
         // the pending entries. With any other head it refuses.
@@ -144,22 +145,23 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn keep_content(&mut self, entry: &Entry) -> Result<(), LogError> {
+    /// The files that stand beside a leaf.
+    fn contents(&self, entry: &Entry) -> Result<Vec<(PathBuf, Vec<u8>)>, LogError> {
         let leaf = entry.parsed_leaf()?;
-        match &entry.content {
+        let site = match &entry.content {
             Content::Decision(decision) => {
-                self.disk.keep(&self.places.evidence(&decision.verdict), &json::to_bytes(entry))?;
+                return Ok(vec![(self.places.evidence(&decision.verdict), json::to_bytes(entry))]);
             }
-            Content::Statement(site) => {
-                if !site.policy_file.is_empty() {
-                    let file = STANDARD.decode(&site.policy_file).map_err(|_| StateError::Form)?;
-                    self.disk.keep(&self.places.policy_file(&Digest::of(&file)), &file)?;
-                }
-                let path = self.places.statement(leaf.event(), &leaf.payload()).ok_or(StateError::Form)?;
-                self.disk.keep(&path, &site.statement.to_bytes())?;
-            }
+            Content::Statement(site) => site,
+        };
+        let mut files = Vec::new();
+        if !site.policy_file.is_empty() {
+            let file = STANDARD.decode(&site.policy_file).map_err(|_| StateError::Form)?;
+            files.push((self.places.policy_file(&Digest::of(&file)), file));
         }
-        Ok(())
+        let path = self.places.statement(leaf.event(), &leaf.payload()).ok_or(StateError::Form)?;
+        files.push((path, site.statement.to_bytes()));
+        Ok(files)
     }
 
     /// Compare and swap: under the lock that this process holds, the head moves only from the log's old end to its
@@ -189,6 +191,11 @@ impl<D: Disk> Log<D> {
     /// Writes a file that never changes.
     pub fn keep(&mut self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
         Ok(self.disk.keep(path, bytes)?)
+    }
+
+    /// Writes several such files, in any order.
+    pub fn keep_all(&mut self, files: &[(PathBuf, Vec<u8>)]) -> Result<(), LogError> {
+        Ok(self.disk.keep_all(files)?)
     }
 
     /// Replaces a file.

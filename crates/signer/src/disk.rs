@@ -1,6 +1,6 @@
 //! The two ways in which the signer writes: files that never change, and files that are replaced whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,7 +15,16 @@ pub trait Disk {
 
     /// Replaces a file durably: after a crash it has all of the old bytes or all of the new ones.
     fn replace(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes several files durable that never change, each as [`Disk::keep`] does. After a crash any of them may be there.
+    fn keep_all(&mut self, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        files.iter().try_for_each(|(path, bytes)| self.keep(path, bytes))
+    }
 }
+
+/// From so many files in one directory on, the file system is synced once in the place of each file. That waits for what
+/// others write there too, and a few files are not worth it.
+const MANY: usize = 32;
 
 /// The real file system.
 #[derive(Debug)]
@@ -32,16 +41,36 @@ impl FileSystem {
     }
 
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let directory = parent(path);
         self.make_directory(directory)?;
-        let mut writing = path.as_os_str().to_owned();
-        writing.push(".writing");
-        let writing = PathBuf::from(writing);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(self.mode).open(&writing)?;
+        self.begin(path, bytes)?.sync_all()?;
+        fs::rename(writing(path), path)?;
+        blobs::sync_directory(directory)
+    }
+
+    /// Writes a file under the name that it has before it is durable.
+    fn begin(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(self.mode);
+        let mut file = options.open(writing(path))?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&writing, path)?;
+        Ok(file)
+    }
+
+    /// Makes many files of one directory durable with two syncs.
+    fn keep_many(&mut self, directory: &Path, files: &[&(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        self.make_directory(directory)?;
+        // Opened before anything is written: the sync tells of what went wrong since then.
+        let synced = File::open(directory)?;
+        let mut begun = Vec::new();
+        for (path, bytes) in files {
+            if !is_kept(path, bytes)? {
+                self.begin(path, bytes)?;
+                begun.push(path);
+            }
+        }
+        rustix::fs::syncfs(&synced)?;
+        begun.into_iter().try_for_each(|path| fs::rename(writing(path), path))?;
         blobs::sync_directory(directory)
     }
 
@@ -67,22 +96,53 @@ impl FileSystem {
 
 impl Disk for FileSystem {
     fn keep(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        match fs::read(path) {
-            Ok(found) if found == bytes => {
-                // It may stem from a process that died between writing and syncing.
-                File::open(path)?.sync_all()?;
-                let directory = path.parent().unwrap_or(Path::new("."));
-                self.make_directory(directory)?;
-                blobs::sync_directory(directory)
-            }
-            Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(path, bytes),
-            Err(error) => Err(error),
+        if !is_kept(path, bytes)? {
+            return self.write(path, bytes);
         }
+        // It may stem from a process that died between writing and syncing.
+        File::open(path)?.sync_all()?;
+        self.make_directory(parent(path))?;
+        blobs::sync_directory(parent(path))
+    }
+
+    fn keep_all(&mut self, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        let mut by_directory: BTreeMap<&Path, Vec<_>> = BTreeMap::new();
+        files.iter().for_each(|file| by_directory.entry(parent(&file.0)).or_default().push(file));
+        for (directory, files) in by_directory {
+            match files.len() >= MANY {
+                true => self.keep_many(directory, &files)?,
+                false => files.into_iter().try_for_each(|(path, bytes)| self.keep(path, bytes))?,
+            }
+        }
+        Ok(())
     }
 
     fn replace(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.write(path, bytes)
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// The name of a file before it is durable.
+fn writing(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".writing");
+    name.into()
+}
+
+/// True if a file that never changes is there.
+///
+/// # Errors
+/// If it has other bytes, or cannot be read.
+fn is_kept(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    match fs::read(path) {
+        Ok(found) if found == bytes => Ok(true),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -102,5 +162,26 @@ mod tests {
         disk.replace(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_files_are_kept_as_a_few_are_and_none_is_left_half_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut disk = FileSystem::new(0o644);
+        for (folder, many) in [("few", MANY - 1), ("many", 3 * MANY)] {
+            let below = directory.path().join(folder);
+            let file = |number: usize| (below.join(number.to_string()), number.to_string().into_bytes());
+            let files: Vec<_> = (0..many).map(file).collect();
+            // Some were there before, as after a crash.
+            files[..many / 2].iter().for_each(|(path, bytes)| disk.keep(path, bytes).unwrap());
+            disk.keep_all(&files).unwrap();
+            disk.keep_all(&files).unwrap();
+            assert!(files.iter().all(|(path, bytes)| fs::read(path).unwrap() == *bytes));
+            assert_eq!(fs::read_dir(&below).unwrap().count(), many);
+            let mut others = files.clone();
+            others[many / 2].1 = b"other".to_vec();
+            assert_eq!(disk.keep_all(&others).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            assert!(files.iter().all(|(path, bytes)| fs::read(path).unwrap() == *bytes));
+        }
     }
 }

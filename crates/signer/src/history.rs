@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use blobs::Digest;
 use release::account::grants_within;
 use release::envelope::Envelope;
-use release::file::ReleaseFile;
 use release::log::merkle::leaf_hash;
-use release::log::socket::Outcome;
 use release::log::tiles::{self, TILE_WIDTH, Tile};
 use release::log::{Event, Leaf, Tree};
 use release::site::Site;
-use release::statement::{CatalogueEntry, DatasetGrant, Grant, Manifest};
+use release::statement::{CatalogueEntry, DatasetGrant, Grant};
 use release::value::{Count, Name};
 
+use crate::ledger::Ledger;
 use crate::places::Places;
 use crate::state::{Content, Decision, Entry, Head, StateError, read_decision, read_file};
 
@@ -34,17 +33,6 @@ pub enum HistoryError {
     Evidence,
 }
 
-/// A decision that is a leaf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decided {
-    /// Which.
-    pub outcome: Outcome,
-    /// Index of the leaf.
-    pub index: u64,
-    /// Payload digest of the manifest or the denial.
-    pub payload: Digest,
-}
-
 /// The log as far as it is complete on disk.
 #[derive(Debug, Default)]
 pub struct History {
@@ -52,12 +40,8 @@ pub struct History {
     /// Leaves of the last bundle that is not full: the next one repeats them.
     last_bundle: Vec<String>,
     statements: BTreeSet<Digest>,
-    decisions: BTreeMap<Digest, Decided>,
-    /// Requests of which a run was released.
-    released_requests: BTreeSet<Digest>,
+    ledger: Ledger,
     granted: Granted,
-    /// For each grant and dataset, the bits of its logged releases.
-    released: BTreeMap<Name, BTreeMap<Name, u64>>,
 }
 
 impl History {
@@ -103,7 +87,7 @@ impl History {
         self.last_bundle.push(entry.leaf.clone());
         match &entry.content {
             Content::Statement(statement) => self.push_statement(&leaf, &statement.statement),
-            Content::Decision(decision) => self.push_decision(&leaf, decision, index),
+            Content::Decision(decision) => self.ledger.add(&leaf, decision, index),
         }
     }
 
@@ -117,29 +101,6 @@ impl History {
             self.granted.add(&grant);
         }
         Ok(())
-    }
-
-    fn push_decision(&mut self, leaf: &Leaf, decision: &Decision, index: u64) -> Result<(), HistoryError> {
-        if decision.outcome == Outcome::Release {
-            let file = ReleaseFile::parse(decision.file.as_bytes()).map_err(|_| HistoryError::Evidence)?;
-            let manifest: Manifest = file.manifest.unverified().map_err(|_| HistoryError::Evidence)?;
-            if file.manifest.payload_digest() != leaf.payload() {
-                return Err(HistoryError::Evidence);
-            }
-            self.released_requests.insert(file.request.payload_digest());
-            let released = self.released.entry(manifest.grant.id).or_default();
-            for account in manifest.accounts {
-                let bits = released.entry(account.dataset).or_default();
-                // At the largest number nothing is left, so stopping there gives nothing away.
-                *bits = bits.saturating_add(manifest.released_bits.0);
-            }
-        }
-        let decided = Decided { outcome: decision.outcome, index, payload: leaf.payload() };
-        match self.decisions.insert(decision.verdict, decided) {
-            None => Ok(()),
-            // One decision for each verdict, ever.
-            Some(_) => Err(HistoryError::Evidence),
-        }
     }
 
     /// The tree.
@@ -181,19 +142,9 @@ impl History {
         tiles::new_tiles(old, self.tree.size()).into_iter().map(file).collect()
     }
 
-    /// The decision about a verdict.
-    pub fn decided(&self, verdict: &Digest) -> Option<&Decided> {
-        self.decisions.get(verdict)
-    }
-
-    /// True if a run of this request was released.
-    pub fn is_released(&self, request: &Digest) -> bool {
-        self.released_requests.contains(request)
-    }
-
-    /// Every decision.
-    pub fn decisions(&self) -> impl Iterator<Item = (&Digest, &Decided)> {
-        self.decisions.iter()
+    /// Its decisions.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// True if a statement of the site is a leaf.
@@ -201,15 +152,10 @@ impl History {
         self.statements.contains(payload)
     }
 
-    /// Bits that releases under a grant have spent of each dataset.
-    pub fn released(&self, grant: &Name) -> BTreeMap<Name, u64> {
-        self.released.get(grant).cloned().unwrap_or_default()
-    }
-
     /// Forgets what was released, as a rigged signer would.
     #[cfg(test)]
     pub fn forget_released(&mut self) {
-        self.released.clear();
+        self.ledger.forget_released();
     }
 
     /// What the logged grants allow.

@@ -9,6 +9,7 @@ mod configuration;
 mod disk;
 mod history;
 mod intake;
+mod ledger;
 mod places;
 mod room;
 mod serve;

@@ -1,23 +1,27 @@
 //! The room: what it answers to each message.
 
+mod deciding;
 mod publishing;
 
 use std::path::PathBuf;
 
 use blobs::Digest;
-use release::file::{self, CodeDenialFile, DenialFile, ReleaseFile};
 use release::key::{SecretKey, Sign};
-use release::log::Event;
-use release::log::socket::{Answer, Decision as Decide, DenyCode, Message, Outcome, SignerRefusal, Submit};
-use release::path::{Approved, CodeDenied, Denied, JudgedVerdict, ManifestDraft, ReviewedRun, SignedRequest};
+use release::log::socket::{
+    Answer, Decision as Decide, DenyCode, Message, Outcome, SignerRefusal, Submit, TOGETHER_LIMIT, Together,
+};
+use release::path::{CodeDenied, SignedRequest};
 use release::refusal::Refusal;
 use release::site::{CLOCK_SKEW_SECONDS, Site};
-use release::value::Timestamp;
+use release::value::{Count, Timestamp};
 
 use crate::append::{Log, LogError};
 use crate::disk::Disk;
+use crate::history::HistoryError;
 use crate::intake;
-use crate::state::{Content, Decision, Entry, StateError};
+use crate::ledger::Batch;
+use crate::state::StateError;
+use deciding::Deciding;
 
 /// What the signer is given to work with.
 #[derive(Debug)]
@@ -51,6 +55,12 @@ impl From<Refusal> for Stopped {
     }
 }
 
+impl From<HistoryError> for Stopped {
+    fn from(error: HistoryError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
 impl From<StateError> for Stopped {
     fn from(error: StateError) -> Self {
         Self::Log(error.into())
@@ -71,7 +81,8 @@ impl<D: Disk> Signer<D> {
     pub fn open(settings: Settings, log: Log<D>, now: Timestamp) -> Result<Self, LogError> {
         let mut signer = Self { settings, log, published: 0 };
         signer.published = signer.published_note()?.map_or(0, |(head, _)| head.size);
-        let decided: Vec<_> = signer.log.history().decisions().map(|(verdict, _)| *verdict).collect();
+        let decided: Vec<_> =
+            signer.log.history().ledger().decisions().map(|(verdict, _)| *verdict).collect();
         for verdict in decided {
             match signer.finish_if_covered(&verdict, now) {
                 // One release that verifiers would refuse is no reason to sign no other; a question about it tells.
@@ -107,6 +118,7 @@ impl<D: Disk> Signer<D> {
     pub fn answer(&mut self, message: &Message, now: Timestamp) -> Result<Answer, LogError> {
         let answer = match message {
             Message::Submit(submit) => self.submit(submit, now),
+            Message::Together(together) => self.together(together, now),
             Message::DenyCode(deny) => self.deny_code(deny, now),
             Message::Cosign(cosign) => self.cosign(cosign, now),
             Message::Get(get) => self.get(get, now),
@@ -122,7 +134,7 @@ impl<D: Disk> Signer<D> {
 
     fn submit(&mut self, submit: &Submit, now: Timestamp) -> Result<Answer, Stopped> {
         let digest = submit.verdict.payload_digest();
-        if let Some(decided) = self.log.history().decided(&digest) {
+        if let Some(decided) = self.log.history().ledger().decided(&digest) {
             match (decided.outcome, &submit.decision) {
                 (Outcome::Release, Decide::Approvals(_)) | (Outcome::Denial, Decide::Denial(_)) => {}
                 (Outcome::Release, Decide::Denial(_)) => return Err(SignerRefusal::AlreadyReleased.into()),
@@ -132,146 +144,75 @@ impl<D: Disk> Signer<D> {
             }
             return self.progress(&digest, submit.witnessed, now);
         }
-        self.refuse_old_copy(submit.witnessed)?;
-        // A clock set back would bring expired approvals to life.
-        if now.plus(CLOCK_SKEW_SECONDS) < self.log.state().signed_at {
-            return Err(SignerRefusal::ClockBehind.into());
-        }
-        let site = self.take_in_site(now)?;
-        site.fresh(now)?;
-        let request = SignedRequest::verify(&submit.request, &site)?;
-        match &submit.decision {
-            Decide::Approvals(approvals) => {
-                self.refuse_denied_code(&request, &site, now)?;
-                // A grant that the log could not take counts as absent.
-                if !self.log.history().has(&request.grant().payload_digest()) {
-                    return Err(SignerRefusal::GrantsExceedDataset.into());
-                }
-                let verdict = JudgedVerdict::verify(&submit.verdict, &request, &site, now)?;
-                if let Some(denied) = Denied::in_site(&verdict, &site) {
-                    self.append_denial(&denied, &verdict, &site, now)?;
-                    return Err(Refusal::Denied.into());
-                }
-                let reviewed = ReviewedRun::check(&submit.code_approvals, &verdict, &site)?;
-                let approved = Approved::check(approvals, &verdict, &site, now)?;
-                self.append_release(&verdict, &approved, &reviewed, &site, now)?;
-            }
-            Decide::Denial(denial) => {
-                // A denial does not expire, and neither does its reason: the verdict's time is not asked.
-                let verdict = JudgedVerdict::recorded(&submit.verdict, &request, &site)?;
-                let denied = Denied::check(denial, &verdict, &site)?;
-                self.append_denial(&denied, &verdict, &site, now)?;
-            }
-        }
+        let site = self.fresh_site(submit.witnessed, now)?;
+        let mut deciding = Deciding::over(self, &site, now);
+        let taken = deciding.submit(submit);
+        self.append_all(deciding.into_batch(), &site, now, taken)?;
         self.progress(&digest, submit.witnessed, now)
+    }
+
+    /// Decides several at once, so that they become leaves in one step and are witnessed under one head. Each is weighed
+    /// with those before it. One that is refused is left out; a question about it alone tells why.
+    fn together(&mut self, together: &Together, now: Timestamp) -> Result<Answer, Stopped> {
+        if together.submits.len() > TOGETHER_LIMIT {
+            return Err(SignerRefusal::MessageForm.into());
+        }
+        let site = self.fresh_site(together.witnessed, now)?;
+        let mut deciding = Deciding::over(self, &site, now);
+        for submit in &together.submits {
+            match deciding.submit(submit) {
+                Ok(()) | Err(Stopped::Refused(_)) => {}
+                Err(Stopped::Log(error)) => return Err(error.into()),
+            }
+        }
+        self.append_all(deciding.into_batch(), &site, now, Ok(()))?;
+        self.unwitnessed(together.witnessed)
     }
 
     /// Appends a refusal of code. Nothing has run, so there is no verdict: the request is what is decided about.
     fn deny_code(&mut self, deny: &DenyCode, now: Timestamp) -> Result<Answer, Stopped> {
         let digest = deny.request.payload_digest();
-        if self.log.history().decided(&digest).is_none() {
-            self.refuse_old_copy(deny.witnessed)?;
-            if now.plus(CLOCK_SKEW_SECONDS) < self.log.state().signed_at {
-                return Err(SignerRefusal::ClockBehind.into());
-            }
-            let site = self.take_in_site(now)?;
-            site.fresh(now)?;
+        if self.log.history().ledger().decided(&digest).is_none() {
+            let site = self.fresh_site(deny.witnessed, now)?;
             let request = SignedRequest::verify(&deny.request, &site)?;
             let denied = CodeDenied::check(&deny.denial, &request, &site)?;
-            self.append_code_denial(&denied, &request, &site, now)?;
+            let mut deciding = Deciding::over(self, &site, now);
+            let taken = deciding.deny_code(&denied, &request);
+            self.append_all(deciding.into_batch(), &site, now, taken)?;
         }
         self.progress(&digest, deny.witnessed, now)
     }
 
-    /// Code that a steward refused, in the log or in the site directory, releases nothing: whether it ran all the same
-    /// is not asked.
-    fn refuse_denied_code(
-        &mut self,
-        request: &SignedRequest,
-        site: &Site,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
-        if self.log.history().decided(&request.payload_digest()).is_some() {
-            return Err(Refusal::CodeDenied.into());
+    /// The site as it is now, taken into the log. Nothing is decided on an old copy of the log, or by a clock that was set
+    /// back, which would bring expired approvals to life.
+    fn fresh_site(&mut self, witnessed: Count, now: Timestamp) -> Result<Site, Stopped> {
+        self.refuse_old_copy(witnessed)?;
+        if now.plus(CLOCK_SKEW_SECONDS) < self.log.state().signed_at {
+            return Err(SignerRefusal::ClockBehind.into());
         }
-        if let Some(denied) = CodeDenied::in_site(request, site) {
-            self.append_code_denial(&denied, request, site, now)?;
-            return Err(Refusal::CodeDenied.into());
+        let site = self.take_in_site(now)?;
+        site.fresh(now)?;
+        Ok(site)
+    }
+
+    /// Appends what was decided. A refusal can come with a decision: a denial that lay in the site directory is appended,
+    /// and the approvals are refused.
+    fn append_all(
+        &mut self,
+        batch: Batch,
+        site: &Site,
+        now: Timestamp,
+        taken: Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
+        if let Err(Stopped::Log(error)) = taken {
+            return Err(error.into());
         }
-        Ok(())
-    }
-
-    fn append_code_denial(
-        &mut self,
-        denied: &CodeDenied,
-        request: &SignedRequest,
-        site: &Site,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
-        // A refusal of code that a console held back until its run was released would be a proof of what is not so.
-        if self.log.history().is_released(&request.payload_digest()) {
-            return Err(SignerRefusal::AlreadyReleased.into());
+        let entries = batch.into_entries();
+        if !entries.is_empty() {
+            let seen = self.log.state().seen.clone();
+            let signed_at = now.max(self.log.state().signed_at);
+            self.log.append(&site.roles().log.origin, entries, seen, signed_at)?;
         }
-        let denial = denied.denial().envelope();
-        let leaf = file::leaf(Event::CodeDenial, denial, denied.key())?;
-        let file = CodeDenialFile {
-            denial: denial.clone(),
-            request: request.envelope().clone(),
-            log_proof: String::new(),
-        };
-        let digest = request.payload_digest();
-        self.append_decision(leaf.to_text(), digest, Outcome::CodeDenial, file.to_bytes(), site, now)
-    }
-
-    fn append_release(
-        &mut self,
-        verdict: &JudgedVerdict,
-        approved: &Approved,
-        reviewed: &ReviewedRun,
-        site: &Site,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
-        let before = self.log.history().released(&verdict.verdict().grant.id);
-        let draft = ManifestDraft::from_evidence(verdict, approved, reviewed, site, &before, now)?;
-        let manifest = draft.sign(&self.settings.release_key, site)?;
-        let leaf = file::leaf(Event::Release, &manifest, &self.settings.release_key.public())?;
-        let file = ReleaseFile::gather(manifest, verdict, approved, reviewed, site)?.to_bytes();
-        self.append_decision(leaf.to_text(), verdict.payload_digest(), Outcome::Release, file, site, now)
-    }
-
-    fn append_denial(
-        &mut self,
-        denied: &Denied,
-        verdict: &JudgedVerdict,
-        site: &Site,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
-        let denial = denied.denial().envelope();
-        let leaf = file::leaf(Event::Denial, denial, denied.key())?;
-        let file = DenialFile {
-            denial: denial.clone(),
-            verdict: verdict.envelope().clone(),
-            request: verdict.request().envelope().clone(),
-            log_proof: String::new(),
-        };
-        let digest = verdict.payload_digest();
-        self.append_decision(leaf.to_text(), digest, Outcome::Denial, file.to_bytes(), site, now)
-    }
-
-    fn append_decision(
-        &mut self,
-        leaf: String,
-        verdict: Digest,
-        outcome: Outcome,
-        file: Vec<u8>,
-        site: &Site,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
-        let file = String::from_utf8(file).map_err(|_| StateError::Form)?;
-        let content = Content::Decision(Decision { verdict, outcome, file });
-        let seen = self.log.state().seen.clone();
-        let signed_at = now.max(self.log.state().signed_at);
-        let origin = &site.roles().log.origin;
-        Ok(self.log.append(origin, vec![Entry { leaf, content }], seen, signed_at)?)
+        taken
     }
 }

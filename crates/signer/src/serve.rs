@@ -99,6 +99,7 @@ fn report(journal: Journal, message: &Message, answer: &Answer, took: Duration, 
         Message::DenyCode(deny) => ("deny-code", Some(deny.request.payload_digest())),
         Message::Cosign(cosign) => ("cosign", Some(cosign.verdict)),
         Message::Get(get) => ("get", Some(get.verdict)),
+        Message::Together(_) => ("together", None),
         Message::Publish(_) => ("publish", None),
         Message::CosignHead(_) => ("cosign-head", None),
     };

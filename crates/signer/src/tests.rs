@@ -31,6 +31,8 @@ mod decisions;
 mod history;
 mod mirror;
 mod publishing;
+mod speed;
+mod together;
 
 use crate::append::{Log, LogError};
 use crate::disk::{Disk, FileSystem};

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 5] = ["listening", "commits", "verify", "log", "walls"];
+const NAMES: [&str; 6] = ["listening", "commits", "verify", "log", "walls", "append"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -27,12 +27,20 @@ pub fn run(name: &str) -> Result<(), String> {
     match name {
         "listening" => listening(),
         "verify" | "log" => bench("test-formats", name),
+        "append" => append(),
         _ => bench("database", name),
     }
 }
 
 fn bench(package: &str, name: &str) -> Result<(), String> {
     checked(&mut cargo(&["bench", "--quiet", "--locked", "--package", package, "--bench", name]))
+}
+
+/// How many decisions the signer appends. It is measured inside the signer, which hands its parts to nobody else.
+fn append() -> Result<(), String> {
+    let test = "tests::speed::appends_in_a_second_one_by_one_and_together";
+    let arguments = ["test", "--quiet", "--locked", "--package", "signer", "--bin", "signer", "--"];
+    checked(cargo(&arguments).args(["--exact", "--ignored", "--nocapture", test]))
 }
 
 /// What the wall costs, with a launcher as it is installed: optimised and static. It needs nothing else of the box.

@@ -1,4 +1,4 @@
-//! The signer's socket: six messages and their answers, specified byte by byte in
+//! The signer's socket: seven messages and their answers, specified byte by byte in
 //! `docs/formats/signer-socket.md`. One connection carries one message and one answer.
 //!
 //! Every message may be repeated: the answer to a repeat is the first one, also after a crash.
@@ -19,12 +19,17 @@ use crate::value::Count;
 /// Largest message or answer in bytes: 32 MiB.
 pub const MESSAGE_LIMIT: usize = 32 << 20;
 
+/// Most decisions in one [`Together`]: while the signer weighs them it answers nobody else.
+pub const TOGETHER_LIMIT: usize = 256;
+
 /// What the console asks of the signer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Message {
     /// Evidence in, an unwitnessed checkpoint out.
     Submit(Submit),
+    /// The evidence of several decisions in, one unwitnessed checkpoint out.
+    Together(Together),
     /// A refusal of code before its run in, an unwitnessed checkpoint out.
     DenyCode(DenyCode),
     /// Cosignatures in, a release file or denial file out.
@@ -50,6 +55,17 @@ pub struct Submit {
     /// What the stewards decided.
     pub decision: Decision,
     /// Size of the log that the witness cosigned last, as far as the console knows; 0 if it does not know.
+    pub witnessed: Count,
+}
+
+/// The evidence about several verdicts, which come into the log under one head. What became of each is a question of its
+/// own: the decision again, or [`Get`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Together {
+    /// At most [`TOGETHER_LIMIT`], each weighed with those before it.
+    pub submits: Vec<Submit>,
+    /// As in [`Submit`]; what each of them says there is not asked.
     pub witnessed: Count,
 }
 

@@ -19,8 +19,8 @@ use release::value::{Count, Timestamp};
 use super::{Signer, Stopped};
 use crate::append::LogError;
 use crate::disk::Disk;
-use crate::history::Decided;
 use crate::intake;
+use crate::ledger::Decided;
 use crate::state::{Content, StateError, read_decision, read_file};
 
 impl<D: Disk> Signer<D> {
@@ -35,7 +35,7 @@ impl<D: Disk> Signer<D> {
         witnessed: Count,
         now: Timestamp,
     ) -> Result<Answer, Stopped> {
-        let decided = *self.log.history().decided(verdict).ok_or(SignerRefusal::VerdictUnknown)?;
+        let decided = *self.log.history().ledger().decided(verdict).ok_or(SignerRefusal::VerdictUnknown)?;
         if let Some(finished) = self.finish_if_covered(verdict, now)? {
             return Ok(Answer::Finished(finished));
         }
@@ -52,11 +52,16 @@ impl<D: Disk> Signer<D> {
     pub(super) fn publish(&mut self, publish: &Publish, now: Timestamp) -> Result<Answer, Stopped> {
         self.refuse_old_copy(publish.witnessed)?;
         self.take_in_site(now)?;
+        self.unwitnessed(publish.witnessed)
+    }
+
+    /// The head that witnesses have not cosigned yet, if there is one.
+    pub(super) fn unwitnessed(&self, witnessed: Count) -> Result<Answer, Stopped> {
         let size = self.size();
         if size == self.published {
             return Ok(Answer::Published(Published { size: Count(size) }));
         }
-        let add_checkpoint = self.add_checkpoint(publish.witnessed)?;
+        let add_checkpoint = self.add_checkpoint(witnessed)?;
         Ok(Answer::Unwitnessed(Unwitnessed { size: Count(size), add_checkpoint }))
     }
 
@@ -72,14 +77,18 @@ impl<D: Disk> Signer<D> {
             let waiting: Vec<_> = self
                 .log
                 .history()
+                .ledger()
                 .decisions()
                 .filter(|(_, decided)| (self.published..size).contains(&decided.index))
                 .map(|(verdict, decided)| (*verdict, *decided))
                 .collect();
+            let mut files = Vec::new();
             for (verdict, decided) in waiting {
-                self.finished_file(&verdict, &decided, &note, now)?;
+                let file = self.finished_file(&verdict, &decided, &note, now)?;
+                files.push((self.finished_path(&verdict, &decided), file));
             }
             self.publish_checkpoint(size, &note)?;
+            self.log.keep_all(&files)?;
         }
         Ok(Answer::Published(Published { size: Count(self.published) }))
     }
@@ -109,7 +118,8 @@ impl<D: Disk> Signer<D> {
     }
 
     pub(super) fn cosign(&mut self, cosign: &Cosign, now: Timestamp) -> Result<Answer, Stopped> {
-        let decided = *self.log.history().decided(&cosign.verdict).ok_or(SignerRefusal::VerdictUnknown)?;
+        let decided =
+            *self.log.history().ledger().decided(&cosign.verdict).ok_or(SignerRefusal::VerdictUnknown)?;
         if let Some(finished) = self.finish_if_covered(&cosign.verdict, now)? {
             return Ok(Answer::Finished(finished));
         }
@@ -192,7 +202,7 @@ impl<D: Disk> Signer<D> {
         verdict: &Digest,
         now: Timestamp,
     ) -> Result<Option<Finished>, Stopped> {
-        let Some(decided) = self.log.history().decided(verdict).copied() else { return Ok(None) };
+        let Some(decided) = self.log.history().ledger().decided(verdict).copied() else { return Ok(None) };
         if let Some(file) = read_file(&self.finished_path(verdict, &decided))? {
             return Ok(Some(finished(&decided, file)?));
         }

@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Message::DenyCode(deny) => ("deny-code", deny.request.payload_digest().to_string()),
             Message::Cosign(cosign) => ("cosign", cosign.verdict.to_string()),
             Message::Get(get) => ("get", get.verdict.to_string()),
+            Message::Together(_) => ("together", "site".to_owned()),
             Message::Publish(_) => ("publish", "site".to_owned()),
             Message::CosignHead(_) => ("cosign-head", "site".to_owned()),
         };
