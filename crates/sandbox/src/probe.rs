@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::evidence::{Evidence, Outcome};
+use crate::evidence::{Evidence, Outcome, Wall};
 use crate::launcher::{Cancel, LaunchError, Launcher, Stdin};
 use crate::specification::{Access, Calls, Limits, Mount, Specification, StandardError};
 use crate::wire::{Refusal, Step};
@@ -88,6 +88,8 @@ pub fn probe(launcher: &Launcher) -> Result<Evidence, ProbeError> {
     let ended = launcher.run(&specification, Stdin::Empty, &cancel).map_err(explain)?;
     match (ended.outcome, ended.code) {
         (Outcome::Succeeded, _) => Ok(ended.evidence),
+        // The last test, after all others held: gVisor's kernel calls the one user that it knows 0. On the host it is not.
+        (Outcome::Failed, Some(USER_TEST)) if launcher.wall() == Wall::OciGvisor => Ok(ended.evidence),
         (Outcome::Failed, Some(test)) => Err(ProbeError::WallLeaks(test)),
         (Outcome::NotExecutable, _) => Err(ProbeError::TemporaryDirectory(directory.path.clone())),
         _ => Err(ProbeError::WallLeaks(0)),
@@ -182,6 +184,9 @@ impl Drop for Directory {
         let _ = fs::remove_dir_all(&self.path);
     }
 }
+
+/// The number of the test that the user is not called root.
+const USER_TEST: u8 = 4;
 
 /// The program: a whole ELF file, since a machine need not have any static binary to lend. Its exit code is the number
 /// of the test that failed.

@@ -65,13 +65,13 @@ pub fn configuration(specification: &Specification, runtime: RuntimeName) -> Val
         "ociVersion": "1.0.2",
         "root": { "path": "rootfs", "readonly": true },
         "hostname": "box",
-        "process": process(specification, runtime),
+        "process": process(runtime),
         "mounts": mounts(specification),
         "linux": linux(specification, runtime),
     })
 }
 
-fn process(specification: &Specification, runtime: RuntimeName) -> Value {
+fn process(runtime: RuntimeName) -> Value {
     let inside = user(runtime);
     json!({
         "terminal": false,
@@ -83,7 +83,7 @@ fn process(specification: &Specification, runtime: RuntimeName) -> Value {
         "capabilities": {
             "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": []
         },
-        "rlimits": limits(&specification.limits),
+        "rlimits": limits(),
     })
 }
 
@@ -95,10 +95,10 @@ fn user(runtime: RuntimeName) -> u32 {
     }
 }
 
-/// Those that hold for the launcher in the container as well; it sets the others for the program alone.
-fn limits(limits: &Limits) -> Value {
+/// Those that hold for the launcher in the container as well. It sets the others for the program alone: a runtime may
+/// need more itself, such as a file to write its filter into.
+fn limits() -> Value {
     let fixed = [
-        ("RLIMIT_FSIZE", limits.file_bytes, limits.file_bytes),
         ("RLIMIT_CORE", 1, 1),
         ("RLIMIT_MEMLOCK", 0, 0),
         ("RLIMIT_MSGQUEUE", 0, 0),

@@ -110,6 +110,8 @@ fn the_evidence_names_the_runtime_and_what_stood_and_a_cancel_ends_every_process
     let helper = harness::programs().join("databox-launch");
     for (place, wall) in [(CRUN, Wall::Oci), (RUNSC, Wall::OciGvisor)] {
         let runtime = runtime(place);
+        let probed = sandbox::probe(&Launcher::behind(&helper, runtime.clone())).expect(place);
+        assert_eq!(probed.wall, wall, "what `init` and `doctor` ask");
         let stage = Stage::new(&helper, &python).expect("a stage").behind(runtime.clone());
         let ended = stage.launch(&stage.text("import os; os.fork(); print('done')")).expect("a run");
         let said = String::from_utf8_lossy(&ended.stdout).into_owned();
