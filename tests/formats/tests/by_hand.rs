@@ -58,7 +58,7 @@ fn by_hand(vector: &Vector, files: &[(String, Vec<u8>)]) -> Output {
         std::fs::write(at(&name), text).unwrap();
     }
     let steps: String = blocks("sh").into_iter().map(|(_, text)| text).collect();
-    std::fs::write(at("steps.sh"), format!("set -eu\n{steps}")).unwrap();
+    std::fs::write(at("steps.sh"), steps).unwrap();
     let mut shell = Command::new("bash");
     shell.arg("steps.sh").current_dir(directory.path()).env("PIN", vector.roles.to_string());
     shell.env("PATH", "/usr/bin:/bin").output().unwrap()

@@ -203,7 +203,8 @@ fn a_grant_under_which_nothing_could_be_released_is_not_installed_and_doctor_nam
     let sign = |grant: &Grant| {
         Envelope::sign(grant, &keys.each_ref().map(|key| key as &dyn Sign)).expect("a grant can be signed")
     };
-    let changes: [(&str, fn(&mut Grant)); 4] = [
+    type Change = fn(&mut Grant);
+    let changes: [(&str, Change); 4] = [
         ("9 stewards of hie must approve", |grant| grant.approvals.threshold = Count(9)),
         ("people of 9 organisations must approve", |grant| grant.approvals.organisations = Count(9)),
         ("which is not here", |grant| grant.policy.file.sha256 = blobs::Digest::of(b"another policy")),
