@@ -198,6 +198,9 @@ fn plain_name(path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
+/// What comes before a name, or a number, that is another one each time.
+const TEMPORARY: [&str; 3] = [".writing-", "copy-", "runtime-tools-"];
+
 fn plain_part(part: &str) -> String {
     let mut plain = String::new();
     let mut rest = part;
@@ -206,8 +209,11 @@ fn plain_part(part: &str) -> String {
         if digits >= 64 {
             plain += "<digest>";
             rest = &rest[64..];
-        } else if let Some(after) = rest.strip_prefix(".writing-") {
-            plain += ".writing-<random>";
+        } else if let Some((prefix, after)) =
+            TEMPORARY.iter().find_map(|prefix| Some((prefix, rest.strip_prefix(prefix)?)))
+        {
+            plain += prefix;
+            plain += "<random>";
             rest = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
         } else {
             let next = rest.chars().next().map_or(1, char::len_utf8);
@@ -246,6 +252,9 @@ mod tests {
         assert_eq!(plain("box/enclave/account.db-wal").unwrap(), "box/enclave/account.db-wal");
         assert_eq!(plain(&format!("box/q/{digest}-2/x")).unwrap(), "box/q/<digest>-<run>/x");
         assert_eq!(plain("box/heads/.writing-aB3").unwrap(), "box/heads/.writing-<random>");
+        assert_eq!(plain("box/incoming/copy-aB3xYz/tree").unwrap(), "box/incoming/copy-<random>/tree");
+        let answer = "box/drafts/runtime-tools-3.answer.json";
+        assert_eq!(plain(answer).unwrap(), "box/drafts/runtime-tools-<random>.answer.json");
         assert_eq!(plain("public/log/tile/0/000.p/17").unwrap(), "public/log/tile/<number>/000.p/<number>");
         assert_eq!(plain("log/entries/000.p/7.writing").unwrap(), "log/entries/000.p/<number>.writing");
     }

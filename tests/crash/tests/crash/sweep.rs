@@ -32,13 +32,22 @@ const BOXES: usize = 5;
 
 #[test]
 fn every_room_may_die_at_every_durable_call_of_a_jobs_life() {
-    sweep(false, Duration::from_secs(900), 500);
+    sweep(false, Duration::from_secs(900), 500, Sweep::record);
 }
 
 #[test]
 #[ignore = "longer: every single call is a point of its own"]
 fn every_room_may_die_at_every_single_call_of_a_jobs_life() {
-    sweep(true, Duration::from_secs(6000), 900);
+    sweep(true, Duration::from_secs(6000), 900, |swept| {
+        swept.record();
+        swept.record_rare();
+    });
+}
+
+#[test]
+#[ignore = "longer: every single call is a point of its own"]
+fn every_room_may_die_at_every_single_call_while_data_and_runtimes_are_taken_in() {
+    sweep(true, Duration::from_secs(1800), 60, Sweep::record_intakes);
 }
 
 #[test]
@@ -52,11 +61,11 @@ fn a_disk_that_fails_any_single_call_of_a_jobs_life_loses_nothing() {
     fail(true, u32::MAX, Duration::from_secs(2400), 500);
 }
 
-fn sweep(each_call: bool, limit: Duration, least: usize) {
+fn sweep(each_call: bool, limit: Duration, least: usize, record: fn(&mut Sweep)) {
     let begun = Instant::now();
     let points = Arc::new(Points::default());
     let kills: u32 = in_boxes(&points, each_call, BOXES, |swept, all| {
-        swept.record(each_call);
+        record(swept);
         all.meet();
         swept.kill(begun + limit, all);
         if !each_call {
@@ -160,22 +169,31 @@ impl Sweep {
         Self { traced, points: points.clone(), reviewed: Vec::new(), lives: 0, in_vain: BTreeMap::new() }
     }
 
-    /// Records an untroubled life of each kind. The rarer ones are swept in the long run only.
-    fn record(&mut self, with_rare: bool) {
+    /// Records an untroubled life of each kind that is often.
+    fn record(&mut self) {
         // The first decisions also take the site's statements into the log and make directories: once in a box's life.
         self.live(End::Released, Mode::Quiet);
         self.live(End::Denied, Mode::Quiet);
-        let often: &[_] = &[End::Released, End::Denied, End::Blocked];
-        let rare = if with_rare { RARE } else { &[] };
-        for end in often.iter().chain(rare) {
+        self.record_lives(&[End::Released, End::Denied, End::Blocked]);
+    }
+
+    /// And of the rarer ones, which the short run does not sweep.
+    fn record_rare(&mut self) {
+        self.record_lives(RARE);
+        self.record_intakes();
+    }
+
+    fn record_lives(&mut self, ends: &[End]) {
+        for end in ends {
             self.points.recording(end.scene());
             self.live(*end, Mode::Record(end.scene()));
         }
-        if with_rare {
-            for intake in Intake::ALL {
-                self.points.recording(intake.state());
-                self.take_in(intake, Mode::Record(intake.state()));
-            }
+    }
+
+    fn record_intakes(&mut self) {
+        for intake in Intake::ALL {
+            self.points.recording(intake.state());
+            self.take_in(intake, Mode::Record(intake.state()));
         }
     }
 
