@@ -24,7 +24,7 @@ use crate::space;
 use crate::store::jobs::{self, Job, Move};
 use crate::store::{StoreError, code_reviews, reports};
 use crate::sweep;
-use crate::wall::Slot;
+use crate::wall::{self, Slot};
 
 /// How long the scheduler sleeps at most.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -220,6 +220,11 @@ fn may_start(
         Ok(request)
     };
     let request = covered().map_err(reason_of)?;
+    // The box may have been given another wall since the job was admitted: code that was let in for a stronger one never
+    // runs behind a weaker.
+    if request.least_wall() > wall::name(room.jobs.wall()) {
+        return Err(Reason::Wall);
+    }
     if has_data(room, &request) { Ok(()) } else { Err(Reason::Data) }
 }
 

@@ -62,15 +62,21 @@ impl FileSystem {
         self.make_directory(directory)?;
         // Opened before anything is written: the sync tells of what went wrong since then.
         let synced = File::open(directory)?;
-        let mut begun = Vec::new();
+        let mut begun: BTreeMap<&PathBuf, &[u8]> = BTreeMap::new();
         for (path, bytes) in files {
-            if !is_kept(path, bytes)? {
-                self.begin(path, bytes)?;
-                begun.push(path);
+            match begun.get(path) {
+                // Two policies may have one text.
+                Some(same) if *same == &bytes[..] => {}
+                Some(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+                None if is_kept(path, bytes)? => {}
+                None => {
+                    self.begin(path, bytes)?;
+                    begun.insert(path, bytes);
+                }
             }
         }
         rustix::fs::syncfs(&synced)?;
-        begun.into_iter().try_for_each(|path| fs::rename(writing(path), path))?;
+        begun.into_keys().try_for_each(|path| fs::rename(writing(path), path))?;
         blobs::sync_directory(directory)
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 use release::file::ReleaseFile;
+use release::json;
 use release::log::Leaf;
 use release::log::socket::Outcome;
 use release::statement::Manifest;
@@ -98,12 +99,13 @@ pub struct Batch {
     begin: u64,
     ledger: Ledger,
     entries: Vec<Entry>,
+    bytes: usize,
 }
 
 impl Batch {
     /// An empty one, behind a log of this size.
     pub fn behind(begin: u64) -> Self {
-        Self { begin, ledger: Ledger::default(), entries: Vec::new() }
+        Self { begin, ledger: Ledger::default(), entries: Vec::new(), bytes: 0 }
     }
 
     /// Adds a decision.
@@ -116,8 +118,14 @@ impl Batch {
             let index = self.begin + self.entries.len() as u64;
             self.ledger.add(&entry.parsed_leaf()?, decision, index)?;
         }
+        self.bytes += json::to_bytes(&entry).len();
         self.entries.push(entry);
         Ok(())
+    }
+
+    /// Bytes of its entries as they are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What is in it.

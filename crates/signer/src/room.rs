@@ -159,7 +159,11 @@ impl<D: Disk> Signer<D> {
         }
         let site = self.fresh_site(together.witnessed, now)?;
         let mut deciding = Deciding::over(self, &site, now);
+        // What is left out for its size becomes a leaf when it is asked for alone.
         for submit in &together.submits {
+            if deciding.is_full() {
+                break;
+            }
             match deciding.submit(submit) {
                 Ok(()) | Err(Stopped::Refused(_)) => {}
                 Err(Stopped::Log(error)) => return Err(error.into()),

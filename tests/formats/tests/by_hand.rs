@@ -137,6 +137,19 @@ fn by_hand_a_person_who_signs_with_openssh_counts_and_their_signature_in_another
     }
 }
 
+#[test]
+fn by_hand_a_release_writes_nothing_outside_of_its_folder_and_replaces_no_key_that_is_trusted() {
+    let files = files();
+    for keyid in ["../keys/2/nobody.der", "../keys/2/steward-ben.der", "../roles-1/payload"] {
+        let mut forged = plain();
+        let mut release: serde_json::Value = serde_json::from_slice(&forged.release).unwrap();
+        let signatures = release["approvals"][0]["signatures"].as_array_mut().unwrap();
+        signatures.push(serde_json::json!({ "keyid": keyid, "sig": "AAAA" }));
+        forged.release = serde_json::to_vec(&release).unwrap();
+        assert!(!holds(&by_hand(&forged, &files)), "{keyid}");
+    }
+}
+
 /// The page has no way to look at such a signature, and so must not let it pass.
 #[test]
 fn by_hand_a_signature_by_a_security_key_counts_for_nothing() {

@@ -391,7 +391,8 @@ async fn a_revoked_person_is_turned_away_on_an_open_connection() {
     let revoked = story()
         .revocation(|revocation| {
             revocation.version.0 += 1;
-            revocation.expires = "2199-01-01T00:00:00Z".parse().unwrap();
+            let now = Timestamp::from_seconds(daemon::now_seconds()).unwrap();
+            (revocation.issued_at, revocation.expires) = (now, now.plus(3600));
             revocation.people.push("researcher-mia".parse().unwrap());
         })
         .decide();

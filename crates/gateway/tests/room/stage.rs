@@ -48,7 +48,7 @@ pub fn story() -> Story {
     Story::default()
         .first_roles(move |roles| roles.expires = far)
         .second_roles(move |roles| roles.expires = far)
-        .revocation(move |revocation| revocation.expires = far)
+        .revocation(move |revocation| (revocation.issued_at, revocation.expires) = (ago(600), soon(86_400)))
         .grant(move |grant| grant.expires = far)
         .policy(move |policy| (policy.expires, policy.file) = (far, policy_digest.into()))
         .request(move |request| (request.issued_at, request.expires) = (ago(60), soon(3600)))

@@ -16,6 +16,10 @@ use crate::history::History;
 use crate::ledger::{Batch, sum};
 use crate::state::{Decision, StateError};
 
+/// Bytes of decisions after which no further one is taken in the same step. One more may come, and a release file has
+/// 16 MiB at most: far from the limit at which the state is read.
+const BATCH_BYTES: usize = 64 << 20;
+
 /// Takes decisions, and gathers those that it took.
 pub(super) struct Deciding<'a> {
     history: &'a History,
@@ -30,6 +34,12 @@ impl<'a> Deciding<'a> {
         let history = signer.log.history();
         let (release_key, batch) = (&signer.settings.release_key, Batch::behind(history.tree().size()));
         Self { history, release_key, site, now, batch }
+    }
+
+    /// True if nothing more should be decided in one step: what is pending is kept whole in one file, which the next start
+    /// must be able to read.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.bytes() > BATCH_BYTES
     }
 
     /// What was decided.

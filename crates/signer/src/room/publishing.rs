@@ -84,8 +84,11 @@ impl<D: Disk> Signer<D> {
                 .collect();
             let mut files = Vec::new();
             for (verdict, decided) in waiting {
-                let file = self.finished_file(&verdict, &decided, &note, now)?;
-                files.push((self.finished_path(&verdict, &decided), file));
+                let path = self.finished_path(&verdict, &decided);
+                // One that was finished under an older head stays as it is: a file that never changes.
+                if !path.exists() {
+                    files.push((path, self.finished_file(&verdict, &decided, &note, now)?));
+                }
             }
             self.publish_checkpoint(size, &note)?;
             self.log.keep_all(&files)?;
