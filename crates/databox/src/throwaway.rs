@@ -1,12 +1,13 @@
 //! A throw-away box: everything that `databox demo` and the tests need, made by the same functions that the commands
 //! call. Only here does one program make several people's keys; every verdict of such a box says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use blobs::Digest;
@@ -87,10 +88,16 @@ impl Endpoints {
 
 /// Listens on a free port below those that the kernel gives to whoever connects (32768 and up, unless it is told
 /// otherwise): such a one could be taken while a room is down, and the room would not come back.
+///
+/// None is given twice: boxes of one process start at the same time, and a room listens a while after its port was found.
 fn listen_somewhere() -> std::io::Result<TcpListener> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..64 {
         let port = 10_000 + RandomState::new().hash_one(()) % 22_000;
         let port = u16::try_from(port).expect("a port below 32,000");
+        if !GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            continue;
+        }
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
             return Ok(listener);
         }

@@ -205,8 +205,12 @@ impl TestBox {
         loop {
             let reviews = desk.list().await.unwrap_or_else(|failure| panic!("no list: {failure}"));
             for review in reviews.into_iter().filter(|review| review.kind() != api::v1::ReviewKind::Code) {
-                let opened =
-                    desk.open(&review.review).await.unwrap_or_else(|failure| panic!("not opened: {failure}"));
+                let opened = match desk.open(&review.review).await {
+                    Ok(opened) => opened,
+                    // It was decided since it was listed, and its packet is gone.
+                    Err(failure) if failure.reason == "NOT_FOUND" => continue,
+                    Err(failure) => panic!("not opened: {failure}"),
+                };
                 if opened.verdict.request.sha256.to_string() == job {
                     return opened;
                 }
