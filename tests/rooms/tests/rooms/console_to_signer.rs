@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use harness::TestBox;
 use release::envelope::Envelope;
 use release::json;
-use release::log::socket::{Cosign, Decision, Get, Message, Submit};
+use release::log::socket::{Cosign, Decision, Get, Message, Publish, Submit, Together};
 use release::value::Count;
 
 use crate::held::{Held, approve, box_key};
@@ -38,6 +38,15 @@ fn lie(tested: &TestBox, name: &str, messages: &[Message]) -> Vec<String> {
     let output = Command::new(PROGRAM).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// These submits in one message.
+fn together(messages: &[Message]) -> Message {
+    let submit = |message: &Message| match message {
+        Message::Submit(submit) => submit.clone(),
+        other => unreachable!("a submit, not {other:?}"),
+    };
+    Message::Together(Together { submits: messages.iter().map(submit).collect(), witnessed: Count(0) })
 }
 
 /// A verdict of a taken-over enclave under which one bit more would leave than the grant has.
@@ -83,6 +92,9 @@ fn the_signer_signs_nothing_for_a_lying_console_that_lacks_the_consent_of_two_st
     let got: Vec<_> = lies.iter().zip(&answers).map(|((what, _, _), got)| (*what, got.as_str())).collect();
     let expected: Vec<_> = lies.iter().map(|(what, refusal, _)| (*what, *refusal)).collect();
     assert_eq!(got, expected);
+    let publish = Message::Publish(Publish { witnessed: Count(0) });
+    let before = lie(&tested, "before", &[publish]);
+    assert_eq!(lie(&tested, "together", &[together(&messages)]), before, "nor for all of them at once");
     let denied = held.submit_decision(Decision::Denial(held.denial(&tested, "ana", "kim")));
     assert_eq!(
         lie(&tested, "denial", &[denied]),
@@ -98,7 +110,10 @@ fn the_signer_signs_nothing_for_a_lying_console_that_lacks_the_consent_of_two_st
     );
 
     let appended = lie(&tested, "truth", &[held.submit(&[&ana, &ben])]);
-    let size = appended[0].strip_prefix("appended ").expect("two stewards are heard").parse().unwrap();
+    let size: u64 = appended[0].strip_prefix("appended ").expect("two stewards are heard").parse().unwrap();
+    // It is one leaf, however often it comes and whatever comes with it.
+    let among_lies = [&[held.submit(&[&ana, &ben])], &messages[..], &[held.submit(&[&ben, &ana])]].concat();
+    assert_eq!(lie(&tested, "among lies", &[together(&among_lies)]), [format!("unwitnessed {size}")]);
     // What two stewards gave for one verdict moves no other, and without a witness nothing leaves.
     let cosign = |cosignatures: String| {
         Message::Cosign(Cosign { verdict: held.opened.digest, size: Count(size), cosignatures })

@@ -299,6 +299,15 @@ pub const ROWS: &[Row] = &[
         reordered: Told(&[CODE_CONSOLE]),
     },
     Row {
+        message: "signer together",
+        forged: Told(&[CONSOLE_SIGNER]),
+        replayed: Told(&[CONSOLE_SIGNER]),
+        withheld: Nothing(
+            "Each of its decisions is asked for alone after it, so nothing is missing without it.",
+        ),
+        reordered: Nothing("Each decision is weighed with those before it, whatever their order."),
+    },
+    Row {
         message: "signer cosign",
         forged: Told(&[CONSOLE_SIGNER, WITNESS]),
         replayed: Told(&[REPEAT]),
