@@ -67,7 +67,7 @@ impl GatewayEnclaveService for Link {
             outgoing,
             sent: Sent::default(),
             is_ready: false,
-            passed: None,
+            passed: HashMap::new(),
             _alone: alone,
         };
         tokio::spawn(live.run(request.into_inner()));
@@ -93,14 +93,17 @@ struct Live {
     outgoing: Outgoing,
     sent: Sent,
     is_ready: bool,
-    /// What was passed over last, and when that was written. The enclave repeats until it is answered: a release that this
-    /// room may not show before the next step of time would else fill the journal.
-    passed: Option<(String, Instant)>,
+    /// Releases that were passed over, with the reason, and when that was written. The enclave repeats until it is answered:
+    /// one that this room may not show before the next step of time would else fill the journal.
+    passed: HashMap<String, Instant>,
     _alone: OwnedMutexGuard<()>,
 }
 
-/// How often the same reason is written for what is passed over.
+/// How often the same reason is written for the same release.
 const PASSED_AGAIN: Duration = Duration::from_secs(600);
+
+/// Releases of which that is known; an enclave that names ever more of them is written down again.
+const PASSED_KNOWN: usize = 256;
 
 impl Live {
     async fn run(mut self, mut incoming: Streaming<LinkRequest>) {
@@ -130,6 +133,7 @@ impl Live {
 
     /// None once the stream is gone.
     async fn handle(&mut self, message: LinkRequest) -> Option<()> {
+        let mut subject = None;
         let answered = match message.message {
             Some(link_request::Message::Ready(_)) => {
                 self.is_ready = true;
@@ -143,7 +147,10 @@ impl Live {
             },
             Some(link_request::Message::CancelTaken(taken)) => self.cancel_taken(&taken).await.map(|()| None),
             Some(link_request::Message::Transition(report)) => self.report(report).await.map(Some),
-            Some(link_request::Message::Release(ready)) => self.release(&ready).await.map(Some),
+            Some(link_request::Message::Release(ready)) => {
+                subject = Some(format!("{ready:?}"));
+                self.release(&ready).await.map(Some)
+            }
             None => Err(WireError::new("message").into()),
         };
         match answered {
@@ -151,20 +158,24 @@ impl Live {
             Ok(None) => Some(()),
             Err(passed) => {
                 // Without an acknowledgement the enclave sends it again; nothing else is changed.
-                self.tell_passed(&passed);
+                self.tell_passed(subject, &passed);
                 Some(())
             }
         }
     }
 
-    fn tell_passed(&mut self, passed: &Passed) {
-        let why = passed.to_string();
-        let told =
-            self.passed.as_ref().is_some_and(|(before, at)| *before == why && at.elapsed() < PASSED_AGAIN);
-        if !told {
-            self.room.journal.warning("a message of the enclave was passed over").own_error(passed).write();
-            self.passed = Some((why, Instant::now()));
+    fn tell_passed(&mut self, release: Option<String>, passed: &Passed) {
+        if let Some(release) = release {
+            let what = format!("{release}: {passed}");
+            if self.passed.get(&what).is_some_and(|at| at.elapsed() < PASSED_AGAIN) {
+                return;
+            }
+            if self.passed.len() >= PASSED_KNOWN {
+                self.passed.clear();
+            }
+            self.passed.insert(what, Instant::now());
         }
+        self.room.journal.warning("a message of the enclave was passed over").own_error(passed).write();
     }
 
     async fn answer(&self, answer: api::internal::SubmitAnswer) -> Result<(), Passed> {
