@@ -34,13 +34,16 @@ pub fn probe(runtime: Option<&OciRuntime>) -> Result<Result<Evidence, ProbeError
 /// The runtime that is to build the wall: `strongest` is the first of this machine's whose probe runs, none if the native
 /// wall is all there is; `native` is none; anything else is a runtime's path, whose probe must run.
 ///
+/// gVisor is taken by its path only: there a job runs as the same user of gVisor's kernel as the launcher that reports
+/// what became of it, and could open that report again and write its own words into it, which the enclave would believe.
+///
 /// # Errors
 /// A runtime that was asked for by its path is not there, or cannot build a wall here.
 pub fn choose(asked: &str) -> Result<Option<OciRuntime>, Failure> {
     match asked {
         "native" => Ok(None),
         "strongest" => {
-            for runtime in runtimes() {
+            for runtime in runtimes().into_iter().filter(|runtime| runtime.name != RuntimeName::Runsc) {
                 if probe(Some(&runtime))?.is_ok() {
                     return Ok(Some(runtime));
                 }
