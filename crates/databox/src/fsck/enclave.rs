@@ -60,7 +60,7 @@ pub fn examine(places: &Places, log: &Log, report: &mut Report) -> Result<Jobs, 
         within_limit(request, job, report);
         reservation(request, job, verdict, &account, log, report);
         judged(places, request, job, verdict, report);
-        decided(request, job, verdict, log, report);
+        decided(places, request, job, verdict, log, report);
     }
     outbox(&store, places, log, &verdicts, report)?;
     Ok(jobs)
@@ -285,10 +285,22 @@ fn judged(places: &Places, request: &Digest, job: &Job, verdict: Option<&Judged>
 }
 
 /// An end by stewards stands in the log.
-fn decided(request: &Digest, job: &Job, verdict: Option<&Judged>, log: &Log, report: &mut Report) {
+fn decided(
+    places: &Places,
+    request: &Digest,
+    job: &Job,
+    verdict: Option<&Judged>,
+    log: &Log,
+    report: &mut Report,
+) {
+    // A refusal in the site directory ends a job at once, and becomes a leaf when the console has taken it to the signer.
+    let rule = match lies_in_the_site(places, request) {
+        true => Rule::Unfinished,
+        false => Rule::Denial,
+    };
     let Some(verdict) = verdict else {
         let denied = matches!(job.state, State::Rejected | State::Returned);
-        report.check(!denied || log.is_denied(request), Rule::Denial, || {
+        report.check(!denied || log.is_denied(request), rule, || {
             format!("job {request} is {}, and the log has no refusal of its code", job.state)
         });
         return;
@@ -301,12 +313,19 @@ fn decided(request: &Digest, job: &Job, verdict: Option<&Judged>, log: &Log, rep
         }
         State::Rejected | State::Returned => {
             let denied = log.is_denied(&verdict.digest) || log.is_denied(request);
-            report.check(denied, Rule::Denial, || {
+            report.check(denied, rule, || {
                 format!("job {request} is {}, and the log has no denial of it", job.state)
             });
         }
         _ => {}
     }
+}
+
+/// True if a steward laid a refusal of this job's code into the site directory.
+fn lies_in_the_site(places: &Places, request: &Digest) -> bool {
+    let of_request = format!("{request}.");
+    let entries = std::fs::read_dir(places.site.join("denials")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| name.starts_with(&of_request))
 }
 
 /// Each release verifies, and nothing lies in the outbox that no release names.

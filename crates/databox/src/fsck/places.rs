@@ -27,6 +27,8 @@ pub struct Places {
     pub console: PathBuf,
     /// The signer's own.
     pub signer: PathBuf,
+    /// Signed statements of the site.
+    pub site: PathBuf,
     /// What everyone may read.
     pub public: PathBuf,
     /// The head of the log, outside.
@@ -59,6 +61,7 @@ impl Places {
             packets: path(&enclave, "to_console_directory")?,
             console: path(&console, "state_directory")?,
             signer: path(&signer, "state_directory")?,
+            site: path(&signer, "site_directory")?,
             public: path(&signer, "public_directory")?,
             log_head: path(&signer, "head_file")?,
             pin: pin
