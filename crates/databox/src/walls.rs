@@ -31,7 +31,7 @@ pub fn probe(runtime: Option<&OciRuntime>) -> Result<Result<Evidence, ProbeError
     Ok(sandbox::probe(&launcher))
 }
 
-/// The runtime that is to build the wall: `strongest` is the first of this machine's whose probe runs, none if the native
+/// The runtime that is to build the wall: `recommended` is crun if its probe runs, none if the native
 /// wall is all there is; `native` is none; anything else is a runtime's path, whose probe must run.
 ///
 /// gVisor is taken by its path only: there a job runs as the same user of gVisor's kernel as the launcher that reports
@@ -42,7 +42,7 @@ pub fn probe(runtime: Option<&OciRuntime>) -> Result<Result<Evidence, ProbeError
 pub fn choose(asked: &str) -> Result<Option<OciRuntime>, Failure> {
     match asked {
         "native" => Ok(None),
-        "strongest" => {
+        "recommended" => {
             for runtime in runtimes().into_iter().filter(|runtime| runtime.name != RuntimeName::Runsc) {
                 if probe(Some(&runtime))?.is_ok() {
                     return Ok(Some(runtime));
@@ -53,7 +53,7 @@ pub fn choose(asked: &str) -> Result<Option<OciRuntime>, Failure> {
         path => {
             let refused = |text: String| Failure::new("WALL", text).exit(Exit::Usage);
             let runtime = OciRuntime::find(Path::new(path)).map_err(|error| {
-                refused(whole(&error)).hint("give `strongest`, `native`, or the path of runsc or crun")
+                refused(whole(&error)).hint("give `recommended`, `native`, or the path of runsc or crun")
             })?;
             match probe(Some(&runtime))? {
                 Ok(_) => Ok(Some(runtime)),
