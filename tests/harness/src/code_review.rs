@@ -11,7 +11,7 @@ use lifecycle::State;
 use release::envelope::Envelope;
 use release::key::SecretKey;
 use release::site::Site;
-use release::statement::CodeReview;
+use release::statement::{CodeReview, Grant};
 use release::value::Count;
 
 use crate::{PATIENCE, TestBox};
@@ -20,18 +20,9 @@ impl TestBox {
     /// Installs a second version of the grant, which asks for a review of code before the run, and waits until the
     /// gateway has it.
     pub async fn ask_for_code_review(&self) {
-        let site = Site::load(&self.stage.home.site(), &self.stage.pin, now()).expect("a site");
-        let mut grant = site.grants().next().expect("a grant").statement().clone();
-        (grant.version, grant.issued_at) = (Count(2), now());
-        grant.code_review = CodeReview::BeforeRun;
-        let [ana, ben] = ["ana", "ben"].map(|steward| self.signing_key(steward));
-        let envelope = Envelope::sign(&grant, &[&ana, &ben]).expect("an envelope");
-        let file = tempfile::NamedTempFile::new_in(self.directory()).expect("a new file");
-        std::fs::write(file.path(), envelope.to_bytes()).expect("a file");
-        let (site_directory, pin) = (self.stage.home.site(), Some(self.stage.pin));
-        let arguments =
-            InstallArguments { file: file.path().to_owned(), site_directory, policy_file: None, pin };
-        databox::site::install(&arguments).unwrap_or_else(|failure| panic!("not installed: {failure}"));
+        self.install_grant(|grant| {
+            (grant.version, grant.code_review) = (Count(2), CodeReview::BeforeRun);
+        });
         let bench = self.bench("kim").await;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -43,6 +34,31 @@ impl TestBox {
             assert!(Instant::now() < deadline, "the gateway has no new grant");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Installs one more grant: for the project `reviewed`, whose code is reviewed before it runs.
+    pub fn add_reviewed_project(&self) {
+        self.install_grant(|grant| {
+            grant.id = "grant-reviewed".parse().expect("a name");
+            grant.project = "reviewed".parse().expect("a name");
+            grant.code_review = CodeReview::BeforeRun;
+        });
+    }
+
+    /// Has the stewards sign and install what `change` makes of the grant.
+    fn install_grant(&self, change: impl FnOnce(&mut Grant)) {
+        let site = Site::load(&self.stage.home.site(), &self.stage.pin, now()).expect("a site");
+        let mut grant = site.grants().next().expect("a grant").statement().clone();
+        grant.issued_at = now();
+        change(&mut grant);
+        let [ana, ben] = ["ana", "ben"].map(|steward| self.signing_key(steward));
+        let envelope = Envelope::sign(&grant, &[&ana, &ben]).expect("an envelope");
+        let file = tempfile::NamedTempFile::new_in(self.directory()).expect("a new file");
+        std::fs::write(file.path(), envelope.to_bytes()).expect("a file");
+        let (site_directory, pin) = (self.stage.home.site(), Some(self.stage.pin));
+        let arguments =
+            InstallArguments { file: file.path().to_owned(), site_directory, policy_file: None, pin };
+        databox::site::install(&arguments).unwrap_or_else(|failure| panic!("not installed: {failure}"));
     }
 
     /// A person's signing key.

@@ -1,5 +1,7 @@
 //! A job's life, played by people whose tools repeat what was not answered: what they were told counts from then on.
 
+mod code_review;
+
 use std::time::{Duration, Instant};
 
 use databox::failure::Failure;
@@ -27,6 +29,10 @@ pub enum End {
     Cancelled,
     /// As released, with a site statement that comes into force meanwhile.
     UnderNew(Stated),
+    /// As released, under a grant that asks for a review of code: two stewards approve it before it runs.
+    CodeApproved,
+    /// Under the same grant, a steward refuses the code.
+    CodeRefused,
 }
 
 impl End {
@@ -40,7 +46,19 @@ impl End {
             Self::UnderNew(Stated::Revocation) => "under a new revocation",
             Self::UnderNew(Stated::Roles) => "under new roles",
             Self::UnderNew(Stated::Grant) => "under a new grant",
+            Self::CodeApproved => "code approved",
+            Self::CodeRefused => "code refused",
         }
+    }
+
+    /// True if the code is reviewed before it runs.
+    fn has_code_review(self) -> bool {
+        matches!(self, Self::CodeApproved | Self::CodeRefused)
+    }
+
+    /// True if the job comes to a review of its outputs.
+    pub fn is_reviewed(self) -> bool {
+        !matches!(self, Self::Blocked | Self::CodeRefused)
     }
 }
 
@@ -60,6 +78,12 @@ pub const REVOCATION: &str = "revocation, and release";
 pub const ROLES: &str = "roles, and release";
 /// The same with a new version of the grant.
 pub const GRANT: &str = "grant, and release";
+/// Bundle, request and admission, up to the review of the code.
+pub const CODE: &str = "submit, until the code is reviewed";
+/// Two stewards approve the code; it runs, up to the review of its outputs.
+pub const CODE_APPROVAL: &str = "code approved, run";
+/// A steward refuses the code: append, witness, end.
+pub const CODE_REFUSAL: &str = "code refused";
 /// Between two lives.
 const PREPARE: &str = "between lives";
 
@@ -135,17 +159,19 @@ impl Life {
     /// Prepares a job that will end so.
     pub async fn prepare(traced: &TracedBox, end: End) -> Result<Self, Stuck> {
         let (outputs, code) = match end {
-            End::Released | End::Denied | End::Cancelled | End::UnderNew(_) => {
-                (ONE_METRIC, write_metric("0.25"))
-            }
             End::Blocked => (BLOCKED_OUTPUT, BLOCKED_CODE.to_owned()),
+            _ => (ONE_METRIC, write_metric("0.25")),
         };
         // A bundle of its own for each job: what the gateway has already is not uploaded a second time.
         static JOBS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = JOBS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let code = format!("# Job {number}\n{code}");
         let name = format!("{end:?}-{number}").to_lowercase();
-        let bundle = traced.tested.bundle(&name, &[("databox.toml", &manifest(outputs)), ("job.py", &code)]);
+        let mut text = manifest(outputs);
+        if end.has_code_review() {
+            text = text.replace("project = \"hie\"", "project = \"reviewed\"");
+        }
+        let bundle = traced.tested.bundle(&name, &[("databox.toml", &text), ("job.py", &code)]);
         enter(traced, PREPARE, Mode::Quiet);
         let prepared = until(traced, "prepare", async || bench(traced).await?.prepare(&bundle).await).await?;
         let job = prepared.job().to_string();
@@ -159,20 +185,26 @@ impl Life {
 
     /// From the bundle to the verdict. Called again, it goes on after what people were told.
     pub async fn run(&mut self, traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
-        let wanted = match self.end {
-            End::Blocked => State::Blocked,
-            End::Released | End::Denied | End::Cancelled | End::UnderNew(_) => State::InReview,
-        };
-        enter(traced, RUN, mode);
+        if self.end.has_code_review() {
+            self.review_code(traced, mode).await?;
+        } else {
+            enter(traced, RUN, mode);
+            self.submit(traced).await?;
+            let wanted = if self.end.is_reviewed() { State::InReview } else { State::Blocked };
+            self.wait(traced, wanted).await?;
+        }
+        self.told.reviewed = true;
+        enter(traced, PREPARE, Mode::Quiet);
+        if self.end.is_reviewed() {
+            self.opened = Some(self.open(traced, "ana").await?);
+        }
+        Ok(())
+    }
+
+    async fn submit(&mut self, traced: &TracedBox) -> Result<(), Stuck> {
         if !self.told.submitted {
             until(traced, "submit", async || bench(traced).await?.submit(&self.prepared).await).await?;
             self.told.submitted = true;
-        }
-        self.wait(traced, wanted).await?;
-        self.told.reviewed = true;
-        enter(traced, PREPARE, Mode::Quiet);
-        if wanted == State::InReview {
-            self.opened = Some(self.open(traced, "ana").await?);
         }
         Ok(())
     }
@@ -187,8 +219,8 @@ impl Life {
     pub async fn decide_in(&mut self, traced: &TracedBox, modes: &mut Modes) -> Result<(), Stuck> {
         enter(traced, PREPARE, Mode::Quiet);
         match self.end {
-            End::Blocked => {}
-            End::Released | End::UnderNew(_) => {
+            End::Blocked | End::CodeRefused => {}
+            End::Released | End::CodeApproved | End::UnderNew(_) => {
                 self.approve(traced, modes).await?;
                 self.fetch(traced).await?;
             }

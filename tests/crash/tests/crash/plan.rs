@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::durable::DurableCall;
 use crate::fault::Fault;
+use crate::life::{CODE_APPROVAL, RUN};
 use crate::points::{Point, Points};
 
 /// What the tracer does at a call.
@@ -190,7 +191,7 @@ impl Situation {
             (true, _) => 2,
             _ if self.each_call => 1,
             (_, true) => 2,
-            _ if point.room == "enclave" && now.state == crate::life::RUN => 2,
+            _ if point.room == "enclave" && matches!(now.state, RUN | CODE_APPROVAL) => 2,
             _ => MOST_KILLS,
         };
         let kills = now.killed.entry((point.room, bucket)).or_default();

@@ -1,7 +1,9 @@
-//! Defects that are planted, each of which must be found. No shipped program has a switch for any of them: three are
-//! made by the tracer, which leaves calls of a running room out and says that they were made; the others are put into a
-//! copy of what a sound box left on disk, as the defective program would have left it, and `databox fsck` must name the
-//! promise.
+//! Defects that are planted, each of which must be found. No shipped program has a switch for any of them. Three are
+//! made by the tracer, which leaves calls of a running room out and says that they were made. The others are [`rebuilt`]
+//! into a room from a changed copy of its source, which takes minutes; and what such a room leaves on disk is also laid
+//! there by hand, where `databox fsck` must name the promise.
+
+mod rebuilt;
 
 use std::fs;
 use std::path::{Path, PathBuf};

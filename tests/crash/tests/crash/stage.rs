@@ -1,6 +1,7 @@
 //! A box whose rooms are all traced.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct TracedBox {
     pub situation: Arc<Situation>,
     /// A researcher's connection that lasts: it is made anew by itself when the gateway died.
     bench: tokio::sync::OnceCell<Bench>,
+    /// A room whose program is another one than the built.
+    other: Option<(&'static str, PathBuf)>,
     /// The box.
     pub tested: TestBox,
 }
@@ -47,7 +50,16 @@ impl TracedBox {
     pub fn stopped(mut tested: TestBox, points: &Arc<Points>, each_call: bool) -> Self {
         tested.stage.stop();
         let situation = Situation::new(points.clone(), each_call);
-        Self { keepers: BTreeMap::new(), situation, bench: tokio::sync::OnceCell::new(), tested }
+        let bench = tokio::sync::OnceCell::new();
+        Self { keepers: BTreeMap::new(), situation, bench, other: None, tested }
+    }
+
+    /// Makes a box of which one room is this program.
+    pub fn start_with(room: &'static str, program: PathBuf, points: &Arc<Points>) -> Self {
+        let mut traced = Self::stopped(TestBox::start(), points, false);
+        traced.other = Some((room, program));
+        traced.start_all();
+        traced
     }
 
     /// A researcher's connection for whoever asks again and again.
@@ -72,17 +84,22 @@ impl TracedBox {
     fn start_one(&mut self, process: &'static str) {
         let directory = self.tested.stage.directory().canonicalize().expect("the box is there");
         let stage = &self.tested.stage;
-        let command: Box<dyn Fn() -> Command + Send> = if process == "witness" {
-            copied(stage.witness_command().expect("the program is built"))
-        } else {
-            copied(Rooms::command(&stage.home, process).expect("the program is built"))
+        let command = match process {
+            "witness" => stage.witness_command(),
+            room => Rooms::command(&stage.home, room),
         };
+        let command = command.expect("the program is built");
+        let program = match &self.other {
+            Some((room, program)) if *room == process => program.clone(),
+            _ => command.get_program().into(),
+        };
+        let command = copied(program, &command);
         let keeper =
             Keeper::start(process, command, self.journal(process), directory, self.situation.clone());
         self.keepers.insert(process, keeper);
     }
 
-    fn journal(&self, process: &str) -> std::path::PathBuf {
+    fn journal(&self, process: &str) -> PathBuf {
         match process {
             "witness" => self.tested.stage.directory().join("witness.log"),
             room => self.tested.stage.home.journal(room),
@@ -111,9 +128,8 @@ impl TracedBox {
     }
 }
 
-/// A command that can be made again and again.
-fn copied(of: Command) -> Box<dyn Fn() -> Command + Send> {
-    let program = of.get_program().to_owned();
+/// A command of this program that can be made again and again.
+fn copied(program: PathBuf, of: &Command) -> Box<dyn Fn() -> Command + Send> {
     let arguments: Vec<_> = of.get_args().map(ToOwned::to_owned).collect();
     Box::new(move || {
         let mut command = Command::new(&program);

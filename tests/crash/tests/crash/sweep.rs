@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::intake::{DATA_INTAKE, Intake, RUNTIME_INTAKE};
-use crate::life::{CANCEL, DENY, End, FIRST_APPROVAL, GRANT, Life, RELEASE, REVOCATION, ROLES, RUN};
+use crate::life::{
+    CANCEL, CODE, CODE_APPROVAL, CODE_REFUSAL, DENY, End, FIRST_APPROVAL, GRANT, Life, RELEASE, REVOCATION,
+    ROLES, RUN,
+};
 use crate::plan::Mode;
 use crate::points::Points;
 use crate::site::Stated;
@@ -26,6 +29,9 @@ const RARE: &[End] = &[
     End::UnderNew(Stated::Roles),
     End::UnderNew(Stated::Grant),
 ];
+
+/// Lives under a grant that asks for a review of code.
+const REVIEWED_CODE: [End; 2] = [End::CodeRefused, End::CodeApproved];
 
 /// Boxes that live at the same time. They mostly wait: for the time grid, for a room that starts, for a repeat.
 const BOXES: usize = 5;
@@ -48,6 +54,12 @@ fn every_room_may_die_at_every_single_call_of_a_jobs_life() {
 #[ignore = "longer: every single call is a point of its own"]
 fn every_room_may_die_at_every_single_call_while_data_and_runtimes_are_taken_in() {
     sweep(true, Duration::from_secs(1800), 60, Sweep::record_intakes);
+}
+
+#[test]
+#[ignore = "longer: every single call is a point of its own"]
+fn every_room_may_die_at_every_single_call_while_code_is_reviewed() {
+    sweep(true, Duration::from_secs(2400), 200, Sweep::record_code_reviews);
 }
 
 #[test]
@@ -166,6 +178,7 @@ struct Sweep {
 impl Sweep {
     fn start(points: &Arc<Points>, each_call: bool) -> Self {
         let traced = TracedBox::start(points, each_call);
+        traced.tested.add_reviewed_project();
         Self { traced, points: points.clone(), reviewed: Vec::new(), lives: 0, in_vain: BTreeMap::new() }
     }
 
@@ -190,6 +203,14 @@ impl Sweep {
         }
     }
 
+    /// Up to the review of the outputs, which is the same as any other.
+    fn record_code_reviews(&mut self) {
+        for end in REVIEWED_CODE {
+            self.points.recording(end.scene());
+            self.run_one(end, Mode::Record(end.scene()));
+        }
+    }
+
     fn record_intakes(&mut self) {
         for intake in Intake::ALL {
             self.points.recording(intake.state());
@@ -199,6 +220,9 @@ impl Sweep {
 
     /// Lives through what the short run does not sweep, and kills where it comes.
     fn sample(&mut self) {
+        for end in REVIEWED_CODE {
+            self.run_one(end, Mode::Kill);
+        }
         for end in RARE {
             self.decide_one(*end);
         }
@@ -241,6 +265,8 @@ impl Sweep {
                     self.run_one(End::Blocked, Mode::Kill)
                 }
                 RUN => self.run_one(End::Released, Mode::Kill),
+                CODE | CODE_REFUSAL => self.run_one(End::CodeRefused, Mode::Kill),
+                CODE_APPROVAL => self.run_one(End::CodeApproved, Mode::Kill),
                 DATA_INTAKE => self.take_in(Intake::Data, Mode::Kill),
                 RUNTIME_INTAKE => self.take_in(Intake::Runtime, Mode::Kill),
                 DENY => self.decide_one(End::Denied),
@@ -310,7 +336,7 @@ impl Sweep {
     fn next_state(&self) -> Option<&'static str> {
         let intakes = Intake::ALL.map(Intake::state).into_iter();
         let statements = Stated::ALL.map(Stated::state).into_iter();
-        let decisions = [CANCEL, DENY, RELEASE, FIRST_APPROVAL, RUN];
+        let decisions = [CANCEL, DENY, RELEASE, FIRST_APPROVAL, CODE, CODE_REFUSAL, CODE_APPROVAL, RUN];
         let open = intakes
             .chain(statements)
             .chain(decisions)
@@ -327,7 +353,7 @@ impl Sweep {
             Ok(life)
         });
         let life = self.unbroken(run);
-        if end != End::Blocked {
+        if end.is_reviewed() {
             self.reviewed.push(life);
         }
     }
