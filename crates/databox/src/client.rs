@@ -50,7 +50,7 @@ pub async fn connect(profile: &Profile) -> Result<Channel, Failure> {
         .map_err(|error| Failure::new("ENDPOINT", whole(&error)))?
         .connect_timeout(Duration::from_secs(10));
     endpoint.connect_with_connector(connector).await.map_err(|error| {
-        if let Some(failure) = alerted(&error) {
+        if let Some(failure) = alerted(&error).or_else(|| distrusted(&error)) {
             return failure;
         }
         if find::<NoPlace>(&error).is_some() {
@@ -174,6 +174,27 @@ fn of_alert(alert: rustls::AlertDescription) -> Failure {
         _ => ("CERTIFICATE", "the box does not accept your certificate"),
     };
     Failure::new(reason, text).hint(ISSUE).exit(Exit::NotSignedIn)
+}
+
+/// The box's own certificate is not accepted here. Nothing was sent to it.
+fn distrusted(error: &(dyn Error + 'static)) -> Option<Failure> {
+    let Some(rustls::Error::InvalidCertificate(why)) = find::<rustls::Error>(error) else { return None };
+    use rustls::CertificateError as Why;
+    let (text, hint) = match why {
+        Why::UnknownIssuer | Why::BadSignature => (
+            "who answers has no certificate from the authority in your profile",
+            "`authority` in the profile must be this box's tls/ca.pem, and `endpoint` its address",
+        ),
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => (
+            "the certificate of who answers names another host",
+            "`endpoint` in the profile must name the host as the box's certificate does",
+        ),
+        _ => (
+            "the box's certificate is not valid now",
+            "its operator renews it; is this machine's clock right?",
+        ),
+    };
+    Some(Failure::new("BOX_CERTIFICATE", text).hint(hint).exit(Exit::NotSignedIn))
 }
 
 /// A GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7): the room ended the connection, not the call.

@@ -174,8 +174,12 @@ async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Resul
                 return Ok(ExitCode::SUCCESS);
             };
             let wanted = wait.into();
-            let reached =
-                bench.follow(&submitted.job, 0, |_, state| state.is_end() || state >= wanted).await?;
+            show::waiting(&format!("job {}", submitted.job));
+            let told = |event: &WatchJobResponse, state: lifecycle::State| {
+                show::waiting(&show::event_words(event));
+                state.is_end() || state >= wanted
+            };
+            let reached = bench.follow(&submitted.job, 0, told).await?;
             show::job(&bench.job(&submitted.job).await?, json);
             return Ok(
                 Exit::of_job(wanted, reached).map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
@@ -288,6 +292,7 @@ impl Looked {
 /// Opens a review; returns what it says in words beside.
 async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<(Looked, String), Failure> {
     let found = desk.find(&arguments.review).await?;
+    review::undecided(&found)?;
     // The console's word only chooses how it is looked at: neither way accepts the other's statements.
     if found.kind() == ReviewKind::Code {
         let opened = desk.open_code(found).await?;

@@ -61,6 +61,11 @@ impl Home {
         self.0.join("site")
     }
 
+    /// What the enclave drafted for the catalogue, and its answers to the operator.
+    pub fn drafts(&self) -> PathBuf {
+        self.0.join("drafts")
+    }
+
     /// The private key of a room or of the log, PKCS#8.
     pub fn key(&self, name: &str) -> PathBuf {
         self.0.join("keys").join(format!("{name}.pem"))

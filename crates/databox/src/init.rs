@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use blobs::Digest;
+use release::envelope::Envelope;
 use release::key::{SecretKey, Sign};
 use release::statement::{BoxKeys, LogKey};
 use release::value::Name;
@@ -180,7 +181,21 @@ fn set_users(template: &str, user: &str) -> String {
 }
 
 /// Pins the first roles in every room: the digest of their payload, which each room trusts and nothing else.
+///
+/// # Errors
+/// If they are not the first roles of the site directory: with another pin every room refuses the site.
 pub fn pin(home: &Home, roles: &Digest) -> Result<(), Failure> {
+    let first = home.site().join("roles/1.json");
+    let bytes = fs::read(&first).map_err(|error| {
+        file_failure(&first)(error)
+            .hint("install the first roles, then pin them: `databox site install roles.json`")
+    })?;
+    let installed = Envelope::parse(&bytes).map_err(file_failure(&first))?.payload_digest();
+    if installed != *roles {
+        return Err(Failure::new("PIN", format!("the first roles of {} are {installed}", home.site().display()))
+            .hint("give the digest that `databox site sign` printed; if it is another, these are not the roles that you signed")
+            .exit(Exit::Denied));
+    }
     for room in ROOMS {
         let path = home.configuration(room);
         let text = fs::read_to_string(&path).map_err(file_failure(&path))?;

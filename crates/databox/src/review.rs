@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use api::v1::review_service_client::ReviewServiceClient;
 use api::v1::{
-    GetReviewRequest, GetReviewSiteRequest, ListReviewsRequest, ReadPacketRequest, Review,
+    GetReviewRequest, GetReviewSiteRequest, ListReviewsRequest, ReadPacketRequest, Review, ReviewState,
     SubmitDecisionRequest, SubmitDecisionResponse,
 };
 use blobs::Digest;
@@ -327,6 +327,20 @@ impl Desk {
         let signer = PersonSigner::unlock(&files, || self.passphrase())?;
         signer.sign(statement).map_err(|error| Failure::new("STATEMENT", whole(&error)))
     }
+}
+
+/// Refuses to look at what is decided: its packet is gone, and a decision about it changes nothing.
+pub fn undecided(review: &Review) -> Result<(), Failure> {
+    let word = match review.state() {
+        ReviewState::Released => "released",
+        ReviewState::Denied => "denied",
+        ReviewState::Expired => "expired",
+        ReviewState::Withdrawn => "withdrawn: its requester called the job off",
+        _ => return Ok(()),
+    };
+    Err(Failure::new("DECIDED", format!("review {} is {word}", review.review))
+        .hint("nothing is left to decide; `databox-verify` reads what stands in the log")
+        .exit(Exit::Conflict))
 }
 
 fn has_interest(project: &Name) -> Failure {

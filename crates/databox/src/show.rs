@@ -75,10 +75,25 @@ pub fn event(event: &WatchJobResponse, json: bool) {
             "file": outcome.file,
         });
         println!("{value}");
-    } else if outcome.reason() == api::v1::Reason::Unspecified {
-        println!("{:>3}  {state}", event.event);
     } else {
-        println!("{:>3}  {state:<10} {}", event.event, outcome.reason().word());
+        println!("{}", event_words(event));
+    }
+}
+
+/// One event of a job in words.
+pub fn event_words(event: &WatchJobResponse) -> String {
+    let reason = event.outcome.as_ref().map_or(api::v1::Reason::Unspecified, Outcome::reason);
+    let state = event.state().as_str_name().trim_start_matches("JOB_STATE_");
+    match reason {
+        api::v1::Reason::Unspecified => format!("{:>3}  {state}", event.event),
+        reason => format!("{:>3}  {state:<10} {}", event.event, reason.word()),
+    }
+}
+
+/// What a person who waits sees meanwhile. Scripts have standard error for the error alone.
+pub fn waiting(words: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{words}");
     }
 }
 

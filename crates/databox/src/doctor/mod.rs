@@ -8,6 +8,7 @@ mod certificates;
 mod clock;
 mod configurations;
 mod disk;
+mod drafts;
 pub mod machine;
 mod permissions;
 mod quorum;
@@ -120,6 +121,7 @@ pub fn examine(home: &Home) -> Vec<Check> {
     checks.extend(certificates::examine(home, &configurations));
     checks.extend(clock::examine(&configurations));
     let site = site::examine(&configurations, &mut checks);
+    checks.extend(drafts::examine(home, site.as_ref()));
     checks.extend(rooms::examine(&configurations));
     checks.extend(stores::examine(&configurations, site.as_ref()));
     checks.extend(witnesses::examine(&configurations, site.as_ref()));

@@ -158,6 +158,17 @@ fn homes(typist: &Typist) {
     let good = typed(&init("http://witness.example:7445"));
     typist.taken(&good.split('\n').collect::<Vec<_>>());
     typist.refused(&good.split('\n').collect::<Vec<_>>(), "HOME_NOT_EMPTY", 1);
+    let (own, pin, zeros) = (typist.path("box"), typist.tested.stage.pin.to_string(), "0".repeat(64));
+    let said = typist.refused(&["site", "pin", "--home", &home, &pin], "FILE", 1);
+    assert!(said.contains("databox site install"), "{said}");
+    assert!(typist.refused(&["site", "pin", "--home", &own, &zeros], "PIN", 3).contains(&pin));
+    typist.taken(&["site", "pin", "--home", &own, &pin]);
+    let stranger = typist.path("stranger.toml");
+    let text = fs::read_to_string(typist.profile("kim")).unwrap();
+    fs::write(&stranger, text.replace(&typist.path("box/tls/ca.pem"), &format!("{home}/tls/ca.pem")))
+        .unwrap();
+    let said = typist.refused(&["job", "ls", "--profile", &stranger], "BOX_CERTIFICATE", 4);
+    assert!(said.contains("`authority`"), "{said}");
     typist.refused(&["fsck", "--dir", "/nonexistent"], "FILE", 1);
 }
 

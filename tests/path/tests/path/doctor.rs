@@ -83,6 +83,7 @@ fn a_sound_box_has_nothing_that_fails_and_each_of_its_defects_is_named() {
     quorum(&tested);
     certificates(&tested);
     site(&tested);
+    drafts(&tested);
     stores(&tested);
     assert_sound(&tested, "every defect of its files was put back");
     witnesses(&mut tested);
@@ -263,6 +264,30 @@ fn from_the_future(envelope: &str) -> String {
     statement["predicate"]["issuedAt"] = "2190-01-01T00:00:00Z".into();
     envelope["payload"] = base64.encode(serde_json::to_vec(&statement).unwrap()).into();
     envelope.to_string()
+}
+
+fn drafts(tested: &TestBox) {
+    let drafts = tested.stage.home.drafts();
+    for (draft, name) in [("hie.packet", "hie"), ("runtime-host-python.json", "host-python")] {
+        let mark = drafts.join(format!("{draft}.done"));
+        let tree = fs::read(&mark).unwrap();
+        fs::write(&mark, format!("{}\n", "0".repeat(64))).unwrap();
+        let words = format!("{name} is drafted and not in the catalogue");
+        assert_named(tested, "a draft that nobody installed", Grade::Warn, "drafts", &words);
+        fs::write(&mark, tree).unwrap();
+    }
+    let answer = drafts.join("hie.answer.json");
+    let taken = fs::read(&answer).unwrap();
+    let refused = r#"{"state": "REFUSED", "reason": "HEADER", "detail": "visits.csv has no header"}"#;
+    fs::write(&answer, refused).unwrap();
+    assert_named(
+        tested,
+        "refused data",
+        Grade::Warn,
+        "drafts",
+        "hie: REFUSED HEADER: visits.csv has no header",
+    );
+    fs::write(&answer, taken).unwrap();
 }
 
 fn stores(tested: &TestBox) {

@@ -228,6 +228,9 @@ fn jobs(typed: &mut Typed) {
     for profile in [&ana, &ben] {
         typed.answer("review approve", &[&review, "--confirm", &review, "--profile", profile], 0);
     }
+    let output = databox(&["review", "show", &review, "--profile", &ana, "--json"]);
+    let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((&told["error"], output.status.code()), (&"DECIDED".into(), Some(6)), "{told}");
     wait(typed.tested.wait("kim", &released, State::Released));
     typed.answer("release ls", &["--profile", &kim], 0);
     let out = typed.path("release");
