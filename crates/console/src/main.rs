@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            JOURNAL.error("ended").own_error(&error).write();
+            JOURNAL.error("ended").own_causes(&*error).write();
             ExitCode::FAILURE
         }
     }

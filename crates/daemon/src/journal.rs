@@ -1,9 +1,9 @@
 //! Log lines: one JSON object a line on standard error, made of typed fields.
 //!
-//! A field is a number, a digest or a word that the program itself spells out (`&'static str`). There is no way to
-//! log a string made at run time, so nothing that a job or a peer wrote can reach a log.
+//! A field is a number, a digest, a word that the program itself spells out (`&'static str`), or an error's text. There
+//! is no way to log a string made at run time, so nothing that a job or a peer wrote can reach a log.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::io::Write;
 
 /// How much a line matters.
@@ -86,9 +86,23 @@ impl Event {
 
     /// Adds an error of the room's own, whose text the program spells out. Only for errors about the room's own
     /// files and sockets: never for one that quotes what a job or a peer sent.
-    pub fn own_error(mut self, error: &impl Display) -> Self {
-        let text: String =
-            error.to_string().chars().filter(|c| !c.is_control() && *c != '"' && *c != '\\').collect();
+    pub fn own_error(self, error: &(impl Error + ?Sized)) -> Self {
+        self.error_text(&error.to_string())
+    }
+
+    /// The same with each of its causes.
+    pub fn own_causes(self, error: &(dyn Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        self.error_text(&text)
+    }
+
+    fn error_text(mut self, text: &str) -> Self {
+        let text: String = text.chars().filter(|c| !c.is_control() && *c != '"' && *c != '\\').collect();
         self.line += &format!(r#","error":"{text}""#);
         self
     }
@@ -107,7 +121,7 @@ mod tests {
     #[test]
     fn a_line_is_one_json_object() {
         let event = Journal::new("signer").info("started").number("size", 3).word("state", "ready");
-        let event = event.digest("head", &[0xab; 32]).own_error(&"a \"quoted\"\nline");
+        let event = event.digest("head", &[0xab; 32]).own_error(&std::io::Error::other("a \"quoted\"\nline"));
         let line = format!("{}}}", event.line);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["size"], 3);

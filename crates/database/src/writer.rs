@@ -160,7 +160,7 @@ impl<C: FnMut(&Connection)> Thread<C> {
             }
             // A failed sync is never tried again: the pages may look clean although they never reached the disk. The
             // next start reads what is really there.
-            self.journal.error("a change could not be made durable").own_error(&error.to_string()).write();
+            self.journal.error("a change could not be made durable").own_error(&error).write();
             std::process::exit(IO_ERROR);
         }
         (self.committed)(connection);

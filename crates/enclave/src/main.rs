@@ -36,7 +36,6 @@ mod sweep;
 mod verdict;
 mod wall;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -89,13 +88,7 @@ fn main() -> ExitCode {
     match start(&arguments, journal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut line = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                line += &format!(": {error}");
-                cause = error.source();
-            }
-            journal.error("the enclave ended").own_error(&line).write();
+            journal.error("the enclave ended").own_causes(&error).write();
             ExitCode::FAILURE
         }
     }

@@ -127,7 +127,9 @@ pub fn run(room: &Room, slot: Slot, job: &Job) {
     }
     // A crash before this line leaves a directory of a run that is over, which the next start removes.
     if let Err(error) = files::remove_tree(&work) {
-        room.journal.warning("a work directory is not removed").own_error(&error.kind()).write();
+        // Of the kind alone: the text could quote a name that the job gave.
+        let error = std::io::Error::from(error.kind());
+        room.journal.warning("a work directory is not removed").own_error(&error).write();
     }
     sweep::sweep_and_tell(room);
 }

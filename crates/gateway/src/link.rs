@@ -290,7 +290,7 @@ impl Live {
         Ok(copied.await.map_err(|_| HandOverError::Ended)??)
     }
 
-    fn tell_failure(&self, error: &impl std::fmt::Display) {
+    fn tell_failure(&self, error: &impl std::error::Error) {
         self.room.journal.error("a job could not be handed over").own_error(error).write();
     }
 

@@ -13,7 +13,6 @@ mod spool;
 mod store;
 mod upkeep;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,13 +55,7 @@ fn main() -> ExitCode {
     match start(&arguments, journal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut words = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                words += &format!(": {error}");
-                cause = error.source();
-            }
-            journal.error("the gateway ended").own_error(&words).write();
+            journal.error("the gateway ended").own_causes(&error).write();
             ExitCode::FAILURE
         }
     }

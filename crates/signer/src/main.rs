@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            JOURNAL.error("ended").own_error(&whole(&*error)).write();
+            JOURNAL.error("ended").own_causes(&*error).write();
             ExitCode::FAILURE
         }
     }
@@ -95,14 +95,4 @@ fn lock(places: &Places) -> Result<File, Box<dyn Error>> {
     let file = File::options().create(true).truncate(false).write(true).open(&path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| LockError(path))?;
     Ok(file)
-}
-
-fn whole(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -180,7 +180,7 @@ impl Kept {
         move |connection| {
             if let Err(error) = self.follow(connection) {
                 let event = "the head of the account could not be made durable";
-                self.journal.error(event).own_error(&error.to_string()).write();
+                self.journal.error(event).own_error(&error).write();
                 // The file may hold either head now; the next start compares it with the database.
                 std::process::exit(74);
             }
