@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,16 +14,19 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::calm::{Calm, TooManyFrames};
-use crate::frames::{ENHANCE_YOUR_CALM, Frames, SETTINGS_TIMEOUT, goaway};
+use crate::frames::{ENHANCE_YOUR_CALM, Frames, NO_ERROR, SETTINGS_TIMEOUT, goaway};
 use crate::listener::Places;
 use crate::turned_away::{Tally, TurnedAway};
-use crate::{Principal, PrincipalError};
+use crate::{Limits, Principal, PrincipalError};
 
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     principal: Result<Principal, PrincipalError>,
     /// Until the first frame: a client that says nothing after its handshake would hold its place for nothing.
     first_frame: Option<Pin<Box<Sleep>>>,
+    /// When it ends, whatever runs on it. At its age tonic asks it to end; its own grace, once set, would leave the asking
+    /// out and only cut.
+    end: Pin<Box<Sleep>>,
     received: Frames,
     sent: Frames,
     calm: Calm,
@@ -35,14 +38,15 @@ impl Connection {
     pub(crate) fn new(
         stream: TlsStream<TcpStream>,
         principal: Result<Principal, PrincipalError>,
-        patience: Duration,
+        limits: &Limits,
         tally: Arc<Tally>,
         places: Places,
     ) -> Self {
         Self {
             stream,
             principal,
-            first_frame: Some(Box::pin(tokio::time::sleep(patience))),
+            first_frame: Some(Box::pin(tokio::time::sleep(limits.handshake))),
+            end: Box::pin(tokio::time::sleep(limits.connection_age + limits.connection_grace)),
             received: Frames::from_client(),
             sent: Frames::to_client(),
             calm: Calm::new(Instant::now()),
@@ -65,8 +69,12 @@ impl Connection {
         borne
     }
 
-    fn is_too_late(&mut self, context: &mut Context<'_>) -> bool {
-        self.first_frame.as_mut().is_some_and(|patience| patience.as_mut().poll(context).is_ready())
+    /// Whether its time is over, and what is said then.
+    fn is_over(&mut self, context: &mut Context<'_>) -> Option<(TurnedAway, u32)> {
+        if self.first_frame.as_mut().is_some_and(|patience| patience.as_mut().poll(context).is_ready()) {
+            return Some((TurnedAway::FirstFrame, SETTINGS_TIMEOUT));
+        }
+        self.end.as_mut().poll(context).is_ready().then_some((TurnedAway::Age, NO_ERROR))
     }
 
     /// Ends the connection, and says why if a frame can be put there. It cannot where the client does not read: then
@@ -104,10 +112,13 @@ impl AsyncRead for Connection {
             buffer.set_filled(before);
             return Poll::Ready(Err(self.cut(context, TurnedAway::Frames, ENHANCE_YOUR_CALM)));
         }
-        if read.is_pending() && self.is_too_late(context) {
-            return Poll::Ready(Err(self.cut(context, TurnedAway::FirstFrame, SETTINGS_TIMEOUT)));
+        if read.is_ready() {
+            return read;
         }
-        read
+        match self.is_over(context) {
+            Some((why, code)) => Poll::Ready(Err(self.cut(context, why, code))),
+            None => Poll::Pending,
+        }
     }
 }
 

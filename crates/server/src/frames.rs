@@ -18,6 +18,7 @@ const GOAWAY: u8 = 7;
 pub(crate) const END_STREAM: u8 = 1;
 
 /// Error codes (RFC 9113, section 7).
+pub(crate) const NO_ERROR: u32 = 0;
 pub(crate) const SETTINGS_TIMEOUT: u32 = 4;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 

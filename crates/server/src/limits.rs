@@ -54,7 +54,7 @@ pub struct Limits {
     pub long_calls: &'static [&'static str],
     /// After this a connection is asked to end, so that certificates are looked at again; streams resume elsewhere.
     pub connection_age: Duration,
-    /// Time for calls that run when a connection is to end for its age.
+    /// Time for calls that run when a connection is asked to end for its age; after it they are cut.
     pub connection_grace: Duration,
     /// Time for calls that run when the room is to end.
     pub grace: Duration,

@@ -192,7 +192,7 @@ impl Doorman {
         };
         drop(handshake);
         let places = Places { _in_all: in_all, _address: address, _person: person };
-        Ok(Connection::new(stream, principal, self.limits.handshake, self.tally.clone(), places))
+        Ok(Connection::new(stream, principal, &self.limits, self.tally.clone(), places))
     }
 }
 

@@ -85,7 +85,6 @@ pub(crate) fn settings(server: Server, limits: &Limits) -> Server {
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .max_connection_age(limits.connection_age)
-        .max_connection_age_grace(limits.connection_grace)
 }
 
 /// Completes when the process is asked to stop (SIGTERM or SIGINT).

@@ -25,10 +25,12 @@ pub(crate) enum TurnedAway {
     FirstFrame,
     /// Too many frames came that ask for nothing.
     Frames,
+    /// It was asked to end for its age, and did not in time.
+    Age,
 }
 
 impl TurnedAway {
-    const COUNT: usize = 7;
+    const COUNT: usize = 8;
 
     /// Why, in a word. It is also what a GOAWAY says.
     pub(crate) fn word(self) -> &'static str {
@@ -40,6 +42,7 @@ impl TurnedAway {
             Self::Person => "too_many_connections_of_the_person",
             Self::FirstFrame => "no_frame_in_time",
             Self::Frames => "too_many_frames",
+            Self::Age => "connection_too_old",
         }
     }
 }

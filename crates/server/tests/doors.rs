@@ -25,7 +25,10 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
-/// Answers with the caller's id; sleeps when told so by the metadata `slow`.
+#[path = "doors/age.rs"]
+mod age;
+
+/// Answers with the caller's id; sleeps for as many milliseconds as the metadata `slow` says.
 struct Echo;
 
 #[tonic::async_trait]
@@ -35,8 +38,8 @@ impl DataService for Echo {
         request: Request<ListDatasetsRequest>,
     ) -> Result<Response<ListDatasetsResponse>, Status> {
         let principal = server::principal(&request)?;
-        if request.metadata().contains_key("slow") {
-            tokio::time::sleep(Duration::from_secs(20)).await;
+        if let Some(slow) = request.metadata().get("slow") {
+            tokio::time::sleep(Duration::from_millis(slow.to_str().unwrap().parse().unwrap())).await;
         }
         let dataset = api::v1::Dataset { name: principal.id.to_string(), ..Default::default() };
         Ok(Response::new(ListDatasetsResponse { datasets: vec![dataset] }))
@@ -291,7 +294,7 @@ async fn a_deadline_is_answered_as_one_whoever_set_it() {
     let channel = connect(&door, client_tls(&door.authority, Some(identity))).await.unwrap();
     for own in [None, Some(Duration::from_millis(100))] {
         let mut request = Request::new(ListDatasetsRequest {});
-        request.metadata_mut().insert("slow", "yes".parse().unwrap());
+        request.metadata_mut().insert("slow", "20000".parse().unwrap());
         if let Some(own) = own {
             // Only the header: the client itself waits longer, so what comes back is the server's word.
             request.metadata_mut().insert("grpc-timeout", format!("{}m", own.as_millis()).parse().unwrap());
