@@ -205,6 +205,8 @@ impl Sweep {
 
     /// Up to the review of the outputs, which is the same as any other.
     fn record_code_reviews(&mut self) {
+        // The first refusal of code also makes directories: once in a box's life.
+        self.run_one(End::CodeRefused, Mode::Quiet);
         for end in REVIEWED_CODE {
             self.points.recording(end.scene());
             self.run_one(end, Mode::Record(end.scene()));
