@@ -3,8 +3,9 @@
 //! files, judges them again behind a wall, says in words what will be signed, and only then asks for the key.
 
 pub mod code;
+mod judging_again;
+mod words;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,11 +18,9 @@ use blobs::Digest;
 use release::envelope::Envelope;
 use release::file::{DenialFile, RELEASE_FILE_LIMIT};
 use release::path::{JudgedVerdict, ReviewedRun, SignedRequest};
-use release::report::{NUMBERS_VIEW, OutputReport, view_name};
 use release::site::Site;
 use release::statement::{
-    Approval, Catalogue, Denial, DenialDecision, DenialReason, Judgement, LayerState, Request, RuleResult,
-    Verdict, VerdictResult, Wall,
+    Approval, Denial, DenialDecision, DenialReason, Judgement, Request, Verdict, VerdictResult,
 };
 use release::value::Name;
 use tonic::transport::Channel;
@@ -32,7 +31,9 @@ use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
-use crate::wall::{self, Shown};
+
+use judging_again::{compare_files, judge_again};
+pub use words::{printable, words};
 
 /// How long an approval counts.
 const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
@@ -224,7 +225,7 @@ impl Desk {
         if opened.verdict.result != VerdictResult::Pass {
             return Err(
                 Failure::new("BLOCKED", "the policy blocked it; nobody can approve it")
-                    .hint("nothing is to be decided: the job has ended, and `databox review open` shows the findings")
+                    .hint("nothing is to be decided: the job has ended, and `databox review show` shows the findings")
                     .exit(Exit::Denied)
             );
         }
@@ -353,171 +354,6 @@ fn unproven(text: String) -> Failure {
     Failure::new("NOT_WITNESSED", text)
         .hint("the denial does not count yet: try again, and tell the owner if it stays so")
         .exit(Exit::Denied)
-}
-
-fn compare_files(verdict: &Verdict, content: &packet::Content) -> Result<(), Failure> {
-    let refused = |text: String| Failure::new("PACKET_REFUSED", text).exit(Exit::Denied);
-    if verdict.files.len() != content.canonical.len() {
-        return Err(refused("the packet holds other files than the verdict names".to_owned()));
-    }
-    for file in &verdict.files {
-        let held = content.canonical.iter().find(|(name, _)| name == &file.name);
-        let same = held
-            .is_some_and(|(_, bytes)| file.sha256 == Digest::of(bytes) && file.bytes.0 == bytes.len() as u64);
-        if !same {
-            return Err(refused(format!(
-                "{} in the packet is not the file that the verdict names",
-                file.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Runs the judge on the canonical files once more, behind a wall, and compares every rule that needs no data.
-fn judge_again(
-    site: &Site,
-    request: &Request,
-    verdict: &Verdict,
-    content: &packet::Content,
-) -> Result<Judgement, Failure> {
-    let scratch = tempfile::tempdir().map_err(|error| Failure::new("FILE", whole(&error)))?;
-    let canonical = scratch.path().join("canonical");
-    fs::create_dir(&canonical).map_err(|error| Failure::new("FILE", whole(&error)))?;
-    for (name, bytes) in &content.canonical {
-        fs::write(canonical.join(name.as_str()), bytes)
-            .map_err(|error| Failure::new("FILE", whole(&error)))?;
-    }
-    let open = |path: &std::path::Path| {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-    };
-    open(scratch.path())
-        .and_then(|()| open(&canonical))
-        .map_err(|error| Failure::new("FILE", whole(&error)))?;
-    let policy = site.policy(&verdict.policy).ok_or_else(|| {
-        Failure::new("SITE_REFUSED", "the verdict's policy is not among the site's").exit(Exit::Denied)
-    })?;
-    let catalogue: Vec<Catalogue> = request
-        .datasets
-        .iter()
-        .filter_map(|dataset| Some(site.dataset(&dataset.name)?.statement().clone()))
-        .collect();
-    let task = egress::Task {
-        policy: String::from_utf8_lossy(policy.file()).into_owned(),
-        outputs: request.outputs.clone(),
-        catalogue,
-        as_written: false,
-    };
-    let input = task.to_json();
-    let shown = [Shown { source: canonical, target: "/canonical".to_owned(), writable: false }];
-    let stdout = wall::check("judge", input, &shown, 1 << 20)?;
-    let report = stdout.get(..OutputReport::BYTES).map(OutputReport::from_bytes);
-    let Some(Ok(report)) = report else {
-        return Err(Failure::new("CHECKER_FAILED", "the judge's answer is not of the fixed form"));
-    };
-    let policy = std::str::from_utf8(policy.file()).ok().and_then(|text| egress::Policy::parse(text).ok());
-    let policy = policy.ok_or_else(|| {
-        Failure::new("SITE_REFUSED", "the verdict's policy is not one that this tool can read")
-            .exit(Exit::Denied)
-    })?;
-    Ok(if same(report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
-}
-
-fn same(mut report: OutputReport, policy: &egress::Policy, request: &Request, verdict: &Verdict) -> bool {
-    // The judge read what a job wrote, so it is not believed below what length and declaration alone make it.
-    for file in &verdict.files {
-        let Some(index) = request.outputs.iter().position(|output| output.path() == &file.name) else {
-            return false;
-        };
-        let floor = egress::floor_bits(policy, &request.outputs[index], file.bytes.0);
-        report.bits[index] = report.bits[index].max(floor);
-    }
-    release::file::compare(&report, &request.outputs, verdict).is_ok()
-}
-
-/// What a steward reads before signing.
-pub fn words(opened: &Opened) -> String {
-    let verdict = &opened.verdict;
-    let mut text = String::new();
-    let result = if verdict.result == VerdictResult::Pass { "PASS" } else { "BLOCKED" };
-    let _ = writeln!(text, "review     {}", opened.digest);
-    let _ = writeln!(
-        text,
-        "verdict    {result}, {} may carry at most {} bits",
-        plural(verdict.files.len(), "file"),
-        verdict.released_bits
-    );
-    let _ = writeln!(
-        text,
-        "asked by   {} under grant {} version {}",
-        verdict.requester.id, verdict.grant.id, verdict.grant.version
-    );
-    let _ = writeln!(text, "purpose    {}", printable(&opened.content.purpose));
-    for file in &verdict.files {
-        let counts = if file.declared_counts { ", counts are the job's word" } else { "" };
-        let _ = writeln!(
-            text,
-            "file       {} {} bytes, at most {} bits{counts}",
-            file.name, file.bytes, file.released_bits
-        );
-    }
-    for outcome in verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked) {
-        let _ = writeln!(text, "blocked by {}", outcome.id);
-    }
-    for place in &opened.content.places {
-        let view = view_name(place.view).unwrap_or("?");
-        let unit = if place.view == NUMBERS_VIEW { "value" } else { "byte" };
-        // Places count the declared outputs, of which a blocked run may lack some.
-        let name = opened
-            .request
-            .outputs
-            .get(usize::from(place.output))
-            .map_or("?", |output| output.path().as_str());
-        let _ = writeln!(
-            text,
-            "copied     {name}, view {view}: {} {unit}s of private data from {unit} {}",
-            place.length, place.offset
-        );
-    }
-    let unchecked = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked);
-    let unchecked: Vec<_> = unchecked.map(|outcome| outcome.id.as_str()).collect();
-    let _ = writeln!(text, "not run    {}", unchecked.join(", "));
-    let _ = writeln!(text, "wall       {}", wall_words(&verdict.wall));
-    for warning in &verdict.warnings {
-        let _ = writeln!(
-            text,
-            "warning    {}",
-            serde_json::to_value(warning)
-                .ok()
-                .and_then(|value| value.as_str().map(str::to_owned))
-                .unwrap_or_default()
-        );
-    }
-    if !opened.review.held_up_by.is_empty() {
-        let _ = writeln!(text, "held up    by {}, the console says", printable(&opened.review.held_up_by));
-    }
-    let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
-    let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
-    text
-}
-
-/// How many layers of the wall were in force, and which were not.
-fn wall_words(wall: &Wall) -> String {
-    let (on, off): (Vec<_>, Vec<_>) = wall.layers.iter().partition(|layer| layer.state == LayerState::On);
-    let missing: Vec<_> = off.iter().map(|layer| layer.name.as_str()).collect();
-    let runtime = wall.runtime.as_ref();
-    let built = runtime.map_or(String::new(), |runtime| format!(" by {} {}", runtime.name, runtime.version));
-    let built = printable(&built);
-    format!("{:?}{built}, {} in force; without {}", wall.name, plural(on.len(), "layer"), missing.join(", "))
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// Someone else wrote it: only what a terminal prints plainly is shown.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).take(500).collect()
 }
 
 /// What `review` subcommands need to know beyond the profile.

@@ -1,6 +1,9 @@
 //! A throw-away box: everything that `databox demo` and the tests need, made by the same functions that the commands
 //! call. Only here does one program make several people's keys; every verdict of such a box says so.
 
+mod people;
+mod statements;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
@@ -15,16 +18,15 @@ use packet::key::PersonKeys;
 use release::statement::Catalogue;
 use release::value::Name;
 
-use crate::certificate::{self, CertificateRole};
+use crate::certificate::CertificateRole;
 use crate::data::{self, DataArguments};
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::Home;
 use crate::init::{self, InitArguments};
 use crate::interrupt;
-use crate::key::{self, KeyArguments, KeyFiles};
+use crate::key::KeyFiles;
 use crate::profile::Profile;
 use crate::runtime::{self, RuntimeArguments};
-use crate::site::{self, InstallArguments, NewArguments, SiteKind};
 use crate::up::Rooms;
 use crate::{draft, programs};
 
@@ -157,27 +159,6 @@ impl Throwaway {
         &self.endpoints
     }
 
-    fn make_people(&mut self) -> Result<(), Failure> {
-        let people = self.people();
-        fs::create_dir_all(&people).map_err(file_failure(&people))?;
-        let passphrase = self.passphrase_file();
-        blobs::write_new_file_durably(&passphrase, b"demonstration\n", 0o600)
-            .map_err(file_failure(&passphrase))?;
-        let made: Result<BTreeMap<_, _>, _> = std::thread::scope(|scope| {
-            let threads = PEOPLE.map(|(id, organisation, role)| {
-                let people = &people;
-                let passphrase = &passphrase;
-                let home = &self.home;
-                scope.spawn(move || Ok((id, make_person(home, people, passphrase, id, organisation, role)?)))
-            });
-            let joined =
-                threads.map(|thread| thread.join().expect("a thread that makes keys does not panic"));
-            joined.into_iter().collect()
-        });
-        self.keys = made?;
-        Ok(())
-    }
-
     /// Ends the witness, as a crash would. Its state stays.
     pub fn kill_witness(&mut self) {
         if let Some(mut witness) = self.witness.take() {
@@ -218,76 +199,6 @@ impl Throwaway {
             crate::home::ROOMS.iter().for_each(|room| rooms.kill(room));
         }
         self.kill_witness();
-    }
-
-    fn make_roles(&mut self) -> Result<(), Failure> {
-        let witness = self.directory.join("witness/witness.public.json");
-        let witness = fs::read_to_string(&witness).map_err(file_failure(&witness))?;
-        let witness: serde_json::Value =
-            serde_json::from_str(&witness).map_err(|error| Failure::new("WITNESS", whole(&error)))?;
-        let text = ROLES
-            .replace("BOX", &self.home.public_keys().display().to_string())
-            .replace("WITNESS_NAME", witness["name"].as_str().unwrap_or_default())
-            .replace("WITNESS_KEY", witness["public"].as_str().unwrap_or_default());
-        let roles = self.state_as(SiteKind::Roles, "roles", &text, &["ana", "ben"], None)?;
-        self.pin = roles;
-        init::pin(&self.home, &roles)?;
-        self.state_as(
-            SiteKind::Revocation,
-            "revocation",
-            "site = \"demo.databox.example\"\n",
-            &["ana"],
-            None,
-        )?;
-        let policy = self.directory.join("statements/demo.toml");
-        blobs::write_new_file_durably(&policy, POLICY.as_bytes(), 0o644).map_err(file_failure(&policy))?;
-        self.state_as(SiteKind::Policy, "policy", POLICY_STATEMENT, &["ana", "ben"], Some(policy))?;
-        Ok(())
-    }
-
-    /// Makes a statement from TOML, has these people sign it, installs it, and returns its payload digest.
-    pub fn state_as(
-        &self,
-        kind: SiteKind,
-        file: &str,
-        text: &str,
-        signers: &[&str],
-        policy_file: Option<PathBuf>,
-    ) -> Result<Digest, Failure> {
-        let statements = self.directory.join("statements");
-        fs::create_dir_all(&statements).map_err(file_failure(&statements))?;
-        let from = statements.join(format!("{file}.from.toml"));
-        let text = text.replace("PEOPLE/", &format!("{}/", self.people().display()));
-        fs::write(&from, text).map_err(file_failure(&from))?;
-        let out = statements.join(format!("{file}.json"));
-        let _ = fs::remove_file(&out);
-        site::new(&NewArguments {
-            kind,
-            from,
-            out: out.clone(),
-            site_directory: self.home.site(),
-            days: 30,
-        })?;
-        self.sign_and_install(&out, signers, policy_file)
-    }
-
-    /// Has these people sign a draft, and installs it.
-    pub fn sign_and_install(
-        &self,
-        draft: &Path,
-        signers: &[&str],
-        policy_file: Option<PathBuf>,
-    ) -> Result<Digest, Failure> {
-        for signer in signers {
-            site::sign_with(draft, &self.keys[signer].signing)?;
-        }
-        let bytes = fs::read(draft).map_err(file_failure(draft))?;
-        let envelope = release::envelope::Envelope::parse(&bytes).map_err(file_failure(draft))?;
-        let digest = envelope.payload_digest();
-        let pin = (self.pin != Digest::of(b"")).then_some(self.pin);
-        let site_directory = self.home.site();
-        site::install(&InstallArguments { file: draft.to_owned(), site_directory, policy_file, pin })?;
-        Ok(digest)
     }
 
     /// Starts the four rooms.
@@ -358,16 +269,6 @@ impl Throwaway {
         self.sign_and_install(&out, &["ana", "ben"], None)
     }
 
-    /// Grants the project `hie` what it needs.
-    pub fn add_grant(&self) -> Result<Digest, Failure> {
-        let policy = Digest::of(POLICY.as_bytes());
-        let text = GRANT
-            .replace("POLICY", &policy.to_string())
-            .replace("RELEASE_BITS", &RELEASE_BITS.to_string())
-            .replace("ANSWER_BITS", &ANSWER_BITS.to_string());
-        self.state_as(SiteKind::Grant, "grant", &text, &["ana", "ben"], None)
-    }
-
     /// A person's key files.
     pub fn key_files(&self, id: &str) -> KeyFiles {
         KeyFiles::new(&self.people(), &name(id))
@@ -390,29 +291,6 @@ impl Throwaway {
             passphrase_file: Some(self.passphrase_file()),
         }
     }
-}
-
-fn make_person(
-    home: &Home,
-    people: &Path,
-    passphrase: &Path,
-    id: &str,
-    organisation: &str,
-    role: CertificateRole,
-) -> Result<PersonKeys, Failure> {
-    let (files, keys) = key::new(&KeyArguments {
-        id: name(id),
-        directory: people.to_owned(),
-        organisation: name(organisation),
-        passphrase_file: Some(passphrase.to_owned()),
-        ssh_key: None,
-        require_pin: false,
-    })?;
-    let request = fs::read_to_string(files.tls_request()).map_err(file_failure(&files.tls_request()))?;
-    let certificate = certificate::issue(home, &name(SITE), &request, role, &name(id), 24)?;
-    let path = files.tls_certificate();
-    blobs::write_new_file_durably(&path, certificate.as_bytes(), 0o644).map_err(file_failure(&path))?;
-    Ok(keys)
 }
 
 impl Drop for Throwaway {
@@ -458,60 +336,3 @@ fn mark_as_demonstration(home: &Home) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-const ROLES: &str = r#"box = "BOX"
-witnessQuorum = 1
-
-[people]
-ana = { public = "PEOPLE/ana.public.json" }
-ben = { public = "PEOPLE/ben.public.json" }
-
-[root]
-people = ["ana", "ben"]
-threshold = 2
-
-[policy]
-people = ["ana", "ben"]
-threshold = 2
-
-[runtime]
-people = ["ana", "ben"]
-threshold = 1
-
-[revocation]
-people = ["ana", "ben"]
-threshold = 1
-
-[datasets.hie]
-stewards = ["ana", "ben"]
-grantThreshold = 2
-catalogueThreshold = 2
-approvalThreshold = 2
-
-[[witnesses]]
-name = "WITNESS_NAME"
-public = "WITNESS_KEY"
-onBoxMachine = true
-"#;
-
-const POLICY_STATEMENT: &str = r#"site = "demo.databox.example"
-name = "demo"
-file = "demo.toml"
-"#;
-
-const GRANT: &str = r#"site = "demo.databox.example"
-id = "grant-1"
-project = "hie"
-leastWall = "native"
-codeReview = "none"
-policy = { name = "demo", version = 1, file = { sha256 = "POLICY" } }
-approvals = { threshold = 2, organisations = 2, supervisors = [] }
-
-[members]
-kim = { public = "PEOPLE/kim.public.json" }
-lee = { public = "PEOPLE/lee.public.json" }
-
-[datasets.hie]
-releaseBits = RELEASE_BITS
-answerBits = ANSWER_BITS
-"#;

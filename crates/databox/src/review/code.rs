@@ -17,7 +17,8 @@ use release::statement::{
     CodeApproval, CodeDenial, CodeReview, DenialDecision, DenialReason, Request, SaltedPurpose,
 };
 
-use super::{APPROVAL_SECONDS, Desk, plural, printable};
+use super::words::{plural, printable};
+use super::{APPROVAL_SECONDS, Desk};
 use crate::client;
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::site::now;

@@ -1,0 +1,93 @@
+//! What a steward reads before they sign, in words.
+
+use std::fmt::Write as _;
+
+use release::report::{NUMBERS_VIEW, view_name};
+use release::statement::{Judgement, LayerState, RuleResult, VerdictResult, Wall};
+
+use super::Opened;
+
+/// What a steward reads before signing.
+pub fn words(opened: &Opened) -> String {
+    let verdict = &opened.verdict;
+    let mut text = String::new();
+    let result = if verdict.result == VerdictResult::Pass { "PASS" } else { "BLOCKED" };
+    let _ = writeln!(text, "review     {}", opened.digest);
+    let _ = writeln!(
+        text,
+        "verdict    {result}, {} may carry at most {} bits",
+        plural(verdict.files.len(), "file"),
+        verdict.released_bits
+    );
+    let _ = writeln!(
+        text,
+        "asked by   {} under grant {} version {}",
+        verdict.requester.id, verdict.grant.id, verdict.grant.version
+    );
+    let _ = writeln!(text, "purpose    {}", printable(&opened.content.purpose));
+    for file in &verdict.files {
+        let counts = if file.declared_counts { ", counts are the job's word" } else { "" };
+        let _ = writeln!(
+            text,
+            "file       {} {} bytes, at most {} bits{counts}",
+            file.name, file.bytes, file.released_bits
+        );
+    }
+    for outcome in verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked) {
+        let _ = writeln!(text, "blocked by {}", outcome.id);
+    }
+    for place in &opened.content.places {
+        let view = view_name(place.view).unwrap_or("?");
+        let unit = if place.view == NUMBERS_VIEW { "value" } else { "byte" };
+        // Places count the declared outputs, of which a blocked run may lack some.
+        let name = opened
+            .request
+            .outputs
+            .get(usize::from(place.output))
+            .map_or("?", |output| output.path().as_str());
+        let _ = writeln!(
+            text,
+            "copied     {name}, view {view}: {} {unit}s of private data from {unit} {}",
+            place.length, place.offset
+        );
+    }
+    let unchecked = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked);
+    let unchecked: Vec<_> = unchecked.map(|outcome| outcome.id.as_str()).collect();
+    let _ = writeln!(text, "not run    {}", unchecked.join(", "));
+    let _ = writeln!(text, "wall       {}", wall_words(&verdict.wall));
+    for warning in &verdict.warnings {
+        let _ = writeln!(
+            text,
+            "warning    {}",
+            serde_json::to_value(warning)
+                .ok()
+                .and_then(|value| value.as_str().map(str::to_owned))
+                .unwrap_or_default()
+        );
+    }
+    if !opened.review.held_up_by.is_empty() {
+        let _ = writeln!(text, "held up    by {}, the console says", printable(&opened.review.held_up_by));
+    }
+    let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
+    let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
+    text
+}
+
+/// How many layers of the wall were in force, and which were not.
+fn wall_words(wall: &Wall) -> String {
+    let (on, off): (Vec<_>, Vec<_>) = wall.layers.iter().partition(|layer| layer.state == LayerState::On);
+    let missing: Vec<_> = off.iter().map(|layer| layer.name.as_str()).collect();
+    let runtime = wall.runtime.as_ref();
+    let built = runtime.map_or(String::new(), |runtime| format!(" by {} {}", runtime.name, runtime.version));
+    let built = printable(&built);
+    format!("{:?}{built}, {} in force; without {}", wall.name, plural(on.len(), "layer"), missing.join(", "))
+}
+
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Someone else wrote it: only what a terminal prints plainly is shown.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).take(500).collect()
+}
