@@ -30,6 +30,7 @@ pub fn attempts(stage: &Stage, wall: &str) -> Vec<Seen> {
         .map(|one| try_one(stage, wall, one))
         .collect();
     seen.push(exit_codes(stage, wall));
+    seen.push(forged_end(stage, wall));
     seen.push(daemon(stage, wall));
     seen
 }
@@ -74,9 +75,16 @@ const FLOOD: &dyn Fn(&Result<Ended, LaunchError>) -> bool = &|ended| {
 };
 const FILE: &dyn Fn(&Result<Ended, LaunchError>) -> bool =
     &|ended| ended.as_ref().is_ok_and(|ended| ended.outcome == Outcome::FileLimit);
-/// Without a control group that counts, the program fails at the limit of its user, and the reason is not told.
+/// Without a control group that counts, the program fails at the limit of its user, and says itself what it was refused.
 const REFUSED: &dyn Fn(&Result<Ended, LaunchError>) -> bool = &|ended| {
-    ended.as_ref().is_ok_and(|ended| matches!(ended.outcome, Outcome::ProcessLimit | Outcome::Failed))
+    ended.as_ref().is_ok_and(|ended| match ended.outcome {
+        Outcome::ProcessLimit => true,
+        Outcome::Failed => {
+            let said = String::from_utf8_lossy(&ended.stdout);
+            said.contains("BlockingIOError") || said.contains("can't start new thread")
+        }
+        _ => false,
+    })
 };
 const ENDS: &dyn Fn(&Result<Ended, LaunchError>) -> bool = &|ended| {
     ended
@@ -300,6 +308,41 @@ fn exit_codes(stage: &Stage, wall: &str) -> Seen {
         _ => seen::Outcome::TwinFailed,
     };
     row("exit-code", "the exit code as a channel: 256 answers a run", wall, saw, outcome)
+}
+
+/// What the launcher that started the program would report of it, written by the program into whatever that launcher and
+/// the program's other ancestors have open.
+const FORGED_END: &str = r#"
+import json, os
+told = json.dumps({"Ended": {"outcome": "succeeded", "code": None, "peak_bytes": 1, "killed": False}}).encode()
+wrote = 0
+for process in ("1", str(os.getppid()), "2", "3"):
+    try:
+        names = os.listdir(f"/proc/{process}/fd")
+    except OSError:
+        continue
+    for name in names:
+        try:
+            opened = os.open(f"/proc/{process}/fd/{name}", os.O_WRONLY | os.O_NONBLOCK)
+            os.write(opened, len(told).to_bytes(4, "little") + told)
+            wrote += 1
+        except OSError:
+            pass
+os._exit(7)
+"#;
+
+/// A program that says itself how it ended: that it succeeded, where it failed.
+fn forged_end(stage: &Stage, wall: &str) -> Seen {
+    let (saw, outcome) = match stage.launch(&stage.text(FORGED_END)) {
+        Ok(Ended { outcome: Outcome::Failed, code: Some(7), .. }) => {
+            ("told as it was".to_owned(), seen::Outcome::Contained)
+        }
+        Ok(ended) => (format!("{:?} with {:?}", ended.outcome, ended.code), seen::Outcome::Escaped),
+        Err(error) => (told(&error), seen::Outcome::Escaped),
+    };
+    let truth = stage.launch(&stage.text("import os; os._exit(0)")).map(|ended| ended.outcome);
+    let outcome = if matches!(truth, Ok(Outcome::Succeeded)) { outcome } else { seen::Outcome::TwinFailed };
+    row("forged-end", "the launcher's own report, written by the program through /proc", wall, saw, outcome)
 }
 
 /// A process that outlives its job and goes on writing.

@@ -5,7 +5,8 @@
 //!
 //! The wall is the native one, or with `--oci` that of an OCI runtime; `--every` takes one after the other the native one
 //! and those of the runtimes of this machine. `--here` runs it once, as whoever starts it; otherwise root starts it twice
-//! more, with a group that no job may have and as user 65534. `--only` leaves out all but one program.
+//! more, with a group that no job may have and as user 65534. `--only` leaves out all but one program, or all but
+//! what is tried from `outside`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -114,6 +115,7 @@ fn here(arguments: &Arguments) -> Result<Vec<Seen>, String> {
     }
     let wall = &format!("{wall} as {}", if is_root() { "root" } else { "a normal user" });
     match &arguments.only {
+        Some(from) if from == "outside" => Ok(test_attacks::outside::attempts(&stage, wall)),
         Some(program) => test_attacks::program(&stage, wall, program),
         None => test_attacks::matrix(&stage, wall),
     }

@@ -5,9 +5,10 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, PipeReader, PipeWriter, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
@@ -40,7 +41,9 @@ pub fn build(
     observed: Observed,
 ) -> Result<Infallible, Refusal> {
     let space = workshop::enter(&start, sources, runtime)?;
-    let (words, said) = at(Step::Descriptors, io::pipe())?;
+    // A socket, not a pipe: gVisor shows the descriptors of its first process to the job, which is the same user to it. A
+    // pipe there could be opened a second time, and the job would say itself how it ended.
+    let (words, said) = at(Step::Descriptors, UnixStream::pair())?;
     let pid = match at(Step::Fork, system::fork())? {
         Forked::Child => return become_runtime(start, said, runtime),
         Forked::Parent(pid) => pid,
@@ -55,7 +58,7 @@ pub fn build(
 }
 
 /// What the runtime says goes where the launcher in the container reports, which keeps the two apart.
-fn become_runtime(start: Start, said: PipeWriter, runtime: &OciRuntime) -> Result<Infallible, Refusal> {
+fn become_runtime(start: Start, said: UnixStream, runtime: &OciRuntime) -> Result<Infallible, Refusal> {
     at(Step::User, system::begin_session())?;
     system::reset_signals();
     at(Step::Descriptors, dup2_stdin(&start.input))?;
@@ -76,7 +79,7 @@ fn become_runtime(start: Start, said: PipeWriter, runtime: &OciRuntime) -> Resul
 
 /// Listens to the launcher in the container and hands on what it says.
 struct Relay {
-    words: PipeReader,
+    words: UnixStream,
     /// The runtime's pidfd.
     runtime: OwnedFd,
     report: File,
@@ -154,6 +157,15 @@ impl Relay {
     }
 
     fn hand_on(&mut self, report: Report) -> Result<(), Refusal> {
+        let report = match report {
+            // Once the program may run, no text is taken any more: it could be the program's.
+            Report::Refused(refusal)
+                if self.observed.is_none() && !matches!(refusal, Refusal::Step { .. }) =>
+            {
+                return at(Step::Runtime, Err(Errno::PROTO));
+            }
+            report => report,
+        };
         let Report::Observed(within) = report else {
             at(Step::ParentLost, wire::send(&mut self.report, &report))?;
             system::exit(0)

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use databox::fsck::Rule;
 
@@ -22,7 +22,6 @@ struct Edit(&'static str, &'static str, &'static str);
 
 /// A room with a broken promise.
 struct Defective {
-    name: &'static str,
     room: &'static str,
     edits: &'static [Edit],
     /// Of the lives that are lived with it.
@@ -33,19 +32,16 @@ struct Defective {
 
 const ADMISSION: &str = "crates/enclave/src/admission.rs";
 
-const DEFECTIVE: [Defective; 5] = [
-    Defective {
-        name: "charge after start",
-        room: "enclave",
-        // The job is in the queue, and may start, before it is charged.
-        edits: &[
-            Edit(
-                ADMISSION,
-                "        account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?;
+const CHARGE_AFTER_START: Defective = Defective {
+    room: "enclave",
+    // The job is in the queue, and may start, before it is charged.
+    edits: &[Edit(
+        ADMISSION,
+        "        account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?;
         Ok(Admitted::Queued)
     });
 ",
-                "        Ok(Admitted::Queued)
+        "        Ok(Admitted::Queued)
     });
     if matches!(taken, Ok(Admitted::Queued)) {
         let charged = room.store.change(move |transaction| -> Result<(), Unpaid> {
@@ -55,22 +51,21 @@ const DEFECTIVE: [Defective; 5] = [
         let _ = charged;
     }
 ",
-            ),
-        ],
-        end: End::Released,
-        rule: Rule::ChargeBeforeRun,
-    },
-    Defective {
-        name: "nonce outside the charging transaction",
-        room: "enclave",
-        edits: &[
-            Edit(ADMISSION, "        nonce: request.nonce.0,", "        nonce: *submission.request.as_bytes(),"),
-            Edit(
-                ADMISSION,
-                "        Ok(Admitted::Queued)
+    )],
+    end: End::Released,
+    rule: Rule::ChargeBeforeRun,
+};
+
+const NONCE_OUTSIDE_THE_CHARGE: Defective = Defective {
+    room: "enclave",
+    edits: &[
+        Edit(ADMISSION, "        nonce: request.nonce.0,", "        nonce: *submission.request.as_bytes(),"),
+        Edit(
+            ADMISSION,
+            "        Ok(Admitted::Queued)
     });
 ",
-                "        Ok(Admitted::Queued)
+            "        Ok(Admitted::Queued)
     });
     if matches!(taken, Ok(Admitted::Queued)) {
         let (nonce, job) = (request.nonce.0, occasion.request);
@@ -82,34 +77,39 @@ const DEFECTIVE: [Defective; 5] = [
         let _ = kept;
     }
 ",
-            ),
-        ],
-        end: End::Released,
-        rule: Rule::Nonce,
-    },
-    Defective {
-        name: "second manifest for one verdict",
-        room: "signer",
-        edits: &[
-            Edit(
-                "crates/signer/src/room/deciding.rs",
-                "        if self.is_decided(&submit.verdict.payload_digest()) {
+        ),
+    ],
+    end: End::Released,
+    rule: Rule::Nonce,
+};
+
+const SECOND_MANIFEST: Defective = Defective {
+    room: "signer",
+    edits: &[
+        Edit(
+            "crates/signer/src/room.rs",
+            "        if let Some(decided) = self.log.history().ledger().decided(&digest) {",
+            "        if let Some(decided) = self.log.history().ledger().decided(&digest).filter(|_| false) {",
+        ),
+        Edit(
+            "crates/signer/src/room/deciding.rs",
+            "        if self.is_decided(&submit.verdict.payload_digest()) {
             return Ok(());
         }
 ",
-                "",
-            ),
-            Edit(
-                "crates/signer/src/ledger.rs",
-                "            Some(_) => Err(HistoryError::Evidence),",
-                "            Some(_) => Ok(()),",
-            ),
-        ],
-        end: End::Released,
-        rule: Rule::OneDecision,
-    },
-    Defective {
-        name: "denial dropped on restart",
+            "",
+        ),
+        Edit(
+            "crates/signer/src/ledger.rs",
+            "            Some(_) => Err(HistoryError::Evidence),",
+            "            Some(_) => Ok(()),",
+        ),
+    ],
+    end: End::Released,
+    rule: Rule::OneDecision,
+};
+
+const DROPPED_DENIAL: Defective = Defective {
         room: "console",
         edits: &[Edit(
             "crates/console/src/store.rs",
@@ -123,18 +123,18 @@ const DEFECTIVE: [Defective; 5] = [
         )],
         end: End::Denied,
         rule: Rule::Denial,
-    },
-    Defective {
-        name: "outbox opened before the cosignature",
-        room: "enclave",
-        // Files are laid down with the verdict, so that they are there early.
-        edits: &[
-            Edit(
-                "crates/enclave/src/verdict.rs",
-                "    drop(guard);
+};
+
+const EARLY_OUTBOX: Defective = Defective {
+    room: "enclave",
+    // Files are laid down with the verdict, so that they are there early.
+    edits: &[
+        Edit(
+            "crates/enclave/src/verdict.rs",
+            "    drop(guard);
     Ok(())
 ",
-                "    drop(guard);
+            "    drop(guard);
     let quarantine = BlobStore::open(run.quarantine, 0o600).map_err(RoomError::from)?;
     for file in &run.found.files {
         let bytes = quarantine.read(file.digest, file.bytes).map_err(RoomError::from)?;
@@ -142,13 +142,19 @@ const DEFECTIVE: [Defective; 5] = [
     }
     Ok(())
 ",
-            ),
-            Edit("crates/enclave/src/sweep.rs", "            room.places.outbox.remove(file)?;", "            let _ = file;"),
-        ],
-        end: End::Released,
-        rule: Rule::Outbox,
-    },
-];
+        ),
+        Edit(
+            "crates/enclave/src/sweep.rs",
+            "            room.places.outbox.remove(file)?;",
+            "            let _ = file;",
+        ),
+    ],
+    end: End::Released,
+    rule: Rule::Outbox,
+};
+
+const DEFECTIVE: [Defective; 5] =
+    [CHARGE_AFTER_START, NONCE_OUTSIDE_THE_CHARGE, SECOND_MANIFEST, DROPPED_DENIAL, EARLY_OUTBOX];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the directory is there")
@@ -272,19 +278,46 @@ fn each_planted_change_still_fits_the_source_that_it_changes() {
     }
 }
 
-#[test]
-#[ignore = "longer: rooms are built anew"]
-fn a_room_that_is_rebuilt_with_a_defect_is_found() {
+/// The defect is found by the promise that it breaks, and the same room from the unchanged sources breaks none.
+fn is_found(defective: &Defective) {
+    // There is one copy of the sources, and one place where they are built.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Defective { room, end, rule, .. } = defective;
     copy_sources();
-    for (room, end) in [("enclave", End::Released), ("signer", End::Released), ("console", End::Denied)] {
-        let sound = lived_with(room, build(room), end);
-        sound.unwrap_or_else(|broken| panic!("the innocent twin, {room}: {broken}"));
-    }
-    for defective in &DEFECTIVE {
-        let Defective { name, room, end, rule, .. } = defective;
-        let found = lived_with(room, defective.build(), *end);
-        let found = found.err().unwrap_or_else(|| panic!("{name} is not found"));
-        assert!(found.contains(&format!("{rule:?}")), "{name} is found by something else: {found}");
-        println!("found: {name}: {}", found.chars().take(300).collect::<String>());
-    }
+    let sound = lived_with(room, build(room), *end);
+    sound.unwrap_or_else(|broken| panic!("the innocent twin: {broken}"));
+    let found = lived_with(room, defective.build(), *end).expect_err("the defect is missed");
+    assert!(found.contains(&format!("{rule:?}")), "it is found by something else: {found}");
+    println!("found: {}", found.chars().take(300).collect::<String>());
+}
+
+#[test]
+#[ignore = "longer: a room is built anew"]
+fn a_room_that_charges_after_the_start_is_found() {
+    is_found(&CHARGE_AFTER_START);
+}
+
+#[test]
+#[ignore = "longer: a room is built anew"]
+fn a_room_that_keeps_the_nonce_outside_the_charging_transaction_is_found() {
+    is_found(&NONCE_OUTSIDE_THE_CHARGE);
+}
+
+#[test]
+#[ignore = "longer: a room is built anew"]
+fn a_room_that_signs_a_second_manifest_for_a_verdict_is_found() {
+    is_found(&SECOND_MANIFEST);
+}
+
+#[test]
+#[ignore = "longer: a room is built anew"]
+fn a_room_that_drops_denials_on_restart_is_found() {
+    is_found(&DROPPED_DENIAL);
+}
+
+#[test]
+#[ignore = "longer: a room is built anew"]
+fn a_room_that_opens_the_outbox_before_the_cosignature_is_found() {
+    is_found(&EARLY_OUTBOX);
 }
