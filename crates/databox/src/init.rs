@@ -35,9 +35,9 @@ pub struct InitArguments {
     /// Where the witness listens, such as http://127.0.0.1:7445.
     #[arg(long, default_value = "http://127.0.0.1:7445")]
     pub witness: String,
-    /// The wall around jobs: `recommended` (crun's if its probe runs here, else native), `native`, or the path of an OCI
+    /// The wall around jobs: `strongest` (the strongest whose probe runs here), `native`, or the path of an OCI
     /// runtime that the site trusts.
-    #[arg(long, default_value = "recommended")]
+    #[arg(long, default_value = "strongest")]
     pub wall: String,
     /// Names by which clients reach the servers, beside localhost and 127.0.0.1.
     #[arg(long = "name")]

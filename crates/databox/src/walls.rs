@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sandbox::oci::{OciRuntime, RuntimeName};
-use sandbox::{Evidence, Launcher, ProbeError};
+use sandbox::{Evidence, Launcher, LayerName, ProbeError, State};
 
 use crate::failure::{Exit, Failure, whole};
 use crate::programs;
@@ -31,20 +31,17 @@ pub fn probe(runtime: Option<&OciRuntime>) -> Result<Result<Evidence, ProbeError
     Ok(sandbox::probe(&launcher))
 }
 
-/// The runtime that is to build the wall: `recommended` is crun if its probe runs, none if the native
-/// wall is all there is; `native` is none; anything else is a runtime's path, whose probe must run.
-///
-/// gVisor is taken by its path only: there a job runs as the same user of gVisor's kernel as the launcher that reports
-/// what became of it, and could open that report again and write its own words into it, which the enclave would believe.
+/// The runtime that is to build the wall: `strongest` is the first whose probe runs, none if the native wall is all there
+/// is; `native` is none; anything else is a runtime's path, whose probe must run.
 ///
 /// # Errors
 /// A runtime that was asked for by its path is not there, or cannot build a wall here.
 pub fn choose(asked: &str) -> Result<Option<OciRuntime>, Failure> {
     match asked {
         "native" => Ok(None),
-        "recommended" => {
-            for runtime in runtimes().into_iter().filter(|runtime| runtime.name != RuntimeName::Runsc) {
-                if probe(Some(&runtime))?.is_ok() {
+        "strongest" => {
+            for runtime in runtimes() {
+                if probe(Some(&runtime))?.is_ok_and(|evidence| is_bounded(&runtime, &evidence)) {
                     return Ok(Some(runtime));
                 }
             }
@@ -53,7 +50,7 @@ pub fn choose(asked: &str) -> Result<Option<OciRuntime>, Failure> {
         path => {
             let refused = |text: String| Failure::new("WALL", text).exit(Exit::Usage);
             let runtime = OciRuntime::find(Path::new(path)).map_err(|error| {
-                refused(whole(&error)).hint("give `recommended`, `native`, or the path of runsc or crun")
+                refused(whole(&error)).hint("give `strongest`, `native`, or the path of runsc or crun")
             })?;
             match probe(Some(&runtime))? {
                 Ok(_) => Ok(Some(runtime)),
@@ -61,6 +58,13 @@ pub fn choose(asked: &str) -> Result<Option<OciRuntime>, Failure> {
             }
         }
     }
+}
+
+/// gVisor's kernel counts neither processes nor memory against the job's own limits: where no control group does either,
+/// the native wall bounds a job better.
+fn is_bounded(runtime: &OciRuntime, evidence: &Evidence) -> bool {
+    let on = |name| evidence.state(name) == State::On;
+    runtime.name != RuntimeName::Runsc || (on(LayerName::CgroupMemory) && on(LayerName::CgroupProcesses))
 }
 
 /// A wall in words.

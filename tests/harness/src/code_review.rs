@@ -20,8 +20,14 @@ impl TestBox {
     /// Installs a second version of the grant, which asks for a review of code before the run, and waits until the
     /// gateway has it.
     pub async fn ask_for_code_review(&self) {
+        self.replace_grant(|grant| grant.code_review = CodeReview::BeforeRun).await;
+    }
+
+    /// Installs a second version of the grant, and waits until the gateway has it.
+    pub async fn replace_grant(&self, change: impl FnOnce(&mut Grant)) {
         self.install_grant(|grant| {
-            (grant.version, grant.code_review) = (Count(2), CodeReview::BeforeRun);
+            grant.version = Count(2);
+            change(grant);
         });
         let bench = self.bench("kim").await;
         let deadline = Instant::now() + PATIENCE;

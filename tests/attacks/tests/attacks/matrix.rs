@@ -131,28 +131,32 @@ fn the_evidence_names_the_runtime_and_what_stood_and_a_cancel_ends_every_process
         let (cancel, begun) = (Cancel::new().expect("a cancel"), Instant::now());
         let launcher = Launcher::behind(&helper, runtime);
         let ended = std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let lived = scope.spawn(|| {
                 std::thread::sleep(Duration::from_secs(3));
+                let lived = processes_that_see(&stage);
                 cancel.cancel();
+                lived
             });
-            launcher.run(&sleepers, Stdin::Empty, &cancel).expect("a run")
+            let ended = launcher.run(&sleepers, Stdin::Empty, &cancel).expect("a run");
+            assert!(!lived.join().expect("a look").is_empty(), "the twin: they are seen while they live");
+            ended
         });
         assert_eq!(ended.outcome, Ended::Cancelled);
         assert!(begun.elapsed() < Duration::from_secs(60), "{place}");
         let space = ended.output.expect("an output space");
         rustix::fs::statat(&space, "all", rustix::fs::AtFlags::empty()).expect("the twin: they lived");
-        let left = processes_that_say("time.sleep(600)");
+        let left = processes_that_see(&stage);
         assert!(left.is_empty(), "{place}: {left:?}");
     }
 }
 
-/// Processes of this machine whose command holds this text, but for this one's own children that sleep elsewhere.
-fn processes_that_say(text: &str) -> Vec<String> {
-    let marker = format!("range(20):\n if os.fork() == 0: {text}");
-    let processes = std::fs::read_dir("/proc").expect("/proc");
-    let commands = processes.flatten().filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    commands
-        .map(|command| String::from_utf8_lossy(&command).into_owned())
-        .filter(|command| command.contains(&marker))
-        .collect()
+/// Processes of this machine that have a directory of this stage mounted: those of its runs, whatever they call themselves,
+/// a runtime's own among them.
+fn processes_that_see(stage: &Stage) -> Vec<String> {
+    let marker = stage.path("data").display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+    let seeing = processes.filter(|process| {
+        std::fs::read_to_string(process.join("mountinfo")).is_ok_and(|mounts| mounts.contains(&marker))
+    });
+    seeing.map(|process| process.display().to_string()).collect()
 }

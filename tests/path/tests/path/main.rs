@@ -24,6 +24,7 @@ mod site_changes;
 mod time_grid;
 mod transcript;
 mod waits;
+mod walls;
 
 use std::future::Future;
 

@@ -254,8 +254,8 @@ fn conclude(
         }
         (None, Stopped::ByItself) => at(Step::FirstProcessLost, Err(Errno::CHILD))?,
     };
-    let layers = layers(observed.as_ref(), privileged, group.stood());
     let wall = runtime.map_or(Wall::Native, OciRuntime::wall);
+    let layers = layers(wall, observed.as_ref(), privileged, group.stood());
     let runtime = runtime.map(|runtime| (runtime.name, runtime.version.clone()));
     let evidence = Evidence { wall, runtime, privileged, layers };
     Ok(Message::Ended { outcome, code, peak_bytes, evidence })
@@ -275,7 +275,7 @@ fn as_counted(outcome: Outcome, killed: bool, group: &Group) -> Outcome {
 }
 
 /// What stood. A run that was stopped before its wall stood has nothing to vouch for, and no program ran in it.
-fn layers(observed: Option<&Observed>, privileged: bool, stood: Stood) -> Vec<Layer> {
+fn layers(wall: Wall, observed: Option<&Observed>, privileged: bool, stood: Stood) -> Vec<Layer> {
     let when = |stood: bool| if stood { State::On } else { State::Off };
     let state = |name: LayerName| {
         let Some(observed) = observed else { return State::Off };
@@ -298,8 +298,10 @@ fn layers(observed: Option<&Observed>, privileged: bool, stood: Stood) -> Vec<La
             LayerName::ReadOnlyRoot | LayerName::CapabilitiesDropped | LayerName::NoNewPrivileges => {
                 State::On
             }
-            // Without these the program is not executed.
-            LayerName::Seccomp | LayerName::ResourceLimits => State::On,
+            // Without these the program is not executed. A kernel of its own takes the limits and does not count against
+            // them whatever the job does.
+            LayerName::Seccomp => State::On,
+            LayerName::ResourceLimits => when(wall != Wall::OciGvisor),
             LayerName::Landlock => when(observed.landlock),
             LayerName::TimeNamespace => when(observed.time_namespace),
             LayerName::CgroupMemory => when(stood.memory),
