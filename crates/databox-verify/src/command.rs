@@ -27,6 +27,7 @@ databox-verify checks release files offline.
   databox-verify log check|account MIRROR --roles SHA256 [--since FILE | --without-entries]
                  [--accept-on-box-witness] [--json]
   databox-verify explain [CODE]
+  databox-verify --help | --version
 
   log check                 reads a mirror of the site's public directory: the whole log, and what its leaves stand for
   log account               the same, and adds up the bits that left of each dataset under each grant
@@ -55,6 +56,7 @@ struct Options {
 
 enum Command {
     Help,
+    Version,
     Explain(Option<String>),
     Log(Box<mirror::LogOptions>),
     Verify(Options),
@@ -123,6 +125,10 @@ pub fn exit_code(
     };
     let code = match command {
         Command::Help => write!(out, "{HELP}").map(|()| 0).map_err(RunError::Write),
+        Command::Version => {
+            let version = concat!("databox-verify ", env!("CARGO_PKG_VERSION"));
+            writeln!(out, "{version}").map(|()| 0).map_err(RunError::Write)
+        }
         Command::Explain(which) => match explain::explain(which.as_deref(), out) {
             Ok(true) => Ok(0),
             Ok(false) => Ok(USAGE),
@@ -216,6 +222,16 @@ fn now() -> Result<Timestamp, RunError> {
 }
 
 fn read_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    // Wherever it stands: who asks for help wants nothing else done.
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return Ok(Command::Help);
+    }
+    if let [only] = &arguments[..]
+        && (only == "--version" || only == "-V")
+    {
+        return Ok(Command::Version);
+    }
     let mut arguments = arguments.into_iter().peekable();
     if arguments.peek().is_some_and(|first| first == "explain") {
         let words: Vec<_> = arguments.skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
@@ -234,7 +250,6 @@ fn read_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
         let text = argument.to_string_lossy().into_owned();
         let mut value = || arguments.next().ok_or(UsageError::NoValue(text.clone()));
         match text.as_str() {
-            "--help" | "-h" => return Ok(Command::Help),
             "--json" => json = true,
             "--accept-on-box-witness" => accept_on_box_witness = true,
             "--roles" => set(&mut roles, value()?, &text)?,

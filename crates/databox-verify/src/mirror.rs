@@ -36,8 +36,8 @@ pub struct LogOptions {
 /// Why a mirror could not be examined at all.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
-    /// A file of it cannot be read, or the result not be written.
-    #[error("the mirror cannot be read")]
+    /// It or a file of it cannot be read, or the result not be written.
+    #[error("the mirror cannot be read, or the result not be written")]
     Io(#[from] io::Error),
     /// What was kept of the last time cannot be read or written.
     #[error("what was kept of the last time cannot be used")]
@@ -46,6 +46,15 @@ pub enum MirrorError {
 
 /// A plain directory.
 struct Directory(PathBuf);
+
+impl Directory {
+    /// One that is there. Without this a mistyped path would read as a mirror whose checkpoint is missing, which is a
+    /// finding about a site.
+    fn open(path: &Path) -> io::Result<Self> {
+        std::fs::read_dir(path)?;
+        Ok(Self(path.to_owned()))
+    }
+}
 
 impl Mirror for Directory {
     fn read(&self, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
@@ -117,7 +126,8 @@ pub fn run(options: &LogOptions, now: Timestamp, out: &mut dyn Write) -> Result<
         Some(state) => Reading::Since(state),
         None => Reading::Whole,
     };
-    let found = MirrorExamination::of(&Directory(options.mirror.clone()), &options.pinned, reading, now)?;
+    let mirror = Directory::open(&options.mirror)?;
+    let found = MirrorExamination::of(&mirror, &options.pinned, reading, now)?;
     // What is refused is not kept: the next time must find it too.
     if let (Some(path), Some(state)) = (&options.since, &found.state) {
         memory::replace(path, &state.to_bytes())?;

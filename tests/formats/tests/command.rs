@@ -154,6 +154,32 @@ fn mistakes_on_the_command_line_and_unreadable_files_have_codes_of_their_own() {
 }
 
 #[test]
+fn a_mirror_that_is_not_there_is_no_finding_about_a_site_and_one_without_a_checkpoint_is() {
+    let desk = Desk::new();
+    let log = |mirror: &Path| run(&[&"log", &"check", &mirror, &"--roles", &desk.pin()]);
+    for nowhere in [desk.directory.path().join("nowhere"), desk.release()] {
+        let missing = log(&nowhere);
+        assert_eq!((missing.code, missing.out.as_str()), (3, ""));
+        assert!(missing.errors.contains("cannot be read"), "{}", missing.errors);
+    }
+    assert_eq!(log(desk.directory.path()).code, Refusal::LogCheckpoint.code());
+}
+
+#[test]
+fn help_is_given_wherever_it_is_asked_for_and_the_version_alone() {
+    let asked: [&[&dyn AsRef<Path>]; 4] =
+        [&[&"--help"], &[&"log", &"--help"], &[&"log", &"check", &"-h"], &[&"a.release.json", &"--help"]];
+    for arguments in asked {
+        let help = run(arguments);
+        assert_eq!((help.code, help.errors.as_str()), (0, ""));
+        assert!(help.out.starts_with("databox-verify checks release files offline."));
+    }
+    let version = run(&[&"--version"]);
+    assert_eq!((version.code, version.out), (0, format!("databox-verify {}\n", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(run(&[&"--version", &"a.release.json"]).code, 2);
+}
+
+#[test]
 fn every_refusal_is_explained_by_code_and_by_name() {
     let all = run(&[&"explain"]);
     for refusal in Refusal::ALL {
