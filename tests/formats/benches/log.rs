@@ -1,14 +1,16 @@
-//! How long it takes to audit a mirror with many releases, over the signatures and digests of its release files alone, in
-//! turn in the same process.
+//! How much processor time it takes to audit a mirror with many releases, over the signatures and digests of its release
+//! files alone, in turn in the same process; and how much memory an audit needs, in a process of its own that does nothing
+//! else.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Command;
 
 use release::file::{Mirror, MirrorExamination, Pinned, Reading};
 use test_formats::bare::Bare;
 use test_formats::large_log::LargeLog;
+use test_formats::measure::{peak_memory_kib, processor_seconds};
 use test_formats::story::verified_at;
 
 const LEAVES: u64 = 100_000;
@@ -39,29 +41,50 @@ fn bare(mirror: &Path, log: &LargeLog) -> Vec<Bare> {
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
+    let begun = processor_seconds();
     work();
-    begun.elapsed().as_secs_f64()
+    processor_seconds() - begun
+}
+
+/// Told to a process that audits a mirror and ends: it prints its peak of memory in KiB.
+const AUDIT: &str = "--audit";
+
+fn audit(mirror: &Path, pinned: &Pinned, reading: Reading<'_>) -> u64 {
+    let mirror = Directory(mirror.to_owned());
+    let found = MirrorExamination::of(&mirror, pinned, reading, verified_at()).expect("a mirror");
+    found.result.expect("a sound log").size
+}
+
+/// The peak of memory of a process that audits with every entry, in MiB.
+fn peak(mirror: &Path, log: &LargeLog) -> f64 {
+    let this = std::env::current_exe().expect("this program");
+    let output = Command::new(this).arg(AUDIT).arg(mirror).arg(log.pin.to_string()).output();
+    let printed = String::from_utf8(output.expect("a process").stdout).expect("a number");
+    printed.trim().parse::<f64>().expect("a number") / 1024.0
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, word, mirror, pin, ..] = &arguments[..]
+        && word == AUDIT
+    {
+        audit(Path::new(mirror), &Pinned::new(pin.parse().expect("a digest")), Reading::Whole);
+        return println!("{}", peak_memory_kib());
+    }
     let directory = tempfile::tempdir().expect("a directory");
-    let mut log = LargeLog::begin(directory.path(), "a");
+    let mirror = directory.path();
+    let mut log = LargeLog::begin(mirror, "a");
     log.grow(LEAVES, RELEASES);
     log.publish();
-    let alone = bare(directory.path(), &log);
-    let mirror = Directory(directory.path().to_owned());
+    let alone = bare(mirror, &log);
     let pinned = Pinned::new(log.pin);
-    let audit = |reading| {
-        let found = MirrorExamination::of(&mirror, &pinned, reading, verified_at()).expect("a mirror");
-        assert_eq!(found.result.expect("a sound log").size, LEAVES);
-    };
-    println!("a log of {LEAVES} leaves with {RELEASES} releases");
+    let measured = |reading| seconds(|| assert_eq!(audit(mirror, &pinned, reading), LEAVES));
+    println!("a log of {LEAVES} leaves with {RELEASES} releases; processor time");
     let mut rounds: Vec<_> = (0..ROUNDS)
         .map(|_| {
             (
-                seconds(|| audit(Reading::WithoutEntries)),
-                seconds(|| audit(Reading::Whole)),
+                measured(Reading::WithoutEntries),
+                measured(Reading::Whole),
                 seconds(|| alone.iter().for_each(Bare::compute)),
             )
         })
@@ -71,4 +94,5 @@ fn main() {
     println!("signatures and digests of the release files alone: {alone:.2} s");
     println!("audited without entries: {without:.2} s, {:.2} times that", without / alone);
     println!("audited with every entry: {whole:.2} s, {:.2} times that", whole / alone);
+    println!("most memory that an audit with every entry held: {:.0} MiB", peak(mirror, &log));
 }

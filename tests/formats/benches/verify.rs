@@ -1,24 +1,24 @@
-//! How long it takes to verify a release file, over the signatures and digests in it alone: every signature once, strictly,
-//! with a key that is ready, and every payload hashed once, in turn in the same process.
+//! How much processor time it takes to verify a release file, over the signatures and digests in it alone: every signature
+//! once, strictly, with a key that is ready, and every payload hashed once, in turn in the same process.
 //!
 //! A process looks at each key of a site once, so its first file takes longer. That is measured too, in a process for
 //! each time, against the same work alone in that process.
 
 use std::hint::black_box;
 use std::process::Command;
-use std::time::Instant;
 
 use release::file::{Examination, GivenFiles, Pinned};
 use test_formats::bare::Bare;
+use test_formats::measure::processor_seconds;
 use test_formats::story::{Story, verified_at};
 
 const ROUNDS: usize = 101;
 const EACH: usize = 20;
 
 fn microseconds(mut work: impl FnMut()) -> f64 {
-    let begun = Instant::now();
+    let begun = processor_seconds();
     (0..EACH).for_each(|_| work());
-    begun.elapsed().as_secs_f64() * 1e6 / EACH as f64
+    (processor_seconds() - begun) * 1e6 / EACH as f64
 }
 
 /// How many processes verify a first file.
@@ -36,9 +36,9 @@ fn main() {
         assert!(black_box(examined).result.is_ok());
     };
     if std::env::args().any(|argument| argument == FIRST) {
-        let begun = Instant::now();
+        let begun = processor_seconds();
         verify();
-        let first = begun.elapsed().as_secs_f64() * 1e6;
+        let first = (processor_seconds() - begun) * 1e6;
         return println!("{}", first / microseconds(|| bare.compute()));
     }
     let pairs: Vec<_> =

@@ -10,6 +10,7 @@ pub mod documents;
 pub mod large_file;
 pub mod large_log;
 pub mod log_story;
+pub mod measure;
 pub mod ssh_story;
 pub mod story;
 pub mod vector;
