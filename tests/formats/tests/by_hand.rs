@@ -49,10 +49,11 @@ fn blocks(language: &str) -> Vec<(String, String)> {
 fn by_hand(vector: &Vector, files: &[(String, Vec<u8>)]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    std::fs::write(at("release.json"), &vector.release).unwrap();
-    std::fs::create_dir(at("files")).unwrap();
+    std::fs::create_dir_all(at("given")).unwrap();
+    std::fs::create_dir(at("work")).unwrap();
+    std::fs::write(at("given/one.release.json"), &vector.release).unwrap();
     for (name, bytes) in files {
-        std::fs::write(at("files").join(name), bytes).unwrap();
+        std::fs::write(at("given").join(name), bytes).unwrap();
     }
     for (name, text) in blocks("python ") {
         std::fs::write(at(&name), text).unwrap();
@@ -61,6 +62,7 @@ fn by_hand(vector: &Vector, files: &[(String, Vec<u8>)]) -> Output {
     std::fs::write(at("steps.sh"), steps).unwrap();
     let mut shell = Command::new("bash");
     shell.arg("steps.sh").current_dir(directory.path()).env("PIN", vector.roles.to_string());
+    shell.env("RELEASE", at("given")).env("TMPDIR", at("work"));
     shell.env("PATH", "/usr/bin:/bin").output().unwrap()
 }
 
