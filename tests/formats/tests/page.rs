@@ -10,10 +10,11 @@ use sha2::{Digest as _, Sha256};
 use test_formats::vector::Vector;
 
 /// Rules that the page checks: each vector that breaks one of them is refused by this name.
-const CHECKED: [&str; 31] = [
+const CHECKED: [&str; 32] = [
     "approval-binding",
     "approval-by-requester",
     "approval-interest",
+    "approval-signature",
     "approval-time",
     "approvals-organisations",
     "catalogue-signatures",
@@ -46,8 +47,7 @@ const CHECKED: [&str; 31] = [
 
 /// Rules that the page does not look at, or not at each of their parts: it may take such a release, and says at its top
 /// what it leaves to `databox-verify`.
-const NOT_WHOLE: [&str; 27] = [
-    "approval-signature",
+const NOT_WHOLE: [&str; 26] = [
     "approval-twice",
     "approvals-supervisor",
     "approvals-too-few",
@@ -75,6 +75,9 @@ const NOT_WHOLE: [&str; 27] = [
     "verdict-time",
     "verdict-wall",
 ];
+
+/// The one vector of a rule that the page looks at whose defect is in a review of code, at which it does not look.
+const OF_CODE: &str = "approval-signature.code.vector";
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -158,6 +161,10 @@ fn in_chromium_the_page_takes_every_good_vector_and_names_the_rule_that_a_bad_on
         let named =
             told == format!("REFUSED {expected}") || told.starts_with(&format!("REFUSED {expected}:"));
         let may_be_taken = NOT_WHOLE.contains(&expected) && told.starts_with("VERIFIED ");
+        if name == OF_CODE {
+            assert!(told.starts_with("VERIFIED "), "{told}: the page looks at reviews of code now");
+            continue;
+        }
         assert!(told.starts_with("REFUSED ") || may_be_taken, "{name}: {told}");
         assert!(named || !CHECKED.contains(&expected), "{name}: {told}");
         by_name += usize::from(named);

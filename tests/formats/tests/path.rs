@@ -7,8 +7,8 @@ use release::file::{CodeDenialFile, GivenFiles, LoggedDenial, Pinned, ReleaseFil
 use release::key::Sign;
 use release::log::{Event, LogProof};
 use release::path::{
-    AdmittedRequest, Approved, CancelledJob, Denied, JudgedVerdict, ManifestDraft, ReviewedCode, ReviewedRun,
-    SignedCancel, SignedRequest,
+    AdmittedRequest, Approved, CancelledJob, Denied, JudgedVerdict, ManifestDraft, NotSigned, ReviewedCode,
+    ReviewedRun, SignedCancel, SignedRequest,
 };
 use release::refusal::Refusal;
 use release::site::{Site, file_name};
@@ -113,7 +113,10 @@ fn the_signer_builds_the_manifest_that_the_verifier_expects() {
     let draft = ManifestDraft::from_evidence(&verdict, &approved, &reviewed, &site, &before, now).unwrap();
     let manifest = draft.clone().sign(&key("signer"), &site).unwrap();
     assert_eq!(manifest, told.release.manifest);
-    assert_eq!(draft.sign(&key("enclave"), &site).unwrap_err(), Refusal::ManifestSignature);
+    assert_eq!(
+        draft.sign(&key("enclave"), &site).unwrap_err(),
+        NotSigned::Refused(Refusal::ManifestSignature)
+    );
     let proof = LogProof::parse(told.release.log_proof.as_bytes()).unwrap();
     let file =
         ReleaseFile::gather(manifest, &verdict, &approved, &reviewed, &site).unwrap().with_proof(&proof);
@@ -194,7 +197,10 @@ fn a_room_whose_own_key_is_revoked_admits_and_signs_nothing() {
         draft.unwrap().sign(&key("signer"), site).map(drop)
     };
     let admit = |site: &Site| AdmittedRequest::admit(&told.release.request, site, now).map(drop);
-    assert_eq!((sign(&without("signer")), sign(&without("stranger"))), (Err(Refusal::Revoked), Ok(())));
+    assert_eq!(
+        (sign(&without("signer")), sign(&without("stranger"))),
+        (Err(NotSigned::Refused(Refusal::Revoked)), Ok(()))
+    );
     assert_eq!((admit(&without("enclave")), admit(&without("stranger"))), (Err(Refusal::Revoked), Ok(())));
 }
 

@@ -34,6 +34,14 @@ pub(super) fn all() -> Vec<Defect> {
         )
         .remembering(super::log::seen_weekly_revocation("2026-03-02T09:00:00Z")),
         Defect::innocent(
+            "revocation-nearly-a-week-old",
+            "The revocation says that it is good for a year, and was made a minute less than a week before.",
+            story().revocation(|revocation| {
+                revocation.issued_at = time("2026-02-23T11:01:00Z");
+                revocation.expires = time("2027-02-23T11:01:00Z");
+            }),
+        ),
+        Defect::innocent(
             "witnessed-late",
             "Signed in time and witnessed weeks later, when approvals, policy, grant, revocation and roles had expired.",
             story()

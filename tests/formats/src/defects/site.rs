@@ -541,6 +541,14 @@ fn force() -> Vec<Defect> {
             }),
         ),
         force(
+            "revocation-too-long",
+            "The revocation says that it is good for a year. It was good for a week.",
+            story().revocation(|revocation| {
+                revocation.issued_at = time("2026-02-23T10:59:00Z");
+                revocation.expires = time("2027-02-23T10:59:00Z");
+            }),
+        ),
+        force(
             "roles",
             "The roles had expired.",
             story().second_roles(|roles| {
