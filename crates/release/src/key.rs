@@ -57,18 +57,18 @@ pub trait Sign {
 /// Why a statement was not signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The agent does not answer.
-    #[error("the agent that holds the key does not answer")]
+    /// The agent or token does not answer.
+    #[error("the agent or token that holds the key does not answer")]
     Unreachable,
     /// The agent does not have the key, or its owner did not agree.
     #[error("the agent does not have the key, or did not agree to sign")]
     Refused,
-    /// The agent answered something that is no signature by the key.
-    #[error("the agent's answer is not a signature by the key")]
+    /// The answer is no signature by the key.
+    #[error("the answer of the agent or token is not a signature by the key")]
     Answer,
 }
 
-/// Whoever signs statements with one key, in its suite, and may fail to: an agent may ask its owner.
+/// Whoever signs statements with one key, in its suite, and may fail to: an agent may ask its owner, a token may be gone.
 pub trait SignStatement {
     /// The public key, with the suite in which it signs.
     fn public(&self) -> PublicKey;

@@ -1,11 +1,11 @@
 //! The signer's configuration; `deploy/signer.toml` is the commented example.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use blobs::Digest;
-use release::key::{KeyError, SecretKey};
 use serde::Deserialize;
-use zeroize::Zeroizing;
+
+use crate::key::{KeyPlaces, TokenConfiguration};
 
 /// Every key of `signer.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,44 +25,31 @@ pub struct Configuration {
     pub public_directory: PathBuf,
     /// The last signed head, outside the two directories.
     pub head_file: PathBuf,
-    /// The key of release manifests.
-    pub release_key_file: PathBuf,
-    /// The key of the log.
-    pub log_key_file: PathBuf,
+    /// A file with the key of release manifests; none if it is in the token.
+    pub release_key_file: Option<PathBuf>,
+    /// A file with the key of the log; none if it is in the token.
+    pub log_key_file: Option<PathBuf>,
     /// Whether a witness on the box's own machine counts.
     pub accept_on_box_witness: bool,
+    /// A token that holds one of the two keys or both.
+    pub token: Option<TokenConfiguration>,
 }
 
-/// A key that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// It cannot be read.
-    #[error("the key {path} cannot be read: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no key.
-    #[error("the key {path} is not accepted: {source}")]
-    Key {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: KeyError,
-    },
-}
-
-/// Reads a private key.
-pub fn read_key(path: &Path) -> Result<SecretKey, KeyFileError> {
-    let pem = std::fs::read_to_string(path).map(Zeroizing::new);
-    let pem = pem.map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
-    SecretKey::from_pkcs8_pem(&pem).map_err(|source| KeyFileError::Key { path: path.to_owned(), source })
+impl Configuration {
+    /// Where the two keys are.
+    pub fn key_places(&self) -> KeyPlaces {
+        KeyPlaces {
+            release_key_file: self.release_key_file.clone(),
+            log_key_file: self.log_key_file.clone(),
+            token: self.token.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -75,5 +62,18 @@ mod tests {
         let text = std::fs::read_to_string(&example).unwrap();
         std::fs::write(&other, text.replace("accept_on_box_witness", "accept_onbox_witness")).unwrap();
         assert!(daemon::load::<Configuration>(&other).is_err());
+    }
+
+    #[test]
+    fn the_commented_token_of_the_example_is_one() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/signer.toml");
+        let directory = tempfile::tempdir().unwrap();
+        let with_token = directory.path().join("signer.toml");
+        let text = std::fs::read_to_string(&example).unwrap();
+        let (before, token) = text.split_once("# [token]\n").unwrap();
+        let token = token.replace("\n# ", "\n");
+        std::fs::write(&with_token, format!("{before}[token]\n{}", token.trim_start_matches("# "))).unwrap();
+        let read: Configuration = daemon::load(&with_token).unwrap();
+        assert_eq!(read.key_places().token.unwrap().log_key.as_deref(), Some("log"));
     }
 }

@@ -24,7 +24,7 @@ pub trait Disk {
 
 /// From so many files in one directory on, the file system is synced once in the place of each file. That waits for what
 /// others write there too, and a few files are not worth it.
-const MANY: usize = 32;
+pub(crate) const MANY: usize = 32;
 
 /// The real file system.
 #[derive(Debug)]
@@ -189,5 +189,24 @@ mod tests {
             assert_eq!(disk.keep_all(&others).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
             assert!(files.iter().all(|(path, bytes)| fs::read(path).unwrap() == *bytes));
         }
+    }
+
+    #[test]
+    fn one_path_twice_among_many_is_one_file_if_the_bytes_are_the_same_and_refused_if_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut disk = FileSystem::new(0o644);
+        let file = |number: usize| {
+            (directory.path().join("many").join(number.to_string()), number.to_string().into_bytes())
+        };
+        let mut files: Vec<_> = (0..MANY).map(file).collect();
+        files.push(files[7].clone());
+        disk.keep_all(&files).unwrap();
+        let kept = |count| assert_eq!(fs::read_dir(directory.path().join("many")).unwrap().count(), count);
+        kept(MANY);
+        let mut others: Vec<_> = (MANY..2 * MANY).map(file).collect();
+        others.push((others[3].0.clone(), b"other".to_vec()));
+        assert_eq!(disk.keep_all(&others).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        // None of them has its name: which of the two texts is meant is not decided here.
+        assert!(others.iter().all(|(path, _)| !path.exists()));
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 use release::file::ReleaseFile;
-use release::json;
 use release::log::Leaf;
 use release::log::socket::Outcome;
 use release::statement::Manifest;
@@ -27,6 +26,30 @@ pub struct Decided {
 /// Bits by dataset.
 pub type Bits = BTreeMap<Name, u64>;
 
+/// What one release adds to the sums.
+#[derive(Debug)]
+pub struct Released {
+    request: Digest,
+    grant: Name,
+    datasets: Vec<Name>,
+    bits: u64,
+}
+
+/// What a manifest about a run of this request adds.
+pub fn released(manifest: &Manifest, request: Digest) -> Released {
+    let datasets = manifest.accounts.iter().map(|account| account.dataset.clone()).collect();
+    Released { request, grant: manifest.grant.id.clone(), datasets, bits: manifest.released_bits.0 }
+}
+
+fn read_released(leaf: &Leaf, decision: &Decision) -> Result<Released, HistoryError> {
+    let file = ReleaseFile::parse(decision.file.as_bytes()).map_err(|_| HistoryError::Evidence)?;
+    let manifest: Manifest = file.manifest.unverified().map_err(|_| HistoryError::Evidence)?;
+    if file.manifest.payload_digest() != leaf.payload() {
+        return Err(HistoryError::Evidence);
+    }
+    Ok(released(&manifest, file.request.payload_digest()))
+}
+
 /// Decisions and their sums.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -38,23 +61,32 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Adds a decision.
+    /// Adds a decision, and reads from its file what a release adds up to.
     ///
     /// # Errors
     /// If its file is not the leaf's, or its verdict is decided already.
     pub fn add(&mut self, leaf: &Leaf, decision: &Decision, index: u64) -> Result<(), HistoryError> {
-        if decision.outcome == Outcome::Release {
-            let file = ReleaseFile::parse(decision.file.as_bytes()).map_err(|_| HistoryError::Evidence)?;
-            let manifest: Manifest = file.manifest.unverified().map_err(|_| HistoryError::Evidence)?;
-            if file.manifest.payload_digest() != leaf.payload() {
-                return Err(HistoryError::Evidence);
-            }
-            self.released_requests.insert(file.request.payload_digest());
-            let released = self.released.entry(manifest.grant.id).or_default();
-            for account in manifest.accounts {
-                let bits = released.entry(account.dataset).or_default();
+        let released = match decision.outcome {
+            Outcome::Release => Some(read_released(leaf, decision)?),
+            Outcome::Denial | Outcome::CodeDenial => None,
+        };
+        self.insert(leaf, decision, index, released)
+    }
+
+    fn insert(
+        &mut self,
+        leaf: &Leaf,
+        decision: &Decision,
+        index: u64,
+        released: Option<Released>,
+    ) -> Result<(), HistoryError> {
+        if let Some(new) = released {
+            self.released_requests.insert(new.request);
+            let released = self.released.entry(new.grant).or_default();
+            for dataset in new.datasets {
+                let bits = released.entry(dataset).or_default();
                 // At the largest number nothing is left, so stopping there gives nothing away.
-                *bits = bits.saturating_add(manifest.released_bits.0);
+                *bits = bits.saturating_add(new.bits);
             }
         }
         let decided = Decided { outcome: decision.outcome, index, payload: leaf.payload() };
@@ -108,22 +140,24 @@ impl Batch {
         Self { begin, ledger: Ledger::default(), entries: Vec::new(), bytes: 0 }
     }
 
-    /// Adds a decision.
+    /// Adds a decision; with a release, what it adds to the sums.
     ///
     /// # Errors
-    /// As [`Ledger::add`].
-    pub fn add(&mut self, leaf: String, decision: Decision) -> Result<(), HistoryError> {
-        let entry = Entry { leaf, content: Content::Decision(decision) };
-        if let Content::Decision(decision) = &entry.content {
-            let index = self.begin + self.entries.len() as u64;
-            self.ledger.add(&entry.parsed_leaf()?, decision, index)?;
-        }
-        self.bytes += json::to_bytes(&entry).len();
-        self.entries.push(entry);
+    /// If its verdict is decided already.
+    pub fn add(
+        &mut self,
+        leaf: &Leaf,
+        decision: Decision,
+        released: Option<Released>,
+    ) -> Result<(), HistoryError> {
+        let index = self.begin + self.entries.len() as u64;
+        self.ledger.insert(leaf, &decision, index, released)?;
+        self.bytes += decision.file.len();
+        self.entries.push(Entry { leaf: leaf.to_text(), content: Content::Decision(decision) });
         Ok(())
     }
 
-    /// Bytes of its entries as they are kept.
+    /// Bytes of its files.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

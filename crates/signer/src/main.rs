@@ -9,6 +9,7 @@ mod configuration;
 mod disk;
 mod history;
 mod intake;
+mod key;
 mod ledger;
 mod places;
 mod room;
@@ -28,10 +29,10 @@ use release::value::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::append::Log;
-use crate::configuration::{Configuration, read_key};
+use crate::configuration::Configuration;
 use crate::disk::FileSystem;
 use crate::places::Places;
-use crate::room::{Settings, Signer, Stopped};
+use crate::room::{BATCH_BYTES, Settings, Signer, Stopped};
 
 const JOURNAL: Journal = Journal::new("signer");
 
@@ -62,11 +63,13 @@ fn run() -> Result<(), Box<dyn Error>> {
         &configuration.head_file,
     );
     let _lock = lock(&places)?;
+    let (release_key, log_key) = configuration.key_places().open()?;
     let settings = Settings {
         site_directory: configuration.site_directory,
         site_pin: configuration.site_pin,
-        release_key: read_key(&configuration.release_key_file)?,
-        log_key: read_key(&configuration.log_key_file)?,
+        release_key,
+        log_key,
+        batch_bytes: BATCH_BYTES,
         accept_on_box_witness: configuration.accept_on_box_witness,
     };
     let now = Timestamp::from_seconds(daemon::now_seconds())?;

@@ -1,16 +1,16 @@
 //! The room: what it answers to each message.
 
-mod deciding;
+pub(crate) mod deciding;
 mod publishing;
 
 use std::path::PathBuf;
 
 use blobs::Digest;
-use release::key::{SecretKey, Sign};
+use release::key::SignError;
 use release::log::socket::{
     Answer, Decision as Decide, DenyCode, Message, Outcome, SignerRefusal, Submit, TOGETHER_LIMIT, Together,
 };
-use release::path::{CodeDenied, SignedRequest};
+use release::path::{CodeDenied, NotSigned, SignedRequest};
 use release::refusal::Refusal;
 use release::site::{CLOCK_SKEW_SECONDS, Site};
 use release::value::{Count, Timestamp};
@@ -19,6 +19,7 @@ use crate::append::{Log, LogError};
 use crate::disk::Disk;
 use crate::history::HistoryError;
 use crate::intake;
+use crate::key::BoxKey;
 use crate::ledger::Batch;
 use crate::state::StateError;
 use deciding::Deciding;
@@ -31,12 +32,18 @@ pub struct Settings {
     /// Payload digest of version 1 of the roles.
     pub site_pin: Digest,
     /// The key of release manifests.
-    pub release_key: SecretKey,
+    pub release_key: BoxKey,
     /// The key of the log.
-    pub log_key: SecretKey,
+    pub log_key: BoxKey,
     /// Whether a witness on the box's own machine counts.
     pub accept_on_box_witness: bool,
+    /// Bytes of decisions after which no further one is taken in the same step.
+    pub batch_bytes: usize,
 }
+
+/// The usual [`Settings::batch_bytes`]. One more may come, and a release file has 16 MiB at most: far from the limit at
+/// which the state is read.
+pub const BATCH_BYTES: usize = 64 << 20;
 
 /// Why there is no good answer: a refusal that the console is told, or a log that must not be continued.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,21 @@ pub enum Stopped {
 impl From<Refusal> for Stopped {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal.into())
+    }
+}
+
+impl From<NotSigned> for Stopped {
+    fn from(error: NotSigned) -> Self {
+        match error {
+            NotSigned::Refused(refusal) => refusal.into(),
+            NotSigned::Key(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignError> for Stopped {
+    fn from(_: SignError) -> Self {
+        Self::Refused(SignerRefusal::KeyUnavailable)
     }
 }
 

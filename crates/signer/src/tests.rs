@@ -28,16 +28,19 @@ mod account;
 mod code;
 mod crashes;
 mod decisions;
+mod durable;
 mod history;
 mod mirror;
 mod publishing;
 mod speed;
 mod together;
+mod token;
 
 use crate::append::{Log, LogError};
 use crate::disk::{Disk, FileSystem};
+use crate::key::BoxKey;
 use crate::places::Places;
-use crate::room::{Settings, Signer};
+use crate::room::{BATCH_BYTES, Settings, Signer};
 use crate::state::{Head, read_head, read_state};
 
 fn now() -> Timestamp {
@@ -127,14 +130,22 @@ impl Site {
         Places::new(&below("state"), &below("public"), &below("heads/log"))
     }
 
-    fn open_on<D: Disk>(&self, disk: D, now: Timestamp) -> Result<Signer<D>, LogError> {
-        let settings = Settings {
+    fn settings(&self) -> Settings {
+        Settings {
             site_directory: self.site(),
             site_pin: self.pin,
-            release_key: key("signer"),
-            log_key: key("log"),
+            release_key: BoxKey::File(key("signer")),
+            log_key: BoxKey::File(key("log")),
             accept_on_box_witness: false,
-        };
+            batch_bytes: BATCH_BYTES,
+        }
+    }
+
+    fn open_on<D: Disk>(&self, disk: D, now: Timestamp) -> Result<Signer<D>, LogError> {
+        self.open_with(self.settings(), disk, now)
+    }
+
+    fn open_with<D: Disk>(&self, settings: Settings, disk: D, now: Timestamp) -> Result<Signer<D>, LogError> {
         let mut signer = Signer::open(settings, Log::open(self.places(), disk)?, now)?;
         match signer.take_in_site(now) {
             Ok(_) | Err(crate::room::Stopped::Refused(_)) => Ok(signer),

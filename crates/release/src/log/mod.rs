@@ -30,7 +30,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Cosigned};
 pub use leaf::{Event, Leaf, LeafError, LeafSignature};
 pub use merkle::{MerkleError, Tree};
 pub use note::{KeyType, Note, NoteError, NoteSignature, VerifierKey};
-pub use proof::{LogProof, ProofError};
+pub use proof::{LOG_PROOF_LIMIT, LogProof, ProofError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -228,10 +228,13 @@ pub enum SignerRefusal {
     ClockBehind,
     /// The clock was set forward by more than an hour while the signer ran.
     ClockAhead,
+    /// The token that holds the release key or the log key does not sign. A decision may be a leaf already; a repeat goes on
+    /// from there.
+    KeyUnavailable,
 }
 
 impl SignerRefusal {
-    const OWN: [(Self, &'static str); 10] = [
+    const OWN: [(Self, &'static str); 11] = [
         (Self::MessageForm, "message-form"),
         (Self::VerdictUnknown, "verdict-unknown"),
         (Self::AlreadyReleased, "already-released"),
@@ -242,6 +245,7 @@ impl SignerRefusal {
         (Self::CosignatureForm, "cosignature-form"),
         (Self::ClockBehind, "clock-behind"),
         (Self::ClockAhead, "clock-ahead"),
+        (Self::KeyUnavailable, "key-unavailable"),
     ];
 
     /// Its name.

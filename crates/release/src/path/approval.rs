@@ -227,7 +227,15 @@ impl Denied {
 
     /// A denial of this verdict that a steward laid into the site directory.
     pub fn in_site(verdict: &JudgedVerdict, site: &Site) -> Option<Self> {
-        let denials = site.denials().iter();
-        denials.filter_map(|denial| Self::check(denial.envelope(), verdict, site).ok()).next()
+        Self::among(site.denials().iter().map(Verified::envelope), verdict, site)
+    }
+
+    /// A denial of this verdict among these envelopes. What is none is passed over.
+    pub fn among<'a>(
+        envelopes: impl IntoIterator<Item = &'a Envelope>,
+        verdict: &JudgedVerdict,
+        site: &Site,
+    ) -> Option<Self> {
+        envelopes.into_iter().find_map(|envelope| Self::check(envelope, verdict, site).ok())
     }
 }

@@ -237,7 +237,15 @@ impl CodeDenied {
 
     /// A refusal of this request's code that a steward laid into the site directory.
     pub fn in_site(request: &SignedRequest, site: &Site) -> Option<Self> {
-        let denials = site.code_denials().iter();
-        denials.filter_map(|denial| Self::check(denial.envelope(), request, site).ok()).next()
+        Self::among(site.code_denials().iter().map(Verified::envelope), request, site)
+    }
+
+    /// A refusal of this request's code among these envelopes. What is none is passed over.
+    pub fn among<'a>(
+        envelopes: impl IntoIterator<Item = &'a Envelope>,
+        request: &SignedRequest,
+        site: &Site,
+    ) -> Option<Self> {
+        envelopes.into_iter().find_map(|envelope| Self::check(envelope, request, site).ok())
     }
 }

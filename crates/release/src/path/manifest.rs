@@ -4,12 +4,23 @@ use std::collections::BTreeMap;
 
 use super::{Approved, CodeDenied, Denied, JudgedVerdict, ReviewedRun};
 use crate::account;
-use crate::envelope::Envelope;
-use crate::key::{Sign, key_id};
+use crate::envelope::{Envelope, EnvelopeError};
+use crate::key::{SignError, SignStatement, key_id};
 use crate::refusal::Refusal;
 use crate::site::{Site, grant_id};
 use crate::statement::{ApprovalDigest, Evidence, GrantAccount, Manifest, ReleasedFile};
 use crate::value::{Count, Name, Timestamp};
+
+/// Why a manifest was not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotSigned {
+    /// A rule is broken.
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    /// Whoever holds the key did not sign.
+    #[error("the key was not to be had")]
+    Key(#[from] SignError),
+}
 
 /// A release manifest that follows from its evidence. Signing it is all that is left.
 #[derive(Debug, Clone)]
@@ -56,16 +67,25 @@ impl ManifestDraft {
         &self.manifest
     }
 
-    /// Signs it. Another key than the one that roles name for the signer is refused, and a revoked one.
-    pub fn sign(self, key: &dyn Sign, site: &Site) -> Result<Envelope, Refusal> {
+    /// Signs it.
+    ///
+    /// # Errors
+    /// For another key than the one that roles name for the signer and for a revoked one; and if whoever holds the key does
+    /// not sign.
+    pub fn sign(self, key: &dyn SignStatement, site: &Site) -> Result<Envelope, NotSigned> {
         if key.public() != site.roles().box_keys.signer {
-            return Err(Refusal::ManifestSignature);
+            return Err(Refusal::ManifestSignature.into());
         }
         // Before anything is logged: every verifier would refuse it, and its bits would be spent.
         if site.revocation().keys.contains(&key_id(&key.public())) {
-            return Err(Refusal::Revoked);
+            return Err(Refusal::Revoked.into());
         }
-        Envelope::sign(&self.manifest, &[key]).map_err(|error| error.refusal())
+        let mut envelope = Envelope::unsigned(&self.manifest).map_err(|error| error.refusal())?;
+        match envelope.add_signature(key) {
+            Ok(()) => Ok(envelope),
+            Err(EnvelopeError::NotSigned(error)) => Err(NotSigned::Key(error)),
+            Err(error) => Err(error.refusal().into()),
+        }
     }
 }
 

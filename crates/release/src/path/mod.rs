@@ -20,7 +20,7 @@ pub use code_review::{
     CODE_BUNDLE_LIMIT, CODE_REVIEW_SECONDS_LIMIT, CodeDenied, RUN_AFTER_REVIEW_SECONDS, ReviewedCode,
     ReviewedRun,
 };
-pub use manifest::ManifestDraft;
+pub use manifest::{ManifestDraft, NotSigned};
 pub(crate) use manifest::{check_accounts, check_names_evidence};
 pub use request::{AdmittedRequest, REQUEST_SECONDS_LIMIT, SignedRequest};
 pub use verdict::{JudgedVerdict, VERDICT_SECONDS_LIMIT};

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use blobs::Digest;
+
 use super::{SetAside, SiteError};
 use crate::envelope::{ENVELOPE_LIMIT, Envelope};
 use crate::refusal::Refusal;
@@ -79,6 +81,35 @@ pub fn file_name(envelope: &Envelope) -> Result<PathBuf, Refusal> {
     })
 }
 
+/// The denials that lie in a site directory for these subjects, read now: for a verdict its payload digest, for code that
+/// of its request. Nothing is checked but that each stands under its own name; what is no denial is passed over, as
+/// [`super::Site::load`] sets it aside.
+///
+/// # Errors
+/// If something cannot be read. Whoever signs must then not sign: a denial could be what was not read.
+pub fn denials_of(directory: &Path, subjects: &[Digest]) -> Result<Vec<Envelope>, SiteError> {
+    let below = Path::new("denials");
+    let failed = |source| SiteError::Io { path: directory.join(below), source };
+    let entries = match fs::read_dir(directory.join(below)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut denials = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        let subject = name.to_str().and_then(|name| name.split_once('.')?.0.parse().ok());
+        if !subject.is_some_and(|subject: Digest| subjects.contains(&subject)) {
+            continue;
+        }
+        let path = below.join(&name);
+        let bytes = read_file(&directory.join(&path))?;
+        denials
+            .extend(Envelope::parse(&bytes).ok().filter(|found| file_name(found).is_ok_and(|at| at == path)));
+    }
+    Ok(denials)
+}
+
 /// Reads every file below a site directory. Files whose name begins with a dot are being written, and passed over.
 pub fn read_files(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, SiteError> {
     let mut files = Vec::new();
@@ -103,15 +134,21 @@ fn read_below(root: &Path, below: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) ->
         if kind.is_dir() && path.components().count() < 4 {
             read_below(root, &path, files)?;
         } else if kind.is_file() && files.len() < FILE_LIMIT {
-            let mut bytes = Vec::new();
-            let file = fs::File::open(&full).map_err(failed(&full))?;
-            file.take(ENVELOPE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed(&full))?;
-            files.push((path, bytes));
+            files.push((path, read_file(&full)?));
         } else {
             return Err(SiteError::Stray(path));
         }
     }
     Ok(())
+}
+
+/// Reads a file, up to one byte more than an envelope may have.
+fn read_file(path: &Path) -> Result<Vec<u8>, SiteError> {
+    let failed = |source| SiteError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(ENVELOPE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Sorts files by what they must be. A file whose content belongs elsewhere is refused: a path is no signature.

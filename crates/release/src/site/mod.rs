@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use blobs::Digest;
 
-pub use directory::{file_name, read_files};
+pub use directory::{denials_of, file_name, read_files};
 pub(crate) use roles::next as next_roles;
 pub use seen::{RevokedThings, SeenStatement, SeenVersions};
 pub(crate) use statements::check_revocation;

@@ -1,49 +1,45 @@
 //! Decisions before they are leaves: each is checked against the site, the log and those that were taken just before it.
 
 use blobs::Digest;
-use release::file::{self, CodeDenialFile, DenialFile, ReleaseFile};
-use release::key::{SecretKey, Sign};
-use release::log::Event;
+use release::envelope::Envelope;
+use release::file::{self, CodeDenialFile, DenialFile, RELEASE_FILE_LIMIT, ReleaseFile};
 use release::log::socket::{Decision as Decide, Outcome, SignerRefusal, Submit};
+use release::log::{Event, LOG_PROOF_LIMIT, Leaf};
 use release::path::{Approved, CodeDenied, Denied, JudgedVerdict, ManifestDraft, ReviewedRun, SignedRequest};
 use release::refusal::Refusal;
-use release::site::Site;
+use release::site::{Site, denials_of};
 use release::value::Timestamp;
 
-use super::{Signer, Stopped};
+use super::{Settings, Signer, Stopped};
 use crate::disk::Disk;
 use crate::history::History;
-use crate::ledger::{Batch, sum};
+use crate::ledger::{Batch, Released, released, sum};
 use crate::state::{Decision, StateError};
 
-/// Bytes of decisions after which no further one is taken in the same step. One more may come, and a release file has
-/// 16 MiB at most: far from the limit at which the state is read.
-const BATCH_BYTES: usize = 64 << 20;
-
 /// Takes decisions, and gathers those that it took.
-pub(super) struct Deciding<'a> {
+pub(crate) struct Deciding<'a> {
     history: &'a History,
-    release_key: &'a SecretKey,
+    settings: &'a Settings,
     site: &'a Site,
     now: Timestamp,
     batch: Batch,
 }
 
 impl<'a> Deciding<'a> {
-    pub(super) fn over<D: Disk>(signer: &'a Signer<D>, site: &'a Site, now: Timestamp) -> Self {
+    pub(crate) fn over<D: Disk>(signer: &'a Signer<D>, site: &'a Site, now: Timestamp) -> Self {
         let history = signer.log.history();
-        let (release_key, batch) = (&signer.settings.release_key, Batch::behind(history.tree().size()));
-        Self { history, release_key, site, now, batch }
+        let (settings, batch) = (&signer.settings, Batch::behind(history.tree().size()));
+        Self { history, settings, site, now, batch }
     }
 
     /// True if nothing more should be decided in one step: what is pending is kept whole in one file, which the next start
     /// must be able to read.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.bytes() > BATCH_BYTES
+        self.batch.bytes() > self.settings.batch_bytes
     }
 
     /// What was decided.
-    pub(super) fn into_batch(self) -> Batch {
+    pub(crate) fn into_batch(self) -> Batch {
         self.batch
     }
 
@@ -53,7 +49,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// Takes the decision about a verdict that has none. One that has is left as it is.
-    pub(super) fn submit(&mut self, submit: &Submit) -> Result<(), Stopped> {
+    pub(crate) fn submit(&mut self, submit: &Submit) -> Result<(), Stopped> {
         if self.is_decided(&submit.verdict.payload_digest()) {
             return Ok(());
         }
@@ -67,13 +63,16 @@ impl<'a> Deciding<'a> {
                 return self.deny(&Denied::check(denial, &verdict, site)?, &verdict);
             }
         };
-        self.refuse_denied_code(&request)?;
+        // Read for each decision, not once for all that wait together: a denial that is laid down while those before this
+        // one are weighed counts, and whoever asks for many at once cannot outrun it.
+        let laid = self.laid_denials(&[submit.verdict.payload_digest(), request.payload_digest()])?;
+        self.refuse_denied_code(&request, &laid)?;
         // A grant that the log could not take counts as absent.
         if !self.history.has(&request.grant().payload_digest()) {
             return Err(SignerRefusal::GrantsExceedDataset.into());
         }
         let verdict = JudgedVerdict::verify(&submit.verdict, &request, site, now)?;
-        if let Some(denied) = Denied::in_site(&verdict, site) {
+        if let Some(denied) = Denied::among(&laid, &verdict, site) {
             self.deny(&denied, &verdict)?;
             return Err(Refusal::Denied.into());
         }
@@ -82,13 +81,18 @@ impl<'a> Deciding<'a> {
         self.release(&verdict, &approved, &reviewed)
     }
 
+    /// The denials that lie in the site directory for these subjects.
+    fn laid_denials(&self, subjects: &[Digest]) -> Result<Vec<Envelope>, SignerRefusal> {
+        denials_of(&self.settings.site_directory, subjects).map_err(|_| SignerRefusal::SiteUnreadable)
+    }
+
     /// Code that a steward refused, in the log or in the site directory, releases nothing: whether it ran all the same
     /// is not asked.
-    fn refuse_denied_code(&mut self, request: &SignedRequest) -> Result<(), Stopped> {
+    fn refuse_denied_code(&mut self, request: &SignedRequest, laid: &[Envelope]) -> Result<(), Stopped> {
         if self.is_decided(&request.payload_digest()) {
             return Err(Refusal::CodeDenied.into());
         }
-        if let Some(denied) = CodeDenied::in_site(request, self.site) {
+        if let Some(denied) = CodeDenied::among(laid, request, self.site) {
             self.deny_code(&denied, request)?;
             return Err(Refusal::CodeDenied.into());
         }
@@ -109,7 +113,7 @@ impl<'a> Deciding<'a> {
             request: request.envelope().clone(),
             log_proof: String::new(),
         };
-        self.add(leaf.to_text(), digest, Outcome::CodeDenial, file.to_bytes())
+        self.add(&leaf, digest, Outcome::CodeDenial, file.to_bytes(), None)
     }
 
     fn release(
@@ -121,10 +125,11 @@ impl<'a> Deciding<'a> {
         let grant = &verdict.verdict().grant.id;
         let before = sum(self.history.ledger().released(grant), self.batch.ledger().released(grant));
         let draft = ManifestDraft::from_evidence(verdict, approved, reviewed, self.site, &before, self.now)?;
-        let manifest = draft.sign(self.release_key, self.site)?;
-        let leaf = file::leaf(Event::Release, &manifest, &self.release_key.public())?;
+        let sums = released(draft.manifest(), verdict.request().payload_digest());
+        let manifest = draft.sign(&self.settings.release_key, self.site)?;
+        let leaf = file::leaf(Event::Release, &manifest, &self.settings.release_key.public())?;
         let file = ReleaseFile::gather(manifest, verdict, approved, reviewed, self.site)?.to_bytes();
-        self.add(leaf.to_text(), verdict.payload_digest(), Outcome::Release, file)
+        self.add(&leaf, verdict.payload_digest(), Outcome::Release, file, Some(sums))
     }
 
     fn deny(&mut self, denied: &Denied, verdict: &JudgedVerdict) -> Result<(), Stopped> {
@@ -136,11 +141,23 @@ impl<'a> Deciding<'a> {
             request: verdict.request().envelope().clone(),
             log_proof: String::new(),
         };
-        self.add(leaf.to_text(), verdict.payload_digest(), Outcome::Denial, file.to_bytes())
+        self.add(&leaf, verdict.payload_digest(), Outcome::Denial, file.to_bytes(), None)
     }
 
-    fn add(&mut self, leaf: String, verdict: Digest, outcome: Outcome, file: Vec<u8>) -> Result<(), Stopped> {
+    fn add(
+        &mut self,
+        leaf: &Leaf,
+        verdict: Digest,
+        outcome: Outcome,
+        file: Vec<u8>,
+        released: Option<Released>,
+    ) -> Result<(), Stopped> {
+        // Once it were a leaf, its file could never be finished, and no head above it published: whoever has the console
+        // could end the log with one signature's hint of many megabytes.
+        if file.len() + LOG_PROOF_LIMIT > RELEASE_FILE_LIMIT {
+            return Err(Refusal::SizeLimit.into());
+        }
         let file = String::from_utf8(file).map_err(|_| StateError::Form)?;
-        Ok(self.batch.add(leaf, Decision { verdict, outcome, file })?)
+        Ok(self.batch.add(leaf, Decision { verdict, outcome, file }, released)?)
     }
 }

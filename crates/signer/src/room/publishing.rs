@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use blobs::Digest;
 use release::file::{CodeDenialFile, DenialFile, GivenFiles, Pinned, ReleaseFile};
-use release::key::Sign;
 use release::log::checkpoint::{self, Checkpoint};
 use release::log::socket::{
     Answer, Appended, Cosign, CosignHead, Finished, Get, Outcome, Publish, Published, SignerRefusal,
@@ -250,11 +249,12 @@ impl<D: Disk> Signer<D> {
     }
 
     /// A checkpoint of this size, signed. Ed25519 gives the same bytes each time.
-    fn checkpoint(&self, size: u64) -> Result<Note, LogError> {
+    fn checkpoint(&self, size: u64) -> Result<Note, Stopped> {
         let root = self.log.history().tree().root_at(size).ok_or(LogError::Checkpoint)?;
         let head = Checkpoint { origin: self.log.state().origin.clone(), size, root };
-        let signed = head.sign(&self.verifier_key()?, |message| self.settings.log_key.sign(message));
-        signed.map_err(|_| LogError::Checkpoint)
+        let signature = self.settings.log_key.sign(head.text().as_bytes())?;
+        let signed = head.sign(&self.verifier_key()?, |_| signature);
+        Ok(signed.map_err(|_| LogError::Checkpoint)?)
     }
 }
 

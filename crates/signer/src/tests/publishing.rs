@@ -96,3 +96,24 @@ fn a_head_under_which_a_release_could_not_be_finished_is_not_published() {
     let get = Message::Get(Get { verdict: digest(&told), witnessed: Count(0) });
     file(ask(&mut signer, &get), Outcome::Release);
 }
+
+#[test]
+fn a_file_that_was_finished_under_a_head_that_is_gone_stays_as_it_is() {
+    let told = Story::default().tell();
+    let site = Site::of(&told);
+    let mut signer = site.open();
+    let head = unwitnessed(ask(&mut signer, &publish(0)));
+    ask(&mut signer, &cosign_head(&head, WITNESS));
+    let before = fs::read(site.places().checkpoint()).unwrap();
+    let finished = release(&mut signer, &told);
+    // Somebody put an older checkpoint back; the log itself is whole.
+    fs::write(site.places().checkpoint(), before).unwrap();
+    let newer = Story::default().revocation(|revocation| revocation.version = Count(10)).tell();
+    site.install(&newer.release.revocation);
+    let mut signer = site.open();
+    let head = unwitnessed(ask(&mut signer, &publish(0)));
+    assert_eq!(published(&ask(&mut signer, &cosign_head(&head, WITNESS))), head.size.0);
+    let get = Message::Get(Get { verdict: digest(&told), witnessed: Count(0) });
+    assert_eq!(file(ask(&mut signer, &get), Outcome::Release), finished);
+    assert_eq!(site.published(Event::Release), 1);
+}

@@ -1,12 +1,15 @@
 //! Decisions that wait together become leaves in one step.
 
+use release::file::RELEASE_FILE_LIMIT;
 use release::log::socket::{CosignHead, TOGETHER_LIMIT, Together};
 use release::statement::Manifest;
 
 use super::*;
+use crate::room::Stopped;
+use crate::room::deciding::Deciding;
 
 /// A verdict about another run of the story's job.
-fn run(number: u64) -> Told {
+pub(super) fn run(number: u64) -> Told {
     run_under(number, 40_000)
 }
 
@@ -20,7 +23,7 @@ fn run_under(number: u64, bits: u64) -> Told {
         .tell()
 }
 
-fn together(decisions: impl IntoIterator<Item = Message>) -> Message {
+pub(super) fn together(decisions: impl IntoIterator<Item = Message>) -> Message {
     let submits = decisions.into_iter().map(|message| match message {
         Message::Submit(submit) => submit,
         other => panic!("{other:?} is no decision"),
@@ -29,7 +32,7 @@ fn together(decisions: impl IntoIterator<Item = Message>) -> Message {
 }
 
 /// The cosignature that an unwitnessed head asks for.
-fn head_cosigned(answer: Answer) -> Message {
+pub(super) fn head_cosigned(answer: Answer) -> Message {
     let Answer::Unwitnessed(head) = answer else { panic!("a head was expected, not {answer:?}") };
     let cosignatures = cosignature(&head.add_checkpoint, WITNESS, now());
     Message::CosignHead(CosignHead { size: head.size, cosignatures })
@@ -149,4 +152,91 @@ fn whichever_durable_step_of_several_decisions_fails_the_next_start_completes_al
             assert_eq!(site.published(Event::Release), 2);
         }
     }
+}
+
+#[test]
+fn a_denial_that_is_laid_down_while_others_before_it_are_weighed_counts() {
+    let told: Vec<_> = (1..=3).map(run).collect();
+    let site = Site::of(&told[0]);
+    let mut signer = site.open();
+    let loaded = signer.take_in_site(now()).unwrap();
+    let mut deciding = Deciding::over(&signer, &loaded, now());
+    let mut weigh = |told: &Told| match submit(told, approvals(told)) {
+        Message::Submit(submit) => deciding.submit(&submit),
+        other => panic!("{other:?} is no decision"),
+    };
+    weigh(&told[0]).unwrap();
+    // Too late for the first, in time for the second, and none of the third's business.
+    site.install(&denial(&told[0], "steward-ana"));
+    site.install(&denial(&told[1], "steward-ana"));
+    let refused = weigh(&told[1]);
+    assert!(matches!(refused, Err(Stopped::Refused(SignerRefusal::Rule(Refusal::Denied)))), "{refused:?}");
+    weigh(&told[2]).unwrap();
+    let entries = deciding.into_batch().into_entries();
+    let events: Vec<_> = entries.iter().map(|entry| entry.parsed_leaf().unwrap().event()).collect();
+    assert_eq!(events, [Event::Release, Event::Denial, Event::Release]);
+}
+
+#[test]
+fn where_denials_cannot_be_read_nothing_is_signed() {
+    let told = [run(1), run(2)];
+    let site = Site::of(&told[0]);
+    let mut signer = site.open();
+    let loaded = signer.take_in_site(now()).unwrap();
+    let mut deciding = Deciding::over(&signer, &loaded, now());
+    let mut weigh = |told: &Told| match submit(told, approvals(told)) {
+        Message::Submit(submit) => deciding.submit(&submit),
+        other => panic!("{other:?} is no decision"),
+    };
+    // A directory in the place of the file that would be the denial.
+    let laid = site.site().join(file_name(&denial(&told[0], "steward-ana")).unwrap());
+    fs::create_dir_all(laid).unwrap();
+    let refused = weigh(&told[0]);
+    assert!(matches!(refused, Err(Stopped::Refused(SignerRefusal::SiteUnreadable))), "{refused:?}");
+    weigh(&told[1]).unwrap();
+}
+
+#[test]
+fn what_is_left_out_because_a_step_is_full_becomes_a_leaf_in_the_next() {
+    let told: Vec<_> = (1..=3).map(run).collect();
+    let site = Site::of(&told[0]);
+    // One file fills it; the one that overflows it is taken, and no further one.
+    let settings = Settings { batch_bytes: told[0].bytes.len() / 2, ..site.settings() };
+    let mut signer = site.open_with(settings, FaultyDisk::new(None), now()).unwrap();
+    let begin = signer.size();
+    let decisions: Vec<_> = told.iter().map(|told| submit(told, approvals(told))).collect();
+    for taken in 1..=3 {
+        ask(&mut signer, &together(decisions.clone()));
+        assert_eq!(signer.size(), begin + taken);
+    }
+    let settings = Settings { batch_bytes: told[0].bytes.len() * 3 / 2, ..site.settings() };
+    let other = Site::of(&told[0]);
+    let settings = Settings { site_directory: other.site(), ..settings };
+    let mut signer = other.open_with(settings, FaultyDisk::new(None), now()).unwrap();
+    ask(&mut signer, &together(decisions));
+    assert_eq!(signer.size(), begin + 2);
+}
+
+#[test]
+fn a_decision_whose_file_would_be_too_large_is_refused_and_the_signer_goes_on() {
+    let told = run(1);
+    let site = Site::of(&told);
+    let mut signer = site.open();
+    let begin = signer.size();
+    // A hint is nobody's word, and of any length; the signature beside it is good.
+    let padded = |envelope: &Envelope| -> Envelope {
+        let mut json: serde_json::Value = serde_json::from_slice(&envelope.to_bytes()).unwrap();
+        json["signatures"][0]["keyid"] = "0".repeat(RELEASE_FILE_LIMIT).into();
+        serde_json::from_value(json).unwrap()
+    };
+    let mut envelopes = told.release.approvals.clone();
+    envelopes[0] = padded(&envelopes[0]);
+    let large = submit(&told, Decision::Approvals(envelopes));
+    let too_large = SignerRefusal::Rule(Refusal::SizeLimit);
+    assert_eq!(refused(ask(&mut signer, &large)), too_large);
+    let denied = submit(&told, Decision::Denial(padded(&denial(&told, "steward-ana"))));
+    assert_eq!(refused(ask(&mut signer, &denied)), too_large);
+    assert!(matches!(ask(&mut signer, &together([large, denied])), Answer::Unwitnessed(_)));
+    assert_eq!(signer.size(), begin);
+    release(&mut signer, &told);
 }
