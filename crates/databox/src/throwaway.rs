@@ -251,20 +251,27 @@ impl Throwaway {
 
     /// Registers this machine's Python as the runtime `host-python`.
     pub fn add_runtime(&self) -> Result<Digest, Failure> {
+        self.add_python("host-python", None)
+    }
+
+    /// Registers this machine's Python as a runtime of this name, with the packages of a requirements file.
+    pub fn add_python(&self, runtime: &str, requirements: Option<&Path>) -> Result<Digest, Failure> {
         runtime::add(&RuntimeArguments {
-            name: name("host-python"),
+            name: name(runtime),
             home: self.home.directory().to_owned(),
-            from_host_python: true,
+            from_host_python: requirements.is_none(),
+            from_requirements: requirements.map(Path::to_owned),
+            wheels: None,
             interpreter: PathBuf::from("/usr/bin/python3"),
             from_directory: None,
             from_oci: None,
             leave_out_set_user_id: false,
         })?;
-        let plain = self.home.join("drafts/runtime-host-python.json");
-        wait_for(Duration::from_secs(60), "the enclave's draft of the runtime", || {
+        let plain = self.home.drafts().join(format!("runtime-{runtime}.json"));
+        wait_for(Duration::from_secs(120), "the enclave's draft of the runtime", || {
             Ok(plain.is_file().then_some(()))
         })?;
-        let out = self.directory.join("statements/host-python.json");
+        let out = self.directory.join(format!("statements/{runtime}.json"));
         draft::from_plain(&plain, &out)?;
         self.sign_and_install(&out, &["ana", "ben"], None)
     }

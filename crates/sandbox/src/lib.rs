@@ -29,7 +29,7 @@ pub use evidence::{Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
 pub use groups::make_room_for_groups;
 pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
 pub use probe::{ProbeError, probe};
-pub use runtime::{RuntimeError, RuntimeTree, host_python};
+pub use runtime::{RuntimeError, RuntimeTree, host_python, linked_libraries};
 pub use specification::{
     Access, Calls, Limits, Mount, OutputSpace, Specification, SpecificationError, StandardError,
 };

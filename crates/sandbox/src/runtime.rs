@@ -24,6 +24,8 @@ pub struct RuntimeTree {
     pub version: String,
     /// The names in `root`, each a directory to be mounted at the same name inside, read-only and executable.
     pub top_level: Vec<String>,
+    /// Where packages of others lie inside, such as `/usr/local/lib/python3.11/dist-packages`. The copy has none.
+    pub packages: String,
     /// Regular files.
     pub files: u64,
     /// Their bytes.
@@ -42,7 +44,9 @@ pub enum RuntimeError {
     DestinationNotEmpty(PathBuf),
     #[error("`ldd` cannot tell which libraries the interpreter links; it comes with the C library")]
     LibrariesUnknown,
-    #[error("{name:?}, which the interpreter or one of its modules links, is not on this machine")]
+    #[error(
+        "{name:?}, which the interpreter or one of its modules or packages links, is not on this machine"
+    )]
     LibraryMissing { name: String },
     #[error("the link {0:?} leads out of the standard library")]
     LinkLeavesTree(PathBuf),
@@ -108,6 +112,7 @@ pub fn host_python(interpreter: &Path, destination: &Path) -> Result<RuntimeTree
         root: destination.to_owned(),
         interpreter: interpreter.to_string_lossy().into_owned(),
         version: about.version,
+        packages: about.packages.to_string_lossy().into_owned(),
         top_level,
         files: copy.files,
         bytes: copy.bytes,
@@ -121,18 +126,21 @@ struct About {
     version: String,
     stdlib: PathBuf,
     platstdlib: PathBuf,
+    packages: PathBuf,
 }
 
 fn ask(interpreter: &Path) -> Result<About, RuntimeError> {
     const QUESTION: &str = "import json, platform, sysconfig as s; print(json.dumps({\
-        'version': platform.python_version(), 'stdlib': s.get_path('stdlib'), 'platstdlib': s.get_path('platstdlib')}))";
+        'version': platform.python_version(), 'stdlib': s.get_path('stdlib'), 'platstdlib': s.get_path('platstdlib'), \
+        'packages': s.get_path('purelib')}))";
     let not_python = || RuntimeError::NotPython(interpreter.to_owned());
     let answer = Command::new(interpreter).env_clear().args(["-I", "-S", "-B", "-c", QUESTION]).output();
     let answer = answer.map_err(|_| not_python())?;
     let about: About = serde_json::from_slice(&answer.stdout).map_err(|_| not_python())?;
     let plain =
         |path: &Path| path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
-    if plain(&about.stdlib) && plain(&about.platstdlib) { Ok(about) } else { Err(not_python()) }
+    let paths = [&about.stdlib, &about.platstdlib, &about.packages];
+    if paths.iter().all(|path| plain(path)) { Ok(about) } else { Err(not_python()) }
 }
 
 fn prepare(destination: &Path) -> Result<(), RuntimeError> {
@@ -214,9 +222,12 @@ impl Copy<'_> {
     }
 }
 
-/// What the loader would load for these files, by the path it would load it from. `ldd` runs the loader on files that
-/// the host trusts.
-fn linked_libraries(files: &[PathBuf]) -> Result<BTreeSet<PathBuf>, RuntimeError> {
+/// What the loader would load for these files, by the path it would load it from. `ldd` runs the loader on them, so that
+/// they must be files that the host trusts.
+///
+/// # Errors
+/// A library that is not on this machine is named.
+pub fn linked_libraries(files: &[PathBuf]) -> Result<BTreeSet<PathBuf>, RuntimeError> {
     let answer = Command::new("/usr/bin/ldd").env_clear().args(files).output();
     let answer = answer.map_err(|_| RuntimeError::LibrariesUnknown)?;
     let mut libraries = BTreeSet::new();

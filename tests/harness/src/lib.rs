@@ -56,13 +56,18 @@ impl TestBox {
 
     /// Starts a box on this CSV text.
     pub fn with_data(csv: &str, unit: &str, categories: &[&str]) -> Self {
-        Self::try_start(&std::env::temp_dir(), csv, unit, categories)
+        Self::with_file("hie.csv", csv, unit, categories)
+    }
+
+    /// Starts a box on this CSV text, in a file of this name.
+    pub fn with_file(file: &str, csv: &str, unit: &str, categories: &[&str]) -> Self {
+        Self::try_start(&std::env::temp_dir(), (file, csv), unit, categories)
             .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
     }
 
     /// Starts a box on small data whose files lie below this directory, such as a file system of its own.
     pub fn start_below(directory: &Path) -> Self {
-        Self::try_start(directory, &small_data(300), "zper", &["plan"])
+        Self::try_start(directory, ("hie.csv", &small_data(300)), "zper", &["plan"])
             .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
     }
 
@@ -85,12 +90,17 @@ impl TestBox {
         Ok((stage, scratch))
     }
 
-    fn try_start(below: &Path, csv: &str, unit: &str, categories: &[&str]) -> Result<Self, Failure> {
+    fn try_start(
+        below: &Path,
+        (file, csv): (&str, &str),
+        unit: &str,
+        categories: &[&str],
+    ) -> Result<Self, Failure> {
         let (mut stage, scratch) = Self::made(below)?;
         stage.start()?;
         let data = scratch.path().join("data");
         std::fs::create_dir(&data).expect("a new directory");
-        std::fs::write(data.join("hie.csv"), csv).expect("a new file");
+        std::fs::write(data.join(file), csv).expect("a new file");
         stage.add_dataset("hie", &data, unit, categories)?;
         stage.add_runtime()?;
         stage.add_grant()?;

@@ -1,9 +1,12 @@
-//! `databox runtime add`: what jobs run in. A runtime comes from this machine's Python, a directory, or an OCI image, and
-//! becomes a tree of plain files that the enclave copies, digests and answers with a draft catalogue entry for.
+//! `databox runtime add`: what jobs run in. A runtime comes from this machine's Python, alone or with packages, from a
+//! directory, or from an OCI image, and becomes a tree of plain files that the enclave copies, digests and answers with a draft catalogue entry for.
 
 mod image;
 mod layer;
+mod python;
+mod requirements;
 mod tree;
+mod wheel;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,7 @@ use tree::Tree;
 
 /// What `runtime add` needs to know.
 #[derive(Debug, Clone, clap::Args)]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["from_host_python", "from_directory", "from_oci"])))]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["from_host_python", "from_requirements", "from_directory", "from_oci"])))]
 pub struct RuntimeArguments {
     /// The runtime's name.
     pub name: Name,
@@ -31,6 +34,13 @@ pub struct RuntimeArguments {
     /// Copy this machine's own Python: interpreter, standard library and the libraries they link.
     #[arg(long)]
     pub from_host_python: bool,
+    /// Copy this machine's Python, and the packages of a requirements file beside it. Each must be pinned and have a
+    /// SHA-256, as `pip-compile --generate-hashes` writes them; wheels only, so that nothing of a package is run.
+    #[arg(long, value_name = "FILE")]
+    pub from_requirements: Option<PathBuf>,
+    /// Where the wheels of the requirements lie already; else pip fetches them.
+    #[arg(long, value_name = "DIR", requires = "from_requirements")]
+    pub wheels: Option<PathBuf>,
     /// The interpreter to copy.
     #[arg(long, default_value = "/usr/bin/python3")]
     pub interpreter: PathBuf,
@@ -72,6 +82,22 @@ enum RuntimeFailure {
     SetUserId(String),
     #[error("{0:?} is where the wall or a job puts its own files, and is no empty directory")]
     MountPoint(String),
+    #[error("{0:?} is not `NAME==VERSION --hash=sha256:…`")]
+    Requirement(String),
+    #[error("{0} is not what the requirements name by its SHA-256")]
+    WheelDiffers(String),
+    #[error("no wheel of {0} is there")]
+    WheelMissing(String),
+    #[error("{0} is for another interpreter or another kind of machine")]
+    WheelTags(String),
+    #[error("{0:?} is no wheel, or not a sound one")]
+    Wheel(String),
+    #[error("pip did not fetch the packages: {0}")]
+    Pip(String),
+    #[error("{0}, which a package links, is not on this machine")]
+    LibraryMissing(String),
+    #[error("the interpreter cannot be copied")]
+    HostPython(#[source] sandbox::RuntimeError),
     #[error("it holds no directory that a job could see")]
     Nothing,
     #[error("it is larger than a runtime may be")]
@@ -93,6 +119,14 @@ impl RuntimeFailure {
             Self::Kind(_) => "IMAGE_DEVICE",
             Self::SetUserId(_) => "IMAGE_SET_USER_ID",
             Self::MountPoint(_) => "IMAGE_MOUNT_POINT",
+            Self::Requirement(_) => "REQUIREMENT",
+            Self::WheelDiffers(_) => "WHEEL_DIFFERS",
+            Self::WheelMissing(_) => "WHEEL_MISSING",
+            Self::WheelTags(_) => "WHEEL_TAGS",
+            Self::Wheel(_) => "WHEEL",
+            Self::Pip(_) => "PIP",
+            Self::LibraryMissing(_) => "LIBRARY_MISSING",
+            Self::HostPython(_) => "HOST_PYTHON",
             Self::Nothing => "IMAGE_EMPTY",
             Self::TooLarge => "IMAGE_TOO_LARGE",
             Self::NotRead(_) | Self::NotWritten(_) => "FILE",
@@ -105,6 +139,20 @@ impl RuntimeFailure {
                 "`skopeo copy docker://IMAGE@DIGEST oci-archive:FILE` writes one; give FILE"
             }
             Self::BlobDiffers(_) => "fetch the image again",
+            Self::Requirement(_) => {
+                "`pip-compile --generate-hashes` or `uv export` writes such a file, all that packages need included"
+            }
+            Self::WheelDiffers(_) => "nothing was added; fetch it again, or find out who changed it",
+            Self::WheelMissing(_) | Self::WheelTags(_) => {
+                "`pip download --require-hashes --only-binary :all: -r FILE -d DIR`, by the interpreter that jobs run in, \
+                 fetches what fits"
+            }
+            Self::Wheel(_) => "fetch it again",
+            Self::Pip(_) => {
+                "the interpreter needs pip (apt-get install python3-venv); or fetch the wheels elsewhere and give --wheels"
+            }
+            Self::LibraryMissing(_) => "install what brings it: libstdc++6 and libgomp1 are the usual ones",
+            Self::HostPython(_) => "apt-get install python3 brings Debian's interpreter",
             Self::SetUserId(_) => "add --leave-out-set-user-id to leave such files out",
             _ => "nothing was added; choose another image, or make a directory and give --from-directory",
         }
@@ -140,23 +188,21 @@ pub fn add(arguments: &RuntimeArguments) -> Result<PathBuf, Failure> {
 fn fill(arguments: &RuntimeArguments, target: &Path) -> Result<String, Failure> {
     let tree = target.join("tree");
     let choice = if arguments.leave_out_set_user_id { Choice::LeftOut } else { Choice::Refused };
-    match (&arguments.from_directory, &arguments.from_oci) {
-        (Some(directory), _) => {
-            from_directory(directory, &tree, choice).map_err(failure(directory))?;
-            Ok(format!("a copy of {}", directory.display()))
-        }
-        (None, Some(layout)) => {
-            let digest = from_image(layout, target, choice).map_err(failure(layout))?;
-            Ok(format!("OCI image {digest}"))
-        }
-        (None, None) => {
-            sandbox::host_python(&arguments.interpreter, &tree).map_err(|error| {
-                Failure::new("HOST_PYTHON", whole(&error))
-                    .hint("apt-get install python3 brings Debian's interpreter")
-            })?;
-            Ok(format!("{} of the host, with its standard library", arguments.interpreter.display()))
-        }
+    if let Some(directory) = &arguments.from_directory {
+        from_directory(directory, &tree, choice).map_err(failure(directory))?;
+        return Ok(format!("a copy of {}", directory.display()));
     }
+    if let Some(layout) = &arguments.from_oci {
+        let digest = from_image(layout, target, choice).map_err(failure(layout))?;
+        return Ok(format!("OCI image {digest}"));
+    }
+    if let Some(requirements) = &arguments.from_requirements {
+        return python::with_packages(arguments, requirements, &tree).map_err(failure(requirements));
+    }
+    let interpreter = &arguments.interpreter;
+    sandbox::host_python(interpreter, &tree)
+        .map_err(|error| failure(interpreter)(RuntimeFailure::HostPython(error)))?;
+    Ok(format!("{} of the host, with its standard library", interpreter.display()))
 }
 
 fn failure(path: &Path) -> impl FnOnce(RuntimeFailure) -> Failure + '_ {

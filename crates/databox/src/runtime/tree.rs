@@ -197,6 +197,17 @@ impl Tree {
         self.nodes.range(prefix.clone()..).next().is_some_and(|(found, _)| found.starts_with(&prefix))
     }
 
+    /// True if a file lies at this path.
+    pub(super) fn holds_file(&self, path: &str) -> bool {
+        matches!(self.nodes.get(path), Some(Node { kind: Kind::File { .. }, .. }))
+    }
+
+    /// True if a file with this name lies in any directory.
+    pub(super) fn has_file_called(&self, name: &str) -> bool {
+        let last = |path: &str| path.rsplit_once('/').map_or(path == name, |(_, last)| last == name);
+        self.nodes.iter().any(|(path, node)| last(path) && !matches!(node.kind, Kind::Directory))
+    }
+
     /// Takes a name at the top away, with all below it.
     pub(super) fn leave_out(&mut self, name: &str) {
         self.remove(name, |_| true);

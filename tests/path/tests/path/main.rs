@@ -14,6 +14,7 @@ mod limits;
 mod local;
 mod operator;
 mod outages;
+mod packages;
 mod python_client;
 mod refusals;
 mod release;

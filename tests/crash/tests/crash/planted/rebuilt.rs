@@ -99,6 +99,14 @@ const SECOND_MANIFEST: Defective = Defective {
 ",
             "",
         ),
+        // What stands beside a leaf of this verdict is kept once, and would end the signer.
+        Edit(
+            "crates/signer/src/append.rs",
+            "        self.disk.keep_all(&contents.concat())?;",
+            "        for (path, bytes) in contents.concat() {
+            self.disk.replace(&path, &bytes)?;
+        }",
+        ),
         Edit(
             "crates/signer/src/ledger.rs",
             "            Some(_) => Err(HistoryError::Evidence),",
@@ -149,7 +157,8 @@ const EARLY_OUTBOX: Defective = Defective {
             "            let _ = file;",
         ),
     ],
-    end: End::Released,
+    // Of a release they would be in the outbox rightly, in the end.
+    end: End::Denied,
     rule: Rule::Outbox,
 };
 
