@@ -58,7 +58,8 @@ impl Word for Reason {
                 "limits.cpus, limits.memory or limits.time is more than the box or the policy gives; ask for less"
             }
             Self::Disk => {
-                "the box has too little disk left for new work; its operator must make room, then hand it in again"
+                "the box has no room for new work, on its disk or among the reviews of code that may be open; hand it in \
+                 again when something has ended, or ask its operator"
             }
         }
     }

@@ -174,7 +174,7 @@ fn look_at_site(site: &SiteWatch, store: &Store) -> rusqlite::Result<bool> {
     match &look {
         Look::Same => {}
         Look::Newer => JOURNAL.info("site in force").write(),
-        Look::NotAccepted(error) => JOURNAL.warning("site not accepted").own_error(error).write(),
+        Look::NotAccepted(error) => JOURNAL.warning("site not accepted").own_causes(error).write(),
     }
     Ok(matches!(look, Look::Newer))
 }

@@ -1,13 +1,19 @@
 //! The site directory as a running room sees it: loaded anew when its files change, never older than it was.
 
+use std::error::Error;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant};
 
 use release::refusal::Refusal;
 use release::site::{SeenVersions, Site, SiteError};
 use release::statement::RolesId;
 use release::value::Timestamp;
+
+/// How long files are left alone of which something was not accepted. Whether it is depends on the moment, too: what a late
+/// clock takes for a statement of tomorrow, a revocation among them, is in force once the clock is right.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// A room's view of the site directory.
 #[derive(Debug)]
@@ -23,7 +29,22 @@ pub struct SiteWatch {
 struct State {
     site: Option<Arc<Site>>,
     seen: Option<SeenVersions>,
-    files: Vec<(PathBuf, SystemTime, u64)>,
+    files: Vec<File>,
+    /// When the same files are loaded once more.
+    again: Option<Instant>,
+    /// Why they were not accepted, so that it is told once.
+    told: Option<String>,
+}
+
+/// What changes when a file does: its place, its number on the disk, its length, and when its bytes and its rights were
+/// changed last. Nobody can set the last of these.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct File {
+    path: PathBuf,
+    number: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 /// What a look at the directory gave.
@@ -76,20 +97,36 @@ impl SiteWatch {
     ) -> Result<Look, E> {
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let files = list(&self.directory);
-        if self.state.read().unwrap_or_else(PoisonError::into_inner).files == files {
-            return Ok(Look::Same);
-        }
+        let same = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            let same = state.files == files;
+            if same && state.again.is_none_or(|again| Instant::now() < again) {
+                return Ok(Look::Same);
+            }
+            same
+        };
+        let again = Some(Instant::now() + AGAIN);
         let (site, seen) = match self.load(now) {
             Ok(loaded) => loaded,
             Err(error) => {
-                // Kept although they are refused, so that one bad file is told once and not every second.
-                self.state.write().unwrap_or_else(PoisonError::into_inner).files = files;
+                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                (state.files, state.again) = (files, again);
+                let told = Some(whole(&error));
+                if same && state.told == told {
+                    return Ok(Look::Same);
+                }
+                state.told = told;
                 return Ok(Look::NotAccepted(error));
             }
         };
+        let again = again.filter(|_| !site.set_aside().is_empty());
+        if same && self.current().is_some_and(|current| is_as(&current, &site)) {
+            self.state.write().unwrap_or_else(PoisonError::into_inner).again = again;
+            return Ok(Look::Same);
+        }
         keep(&seen, &site)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { site: Some(site), seen: Some(seen), files };
+        *state = State { site: Some(site), seen: Some(seen), files, again, told: None };
         Ok(Look::Newer)
     }
 
@@ -106,21 +143,69 @@ impl SiteWatch {
     }
 }
 
-fn list(directory: &Path) -> Vec<(PathBuf, SystemTime, u64)> {
+/// True if the same files say the same as before: of what they hold, nothing more and nothing less counts.
+fn is_as(before: &Site, now: &Site) -> bool {
+    let aside = |site: &Site| -> Vec<_> {
+        site.set_aside().iter().map(|aside| (aside.path.clone(), aside.refusal)).collect()
+    };
+    before.seen() == now.seen() && aside(before) == aside(now)
+}
+
+fn whole(error: &NotAccepted) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn list(directory: &Path) -> Vec<File> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => open.push(entry.path()),
-                Ok(metadata) => {
-                    let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    found.push((entry.path(), changed, metadata.len()));
-                }
+                Ok(metadata) => found.push(File {
+                    path: entry.path(),
+                    number: metadata.ino(),
+                    bytes: metadata.len(),
+                    modified: (metadata.mtime(), metadata.mtime_nsec()),
+                    changed: (metadata.ctime(), metadata.ctime_nsec()),
+                }),
                 Err(_) => {}
             }
         }
     }
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_again_when_its_rights_or_bytes_change_though_length_and_time_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("revocations/1.json");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, "one").unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let first = list(directory.path());
+        assert_eq!(first, list(directory.path()), "nothing changed");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let second = list(directory.path());
+        assert_ne!(first, second);
+        fs::write(&path, "two").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        let third = list(directory.path());
+        assert_eq!(third[0].modified, second[0].modified);
+        assert_ne!(second, third);
+    }
 }

@@ -19,6 +19,7 @@ use tonic_types::StatusExt;
 use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::profile::Profile;
+use crate::review::printable;
 
 /// Largest message either way, in bytes.
 pub const MESSAGE_LIMIT: usize = 2 << 20;
@@ -215,7 +216,9 @@ pub fn refused(status: Status) -> Failure {
     if status.code() == tonic::Code::ResourceExhausted && details.error_info().is_none() {
         return cut();
     }
-    let reason = details.error_info().map(|info| info.reason.clone());
+    // The room may be of another mind: what it says reaches a terminal.
+    let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let reason = details.error_info().map(|info| info.reason.clone()).filter(|reason| is_word(reason));
     let exit = match status.code() {
         tonic::Code::PermissionDenied | tonic::Code::FailedPrecondition | tonic::Code::ResourceExhausted => {
             Exit::Denied
@@ -228,13 +231,14 @@ pub fn refused(status: Status) -> Failure {
         _ => Exit::Failure,
     };
     let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()).to_uppercase());
-    let mut failure = Failure::new(&reason, status.message()).exit(exit);
+    let mut failure = Failure::new(&reason, printable(status.message())).exit(exit);
     let about = details.error_info().map(|info| &info.metadata);
     if let Some(rule) = about.and_then(|about| about.get("refusal").or_else(|| about.get("certificate"))) {
-        failure.text = format!("{} ({rule})", failure.text);
+        failure.text = format!("{} ({})", failure.text, printable(rule));
     }
     if let Some(request) = details.request_info() {
-        let advice = format!("{}; request {} in the box's journal", failure.advice(), request.request_id);
+        let advice =
+            format!("{}; request {} in the box's journal", failure.advice(), printable(&request.request_id));
         failure = failure.hint(advice);
     }
     failure

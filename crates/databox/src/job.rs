@@ -1,5 +1,7 @@
 //! The researcher's side: `databox job new|submit|ls|show|watch|cancel`.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
+
+use told::{plain_dataset, plain_outcome, told};
 
 /// How long a request may wait for admission, in seconds.
 const REQUEST_SECONDS: i64 = 12 * 3600;
@@ -105,7 +109,9 @@ impl Bench {
     pub async fn datasets(&self) -> Result<Vec<Dataset>, Failure> {
         let mut client = DataServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT);
         let answer = client.list_datasets(ListDatasetsRequest {}).await.map_err(client::refused)?;
-        Ok(answer.into_inner().datasets)
+        let datasets = answer.into_inner().datasets;
+        datasets.iter().try_for_each(plain_dataset)?;
+        Ok(datasets)
     }
 
     /// Packs a bundle directory and signs a request for it.
@@ -180,7 +186,7 @@ impl Bench {
             purpose_salt: prepared.salt.to_vec().into(),
         };
         let answer = client.create_job(request).await.map_err(client::refused)?.into_inner();
-        answer.job.ok_or_else(no_job)
+        told(answer.job)
     }
 
     async fn upload(&self, bundle: &[u8], grant: &Name) -> Result<(), Failure> {
@@ -228,7 +234,7 @@ impl Bench {
         let mut client = JobServiceClient::new(self.channel());
         let request = CancelJobRequest { cancel: envelope.to_bytes().into() };
         let answer = client.cancel_job(request).await.map_err(client::refused)?.into_inner();
-        answer.job.ok_or_else(no_job)
+        told(answer.job)
     }
 
     fn signing_key(&self) -> Result<PersonSigner, Failure> {
@@ -245,7 +251,7 @@ impl Bench {
         let job = if job.len() == 64 { job.to_owned() } else { self.find(job).await? };
         let mut client = JobServiceClient::new(self.channel());
         let answer = client.get_job(GetJobRequest { job }).await.map_err(client::refused)?.into_inner();
-        answer.job.ok_or_else(no_job)
+        told(answer.job)
     }
 
     async fn find(&self, begin: &str) -> Result<String, Failure> {
@@ -325,6 +331,7 @@ impl Bench {
         let mut events = client.watch_job(request).await.map_err(client::refused)?.into_inner();
         while let Some(event) = events.message().await.map_err(client::refused)? {
             *last = event.event;
+            event.outcome.as_ref().map_or(Ok(()), plain_outcome)?;
             let state = State::try_from(event.state()).map_err(|_| no_job())?;
             if is_enough(&event, state) {
                 return Ok(Some(state));

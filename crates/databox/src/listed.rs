@@ -14,6 +14,15 @@ const LIMIT: usize = 100_000;
 /// Entries of a page that the room may be asked for.
 pub const PAGE_SIZE: u32 = 100;
 
+/// Refuses words of a room that a terminal would not print plainly: it could else write whatever it likes there.
+pub fn plain<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+    let is_plain = |word: &str| word.len() <= 4096 && crate::review::printable(word) == word;
+    match words.into_iter().all(is_plain) {
+        true => Ok(()),
+        false => Err(refused("words that no terminal should print")),
+    }
+}
+
 /// The entries up to now, each once.
 #[derive(Debug)]
 pub struct Listed<T> {

@@ -232,11 +232,11 @@ fn take_in(
         }
         cancels::forget(transaction, &occasion.request)?;
         let state = if packet.is_some() { State::InCodeReview } else { State::Queued };
+        if packet.is_some() && !code_reviews::has_room(transaction, &asked.grant)? {
+            return Err(Unpaid::NoRoom);
+        }
         jobs::insert_admitted(transaction, &submission, &asked, state, occasion.at)?;
         if let Some(packet) = packet {
-            if !code_reviews::has_room(transaction)? {
-                return Err(Unpaid::NoRoom);
-            }
             code_reviews::insert(transaction, &occasion.request, &packet)?;
             return Ok(Admitted::InCodeReview);
         }

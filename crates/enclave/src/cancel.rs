@@ -62,14 +62,17 @@ pub enum Taken {
     Heard,
     /// It is not the requester's.
     Refused(Refusal),
-    /// It is about no job that is there, and too many such are kept already.
-    NoRoom,
+    /// It cannot be judged or kept now: no site is in force, the clocks differ, or it is about no job that is there and too
+    /// many such are kept already. The gateway sends it again.
+    Later,
 }
 
 /// Takes a cancel.
 pub fn take(room: &Room, bytes: &[u8]) -> Result<Taken, RoomError> {
     let Ok(envelope) = Envelope::parse(bytes) else { return Ok(Taken::Refused(Refusal::EnvelopeForm)) };
-    let Some(site) = room.site.current() else { return Ok(Taken::Refused(Refusal::OutOfForce)) };
+    // The gateway may have taken it under a site that this room has not looked at yet.
+    room.site.look(&room.store, &room.key, room.journal)?;
+    let Some(site) = room.site.current() else { return Ok(Taken::Later) };
     let stated = match envelope.unverified::<Cancel>() {
         Ok(stated) => stated,
         Err(refusal) => return Ok(Taken::Refused(refusal)),
@@ -80,13 +83,15 @@ pub fn take(room: &Room, bytes: &[u8]) -> Result<Taken, RoomError> {
         Some(job) => verify(&envelope, job, &site, room.now()),
         None => verify_ahead(&envelope, &stated, &site, room.now()),
     };
-    if let Err(refusal) = verified {
-        return Ok(Taken::Refused(refusal));
+    match verified {
+        Ok(()) => {}
+        Err(Refusal::OutOfForce) => return Ok(Taken::Later),
+        Err(refusal) => return Ok(Taken::Refused(refusal)),
     }
     let (requester, at) = (stated.requester.id, room.now());
     let acted = room.store.change(move |transaction| act(transaction, request, &requester, at))?;
     match acted {
-        None => return Ok(Taken::NoRoom),
+        None => return Ok(Taken::Later),
         Some(State::Running) => room.running.end(&request),
         Some(State::InCodeReview | State::Queued) => sweep::sweep_and_tell(room),
         Some(_) => {}

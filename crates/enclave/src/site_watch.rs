@@ -44,10 +44,9 @@ impl SiteWatch {
         match self.watch.look(now(), |seen, site| keep(store, seen.clone(), site.clone()))? {
             Look::Same => {}
             Look::Newer => self.take(key, journal),
-            Look::NotAccepted(NotAccepted::Site(error)) => match error.refusal() {
-                Some(refusal) => journal.warning("site not taken").word("refusal", refusal.name()).write(),
-                None => journal.warning("site not taken").own_error(&error).write(),
-            },
+            Look::NotAccepted(NotAccepted::Site(error)) => {
+                journal.warning("site not taken").own_causes(&error).write();
+            }
             Look::NotAccepted(NotAccepted::Older(refusal)) => {
                 journal.warning("site is older than before").word("refusal", refusal.name()).write();
             }

@@ -120,7 +120,7 @@ impl Room {
                 self.journal.info("the site is in force").number("roles", version).write();
             }
             Look::NotAccepted(error) => {
-                self.journal.warning("the site is not accepted").own_error(&error).write();
+                self.journal.warning("the site is not accepted").own_causes(&error).write();
             }
             Look::Same => {}
         }
@@ -138,8 +138,8 @@ impl Room {
         if principal.role != Role::Researcher {
             return Err(Refused::Role);
         }
-        // Before there is a site nobody is known; calls then find out that there is none.
-        let Some(site) = self.site.current() else { return Ok(()) };
+        // Before there is a site nobody is known, and so nobody is known not to be revoked.
+        let site = self.current_site()?;
         let revocation = site.revocation();
         let is_revoked =
             revocation.people.contains(&principal.id) || revocation.certificates.contains(&principal.serial);

@@ -1412,7 +1412,8 @@ pub enum Reason {
     Unheard = 19,
     /// The request asks for more than the box or the policy gives to any job.
     Limits = 20,
-    /// The box has too little disk left to take new work. The same request may be handed in again.
+    /// The box has no room to take new work: too little disk, or as many reviews of code are open, under the grant or in all,
+    /// as may be. The same request may be handed in again.
     Disk = 21,
 }
 impl Reason {

@@ -89,5 +89,13 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
 
 /// Someone else wrote it: only what a terminal prints plainly is shown.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).take(500).collect()
+    text.chars()
+        .map(|character| if character.is_control() || is_of_direction(character) { '?' } else { character })
+        .take(500)
+        .collect()
+}
+
+/// Turns the direction of what follows, so that a line reads otherwise than it is (CVE-2021-42574).
+fn is_of_direction(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }

@@ -122,7 +122,8 @@ impl Gateway {
         }
     }
 
-    /// The answer is the same whatever became of the cancel: else it would tell whether a run has ended.
+    /// The answer is the same whatever became of the cancel: else it would tell whether a run has ended. One that cannot be
+    /// judged now is not answered, and comes again: acknowledged, it would be lost.
     async fn cancel(&self, outgoing: &Outgoing, cancel: Cancel) -> Result<(), LinkError> {
         let Ok(request) = api::digest("request_sha256", &cancel.request_sha256) else { return Ok(()) };
         let room = self.room.clone();
@@ -131,7 +132,10 @@ impl Gateway {
         match taken {
             Taken::Heard => event.write(),
             Taken::Refused(refusal) => event.word("refused", refusal.name()).write(),
-            Taken::NoRoom => event.word("refused", "no room for cancels ahead of their jobs").write(),
+            Taken::Later => {
+                event.word("refused", "not now").write();
+                return Ok(());
+            }
         }
         let request_sha256 = request.as_bytes().to_vec().into();
         send(outgoing, link_request::Message::CancelTaken(CancelTaken { request_sha256 })).await

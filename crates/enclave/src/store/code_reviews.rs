@@ -6,6 +6,7 @@ use blobs::Digest;
 use lifecycle::State;
 use release::envelope::Envelope;
 use release::path::ReviewedCode;
+use release::value::Name;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::jobs::Move;
@@ -13,6 +14,9 @@ use super::{StoreError, columns};
 
 /// Most reviews of code that may be open. Nothing is charged for a job under review, so nothing else bounds them.
 const OPEN_LIMIT: i64 = 256;
+
+/// Most of them under one grant: no project takes all.
+const OPEN_OF_GRANT: i64 = 64;
 
 /// A review that the console does not hold yet.
 #[derive(Debug, Clone)]
@@ -34,10 +38,14 @@ pub struct ToClose {
     pub approved: bool,
 }
 
-/// True if one more may be opened.
-pub fn has_room(connection: &Connection) -> Result<bool, StoreError> {
-    let mut query = connection.prepare_cached("SELECT count(*) FROM jobs WHERE state = ?1")?;
-    Ok(query.query_row([State::InCodeReview.word()], |row| row.get::<_, i64>(0))? < OPEN_LIMIT)
+/// True if one more may be opened under this grant.
+pub fn has_room(connection: &Connection, grant: &Name) -> Result<bool, StoreError> {
+    let query = "SELECT count(*), total(grant_id = ?2) FROM jobs WHERE state = ?1";
+    let mut query = connection.prepare_cached(query)?;
+    let (open, of_grant) = query.query_row((State::InCodeReview.word(), grant.as_str()), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, f64>(1)? as i64))
+    })?;
+    Ok(open < OPEN_LIMIT && of_grant < OPEN_OF_GRANT)
 }
 
 /// Opens the review of a job that was just stored.
@@ -160,4 +168,44 @@ pub fn approvals(connection: &Connection, request: &Digest) -> Result<Vec<Envelo
         approvals.push(envelope.map_err(|_| StoreError::Foreign("code_approvals"))?);
     }
     Ok(approvals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::jobs::{Submission, insert_admitted, testing};
+    use crate::store::testing::store;
+
+    #[test]
+    fn one_grant_takes_no_more_than_its_share_of_the_reviews_and_another_one_has_room() {
+        let (_directory, store) = store();
+        let room = |grant: &'static str| {
+            let grant = grant.parse().unwrap();
+            store.read(move |connection| has_room(connection, &grant)).unwrap()
+        };
+        let open = |grant: &'static str, number: i64| {
+            let opened = store.change(move |transaction| {
+                let request = Digest::of(format!("{grant} {number}").as_bytes());
+                let (purpose, purpose_salt) = (String::new(), [0; 32]);
+                let submission = Submission { request, envelope: vec![], purpose, purpose_salt };
+                let asked = testing::asked(grant, request);
+                insert_admitted(transaction, &submission, &asked, State::InCodeReview, testing::at(0))
+            });
+            opened.unwrap();
+        };
+        for number in 0..OPEN_OF_GRANT {
+            assert!(room("many"), "{number}");
+            open("many", number);
+        }
+        assert!(!room("many") && room("few"));
+        for (grant, number) in
+            ["second", "third"].into_iter().flat_map(|grant| (0..64).map(move |at| (grant, at)))
+        {
+            open(grant, number);
+        }
+        (0..63).for_each(|number| open("fourth", number));
+        assert!(room("few"));
+        open("fourth", 63);
+        assert!(!room("few"), "the whole has a limit, too");
+    }
 }

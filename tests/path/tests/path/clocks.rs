@@ -16,18 +16,23 @@ use crate::wait;
 const DAY: i64 = 24 * 3600;
 
 /// A room that runs with a clock of its own. Dropping it kills it.
-struct Skewed {
+pub struct Skewed {
     child: Child,
     offset: PathBuf,
 }
 
 impl Skewed {
     /// Starts a room in place of the one that runs.
-    fn start(tested: &mut TestBox, room: &str) -> Self {
+    pub fn start(tested: &mut TestBox, room: &str) -> Self {
+        Self::start_at(tested, room, 0)
+    }
+
+    /// The same, with a clock that is so many seconds from the true time from the start.
+    pub fn start_at(tested: &mut TestBox, room: &str, offset: i64) -> Self {
         tested.stage.rooms().kill(room);
         let command = Rooms::command(&tested.stage.home, room).unwrap();
         let journal = tested.stage.home.journal(room);
-        Self::spawn(tested, room, command, &journal, r#""event":"ready""#)
+        Self::spawn(tested, room, offset, command, &journal, r#""event":"ready""#)
     }
 
     /// Starts the witness in place of the one that runs.
@@ -35,10 +40,17 @@ impl Skewed {
         tested.stage.kill_witness();
         let command = tested.stage.witness_command().unwrap();
         let journal = tested.directory().join("skewed-witness.log");
-        Self::spawn(tested, "witness", command, &journal, "listens on")
+        Self::spawn(tested, "witness", 0, command, &journal, "listens on")
     }
 
-    fn spawn(tested: &TestBox, room: &str, mut command: Command, told: &Path, ready: &str) -> Self {
+    fn spawn(
+        tested: &TestBox,
+        room: &str,
+        seconds: i64,
+        mut command: Command,
+        told: &Path,
+        ready: &str,
+    ) -> Self {
         let library = tested.directory().join("clock.so");
         if !library.exists() {
             let source = concat!(env!("CARGO_MANIFEST_DIR"), "/clock/clock.c");
@@ -47,7 +59,7 @@ impl Skewed {
             assert!(built.expect("a C compiler").success());
         }
         let offset = tested.directory().join(format!("{room}.offset"));
-        std::fs::write(&offset, "0").unwrap();
+        std::fs::write(&offset, seconds.to_string()).unwrap();
         let journal = std::fs::File::create(told).unwrap();
         command.env("LD_PRELOAD", &library).env("CLOCK_OFFSET", &offset);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(journal).spawn().unwrap();
@@ -60,7 +72,7 @@ impl Skewed {
     }
 
     /// Sets its clock to so many seconds from the true time. Renamed into place: half a number would be another jump.
-    fn set(&self, seconds: i64) {
+    pub fn set(&self, seconds: i64) {
         let beside = self.offset.with_extension("new");
         std::fs::write(&beside, seconds.to_string()).unwrap();
         std::fs::rename(beside, &self.offset).unwrap();
@@ -84,7 +96,7 @@ async fn submitted(tested: &TestBox, name: &str, seconds: u32) -> String {
 
 /// A person's profile with a certificate that is good for ten days before and after now, so that a room whose clock is
 /// wrong still lets them in.
-fn lasting(tested: &TestBox, id: &str, role: &str) -> Profile {
+pub fn lasting(tested: &TestBox, id: &str, role: &str) -> Profile {
     let profile = tested.stage.profile(id);
     let keys = tested.directory().join(format!("lasting-{id}"));
     std::fs::create_dir(&keys).unwrap();

@@ -10,6 +10,7 @@ mod doctor;
 mod examples;
 mod full_disk;
 mod json;
+mod late_clocks;
 mod limits;
 mod local;
 mod operator;
