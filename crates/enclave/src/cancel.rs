@@ -85,7 +85,7 @@ pub fn take(room: &Room, bytes: &[u8]) -> Result<Taken, RoomError> {
     };
     match verified {
         Ok(()) => {}
-        Err(Refusal::OutOfForce) => return Ok(Taken::Later),
+        Err(Refusal::OutOfForce | Refusal::RequestTime) => return Ok(Taken::Later),
         Err(refusal) => return Ok(Taken::Refused(refusal)),
     }
     let (requester, at) = (stated.requester.id, room.now());

@@ -17,6 +17,11 @@ use crate::{Liar, wait};
 
 /// A cancel of a job that names `named` as requester and is signed with the key of `signer`.
 fn cancel(tested: &TestBox, job: Digest, named: &str, signer: &str) -> Vec<u8> {
+    cancel_in(0, tested, job, named, signer)
+}
+
+/// The same, dated so many seconds from now.
+fn cancel_in(seconds: i64, tested: &TestBox, job: Digest, named: &str, signer: &str) -> Vec<u8> {
     let profile = tested.stage.profile(signer);
     let passphrase = databox::key::passphrase(profile.passphrase_file.as_deref(), "").unwrap();
     let secret = packet::key::read_signing(&profile.key_files().signing(), &passphrase).unwrap();
@@ -24,7 +29,7 @@ fn cancel(tested: &TestBox, job: Digest, named: &str, signer: &str) -> Vec<u8> {
         site: "demo.databox.example".parse().unwrap(),
         request: job.into(),
         requester: Requester { id: named.parse().unwrap(), key_id: key_id(&secret.public()) },
-        issued_at: Timestamp::from_seconds(daemon::now_seconds()).unwrap(),
+        issued_at: Timestamp::from_seconds(daemon::now_seconds() + seconds).unwrap(),
     };
     Envelope::sign(&cancel, &[&secret]).unwrap().to_bytes()
 }
@@ -139,6 +144,28 @@ fn a_running_or_waiting_job_ends_on_its_requesters_word_and_on_no_one_elses() {
     assert_eq!(processes("mark-of-the-running"), 0, "the whole tree is dead before the job is CANCELLED");
     // What was charged stays charged.
     assert_eq!((charges(&stand.tested, &job), charges(&stand.tested, &next)), (1, 1));
+}
+
+#[test]
+fn a_cancel_that_cannot_be_judged_now_is_not_acknowledged_so_that_it_comes_again() {
+    let mut stand = Stand::new();
+    let (tomorrow, today) =
+        (stand.prepare("tomorrow", &write_metric("1")), stand.prepare("today", &write_metric("1")));
+    stand.tested.stage.rooms().kill("gateway");
+    // By the enclave's clock the first is from the future: one of the two clocks is wrong, and will be set right.
+    let words = [
+        cancel_in(24 * 3600, &stand.tested, tomorrow.job(), "kim", "kim"),
+        cancel(&stand.tested, today.job(), "kim", "kim"),
+    ];
+    let messages: Vec<_> = words.iter().map(|bytes| stand.lay_cancel(bytes)).collect();
+    let liar = stand.say(&messages);
+    let taken = |heard: &[String]| -> Vec<String> {
+        heard.iter().filter_map(|line| line.strip_prefix("cancel-taken ")).map(str::to_owned).collect()
+    };
+    // Answers come in the order of the cancels, so that nothing is left to be said of the first.
+    let heard =
+        liar.until("the answer to the second", |heard| taken(heard).contains(&today.job().to_string()));
+    assert_eq!(taken(&heard), [today.job().to_string()]);
 }
 
 #[test]
