@@ -30,6 +30,7 @@ mod crashes;
 mod decisions;
 mod durable;
 mod history;
+mod meanwhile;
 mod mirror;
 mod publishing;
 mod speed;
