@@ -111,7 +111,7 @@ def gain_interval(rows, losses, baseline):
 
 
 def write_table(path, rows):
-    """People, mean visits a year, and the share of the person with the most visits, for each plan."""
+    """People, mean visits a year, and the shares of the one and the two with the most visits, for each plan."""
     plans = {}
     for row in rows:
         people = plans.setdefault(row.plan, {})
@@ -119,13 +119,14 @@ def write_table(path, rows):
         people[row.person] = (visits + row.visits, years + 1)
     with open(path, "w", newline="", encoding="ascii") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["plan", "n", "mean_visits", "max_share"])
+        table.writerow(["plan", "n", "mean_visits", "max_share", "two_share"])
         for plan in sorted(plans):
             people = plans[plan].values()
             visits = sum(visits for visits, _ in people)
             years = sum(years for _, years in people)
-            largest = max(visits for visits, _ in people)
-            table.writerow([plan, len(people), f"{visits / years:.3f}", f"{largest / visits:.3f}"])
+            largest = sorted(visits for visits, _ in people)[-2:]
+            shares = [f"{share / visits:.3f}" for share in (largest[-1], sum(largest))]
+            table.writerow([plan, len(people), f"{visits / years:.3f}", *shares])
 
 
 if __name__ == "__main__":

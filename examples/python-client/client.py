@@ -99,7 +99,13 @@ def measure(text, units):
 def declared(output):
     """One declared output, as the request has it."""
     said = {"kind": output["kind"], "path": output["path"]}
-    for key, field in (("count_column", "countColumn"), ("largest_column", "largestColumn")):
+    for key, field in (
+        ("count_column", "countColumn"),
+        ("largest_column", "largestColumn"),
+        ("two_largest_column", "twoLargestColumn"),
+        ("structural_zeros", "structuralZeros"),
+        ("degrees_of_freedom", "degreesOfFreedom"),
+    ):
         if key in output:
             said[field] = output[key]
     for key in ("names", "columns"):

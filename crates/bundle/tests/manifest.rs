@@ -205,6 +205,31 @@ fn outputs_declare_what_their_kind_has_and_nothing_else() {
     let without_outputs = MANIFEST.split("[[output]]").next().unwrap();
     assert!(matches!(Manifest::parse(&format!("output = []\n{without_outputs}")), Err(E::Outputs)));
     assert!(changed("largest_column = \"max_share\"\n", "").is_ok());
+    assert!(matches!(
+        changed("count_column = \"n\"", "count_column = \"n\"\ndegrees_of_freedom = \"n\""),
+        Err(E::OutputKeyForeign { key: "degrees_of_freedom", .. })
+    ));
+}
+
+#[test]
+fn what_the_rules_of_tables_and_models_ask_names_what_is_declared() {
+    use ManifestError as E;
+    let columns = "columns = [{ name = \"plan\"";
+    let zeros = |rows: &str| changed(columns, &format!("structural_zeros = {rows}\n{columns}"));
+    for rows in ["[[]]", "[[\"free\", \"male\"]]", "[[\"free\"], [\"free\"]]"] {
+        assert!(matches!(zeros(rows), Err(E::StructuralZeros { .. })), "{rows}");
+    }
+    for rows in ["[]", "[[\"free\"]]", "[[\"free\"], [\"individual\"]]"] {
+        assert!(zeros(rows).is_ok(), "{rows}");
+    }
+    let names = "names = [\"log_loss\", \"baseline_log_loss\"]";
+    let freedom = |name: &str| changed(names, &format!("{names}\ndegrees_of_freedom = \"{name}\""));
+    assert!(matches!(freedom("n"), Err(E::DegreesOfFreedom { .. })));
+    assert!(freedom("log_loss").is_ok());
+    let largest = "largest_column = \"max_share\"";
+    let two = |column: &str| changed(largest, &format!("two_largest_column = \"{column}\"\n{largest}"));
+    assert!(matches!(two("n"), Err(E::RoleColumn { key: "two_largest_column", wanted: "decimal", .. })));
+    assert!(two("mean_visits").is_ok());
 }
 
 #[test]

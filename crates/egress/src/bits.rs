@@ -17,7 +17,7 @@ pub fn declared_fixed_bytes(policy: &Policy, output: &DeclaredOutput) -> u64 {
             weights::header(policy.weights.precision, tensors).len() as u64
         }
         DeclaredOutput::Metrics { names, .. } => metrics::fixed_bytes(names),
-        DeclaredOutput::Table { columns, .. } => table::header(columns).len() as u64,
+        DeclaredOutput::Table { columns, .. } => table::header(output, columns).len() as u64,
         // A chart has no canonical form yet, so that nothing of it is known to be fixed.
         DeclaredOutput::Figure { .. } => 0,
     }

@@ -3,14 +3,14 @@
 use std::io::{self, Read};
 
 use release::rule::Rule;
-use release::statement::{DeclaredOutput, OutputKind};
+use release::statement::{DeclaredColumn, DeclaredOutput, OutputKind};
 
 use crate::files::{ReadSeek, Sink, Source};
 use crate::finding::{Judgement, Notes, Record, Recorded, conclude};
 use crate::metrics;
 use crate::policy::Policy;
 use crate::survey::{applies, size_limit, survey};
-use crate::table;
+use crate::table::{self, tabulation::Tabulation};
 use crate::task::{EgressError, Task};
 use crate::weights::{self, FormError};
 
@@ -74,14 +74,14 @@ fn write_form(
         DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } => {
             let mut written = Vec::new();
             reader.take(size).read_to_end(&mut written)?;
-            form_text(task, policy, output, &written, record)
+            form_text(task, policy, output, &written, Reading::Written, record)
         }
         DeclaredOutput::Figure { .. } => {
             record.block(Rule::FigureForm, "not built yet: no chart can be released");
             None
         }
     };
-    let Some((bytes, notes)) = formed else { return Ok(None) };
+    let Some(Formed { bytes, notes, .. }) = formed else { return Ok(None) };
     record.note_all(notes);
     sink.create(output.path())?.write_all(&bytes)?;
     Ok(Some(bytes.len() as u64))
@@ -96,6 +96,22 @@ fn refuse(
     Ok(None)
 }
 
+/// What is read: a job's own file, or one that should be canonical already and so has no columns that are withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Written,
+    Canonical,
+}
+
+/// The canonical form of metrics or a table.
+pub(crate) struct Formed {
+    pub(crate) bytes: Vec<u8>,
+    /// What was changed.
+    pub(crate) notes: Notes,
+    /// What a table's counts say to a reader.
+    pub(crate) tabulation: Option<Tabulation>,
+}
+
 /// The canonical form of metrics or a table, and what was changed. What the rules say of it is recorded; the smallest
 /// count is looked at before rounding, which would hide it.
 pub(crate) fn form_text(
@@ -103,43 +119,86 @@ pub(crate) fn form_text(
     policy: &Policy,
     output: &DeclaredOutput,
     written: &[u8],
+    reading: Reading,
     record: &mut Record,
-) -> Option<(Vec<u8>, Notes)> {
-    let (bytes, notes) = match output {
-        DeclaredOutput::Metrics { names, .. } => {
+) -> Option<Formed> {
+    let formed = match output {
+        DeclaredOutput::Metrics { names, degrees_of_freedom, .. } => {
             record.ran(Rule::MetricsForm);
             let declared = (!task.as_written || !names.is_empty()).then_some(&names[..]);
-            let formed = metrics::form(&policy.metrics, declared, written);
-            formed.map_err(|error| record.block(Rule::MetricsForm, error.to_string())).ok()?
+            let formed = metrics::form(&policy.metrics, declared, degrees_of_freedom.as_ref(), written);
+            let form = formed.map_err(|error| record.block(Rule::MetricsForm, error.to_string())).ok()?;
+            metrics::check(&policy.metrics, &form, record);
+            Formed { bytes: form.bytes, notes: form.notes, tabulation: None }
         }
-        DeclaredOutput::Table { columns, count_column, .. } => {
-            record.ran(Rule::TableForm);
-            record.ran(Rule::TableRounding);
-            record.ran(Rule::TableCells);
-            record.ran(Rule::TableSmallestCount);
-            let columns = match task.as_written && columns.is_empty() {
-                true => {
-                    table::as_written(written, count_column.as_ref(), policy.table.max_integer_digits as u32)
-                }
-                false => table::planned(columns, count_column.as_ref(), &task.catalogue, task.as_written),
-            };
-            let formed = columns.and_then(|columns| table::form(&policy.table, &columns, written));
-            let form = formed.map_err(|error| record.block(Rule::TableForm, error.to_string())).ok()?;
-            table::check(&policy.table, &form, record);
-            // What was not read to the end has no form.
-            (form.cells <= policy.table.max_cells).then_some((form.bytes, form.notes))?
-        }
+        DeclaredOutput::Table { .. } => form_table(task, policy, output, written, reading, record)?,
         DeclaredOutput::Weights { .. } | DeclaredOutput::Figure { .. } => return None,
     };
     let limit = size_limit(policy, output.kind());
-    if bytes.len() as u64 > limit {
+    if formed.bytes.len() as u64 > limit {
         record.block(
             form_rule(output.kind()),
-            format!("its canonical form has {} bytes; the policy allows {limit}", bytes.len()),
+            format!("its canonical form has {} bytes; the policy allows {limit}", formed.bytes.len()),
         );
         return None;
     }
-    Some((bytes, notes))
+    Some(formed)
+}
+
+fn form_table(
+    task: &Task,
+    policy: &Policy,
+    output: &DeclaredOutput,
+    written: &[u8],
+    reading: Reading,
+    record: &mut Record,
+) -> Option<Formed> {
+    let DeclaredOutput::Table {
+        columns,
+        count_column,
+        largest_column,
+        two_largest_column,
+        structural_zeros,
+        ..
+    } = output
+    else {
+        return None;
+    };
+    for rule in [
+        Rule::TableCells,
+        Rule::TableForm,
+        Rule::TableRounding,
+        Rule::TableSmallestCount,
+        Rule::TableZeroCells,
+    ] {
+        record.ran(rule);
+    }
+    let here: Vec<DeclaredColumn> = columns
+        .iter()
+        .filter(|column| reading == Reading::Written || !output.is_withheld(&column.name))
+        .cloned()
+        .collect();
+    let declared = table::Declared {
+        columns: &here,
+        count: count_column.as_ref(),
+        shares: [largest_column.as_ref(), two_largest_column.as_ref()],
+        structural_zeros,
+    };
+    let planned = match task.as_written && columns.is_empty() {
+        true => table::as_written(written, declared, policy.table.max_integer_digits as u32),
+        false => table::planned(declared, &task.catalogue, task.as_written),
+    };
+    let formed = planned.and_then(|columns| {
+        if reading == Reading::Written {
+            table::begin_shares(&policy.table, &columns, record);
+        }
+        table::form(&policy.table, &here, &columns, written)
+    });
+    let form = formed.map_err(|error| record.block(Rule::TableForm, error.to_string())).ok()?;
+    table::check(&policy.table, &form, record);
+    // What was not read to the end has no form.
+    let is_whole = form.cells <= policy.table.max_cells;
+    is_whole.then_some(Formed { bytes: form.bytes, notes: form.notes, tabulation: form.tabulation })
 }
 
 /// The rule about the canonical form of a kind.

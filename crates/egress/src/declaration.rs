@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use release::report::OUTPUT_LIMIT;
+use release::rule::Rule;
 use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor};
 use release::value::{Count, Name};
 
@@ -28,6 +29,14 @@ pub enum DeclarationError {
     NoSuchColumn { path: Name, name: Name },
     #[error("the column {name} of {path} holds counts and must be of type integer")]
     CountNotInteger { path: Name, name: Name },
+    #[error("the column {name} of {path} holds shares and must be of type decimal, and hold nothing else")]
+    ShareNotDecimal { path: Name, name: Name },
+    #[error("the output {path} says the share of its two largest units and not that of the largest")]
+    LargestMissing { path: Name },
+    #[error("the output {path} has a structural zero without one value for each category, or one twice")]
+    StructuralZeros { path: Name },
+    #[error("the output {path} has no metric {name}, which it names for its degrees of freedom")]
+    NoSuchMetric { path: Name, name: Name },
 }
 
 /// Checks that each declared output can be judged: names once, shapes that can be multiplied, columns that exist.
@@ -45,13 +54,20 @@ pub fn check_declarations(policy: &Policy, outputs: &[DeclaredOutput]) -> Result
         }
         match output {
             DeclaredOutput::Weights { tensors, .. } => check_tensors(policy, path, tensors)?,
-            DeclaredOutput::Metrics { names, .. } => check_names(path, names)?,
-            DeclaredOutput::Table { columns, count_column, largest_column, .. } => {
-                check_columns(path, columns, count_column, largest_column)?;
+            DeclaredOutput::Metrics { names, degrees_of_freedom, .. } => {
+                check_names(path, names)?;
+                if let Some(name) = degrees_of_freedom
+                    && !names.is_empty()
+                    && !names.contains(name)
+                {
+                    return Err(E::NoSuchMetric { path: path.clone(), name: name.clone() });
+                }
             }
-            DeclaredOutput::Figure { columns, count_column, .. } => {
-                check_columns(path, columns, count_column, &None)?;
+            DeclaredOutput::Table { columns, structural_zeros, .. } => {
+                check_columns(path, columns, output)?;
+                check_structural_zeros(path, columns, structural_zeros)?;
             }
+            DeclaredOutput::Figure { columns, .. } => check_columns(path, columns, output)?,
         }
     }
     Ok(())
@@ -103,11 +119,20 @@ pub(crate) fn parameters(shape: &[Count]) -> Option<u64> {
 fn check_columns(
     path: &Name,
     columns: &[DeclaredColumn],
-    count: &Option<Name>,
-    largest: &Option<Name>,
+    output: &DeclaredOutput,
 ) -> Result<(), DeclarationError> {
     use DeclarationError as E;
+    let (count, shares) = match output {
+        DeclaredOutput::Table { count_column, largest_column, two_largest_column, .. } => {
+            (count_column, [largest_column, two_largest_column])
+        }
+        DeclaredOutput::Figure { count_column, .. } => (count_column, [&None, &None]),
+        DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => (&None, [&None, &None]),
+    };
     check_names(path, columns.iter().map(|column| &column.name))?;
+    if shares[0].is_none() && shares[1].is_some() {
+        return Err(E::LargestMissing { path: path.clone() });
+    }
     if columns.is_empty() {
         // A table without declared columns is refused by its form, or has those that were written.
         return Ok(());
@@ -116,11 +141,50 @@ fn check_columns(
         let column = columns.iter().find(|column| column.name == *name);
         column.ok_or_else(|| E::NoSuchColumn { path: path.clone(), name: name.clone() })
     };
-    largest.as_ref().map(find).transpose()?;
+    for share in shares.into_iter().flatten() {
+        let is_decimal = matches!(find(share)?.column_type, ColumnType::Decimal(_));
+        if !is_decimal || shares[0] == shares[1] {
+            return Err(E::ShareNotDecimal { path: path.clone(), name: share.clone() });
+        }
+    }
     match count.as_ref().map(find).transpose()? {
         Some(column) if column.column_type != ColumnType::Integer => {
             Err(E::CountNotInteger { path: path.clone(), name: column.name.clone() })
         }
         _ => Ok(()),
     }
+}
+
+fn check_structural_zeros(
+    path: &Name,
+    columns: &[DeclaredColumn],
+    zeros: &[Vec<String>],
+) -> Result<(), DeclarationError> {
+    let is_category = |column: &&DeclaredColumn| matches!(column.column_type, ColumnType::Category { .. });
+    let width = columns.iter().filter(is_category).count();
+    let sound = columns.is_empty() || zeros.iter().all(|row| width > 0 && row.len() == width);
+    let once = zeros.iter().collect::<BTreeSet<_>>().len() == zeros.len();
+    match sound && once {
+        true => Ok(()),
+        false => Err(DeclarationError::StructuralZeros { path: path.clone() }),
+    }
+}
+
+/// Whether a rule cannot run for one of these outputs, by what was declared: a job that says no shares has none to judge.
+/// The policy may ask for them; then nothing is left out.
+pub fn is_left_out(policy: &Policy, rule: Rule, outputs: &[DeclaredOutput]) -> bool {
+    outputs.iter().any(|output| match (rule, output) {
+        (
+            Rule::TableDominance | Rule::TablePPercent,
+            DeclaredOutput::Table { columns, count_column, largest_column: None, .. },
+        ) => {
+            let is_value = |column: &DeclaredColumn| {
+                Some(&column.name) != count_column.as_ref()
+                    && !matches!(column.column_type, ColumnType::Category { .. })
+            };
+            !policy.table.shares_required && columns.iter().any(is_value)
+        }
+        (Rule::MetricsDegreesOfFreedom, DeclaredOutput::Metrics { degrees_of_freedom: None, .. }) => true,
+        _ => false,
+    })
 }

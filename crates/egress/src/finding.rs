@@ -80,6 +80,7 @@ impl Judgement {
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     rules: [RuleResult; Rule::ALL.len()],
+    left_out: [bool; Rule::ALL.len()],
     findings: Vec<Finding>,
     unwritten: u64,
 }
@@ -87,12 +88,22 @@ pub(crate) struct Record {
 impl Record {
     /// Nothing was looked at.
     pub(crate) fn new() -> Self {
-        Self { rules: [RuleResult::NotChecked; Rule::ALL.len()], findings: Vec::new(), unwritten: 0 }
+        Self {
+            rules: [RuleResult::NotChecked; Rule::ALL.len()],
+            left_out: [false; Rule::ALL.len()],
+            findings: Vec::new(),
+            unwritten: 0,
+        }
     }
 
     /// The rule runs; without a note or a block it has passed.
     pub(crate) fn ran(&mut self, rule: Rule) {
         self.set(rule, RuleResult::Passed);
+    }
+
+    /// The rule cannot run for this file, so that it has run for none.
+    pub(crate) fn leave_out(&mut self, rule: Rule) {
+        self.left_out[rule.index()] = true;
     }
 
     /// The rule changed or noted something.
@@ -172,6 +183,12 @@ pub(crate) fn conclude(files: Vec<Recorded>, outputs: usize, applicable: impl Fn
     for rule in Rule::ALL {
         let results = files.iter().map(|file| file.record.rules[rule.index()]);
         let result = results.fold(RuleResult::NotChecked, worse);
+        // One file that it did not look at, and "passed" would say more than was looked at.
+        let is_left_out = files.iter().any(|file| file.record.left_out[rule.index()]);
+        let result = match result {
+            RuleResult::Passed | RuleResult::Noted if is_left_out => RuleResult::NotChecked,
+            result => result,
+        };
         let unlooked = result == RuleResult::NotChecked && !applicable(rule);
         report.rules[rule.index()] = if unlooked { RuleResult::NotApplicable } else { result };
     }

@@ -9,11 +9,13 @@ use release::rule::Rule;
 use release::statement::{DeclaredOutput, OutputKind};
 
 use crate::bits::floor_bits;
-use crate::canonicalise::{form_rule, form_text};
+use crate::canonicalise::{Formed, Reading, form_rule, form_text};
 use crate::files::{ReadSeek, Source};
-use crate::finding::{Judgement, Record, Recorded, conclude};
+use crate::finding::{Judgement, Record, Recorded, conclude, quoted};
 use crate::policy::Policy;
 use crate::survey::{applies, size_limit, survey};
+use crate::table::suppression::{Audit, audit};
+use crate::table::tabulation::Tabulation;
 use crate::task::{EgressError, Task};
 use crate::weights;
 
@@ -30,19 +32,21 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
         kind => size_limit(&policy, kind),
     };
     let survey = survey(&task.outputs, &entries, limit);
-    let mut files = Vec::new();
+    let (mut files, mut tables) = (Vec::new(), Vec::new());
     for (output, (mut record, size)) in task.outputs.iter().zip(survey.declared) {
         let (mut bytes, mut bits) = (0, 0);
         if size.is_some() {
             let (mut reader, size) = source.open(output.path())?;
             (bytes, bits) = (size, charge(task, &policy, output, size));
-            judge_form(task, &policy, output, &mut *reader, size, &mut record)?;
+            let table = judge_form(task, &policy, output, &mut *reader, size, &mut record)?;
+            tables.extend(table.map(|table| (files.len(), table)));
             judge_size(&policy, output, bits, &mut record);
         }
         let kind = Some(output.kind());
         files.push(Recorded { record, name: output.path().to_string(), kind, bytes, bits });
     }
     judge_sum(&policy, &mut files);
+    judge_suppression(&policy, &mut files, &tables);
     files.extend(survey.undeclared);
     Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
 }
@@ -67,7 +71,7 @@ fn judge_form(
     reader: &mut dyn ReadSeek,
     size: u64,
     record: &mut Record,
-) -> Result<(), EgressError> {
+) -> Result<Option<Tabulation>, EgressError> {
     let rule = form_rule(output.kind());
     match output {
         DeclaredOutput::Weights { tensors, .. } => {
@@ -80,17 +84,51 @@ fn judge_form(
         DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } => {
             let mut written = Vec::new();
             reader.take(size).read_to_end(&mut written)?;
-            let formed = form_text(task, policy, output, &written, record);
-            if let Some((bytes, notes)) = formed {
+            let formed = form_text(task, policy, output, &written, Reading::Canonical, record);
+            if let Some(Formed { bytes, notes, tabulation }) = formed {
                 if bytes != written {
                     record.block(rule, "these bytes are not in their canonical form");
                 }
                 record.block_all(notes);
+                return Ok(tabulation);
             }
         }
         DeclaredOutput::Figure { .. } => record.block(rule, "not built yet: no chart can be released"),
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Whether the tables of this job tell of each other what they leave out.
+fn judge_suppression(policy: &Policy, files: &mut [Recorded], tables: &[(usize, Tabulation)]) {
+    for file in files.iter_mut().filter(|file| file.kind == Some(OutputKind::Table)) {
+        file.record.ran(Rule::TableSuppression);
+    }
+    let all: Vec<&Tabulation> = tables.iter().map(|(_, table)| table).collect();
+    for (index, table) in tables {
+        let record = &mut files[*index].record;
+        let width = policy.table.suppression_width;
+        match audit(&policy.table, table, &all) {
+            Audit::Protected => {}
+            Audit::NotAdditive => record.note(
+                Rule::TableSuppression,
+                "its counts do not add up with those of the other tables, so nothing was subtracted",
+            ),
+            Audit::TooLarge => record.block(
+                Rule::TableSuppression,
+                "too large to tell what the other tables say of the rows that it leaves out",
+            ),
+            Audit::Told(rows) => {
+                for (row, range) in rows {
+                    let (row, least, most) = (quoted(row.join(",").as_bytes()), range.least, range.most);
+                    let detail = format!(
+                        "{row} is left out, and the other tables tell that {least} to {most} units stand in it; the \
+                         policy asks for a width of at least {width}"
+                    );
+                    record.block(Rule::TableSuppression, detail);
+                }
+            }
+        }
+    }
 }
 
 fn judge_size(policy: &Policy, output: &DeclaredOutput, bits: u64, record: &mut Record) {

@@ -22,7 +22,7 @@ pub mod weights;
 
 pub use bits::{declared_fixed_bytes, floor_bits};
 pub use canonicalise::canonicalise;
-pub use declaration::{DeclarationError, check_declarations};
+pub use declaration::{DeclarationError, check_declarations, is_left_out};
 pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;

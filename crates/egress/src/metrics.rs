@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use release::rule::Rule;
 use release::value::Name;
 
-use crate::finding::{Notes, quoted};
+use crate::finding::{Notes, Record, quoted};
 use crate::json::Json;
 use crate::policy::MetricsPolicy;
 
@@ -38,13 +38,36 @@ pub(crate) fn fixed_bytes(names: &[Name]) -> u64 {
     (each + commas + 3) as u64
 }
 
+/// Metrics in their canonical form.
+pub(crate) struct Form {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) notes: Notes,
+    /// The degrees of freedom as they were written, if a name is declared for them.
+    pub(crate) degrees_of_freedom: Option<f64>,
+}
+
+/// What the rules say of metrics besides their form.
+pub(crate) fn check(policy: &MetricsPolicy, form: &Form, record: &mut Record) {
+    let least = policy.degrees_of_freedom;
+    match form.degrees_of_freedom {
+        None => record.leave_out(Rule::MetricsDegreesOfFreedom),
+        Some(degrees) if degrees < least as f64 => {
+            let detail =
+                format!("{degrees} residual degrees of freedom; the policy asks for at least {least}");
+            record.block(Rule::MetricsDegreesOfFreedom, detail);
+        }
+        Some(_) => record.ran(Rule::MetricsDegreesOfFreedom),
+    }
+}
+
 /// The canonical form of what was written, and what was changed. `names` is none where what was written counts as
 /// declared.
 pub(crate) fn form(
     policy: &MetricsPolicy,
     names: Option<&[Name]>,
+    degrees_of_freedom: Option<&Name>,
     written: &[u8],
-) -> Result<(Vec<u8>, Notes), MetricsError> {
+) -> Result<Form, MetricsError> {
     let Json::Object(pairs) =
         Json::parse(written).map_err(|error| MetricsError::NotJson(error.to_string()))?
     else {
@@ -58,7 +81,7 @@ pub(crate) fn form(
         return Err(MetricsError::NothingDeclared);
     }
     let mut values = by_name(pairs, &names)?;
-    let (mut rounded, mut zeroed) = (0, 0);
+    let (mut rounded, mut zeroed, mut degrees) = (0, 0, None);
     let mut text = String::from("{");
     for (index, name) in names.iter().enumerate() {
         let value = match values.remove(name.as_str()) {
@@ -67,6 +90,9 @@ pub(crate) fn form(
             Some(_) => return Err(MetricsError::NotNumber(name.clone())),
             None => return Err(MetricsError::Missing(name.clone())),
         };
+        if degrees_of_freedom == Some(name) {
+            degrees = Some(value);
+        }
         let kept = if value.is_normal() { value } else { 0.0 };
         zeroed += u64::from(kept.to_bits() != value.to_bits());
         let number = number_text(kept, policy.significant_digits as usize);
@@ -79,7 +105,7 @@ pub(crate) fn form(
     let digits = format!("rounded to {} significant digits", policy.significant_digits);
     notes.changed(Rule::MetricsForm, rounded, &digits);
     notes.changed(Rule::MetricsForm, zeroed, "-0 or too small, set to 0");
-    Ok((text.into_bytes(), notes))
+    Ok(Form { bytes: text.into_bytes(), notes, degrees_of_freedom: degrees })
 }
 
 fn as_name(name: &str) -> Result<Name, MetricsError> {

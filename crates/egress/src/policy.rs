@@ -57,6 +57,18 @@ pub struct TablePolicy {
     pub smallest_count: u64,
     /// Counts are rounded to the nearest multiple of this.
     pub rounding_base: u64,
+    /// So many of a row's largest units are looked at together: 1 or 2.
+    pub dominance_units: u64,
+    /// From this share of a row on, in per cent, those units dominate it.
+    pub dominance_percent: u64,
+    /// So closely, in per cent of its value, the second largest unit must not be able to tell the largest one.
+    pub p_percent: u64,
+    /// Whether a table with values must say the shares of its largest units.
+    pub shares_required: bool,
+    /// Whether a row of nobody tells something, unless nobody can stand there.
+    pub zeros_are_disclosive: bool,
+    /// Fewest units between the bounds that the other tables give for a row that was left out.
+    pub suppression_width: u64,
     /// Most cells in a table, the header not counted.
     pub max_cells: u64,
     /// Most digits before the point of a number.
@@ -73,6 +85,8 @@ pub struct MetricsPolicy {
     pub significant_digits: u64,
     /// Most metrics in a file.
     pub max_count: u64,
+    /// Fewest residual degrees of freedom of a model that says them.
+    pub degrees_of_freedom: u64,
     /// Largest file that a job may write, in bytes.
     pub max_file_bytes: u64,
 }
@@ -141,7 +155,7 @@ impl Policy {
 
     /// Every number of the policy, with what is accepted for it. The ranges keep all later arithmetic far from overflow,
     /// and a limit from meaning "none" by accident.
-    fn limits(&self) -> [Limit; 19] {
+    fn limits(&self) -> [Limit; 24] {
         const FILE: u64 = 1 << 40;
         use Stricter::{Larger, Smaller};
         let (weights, table, metrics) = (&self.weights, &self.table, &self.metrics);
@@ -159,12 +173,27 @@ impl Policy {
             Limit::new("weights.max_file_bytes", weights.max_file_bytes, 64, FILE, Smaller),
             Limit::new("table.smallest_count", table.smallest_count, 1, 1 << 20, Larger),
             Limit::new("table.rounding_base", table.rounding_base, 1, 1 << 20, Larger),
+            Limit::new("table.dominance_units", table.dominance_units, 1, 2, Larger),
+            Limit::new("table.dominance_percent", table.dominance_percent, 1, 100, Smaller),
+            Limit::new("table.p_percent", table.p_percent, 0, 100, Larger),
+            Limit::new("table.suppression_width", table.suppression_width, 0, 1 << 20, Larger),
             Limit::new("table.max_cells", table.max_cells, 1, 1 << 24, Smaller),
             Limit::new("table.max_integer_digits", table.max_integer_digits, 1, 18, Smaller),
             Limit::new("table.max_file_bytes", table.max_file_bytes, 64, 1 << 30, Smaller),
             Limit::new("metrics.significant_digits", metrics.significant_digits, 1, 9, Smaller),
             Limit::new("metrics.max_count", metrics.max_count, 1, 1 << 12, Smaller),
+            Limit::new("metrics.degrees_of_freedom", metrics.degrees_of_freedom, 0, 1 << 20, Larger),
             Limit::new("metrics.max_file_bytes", metrics.max_file_bytes, 64, 1 << 24, Smaller),
+        ]
+    }
+
+    /// Every switch of the policy, and which of its two positions lets more happen.
+    fn switches(&self) -> [Switch; 3] {
+        let table = &self.table;
+        [
+            Switch { key: "on_box_witness", on: self.on_box_witness, weaker: true },
+            Switch { key: "table.shares_required", on: table.shares_required, weaker: false },
+            Switch { key: "table.zeros_are_disclosive", on: table.zeros_are_disclosive, weaker: false },
         ]
     }
 
@@ -181,9 +210,11 @@ impl Policy {
                 weaker.push(Weaker { key: own.key, value, other });
             }
         }
-        if self.on_box_witness && !other.on_box_witness {
-            let (value, other) = (true.to_string(), false.to_string());
-            weaker.push(Weaker { key: "on_box_witness", value, other });
+        for (own, other) in self.switches().into_iter().zip(other.switches()) {
+            if own.on == own.weaker && other.on != own.weaker {
+                let (value, other) = (own.on.to_string(), other.on.to_string());
+                weaker.push(Weaker { key: own.key, value, other });
+            }
         }
         let (own, other) = (self.weights.precision, other.weights.precision);
         if own.bits() > other.bits() {
@@ -219,6 +250,13 @@ impl Limit {
     fn new(key: &'static str, value: u64, least: u64, most: u64, stricter: Stricter) -> Self {
         Self { key, value, least, most, stricter }
     }
+}
+
+/// A switch of a policy.
+struct Switch {
+    key: &'static str,
+    on: bool,
+    weaker: bool,
 }
 
 /// In which direction a number lets less happen.

@@ -1,9 +1,11 @@
 //! Every rule with its reason and examples, accepted and refused. The tests run each example.
 
 mod run;
+mod tables;
 
 use release::rule::Rule;
 use release::statement::RuleResult;
+use tables::*;
 
 /// Why a rule is there, and what it does.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,15 @@ pub enum Written {
     SymbolicLink,
     /// Nothing.
     Nothing,
+    /// A text file, and another declared output beside it.
+    Beside {
+        /// The text file.
+        text: &'static str,
+        /// The other output, as JSON.
+        declared: &'static str,
+        /// What was written there.
+        other: &'static str,
+    },
     /// A text file, searched for copies of this data.
     Searched {
         /// The private data.
@@ -63,15 +74,19 @@ pub fn explain(rule: Rule) -> Explanation {
         Rule::CopyViews => (true, COPY_VIEWS, COPY_VIEWS_EXAMPLES),
         Rule::FigureForm => (true, FIGURE_FORM, FIGURE_FORM_EXAMPLES),
         Rule::MetricsCount => (true, METRICS_COUNT, METRICS_COUNT_EXAMPLES),
+        Rule::MetricsDegreesOfFreedom => (true, METRICS_DEGREES, METRICS_DEGREES_EXAMPLES),
         Rule::MetricsForm => (true, METRICS_FORM, METRICS_FORM_EXAMPLES),
         Rule::OutputDeclared => (true, OUTPUT_DECLARED, OUTPUT_DECLARED_EXAMPLES),
         Rule::ReleaseBits => (true, RELEASE_BITS, RELEASE_BITS_EXAMPLES),
         Rule::TableCells => (true, TABLE_CELLS, TABLE_CELLS_EXAMPLES),
         Rule::TableDifferencing => (false, TABLE_DIFFERENCING, &[][..]),
-        Rule::TableDominance => (false, TABLE_DOMINANCE, &[][..]),
+        Rule::TableDominance => (true, TABLE_DOMINANCE, TABLE_DOMINANCE_EXAMPLES),
         Rule::TableForm => (true, TABLE_FORM, TABLE_FORM_EXAMPLES),
+        Rule::TablePPercent => (true, TABLE_P_PERCENT, TABLE_P_PERCENT_EXAMPLES),
         Rule::TableRounding => (true, TABLE_ROUNDING, TABLE_ROUNDING_EXAMPLES),
         Rule::TableSmallestCount => (true, TABLE_SMALLEST_COUNT, TABLE_SMALLEST_COUNT_EXAMPLES),
+        Rule::TableSuppression => (true, TABLE_SUPPRESSION, TABLE_SUPPRESSION_EXAMPLES),
+        Rule::TableZeroCells => (true, TABLE_ZERO_CELLS, TABLE_ZERO_CELLS_EXAMPLES),
         Rule::WeightsCapacity => (true, WEIGHTS_CAPACITY, WEIGHTS_CAPACITY_EXAMPLES),
         Rule::WeightsForm => (true, WEIGHTS_FORM, WEIGHTS_FORM_EXAMPLES),
     };
@@ -83,12 +98,6 @@ const WEIGHTS: &str =
     r#"{"kind":"weights","path":"model.safetensors","tensors":[{"name":"w","shape":["2"]}]}"#;
 const TOO_LARGE: &str =
     r#"{"kind":"weights","path":"model.safetensors","tensors":[{"name":"w","shape":["8192","1025"]}]}"#;
-const TABLE: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
-    {"name":"plan","type":"category:hie.plan"},{"name":"n","type":"integer"},{"name":"mean","type":"decimal:2"}],
-    "countColumn":"n"}"#;
-const UNCOUNTED: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
-    {"name":"plan","type":"category:hie.plan"},{"name":"mean","type":"decimal:2"}]}"#;
-
 const fn example(
     shows: &'static str,
     declared: &'static str,
@@ -98,7 +107,7 @@ const fn example(
     Example { shows, declared, written, result }
 }
 
-use RuleResult::{Blocked, Noted, Passed};
+use RuleResult::{Blocked, NotChecked, Noted, Passed};
 use Written::{Nothing, Searched, SymbolicLink, Tensors, Text, Zeros};
 
 const COPY_BUNDLE: &str = "A bundle can bring guesses of the data and have the job say which were right. So a run that \
@@ -184,6 +193,16 @@ const FIGURE_FORM_EXAMPLES: &[Example] = &[example(
 const METRICS_COUNT: &str = "A long list of metrics is a table of data by another name.";
 const METRICS_COUNT_EXAMPLES: &[Example] = &[example("one metric", METRICS, Text("{\"loss\":0.5}"), Passed)];
 
+const MODEL: &str =
+    r#"{"kind":"metrics","path":"metrics.json","names":["loss","df"],"degreesOfFreedom":"df"}"#;
+const METRICS_DEGREES: &str = "A model with as many parameters as people repeats their values. What is left of the \
+    observations once each parameter is estimated must be enough; a model that does not say how many reads not-checked.";
+const METRICS_DEGREES_EXAMPLES: &[Example] = &[
+    example("a model of few parameters", MODEL, Text("{\"loss\":0.5,\"df\":490}"), Passed),
+    example("nearly a parameter for each person", MODEL, Text("{\"loss\":0.5,\"df\":9}"), Blocked),
+    example("a model that does not say", METRICS, Text("{\"loss\":0.5}"), NotChecked),
+];
+
 const METRICS_FORM: &str = "Digits that no metric needs can carry text; so can names, notes and the order of keys. Only \
     the declared names leave, each with a number of at most 4 significant digits.";
 const METRICS_FORM_EXAMPLES: &[Example] = &[
@@ -208,45 +227,6 @@ const RELEASE_BITS: &str = "Whatever a hostile job hides, it cannot hide more th
 const RELEASE_BITS_EXAMPLES: &[Example] = &[
     example("a small model", WEIGHTS, Tensors(&[("w", &[2], &[0.5, 0.25])]), Passed),
     example("more parameters than the policy has bits for", TOO_LARGE, Zeros, Blocked),
-];
-
-const TABLE_CELLS: &str = "A table with a cell for each person is the data.";
-const TABLE_CELLS_EXAMPLES: &[Example] =
-    &[example("a small table", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed)];
-
-const TABLE_DIFFERENCING: &str = "Two tables, each harmless, can differ by one person. Tables of a dataset must be compared with each other.";
-
-const TABLE_DOMINANCE: &str =
-    "A sum of which one unit has nearly all tells that unit's value, however many units stand behind it.";
-
-const TABLE_FORM: &str = "Free text in cells, the order of rows, and ways to write the same number can carry something. \
-    Cells are numbers of declared digits or categories of the signed catalogue; rows are sorted.";
-const TABLE_FORM_EXAMPLES: &[Example] = &[
-    example("a table", TABLE, Text("plan,n,mean\nfree,50,1.25\nindividual,40,2.50\n"), Passed),
-    example("surplus digits", TABLE, Text("plan,n,mean\nfree,50,1.256\n"), Noted),
-    example("a value that is no category", TABLE, Text("plan,n,mean\nJane Roe,50,1.25\n"), Blocked),
-    example("a column that is not declared", TABLE, Text("plan,n,mean,note\nfree,50,1.25,x\n"), Blocked),
-    example("two rows of one group", TABLE, Text("plan,n,mean\nfree,50,1.25\nfree,50,1.26\n"), Blocked),
-    example("a number that is none", TABLE, Text("plan,n,mean\nfree,50,nan\n"), Blocked),
-];
-
-const TABLE_ROUNDING: &str = "Exact counts of two tables that differ by one person tell what that person is.";
-const TABLE_ROUNDING_EXAMPLES: &[Example] = &[
-    example("a multiple of 5", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed),
-    example("another count, which is rounded", TABLE, Text("plan,n,mean\nfree,52,1.25\n"), Noted),
-];
-
-const TABLE_SMALLEST_COUNT: &str = "Behind a row of few people a neighbour or an employer knows who they are. It is checked before rounding.";
-const TABLE_SMALLEST_COUNT_EXAMPLES: &[Example] = &[
-    example("ten people", TABLE, Text("plan,n,mean\nfree,10,1.25\n"), Passed),
-    example(
-        "nine people, though rounding makes them ten",
-        TABLE,
-        Text("plan,n,mean\nfree,9,1.25\n"),
-        Blocked,
-    ),
-    example("nobody", TABLE, Text("plan,n,mean\nfree,0,0\n"), Blocked),
-    example("no column that counts", UNCOUNTED, Text("plan,mean\nfree,1.25\n"), Blocked),
 ];
 
 const WEIGHTS_CAPACITY: &str = "Honest training itself can store some bits of the data in each parameter, and a hostile \

@@ -93,10 +93,13 @@ pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
         | Rule::OutputDeclared
         | Rule::ReleaseBits => true,
         Rule::FigureForm => has(OutputKind::Figure),
-        Rule::MetricsCount | Rule::MetricsForm => has(OutputKind::Metrics),
-        Rule::TableDifferencing | Rule::TableDominance | Rule::TableSmallestCount => {
-            has(OutputKind::Table) || has(OutputKind::Figure)
-        }
+        Rule::MetricsCount | Rule::MetricsDegreesOfFreedom | Rule::MetricsForm => has(OutputKind::Metrics),
+        Rule::TableDifferencing
+        | Rule::TableDominance
+        | Rule::TablePPercent
+        | Rule::TableSmallestCount
+        | Rule::TableSuppression
+        | Rule::TableZeroCells => has(OutputKind::Table) || has(OutputKind::Figure),
         Rule::TableCells | Rule::TableForm | Rule::TableRounding => has(OutputKind::Table),
         Rule::WeightsCapacity | Rule::WeightsForm => has(OutputKind::Weights),
     }

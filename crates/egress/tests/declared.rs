@@ -141,6 +141,34 @@ fn declarations_that_cannot_be_judged_are_refused_before_a_run() {
 }
 
 #[test]
+fn shares_zeros_and_degrees_of_freedom_name_what_is_declared() {
+    use DeclarationError as E;
+    let table = |more: &str| {
+        format!(
+            r#"{{"kind":"table","path":"t","columns":[{{"name":"plan","type":"category:hie.plan"}},
+            {{"name":"n","type":"integer"}},{{"name":"m","type":"decimal:1"}},
+            {{"name":"k","type":"decimal:1"}}],"countColumn":"n"{more}}}"#
+        )
+    };
+    for more in ["", r#","largestColumn":"m""#, r#","largestColumn":"m","twoLargestColumn":"k""#] {
+        assert_eq!(refusal(&[&table(more)]), None, "{more}");
+    }
+    for more in [r#","largestColumn":"n""#, r#","largestColumn":"m","twoLargestColumn":"m""#] {
+        assert!(matches!(refusal(&[&table(more)]), Some(E::ShareNotDecimal { .. })), "{more}");
+    }
+    assert!(matches!(refusal(&[&table(r#","twoLargestColumn":"m""#)]), Some(E::LargestMissing { .. })));
+    assert_eq!(refusal(&[&table(r#","structuralZeros":[["free"],["individual"]]"#)]), None);
+    for zeros in [r#"[["free","male"]]"#, "[[]]", r#"[["free"],["free"]]"#] {
+        let refused = refusal(&[&table(&format!(r#","structuralZeros":{zeros}"#))]);
+        assert!(matches!(refused, Some(E::StructuralZeros { .. })), "{zeros}");
+    }
+    let model = r#"{"kind":"metrics","path":"m","names":["loss","df"],"degreesOfFreedom":"df"}"#;
+    assert_eq!(refusal(&[model]), None);
+    let other = model.replace(r#":"df"}"#, r#":"n"}"#);
+    assert!(matches!(refusal(&[&other]), Some(E::NoSuchMetric { .. })));
+}
+
+#[test]
 fn a_scale_takes_no_declared_name() {
     let declared =
         r#"{"kind":"weights","path":"w","tensors":[{"name":"w","shape":[]},{"name":"w.scale","shape":[]}]}"#;

@@ -26,9 +26,20 @@ fn a_weaker_value_of_any_kind_is_named() {
     let standard = Policy::parse(STANDARD).unwrap();
     let mut weak = standard.clone();
     (weak.table.smallest_count, weak.metrics.max_count, weak.on_box_witness) = (9, 401, true);
+    (weak.table.dominance_percent, weak.table.zeros_are_disclosive) = (91, false);
     weak.weights.precision = egress::Precision::F32;
     let weaker: Vec<_> = weak.weaker_than(&standard).into_iter().map(|weaker| weaker.key).collect();
-    assert_eq!(weaker, ["table.smallest_count", "metrics.max_count", "on_box_witness", "weights.precision"]);
+    assert_eq!(
+        weaker,
+        [
+            "table.smallest_count",
+            "table.dominance_percent",
+            "metrics.max_count",
+            "on_box_witness",
+            "table.zeros_are_disclosive",
+            "weights.precision"
+        ]
+    );
     weak.weights.max_bits = weak.release_bits + 1;
     assert_eq!(weak.never_reached(), [("weights.max_bits", "release_bits")]);
 }

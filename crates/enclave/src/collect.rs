@@ -109,6 +109,7 @@ mod tests {
         DeclaredOutput::Metrics {
             path: "metrics.json".parse().unwrap(),
             names: vec!["value".parse().unwrap()],
+            degrees_of_freedom: None,
         }
     }
 

@@ -106,7 +106,7 @@ impl Found {
         if self.files.len() != declared.len() {
             rules[Rule::OutputDeclared.index()] = RuleResult::Blocked;
         }
-        block_what_was_not_run(&mut rules);
+        block_what_was_not_run(&mut rules, |rule| egress::is_left_out(policy, rule, declared));
         Judgement { rules, bits, sum }
     }
 
@@ -125,6 +125,9 @@ impl Found {
             Rule::CopyViews => {
                 worst([of(&self.views_made), only_blocked(canonicaliser), only_blocked(judge)])
             }
+            // The canonicaliser alone saw the columns of shares, which are withheld. It can lie about them, and so can the
+            // job that wrote them: they are the job's word.
+            Rule::TableDominance | Rule::TablePPercent => worst([canonicaliser, only_blocked(judge)]),
             // The canonicaliser alone saw what was written; the judge sees the form again.
             Rule::OutputDeclared
             | Rule::FigureForm
@@ -133,11 +136,13 @@ impl Found {
             | Rule::WeightsForm
             | Rule::TableRounding => worst([canonicaliser, judge]),
             Rule::MetricsCount
+            | Rule::MetricsDegreesOfFreedom
             | Rule::ReleaseBits
             | Rule::TableCells
             | Rule::TableDifferencing
-            | Rule::TableDominance
             | Rule::TableSmallestCount
+            | Rule::TableSuppression
+            | Rule::TableZeroCells
             | Rule::WeightsCapacity => worst([judge, only_blocked(canonicaliser)]),
         }
     }
@@ -180,13 +185,16 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
             return found.places().iter().map(|place| u32::from(place.output)).min();
         }
         Rule::FigureForm => OutputKind::Figure,
-        Rule::MetricsCount | Rule::MetricsForm => OutputKind::Metrics,
+        Rule::MetricsCount | Rule::MetricsDegreesOfFreedom | Rule::MetricsForm => OutputKind::Metrics,
         Rule::TableCells
         | Rule::TableDifferencing
         | Rule::TableDominance
         | Rule::TableForm
+        | Rule::TablePPercent
         | Rule::TableRounding
-        | Rule::TableSmallestCount => OutputKind::Table,
+        | Rule::TableSmallestCount
+        | Rule::TableSuppression
+        | Rule::TableZeroCells => OutputKind::Table,
         Rule::WeightsCapacity | Rule::WeightsForm => OutputKind::Weights,
         Rule::OutputDeclared => {
             let is_missing = |index: &usize| found.files.iter().all(|file| file.index != *index);
@@ -202,15 +210,17 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
 }
 
 /// Rules that this version of the box does not have. Verdicts name them as not checked.
-const NOT_BUILT: [Rule; 3] = [Rule::CopyBundle, Rule::TableDifferencing, Rule::TableDominance];
+const NOT_BUILT: [Rule; 2] = [Rule::CopyBundle, Rule::TableDifferencing];
 
 /// Deny by default: a child that leaves out a rule has not done its work. Without this a judge or scanner that was
-/// taken over could pass anything by saying nothing.
-fn block_what_was_not_run(rules: &mut [RuleResult; Rule::ALL.len()]) {
+/// taken over could pass anything by saying nothing. Only what the declaration gives a rule nothing to look at is left
+/// out; whether it does is asked of the signed request, not of a child.
+fn block_what_was_not_run(rules: &mut [RuleResult; Rule::ALL.len()], is_left_out: impl Fn(Rule) -> bool) {
     if rules.contains(&RuleResult::Blocked) {
         return;
     }
-    for rule in Rule::ALL.into_iter().filter(|rule| !NOT_BUILT.contains(rule)) {
+    let may_be_silent = |rule: &Rule| NOT_BUILT.contains(rule) || is_left_out(*rule);
+    for rule in Rule::ALL.into_iter().filter(|rule| !may_be_silent(rule)) {
         if rules[rule.index()] == RuleResult::NotChecked {
             rules[rule.index()] = RuleResult::Blocked;
         }
@@ -232,6 +242,7 @@ mod tests {
         DeclaredOutput::Metrics {
             path: "metrics.json".parse().unwrap(),
             names: vec!["log_loss".parse().unwrap()],
+            degrees_of_freedom: None,
         }
     }
 
@@ -265,7 +276,11 @@ mod tests {
     fn found(bytes: u64) -> Found {
         Found {
             files: vec![SealedFile::new(0, &metrics(), Digest::of(b"x"), bytes)],
-            canonicaliser: Some(report(&[(Rule::MetricsForm, RuleResult::Noted)])),
+            canonicaliser: Some(report(&[
+                (Rule::MetricsForm, RuleResult::Noted),
+                (Rule::TableDominance, RuleResult::NotApplicable),
+                (Rule::TablePPercent, RuleResult::NotApplicable),
+            ])),
             judge: Some(judged(&[Rule::MetricsForm, Rule::MetricsCount, Rule::ReleaseBits])),
             views_made: Some(report(&[(Rule::CopyViews, RuleResult::Passed)])),
             scanner: Some(scanned(RuleResult::Passed)),
@@ -289,12 +304,12 @@ mod tests {
         let mut lie = found(30);
         lie.canonicaliser = Some(report(&[
             (Rule::CopyExact, RuleResult::Passed),
-            (Rule::TableDominance, RuleResult::Passed),
+            (Rule::TableSuppression, RuleResult::Passed),
         ]));
         lie.scanner = Some(scanned(RuleResult::NotChecked));
         let judgement = lie.judge(&[metrics()], &policy());
         assert_eq!(judgement.rules[Rule::CopyExact.index()], RuleResult::Blocked);
-        assert_eq!(judgement.rules[Rule::TableDominance.index()], RuleResult::NotChecked);
+        assert_eq!(judgement.rules[Rule::TableSuppression.index()], RuleResult::NotApplicable);
         lie.canonicaliser = Some(report(&[(Rule::WeightsCapacity, RuleResult::Blocked)]));
         assert_eq!(lie.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::WeightsCapacity));
     }
@@ -307,6 +322,15 @@ mod tests {
         let mut half = found(30);
         half.scanner.as_mut().unwrap().rules[Rule::CopyNumeric.index()] = RuleResult::NotChecked;
         assert_eq!(half.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyNumeric));
+        // These metrics say no degrees of freedom; had they said them, silence would not do.
+        let mut said = metrics();
+        if let DeclaredOutput::Metrics { names, degrees_of_freedom, .. } = &mut said {
+            *degrees_of_freedom = names.first().cloned();
+        }
+        let mut silent = found(30);
+        silent.judge.as_mut().unwrap().rules[Rule::MetricsDegreesOfFreedom.index()] = RuleResult::NotChecked;
+        assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), None);
+        assert_eq!(silent.judge(&[said], &policy()).blocked_by(), Some(Rule::MetricsDegreesOfFreedom));
         assert_eq!(found(30).judge(&[metrics()], &policy()).blocked_by(), None);
     }
 

@@ -33,6 +33,8 @@ rules! {
     FigureForm = "figure.form",
     /// The count of metrics.
     MetricsCount = "metrics.count",
+    /// The residual degrees of freedom of a model behind metrics.
+    MetricsDegreesOfFreedom = "metrics.degrees-of-freedom",
     /// Metrics in their canonical form.
     MetricsForm = "metrics.form",
     /// What was declared, and nothing else, was written.
@@ -43,14 +45,20 @@ rules! {
     TableCells = "table.cells",
     /// What tables of the same data together tell.
     TableDifferencing = "table.differencing",
-    /// The share of the largest unit in a cell.
+    /// The share of the largest units in a row.
     TableDominance = "table.dominance",
     /// A table in its canonical form.
     TableForm = "table.form",
+    /// How closely the second largest unit of a row can tell the largest one's value.
+    TablePPercent = "table.p-percent",
     /// The rounding of counts.
     TableRounding = "table.rounding",
     /// The smallest count of units behind a row.
     TableSmallestCount = "table.smallest-count",
+    /// How closely a row that was left out is told by the other tables.
+    TableSuppression = "table.suppression",
+    /// Rows of nobody.
+    TableZeroCells = "table.zero-cells",
     /// The bits that weights can carry.
     WeightsCapacity = "weights.capacity",
     /// Weights in their canonical form.
@@ -68,8 +76,9 @@ impl Rule {
         self as usize
     }
 
-    /// True if only the box can tell: it needs the private data, the bundle, what was released before, or decoders. A second
-    /// judgement of the canonical files is silent on these, and on no other that the verdict says was looked at.
+    /// True if only the box can tell: it needs the private data, the bundle, what was released before, decoders, or columns
+    /// that are never released. A second judgement of the canonical files is silent on these, and on no other that the
+    /// verdict says was looked at.
     pub fn needs_the_box(self) -> bool {
         matches!(
             self,
@@ -78,6 +87,8 @@ impl Rule {
                 | Self::CopyNumeric
                 | Self::CopyViews
                 | Self::TableDifferencing
+                | Self::TableDominance
+                | Self::TablePPercent
         )
     }
 

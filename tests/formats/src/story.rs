@@ -330,7 +330,11 @@ fn outputs() -> Vec<DeclaredOutput> {
             path: name("model.safetensors"),
             tensors: vec![DeclaredTensor { name: name("w"), shape: vec![Count(3)] }],
         },
-        DeclaredOutput::Metrics { path: name("metrics.json"), names: vec![name("log_loss")] },
+        DeclaredOutput::Metrics {
+            path: name("metrics.json"),
+            names: vec![name("log_loss")],
+            degrees_of_freedom: None,
+        },
         DeclaredOutput::Table {
             path: name("by_plan.csv"),
             columns: vec![
@@ -340,6 +344,8 @@ fn outputs() -> Vec<DeclaredOutput> {
             ],
             count_column: Some(name("n")),
             largest_column: None,
+            two_largest_column: None,
+            structural_zeros: Vec::new(),
         },
     ]
 }

@@ -18,6 +18,8 @@ pub(super) const DIMENSIONS: usize = 8;
 const TENSORS: usize = 4096;
 const METRICS: usize = 256;
 const COLUMNS: usize = 64;
+/// Most structural zeros of a table.
+pub(super) const STRUCTURAL_ZEROS: usize = 4096;
 
 pub(super) fn manifest(file: ManifestFile) -> Result<Manifest, ManifestError> {
     let job = file.job;
@@ -102,6 +104,9 @@ fn output(file: file::Output) -> Result<DeclaredOutput, ManifestError> {
         columns: file.columns,
         count_column: file.count_column,
         largest_column: file.largest_column,
+        two_largest_column: file.two_largest_column,
+        structural_zeros: file.structural_zeros,
+        degrees_of_freedom: file.degrees_of_freedom,
         path: &path,
     };
     match file.kind.as_str() {
@@ -119,6 +124,9 @@ struct Keys<'a> {
     columns: Option<Vec<file::Column>>,
     count_column: Option<String>,
     largest_column: Option<String>,
+    two_largest_column: Option<String>,
+    structural_zeros: Option<Vec<Vec<String>>>,
+    degrees_of_freedom: Option<String>,
     path: &'a Name,
 }
 
@@ -134,22 +142,40 @@ impl Keys<'_> {
     }
 
     fn metrics(self) -> Result<DeclaredOutput, ManifestError> {
-        self.allow("metrics", &["names"])?;
+        self.allow("metrics", &["names", "degrees_of_freedom"])?;
         let path = self.path.clone();
         let names = needed(&path, "metrics", "names", self.names)?;
         let names: Vec<_> =
             names.into_iter().map(|item| name("output.names", item)).collect::<Result<_, _>>()?;
         check_items(&path, "names", METRICS, names.iter())?;
-        Ok(DeclaredOutput::Metrics { path, names })
+        let degrees_of_freedom = match self.degrees_of_freedom {
+            None => None,
+            Some(wanted) => match names.iter().find(|name| name.as_str() == wanted) {
+                None => return Err(ManifestError::DegreesOfFreedom { path, name: wanted }),
+                found => found.cloned(),
+            },
+        };
+        Ok(DeclaredOutput::Metrics { path, names, degrees_of_freedom })
     }
 
     fn table(self) -> Result<DeclaredOutput, ManifestError> {
-        self.allow("table", &["columns", "count_column", "largest_column"])?;
+        let keys = ["columns", "count_column", "largest_column", "two_largest_column", "structural_zeros"];
+        self.allow("table", &keys)?;
         let path = self.path.clone();
         let columns = columns(&path, "table", self.columns)?;
         let count_column = role_column(&path, "count_column", &columns, self.count_column)?;
         let largest_column = role_column(&path, "largest_column", &columns, self.largest_column)?;
-        Ok(DeclaredOutput::Table { path, columns, count_column, largest_column })
+        let two_largest_column = role_column(&path, "two_largest_column", &columns, self.two_largest_column)?;
+        let structural_zeros = self.structural_zeros.unwrap_or_default();
+        check_structural_zeros(&path, &columns, &structural_zeros)?;
+        Ok(DeclaredOutput::Table {
+            path,
+            columns,
+            count_column,
+            largest_column,
+            two_largest_column,
+            structural_zeros,
+        })
     }
 
     fn figure(self) -> Result<DeclaredOutput, ManifestError> {
@@ -167,6 +193,9 @@ impl Keys<'_> {
             ("columns", self.columns.is_some()),
             ("count_column", self.count_column.is_some()),
             ("largest_column", self.largest_column.is_some()),
+            ("two_largest_column", self.two_largest_column.is_some()),
+            ("structural_zeros", self.structural_zeros.is_some()),
+            ("degrees_of_freedom", self.degrees_of_freedom.is_some()),
         ];
         match given.iter().find(|(key, given)| *given && !allowed.contains(key)) {
             Some((key, _)) => Err(ManifestError::OutputKeyForeign { path: self.path.clone(), kind, key }),
@@ -236,6 +265,20 @@ fn role_column(
         Some(column) => Ok(Some(column.name.clone())),
         None => Err(ManifestError::RoleColumn { path: path.clone(), key, column: value, wanted }),
     }
+}
+
+/// A row in which nobody can stand is told by one value for each category, once.
+fn check_structural_zeros(
+    path: &Name,
+    columns: &[DeclaredColumn],
+    zeros: &[Vec<String>],
+) -> Result<(), ManifestError> {
+    let is_category = |column: &&DeclaredColumn| matches!(column.column_type, ColumnType::Category { .. });
+    let width = columns.iter().filter(is_category).count();
+    let mut seen = BTreeSet::new();
+    let sound = zeros.len() <= STRUCTURAL_ZEROS
+        && zeros.iter().all(|row| width > 0 && row.len() == width && seen.insert(row));
+    if sound { Ok(()) } else { Err(ManifestError::StructuralZeros { path: path.clone() }) }
 }
 
 fn check_items<'a>(

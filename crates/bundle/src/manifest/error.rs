@@ -158,7 +158,25 @@ pub enum ManifestError {
         /// The dataset.
         dataset: Name,
     },
-    /// `count_column` or `largest_column` names no column of the right type.
+    /// `degrees_of_freedom` is none of the metrics.
+    #[error("databox.toml: output {path}: degrees_of_freedom = {name:?} must be one of its names")]
+    DegreesOfFreedom {
+        /// The path.
+        path: Name,
+        /// The name.
+        name: String,
+    },
+    /// A structural zero does not have one value for each category column, stands twice, or there are too many.
+    #[error(
+        "databox.toml: output {path}: structural_zeros must be at most {limit} different rows, each with one value for \
+         each category column",
+        limit = convert::STRUCTURAL_ZEROS
+    )]
+    StructuralZeros {
+        /// The path.
+        path: Name,
+    },
+    /// `count_column` or a column of shares names no column of the right type.
     #[error("databox.toml: output {path}: {key} = {column:?} must name one of its columns, of type {wanted}")]
     RoleColumn {
         /// The path.
@@ -197,6 +215,8 @@ impl ManifestError {
             Self::Shape { .. } => "MANIFEST_SHAPE",
             Self::ColumnType { .. } => "MANIFEST_COLUMN_TYPE",
             Self::CategoryWithoutData { .. } => "MANIFEST_CATEGORY_WITHOUT_DATA",
+            Self::DegreesOfFreedom { .. } => "MANIFEST_DEGREES_OF_FREEDOM",
+            Self::StructuralZeros { .. } => "MANIFEST_STRUCTURAL_ZEROS",
             Self::RoleColumn { .. } => "MANIFEST_ROLE_COLUMN",
         }
     }

@@ -51,6 +51,9 @@ pub(super) struct Output {
     pub columns: Option<Vec<Column>>,
     pub count_column: Option<String>,
     pub largest_column: Option<String>,
+    pub two_largest_column: Option<String>,
+    pub structural_zeros: Option<Vec<Vec<String>>>,
+    pub degrees_of_freedom: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -50,6 +50,7 @@ enum Output {
         path: Name,
         #[serde(default)]
         names: Vec<Name>,
+        degrees_of_freedom: Option<Name>,
     },
     Table {
         path: Name,
@@ -57,6 +58,9 @@ enum Output {
         columns: Vec<Column>,
         count_column: Option<Name>,
         largest_column: Option<Name>,
+        two_largest_column: Option<Name>,
+        #[serde(default)]
+        structural_zeros: Vec<Vec<String>>,
     },
     Figure {
         path: Name,
@@ -95,10 +99,24 @@ fn alone(text: &str) -> Result<Vec<DeclaredOutput>, toml::de::Error> {
             };
             DeclaredOutput::Weights { path, tensors: tensors.into_iter().map(tensor).collect() }
         }
-        Output::Metrics { path, names } => DeclaredOutput::Metrics { path, names },
-        Output::Table { path, columns: list, count_column, largest_column } => {
-            DeclaredOutput::Table { path, columns: columns(list), count_column, largest_column }
+        Output::Metrics { path, names, degrees_of_freedom } => {
+            DeclaredOutput::Metrics { path, names, degrees_of_freedom }
         }
+        Output::Table {
+            path,
+            columns: list,
+            count_column,
+            largest_column,
+            two_largest_column,
+            structural_zeros,
+        } => DeclaredOutput::Table {
+            path,
+            columns: columns(list),
+            count_column,
+            largest_column,
+            two_largest_column,
+            structural_zeros,
+        },
         Output::Figure { path, columns: list, count_column } => {
             DeclaredOutput::Figure { path, columns: columns(list), count_column }
         }

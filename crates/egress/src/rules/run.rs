@@ -21,19 +21,23 @@ impl Example {
     pub fn run(&self, rule: Rule, policy: &str) -> Result<Option<RuleResult>, EgressError> {
         let output: DeclaredOutput = serde_json::from_str(self.declared).map_err(EgressError::Task)?;
         let path = output.path().clone();
-        let task = Task {
-            policy: policy.to_owned(),
-            outputs: vec![output],
-            catalogue: vec![catalogue()],
-            as_written: false,
-        };
+        let mut outputs = vec![output];
+        if let Written::Beside { declared, .. } = self.written {
+            outputs.push(serde_json::from_str(declared).map_err(EgressError::Task)?);
+        }
+        let task =
+            Task { policy: policy.to_owned(), outputs, catalogue: vec![catalogue()], as_written: false };
         let judgement = match self.written {
             Written::Searched { .. } => return Ok(None),
             Written::SymbolicLink => canonicalise(&task, &mut Link(&path), &mut InMemory::default()),
             Written::Nothing => judge(&task, &mut InMemory::default()),
-            Written::Text(text) => both(&task, path, text.into()),
-            Written::Tensors(list) => both(&task, path, safetensors(list)),
-            Written::Zeros => both(&task, path, zeros(&task.outputs[0])),
+            Written::Text(text) => both(&task, [(path, text.into())]),
+            Written::Beside { text, other, .. } => {
+                let beside = task.outputs[1].path().clone();
+                both(&task, [(path, text.into()), (beside, other.into())])
+            }
+            Written::Tensors(list) => both(&task, [(path, safetensors(list))]),
+            Written::Zeros => both(&task, [(path, zeros(&task.outputs[0]))]),
         };
         match judgement {
             Ok(judgement) => Ok(Some(judgement.report.rules[rule.index()])),
@@ -45,8 +49,8 @@ impl Example {
 }
 
 /// What the canonicaliser and then the judge say.
-fn both(task: &Task, path: Name, bytes: Vec<u8>) -> Result<Judgement, EgressError> {
-    let (mut source, mut sink) = (InMemory::new([(path, bytes)]), InMemory::default());
+fn both(task: &Task, files: impl IntoIterator<Item = (Name, Vec<u8>)>) -> Result<Judgement, EgressError> {
+    let (mut source, mut sink) = (InMemory::new(files), InMemory::default());
     let formed = canonicalise(task, &mut source, &mut sink)?;
     let judged = judge(task, &mut sink)?;
     Ok(Judgement { report: merge(&formed.report, &judged.report), ..judged })

@@ -13,6 +13,54 @@ pub(crate) struct Columns {
     pub(crate) list: Vec<(Name, Cell)>,
     /// Which of them counts units.
     pub(crate) count: Option<usize>,
+    /// Which of them is the share of the largest unit.
+    pub(crate) largest: Option<usize>,
+    /// Which of them is the share of the two largest units.
+    pub(crate) two_largest: Option<usize>,
+    /// Rows in which nobody can stand, by their categories in the order of the columns.
+    pub(crate) structural_zeros: BTreeSet<Vec<String>>,
+}
+
+impl Columns {
+    /// True for the columns that are judged and never released.
+    pub(crate) fn is_withheld(&self, index: usize) -> bool {
+        self.largest == Some(index) || self.two_largest == Some(index)
+    }
+
+    /// Columns of numbers that say something of the units, and neither count them nor are shares.
+    pub(crate) fn has_values(&self) -> bool {
+        self.list
+            .iter()
+            .enumerate()
+            .any(|(index, (_, cell))| !cell.is_key() && self.count != Some(index) && !self.is_withheld(index))
+    }
+}
+
+/// What a job declares of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Declared<'a> {
+    pub(crate) columns: &'a [DeclaredColumn],
+    pub(crate) count: Option<&'a Name>,
+    /// The two columns of shares; none where a canonical file is read, which does not have them.
+    pub(crate) shares: [Option<&'a Name>; 2],
+    pub(crate) structural_zeros: &'a [Vec<String>],
+}
+
+impl Declared<'_> {
+    /// Gives each column of a list its part.
+    fn columns(&self, list: Vec<(Name, Cell)>) -> Columns {
+        let place = |wanted: Option<&Name>| {
+            let wanted = wanted?;
+            let is_number = |cell: &Cell| matches!(cell, Cell::Number { .. });
+            list.iter().position(|(name, cell)| name == wanted && is_number(cell))
+        };
+        // Counts that are not whole are no counts, and the table then has none.
+        let whole = |index: &usize| matches!(list[*index].1, Cell::Number { digits: None });
+        let count = place(self.count).filter(whole);
+        let [largest, two_largest] = self.shares.map(place);
+        let structural_zeros = self.structural_zeros.iter().cloned().collect();
+        Columns { count, largest, two_largest, structural_zeros, list }
+    }
 }
 
 /// What a cell may hold.
@@ -41,13 +89,12 @@ impl Cell {
 
 /// The declared columns. With `any_text`, a category that the catalogue does not have holds any text.
 pub(crate) fn planned(
-    declared: &[DeclaredColumn],
-    count: Option<&Name>,
+    declared: Declared<'_>,
     catalogue: &[Catalogue],
     any_text: bool,
 ) -> Result<Columns, TableError> {
     let mut list = Vec::new();
-    for column in declared {
+    for column in declared.columns {
         let cell = match &column.column_type {
             ColumnType::Integer => Cell::Number { digits: None },
             ColumnType::Decimal(digits) => Cell::Number { digits: Some(*digits) },
@@ -64,8 +111,7 @@ pub(crate) fn planned(
         };
         list.push((column.name.clone(), cell));
     }
-    let count = count.and_then(|count| list.iter().position(|(name, _)| name == count));
-    Ok(Columns { list, count })
+    Ok(declared.columns(list))
 }
 
 /// The values of a category: all that the signed catalogue lists for a column of this name in any file of the dataset.
@@ -87,7 +133,7 @@ fn categories(catalogue: &[Catalogue], dataset: &Name, category: &Name) -> Optio
 /// Columns as the first line names them, each of the narrowest type that holds its cells.
 pub(crate) fn as_written(
     written: &[u8],
-    count: Option<&Name>,
+    declared: Declared<'_>,
     integer_digits: u32,
 ) -> Result<Columns, TableError> {
     let mut reader = reader(written);
@@ -104,10 +150,7 @@ pub(crate) fn as_written(
     while reader.read_record(&mut record).map_err(not_csv)? {
         cells.iter_mut().zip(&record).for_each(|(cell, text)| widen(cell, text, integer_digits));
     }
-    // Counts that are not whole are no counts, and the table then has none.
-    let whole = |index: &usize| matches!(cells[*index], Cell::Number { digits: None });
-    let count = count.and_then(|count| names.iter().position(|name| name == count)).filter(whole);
-    Ok(Columns { list: names.into_iter().zip(cells).collect(), count })
+    Ok(declared.columns(names.into_iter().zip(cells).collect()))
 }
 
 fn widen(cell: &mut Cell, text: &str, integer_digits: u32) {

@@ -2,18 +2,23 @@
 
 mod columns;
 mod number;
+mod shares;
+pub(crate) mod suppression;
+pub(crate) mod tabulation;
+mod zeros;
 
 use std::cmp::Ordering;
 
 use release::rule::Rule;
-use release::statement::DeclaredColumn;
+use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput};
 use release::value::Name;
 
 use crate::finding::{Notes, Record, quoted};
 use crate::policy::TablePolicy;
 use columns::Cell;
-pub(crate) use columns::{Columns, as_written, planned};
+pub(crate) use columns::{Columns, Declared, as_written, planned};
 use number::NumberError;
+use tabulation::Tabulation;
 
 /// A table that has no canonical form.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +54,19 @@ pub(crate) struct Form {
     pub(crate) cells: u64,
     /// Whether a column counts units.
     pub(crate) counted: bool,
-    /// The smallest count of units as it was written, before rounding; none without rows or a column of counts.
+    /// The smallest count of units as it was written, before rounding, rows of nobody left out; none without rows or a
+    /// column of counts.
     pub(crate) smallest: Option<i128>,
+    /// What the rules about zeros and shares found, row by row.
+    pub(crate) findings: Vec<(Rule, String)>,
+    /// What its counts say to a reader.
+    pub(crate) tabulation: Option<Tabulation>,
 }
 
-/// The first line, which the request fixes.
-pub(crate) fn header(columns: &[DeclaredColumn]) -> Vec<u8> {
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+/// The first line of the canonical form, which the request fixes.
+pub(crate) fn header(output: &DeclaredOutput, columns: &[DeclaredColumn]) -> Vec<u8> {
+    let released = columns.iter().filter(|column| !output.is_withheld(&column.name));
+    let names: Vec<&str> = released.map(|column| column.name.as_str()).collect();
     format!("{}\n", names.join(",")).into_bytes()
 }
 
@@ -66,9 +77,33 @@ enum Value {
     Text(String),
 }
 
+impl Value {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(scaled) => scaled.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// The name of a column's category, by which tables are compared: `hie.plan`, or the column's own where nothing is
+/// declared.
+fn dimension_name(declared: &[DeclaredColumn], name: &Name) -> String {
+    let column = declared.iter().find(|column| column.name == *name);
+    match column.map(|column| &column.column_type) {
+        Some(ColumnType::Category { dataset, category }) => format!("{dataset}.{category}"),
+        Some(ColumnType::Integer | ColumnType::Decimal(_)) | None => name.to_string(),
+    }
+}
+
 /// The canonical form of what was written, and what was changed. More cells than the policy allows are not read to the
 /// end; the count of them then says enough.
-pub(crate) fn form(policy: &TablePolicy, columns: &Columns, written: &[u8]) -> Result<Form, TableError> {
+pub(crate) fn form(
+    policy: &TablePolicy,
+    declared: &[DeclaredColumn],
+    columns: &Columns,
+    written: &[u8],
+) -> Result<Form, TableError> {
     if columns.list.is_empty() {
         return Err(TableError::NothingDeclared);
     }
@@ -81,18 +116,26 @@ pub(crate) fn form(policy: &TablePolicy, columns: &Columns, written: &[u8]) -> R
     let mut changes = Changes::default();
     let mut rows: Vec<Vec<Value>> = Vec::new();
     let width = columns.list.len() as u64;
-    let mut smallest = None;
+    let (mut smallest, mut findings) = (None, Vec::new());
     while reader.read_record(&mut record).map_err(not_csv)? {
         let row = rows.len() as u64 + 1;
         if record.len() as u64 != width {
             return Err(TableError::Cells { row });
         }
         let mut values = read_row(policy, columns, &record, row, &mut changes)?;
-        if let Some(Value::Number(count)) = columns.count.map(|index| &mut values[index]) {
-            smallest = Some(smallest.map_or(*count, |least: i128| least.min(*count)));
-            let rounded = number::round_to_multiple(*count, i128::from(policy.rounding_base));
-            changes.counts += u64::from(rounded != *count);
-            *count = rounded;
+        let units = columns.count.map(|index| count_of(&values[index]));
+        findings.extend(shares::judge_row(policy, columns, &values, units));
+        if let (Some(index), Some(count)) = (columns.count, units) {
+            match zeros::judge_row(policy, columns, &values, count) {
+                zeros::Row::OfUnits => {
+                    smallest = Some(smallest.map_or(count, |least: i128| least.min(count)));
+                }
+                zeros::Row::OfNobody => {}
+                zeros::Row::Refused(detail) => findings.push((Rule::TableZeroCells, detail)),
+            }
+            let rounded = number::round_to_multiple(count, i128::from(policy.rounding_base));
+            changes.counts += u64::from(rounded != count);
+            values[index] = Value::Number(rounded);
         }
         rows.push(values);
         if row * width > policy.max_cells {
@@ -102,11 +145,39 @@ pub(crate) fn form(policy: &TablePolicy, columns: &Columns, written: &[u8]) -> R
     sort(columns, &mut rows)?;
     let cells = rows.len() as u64 * width;
     let counted = columns.count.is_some();
-    Ok(Form { bytes: write(columns, &rows), notes: changes.notes(policy), cells, counted, smallest })
+    let tabulation = Tabulation::new(policy, declared, columns, &rows);
+    let (bytes, notes) = (write(columns, &rows), changes.notes(policy));
+    Ok(Form { bytes, notes, cells, counted, smallest, findings, tabulation })
+}
+
+/// A count was read as a number that is not negative.
+fn count_of(value: &Value) -> i128 {
+    match value {
+        Value::Number(count) => *count,
+        Value::Text(_) => 0,
+    }
 }
 
 /// What the rules say of a table besides its form.
 pub(crate) fn check(policy: &TablePolicy, form: &Form, record: &mut Record) {
+    check_size(policy, form, record);
+    form.findings.iter().for_each(|(rule, detail)| record.block(*rule, detail.clone()));
+}
+
+/// Which rules about shares run, where the columns of shares still stand.
+pub(crate) fn begin_shares(policy: &TablePolicy, columns: &Columns, record: &mut Record) {
+    for rule in [Rule::TableDominance, Rule::TablePPercent] {
+        if columns.largest.is_some() || !columns.has_values() {
+            record.ran(rule);
+        } else if policy.shares_required {
+            record.block(rule, "no column is declared that says the share of each row's largest unit");
+        } else {
+            record.leave_out(rule);
+        }
+    }
+}
+
+fn check_size(policy: &TablePolicy, form: &Form, record: &mut Record) {
     if form.cells > policy.max_cells {
         let limit = policy.max_cells;
         record.block(Rule::TableCells, format!("it has more than the {limit} cells that the policy allows"));
@@ -213,19 +284,27 @@ fn sort(columns: &Columns, rows: &mut [Vec<Value>]) -> Result<(), TableError> {
 }
 
 fn write(columns: &Columns, rows: &[Vec<Value>]) -> Vec<u8> {
-    let names: Vec<&str> = columns.list.iter().map(|(name, _)| name.as_str()).collect();
+    let released: Vec<usize> = (0..columns.list.len()).filter(|index| !columns.is_withheld(*index)).collect();
+    let names: Vec<&str> = released.iter().map(|index| columns.list[*index].0.as_str()).collect();
     let mut text = names.join(",");
     text.push('\n');
     for row in rows {
-        for (index, value) in row.iter().enumerate() {
-            if index > 0 {
+        for (place, index) in released.iter().enumerate() {
+            if place > 0 {
                 text.push(',');
             }
-            text.push_str(&cell_text(columns, index, value));
+            text.push_str(&cell_text(columns, *index, &row[*index]));
         }
         text.push('\n');
     }
     text.into_bytes()
+}
+
+/// The categories of a row, for people.
+fn row_text(columns: &Columns, row: &[Value]) -> String {
+    let keys = columns.list.iter().zip(row).filter(|((_, cell), _)| cell.is_key());
+    let texts: Vec<String> = keys.map(|(_, value)| value.text()).collect();
+    if texts.is_empty() { "the row".to_owned() } else { quoted(texts.join(",").as_bytes()) }
 }
 
 fn cell_text(columns: &Columns, index: usize, value: &Value) -> String {

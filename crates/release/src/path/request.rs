@@ -210,10 +210,21 @@ fn is_declared(output: &DeclaredOutput, request: &Request, site: &Site) -> bool 
             });
             sized && are_different(tensors.iter().map(|tensor| &tensor.name))
         }
-        DeclaredOutput::Metrics { names, .. } => are_different(names.iter()),
-        DeclaredOutput::Table { columns, count_column, largest_column, .. } => {
-            let marks = [count_column, largest_column];
-            are_columns(columns, request, site) && marks.into_iter().all(|mark| is_mark(mark, columns))
+        DeclaredOutput::Metrics { names, degrees_of_freedom, .. } => {
+            are_different(names.iter()) && degrees_of_freedom.as_ref().is_none_or(|name| names.contains(name))
+        }
+        DeclaredOutput::Table {
+            columns,
+            count_column,
+            largest_column,
+            two_largest_column,
+            structural_zeros,
+            ..
+        } => {
+            let marks = [count_column, largest_column, two_largest_column];
+            are_columns(columns, request, site)
+                && marks.into_iter().all(|mark| is_mark(mark, columns))
+                && are_structural_zeros(structural_zeros, columns)
         }
         DeclaredOutput::Figure { columns, count_column, .. } => {
             are_columns(columns, request, site) && is_mark(count_column, columns)
@@ -233,6 +244,15 @@ fn is_mark(mark: &Option<Name>, columns: &[DeclaredColumn]) -> bool {
             .iter()
             .any(|column| column.name == *mark && !matches!(column.column_type, ColumnType::Category { .. }))
     })
+}
+
+/// Rows that nobody can stand in: one value for each category, and no row twice.
+fn are_structural_zeros(zeros: &[Vec<String>], columns: &[DeclaredColumn]) -> bool {
+    let is_category = |column: &&DeclaredColumn| matches!(column.column_type, ColumnType::Category { .. });
+    let width = columns.iter().filter(is_category).count();
+    zeros.len() <= PART_LIMIT
+        && zeros.iter().all(|row| width > 0 && row.len() == width)
+        && zeros.iter().collect::<BTreeSet<_>>().len() == zeros.len()
 }
 
 fn are_columns(columns: &[DeclaredColumn], request: &Request, site: &Site) -> bool {

@@ -22,6 +22,9 @@ pub enum DeclaredOutput {
         path: Name,
         /// Every name, in the order in which it will be released.
         names: Vec<Name>,
+        /// The name under which a model's residual degrees of freedom stand: observations less estimated parameters.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        degrees_of_freedom: Option<Name>,
     },
     /// A CSV table with a header.
     Table {
@@ -32,9 +35,17 @@ pub enum DeclaredOutput {
         /// The column that says how many *units* (people, say; not rows) stand behind each row.
         #[serde(skip_serializing_if = "Option::is_none")]
         count_column: Option<Name>,
-        /// The column that says which share the largest unit has in each row's values.
+        /// The column that says which share, from 0 to 1, the largest unit has in a row's values; in that column of
+        /// them in which it is largest. It is judged and never released: with a total it would tell the unit's value.
         #[serde(skip_serializing_if = "Option::is_none")]
         largest_column: Option<Name>,
+        /// The same for the two largest units together.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        two_largest_column: Option<Name>,
+        /// Rows in which nobody can stand (structural zeros), each by the values of its category columns in their
+        /// order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        structural_zeros: Vec<Vec<String>>,
     },
     /// A Vega-Lite chart with inline values.
     Figure {
@@ -68,6 +79,16 @@ impl DeclaredOutput {
         match self {
             Self::Weights { path, .. } | Self::Metrics { path, .. } => path,
             Self::Table { path, .. } | Self::Figure { path, .. } => path,
+        }
+    }
+
+    /// True for the columns that are judged and never released.
+    pub fn is_withheld(&self, column: &Name) -> bool {
+        match self {
+            Self::Table { largest_column, two_largest_column, .. } => {
+                largest_column.as_ref() == Some(column) || two_largest_column.as_ref() == Some(column)
+            }
+            Self::Weights { .. } | Self::Metrics { .. } | Self::Figure { .. } => false,
         }
     }
 

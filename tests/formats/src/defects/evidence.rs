@@ -304,15 +304,24 @@ fn request_content() -> Vec<Defect> {
             }
         })
     };
+    let structural_zeros = |row: &'static [&'static str]| {
+        story().request(move |request| {
+            if let DeclaredOutput::Table { structural_zeros, .. } = &mut request.outputs[2] {
+                structural_zeros.push(row.iter().map(|value| (*value).to_owned()).collect());
+            }
+        })
+    };
     vec![
         content("no-output", "No output is declared.", story().request(|request| request.outputs.clear())),
         content(
             "case",
             "Two outputs whose names differ in case alone.",
             story().request(|request| {
-                request
-                    .outputs
-                    .push(DeclaredOutput::Metrics { path: name("Metrics.json"), names: vec![name("a")] });
+                request.outputs.push(DeclaredOutput::Metrics {
+                    path: name("Metrics.json"),
+                    names: vec![name("a")],
+                    degrees_of_freedom: None,
+                });
             }),
         ),
         content(
@@ -322,6 +331,7 @@ fn request_content() -> Vec<Defect> {
                 let more = (0..30).map(|number| DeclaredOutput::Metrics {
                     path: name(&format!("more-{number}.json")),
                     names: vec![name("a")],
+                    degrees_of_freedom: None,
                 });
                 request.outputs.extend(more);
             }),
@@ -334,6 +344,20 @@ fn request_content() -> Vec<Defect> {
             "A category that the catalogue does not have.",
             columns(|columns, _| {
                 columns[0].column_type = "category:hie.visits".parse().expect("a type");
+            }),
+        ),
+        content(
+            "structural-zero",
+            "A structural zero with more values than the table has categories.",
+            structural_zeros(&["free", "male"]),
+        ),
+        content(
+            "degrees-of-freedom",
+            "Degrees of freedom under a name that is no metric.",
+            story().request(|request| {
+                if let DeclaredOutput::Metrics { degrees_of_freedom, .. } = &mut request.outputs[1] {
+                    *degrees_of_freedom = Some(name("df"));
+                }
             }),
         ),
         content("column-twice", "A column twice.", columns(|columns, _| columns.push(columns[0].clone()))),
@@ -611,7 +635,7 @@ fn judged() -> Vec<Defect> {
             "silent",
             "The box says that a rule passed on which a second judgement has nothing to say.",
             story().verdict(|verdict| {
-                verdict.rules[Rule::TableDominance.index()].result = RuleResult::Passed;
+                verdict.rules[Rule::MetricsDegreesOfFreedom.index()].result = RuleResult::Passed;
             }),
         ),
         judged(

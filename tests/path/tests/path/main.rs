@@ -24,6 +24,7 @@ mod roles;
 mod rotation;
 mod site_changes;
 mod ssh_agent;
+mod tables;
 mod time_grid;
 mod together;
 mod transcript;

@@ -1,0 +1,42 @@
+//! Rows of nobody. That no man of a village is healthy tells of each man there that he is not; that no man was pregnant
+//! tells nothing, and is declared as such (a structural zero).
+
+use super::columns::Columns;
+use super::{Value, row_text};
+use crate::policy::TablePolicy;
+
+/// What a row says of units.
+pub(super) enum Row {
+    /// Some stand in it.
+    OfUnits,
+    /// Nobody does, and that may be said.
+    OfNobody,
+    /// It may not be said.
+    Refused(String),
+}
+
+/// Whether a row of nobody may leave. `count` is the count as it was written.
+pub(super) fn judge_row(policy: &TablePolicy, columns: &Columns, row: &[Value], count: i128) -> Row {
+    let key: Vec<String> = columns
+        .list
+        .iter()
+        .zip(row)
+        .filter(|((_, cell), _)| cell.is_key())
+        .map(|(_, value)| value.text())
+        .collect();
+    let is_structural = columns.structural_zeros.contains(&key);
+    let place = || row_text(columns, row);
+    match (count, is_structural) {
+        (0, true) => Row::OfNobody,
+        (0, false) if policy.zeros_are_disclosive => Row::Refused(format!(
+            "{}: nobody stands in it, which tells of the others what they are not",
+            place()
+        )),
+        (0, false) => Row::OfNobody,
+        (count, true) => Row::Refused(format!(
+            "{}: {count} units stand where, by the declaration, nobody can stand",
+            place()
+        )),
+        (_, false) => Row::OfUnits,
+    }
+}

@@ -1,0 +1,103 @@
+//! Tables through a whole box: what gives a person away is blocked by its rule, and its innocent twin is released.
+
+use databox::job::state;
+use harness::{TestBox, manifest};
+use lifecycle::State;
+
+use crate::wait;
+
+const TOTALS: &str = r#"[[output]]
+path = "totals.csv"
+kind = "table"
+count_column = "n"
+largest_column = "one"
+two_largest_column = "two"
+columns = [
+    { name = "plan", type = "category:hie.plan" },
+    { name = "n", type = "integer" },
+    { name = "visits", type = "integer" },
+    { name = "one", type = "decimal:3" },
+    { name = "two", type = "decimal:3" },
+]
+"#;
+
+const COUNTS: &str = r#"[[output]]
+path = "by_plan.csv"
+kind = "table"
+count_column = "n"
+columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "integer" }]
+
+[[output]]
+path = "all.csv"
+kind = "table"
+count_column = "n"
+columns = [{ name = "n", type = "integer" }]
+"#;
+
+/// Python that writes these files.
+fn write(files: &[(&str, &str)]) -> String {
+    files.iter().map(|(name, text)| format!("open('/out/{name}', 'w').write({text:?})\n")).collect()
+}
+
+/// The rule that ends a job that writes these files; none if it comes before the stewards.
+async fn blocked_by(tested: &TestBox, name: &str, outputs: &str, files: &[(&str, &str)]) -> Option<String> {
+    let code = write(files);
+    let bundle = tested.bundle(name, &[("databox.toml", &manifest(outputs)), ("job.py", &code)]);
+    let job = tested.run_job("kim", &bundle).await;
+    match state(&job) {
+        State::InReview => None,
+        State::Blocked => Some(job.outcome.unwrap_or_default().rule),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_total_that_two_people_have_is_blocked_and_one_of_many_is_released_without_its_shares() {
+    let tested = TestBox::start();
+    wait(async {
+        let total = |shares: &str| format!("plan,n,visits,one,two\nfree,100,4200,{shares}\n");
+        for (name, shares) in [("dominated", "0.500,0.950"), ("impossible", "0.000,0.000")] {
+            let blocked = blocked_by(&tested, name, TOTALS, &[("totals.csv", &total(shares))]).await;
+            assert_eq!(blocked.as_deref(), Some("table.dominance"), "{name}");
+        }
+        let code = write(&[("totals.csv", &total("0.031,0.060"))]);
+        let bundle = tested.bundle("twin", &[("databox.toml", &manifest(TOTALS)), ("job.py", &code)]);
+        let job = tested.run_job("kim", &bundle).await;
+        assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+        let opened = tested.opened("ana", &job.job).await;
+        assert_eq!(opened.content.canonical[0].1, b"plan,n,visits\nfree,100,4200\n");
+        let result = |id: &str| {
+            let rules = &opened.verdict.rules;
+            rules.iter().find(|rule| rule.id.as_str() == id).map(|rule| rule.result)
+        };
+        use release::statement::RuleResult::Passed;
+        assert_eq!([result("table.dominance"), result("table.p-percent")], [Some(Passed); 2]);
+        assert!(opened.verdict.files[0].declared_counts);
+        tested.approve("ana").await;
+        tested.approve("ben").await;
+        assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+    });
+}
+
+#[test]
+fn tables_that_give_back_a_row_left_out_are_blocked_and_their_twins_are_not() {
+    let tested = TestBox::start();
+    wait(async {
+        let by_plan = "plan,n\nfree,100\nshared,100\n";
+        let counts = |all: &'static str| [("by_plan.csv", by_plan), ("all.csv", all)];
+        let told = blocked_by(&tested, "told", COUNTS, &counts("n\n200\n")).await;
+        assert_eq!(told.as_deref(), Some("table.suppression"));
+        // Hundreds stand in the row that is left out: it is told, and needs no protection.
+        assert_eq!(blocked_by(&tested, "large", COUNTS, &counts("n\n500\n")).await, None);
+        let nobody =
+            [("by_plan.csv", "plan,n\nfree,100\nshared,100\ndeductible,0\n"), ("all.csv", "n\n200\n")];
+        let zero = blocked_by(&tested, "nobody", COUNTS, &nobody).await;
+        assert_eq!(zero.as_deref(), Some("table.zero-cells"));
+        let impossible = COUNTS.replacen(
+            "count_column = \"n\"",
+            "count_column = \"n\"\nstructural_zeros = [[\"deductible\"]]",
+            1,
+        );
+        assert_eq!(blocked_by(&tested, "structural", &impossible, &nobody).await, None);
+    });
+}
