@@ -37,7 +37,7 @@ fn told(audit: Audit) -> Vec<(String, i128, i128)> {
     }
 }
 
-/// The example of the sdcTable handbook's first chapter: with only the primary cell left out of a table with margins it
+/// The textbook case of complementary suppression: with only the primary cell left out of a table with margins it
 /// is told exactly; with three complementary ones it lies in an interval.
 #[test]
 fn one_cell_left_out_of_a_table_with_margins_is_told_and_four_protect_each_other() {
