@@ -50,6 +50,13 @@ pub enum Mode {
         /// Which call, from 1.
         nth: u32,
     },
+    /// Kill once, after a room has given this file its name, and end the whole box with it.
+    CutAt {
+        /// The room.
+        room: &'static str,
+        /// How the file's plain name begins.
+        path: &'static str,
+    },
     /// Have calls fail that did not fail yet.
     Fail,
     /// Leave these calls out, and say that they were made.
@@ -169,6 +176,7 @@ impl Situation {
             }
             Mode::Kill => self.choose(&mut now, point),
             Mode::Cut { room, nth } => cut(&mut now, point, room, nth),
+            Mode::CutAt { room, path } => cut_at(&mut now, point, room, path),
             Mode::Fail => self.fail(&mut now, point),
             Mode::Without(defect) if defect.leaves_out(point.room, &point.call) => Order::LeaveOut,
             Mode::Without(_) => Order::Go,
@@ -255,7 +263,7 @@ impl Situation {
     pub fn killing(&self) {
         let mut now = self.lock();
         now.kills += 1;
-        if matches!(now.mode, Mode::Cut { .. }) {
+        if matches!(now.mode, Mode::Cut { .. } | Mode::CutAt { .. }) {
             self.dead.store(true, Ordering::SeqCst);
         }
     }
@@ -322,6 +330,15 @@ impl Situation {
 fn remember(now: &mut Now, order: &Order, point: &Point) {
     now.last.push_front(format!("{order:?} {point:?}"));
     now.last.truncate(8);
+}
+
+fn cut_at(now: &mut Now, point: &Point, room: &str, path: &str) -> Order {
+    let is_it = point.room == room && point.call.name == "rename" && point.call.path.starts_with(path);
+    if now.counted > 0 || !is_it {
+        return Order::Go;
+    }
+    now.counted = 1;
+    Order::KillAfter
 }
 
 fn cut(now: &mut Now, point: &Point, room: &str, nth: u32) -> Order {

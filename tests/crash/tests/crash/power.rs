@@ -145,6 +145,31 @@ fn cut_through(rounds: u32) {
     assert!(powered.cuts >= rounds, "most cuts did not come");
 }
 
+/// The steps on the way to a release, each the moment at which a file has its name: the state of the job, the room and how
+/// the file's plain name begins.
+const STEPS: [(&str, &str, &str, &str); 8] = [
+    ("hand-over of the bundle", RUN, "gateway", "box/hand-over/gateway-to-enclave/"),
+    ("charge", RUN, "enclave", "box/heads/enclave/account"),
+    ("hand-over of the packet", RUN, "enclave", "box/hand-over/enclave-to-console/"),
+    ("sign and append", RELEASE, "signer", "box/signer/state.json"),
+    ("head", RELEASE, "signer", "box/heads/signer/log"),
+    ("cosign", RELEASE, "witness", "witness/heads/"),
+    ("publish", RELEASE, "signer", "box/public/log/checkpoint"),
+    ("hand-over of the release", RELEASE, "enclave", "box/hand-over/enclave-to-gateway/"),
+];
+
+#[test]
+fn what_people_were_told_is_there_after_the_power_was_cut_at_each_step_to_a_release() {
+    let Some(mut powered) = PoweredBox::start(FileSystem::Journaled) else { return };
+    for (step, of, room, path) in STEPS {
+        let before = powered.cuts;
+        let mode = |state| if state == of { Mode::CutAt { room, path } } else { Mode::Quiet };
+        let lived = powered.live(End::Released, mode);
+        lived.unwrap_or_else(|lost| panic!("{step}: {lost}"));
+        assert_eq!(powered.cuts, before + 1, "the cut at this step came: {step}");
+    }
+}
+
 #[test]
 fn what_people_were_told_is_there_after_the_power_was_cut() {
     cut_through(6);

@@ -168,6 +168,16 @@ fn jumps(rooms: &[&str], jump: i64) {
         let after = submitted(&tested, "after", 0).await;
         assert_eq!(tested.wait("kim", &after, State::InReview).await, State::InReview);
     });
+    drop(skewed);
+    examined(&mut tested);
+}
+
+/// What the stopped box has on disk keeps every promise, the limits of states among them.
+fn examined(tested: &mut TestBox) {
+    tested.stage.stop();
+    let report =
+        databox::fsck::examine(&tested.stage.home, &[]).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(report.broken().is_empty(), "{:?}", report.broken());
 }
 
 #[test]
@@ -228,6 +238,8 @@ fn approvals_meanwhile(room: &str, jump: i64) {
         }
         assert_eq!(tested.wait("kim", &second, State::Released).await, State::Released, "{room} by {jump} s");
     });
+    drop(skewed);
+    examined(&mut tested);
 }
 
 #[test]
