@@ -1,11 +1,13 @@
 //! One run of a job: unpack the bundle, run the code behind the wall, look at what it wrote, make the verdict. The run
 //! was charged before.
 
+mod watch;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use api::v1::Reason;
@@ -26,18 +28,16 @@ use crate::files;
 use crate::outputs::{Outputs, OutputsError};
 use crate::retry;
 use crate::room::{Places, Room, RoomError};
-use crate::space;
 use crate::store::jobs::{self, Job, Move};
 use crate::store::{StoreError, code_reviews};
 use crate::sweep;
 use crate::verdict::{self, LookedAt, VerdictError};
 use crate::wall::{self, Child, ChildError, JobView, Program, Slot, freeze};
 
+use watch::{EndedBy, Over, Watch};
+
 /// How long until an end that could not be written down is written again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// How often a run's part of the disk is counted, and the site asked whether the run may go on.
-const COUNT: Duration = Duration::from_millis(200);
 
 /// The box's fault in a run. The job goes back to the queue, or is lost.
 #[derive(Debug, thiserror::Error)]
@@ -362,99 +362,6 @@ fn fault_of(outcome: Outcome) -> Option<Reason> {
         Outcome::FileLimit | Outcome::OutputLimit | Outcome::SpaceLimit => Some(Reason::OutputLimit),
         // A stopping room writes nothing of this down, and of a job that was called off only that.
         Outcome::Cancelled => Some(Reason::Box),
-    }
-}
-
-/// Why the watch ended a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EndedBy {
-    /// The room stops.
-    Stop,
-    /// The run and all that follows it took longer than a job may be RUNNING.
-    Deadline,
-    /// The run took more of the disk than its part.
-    Space,
-    /// Whoever asked for it, or the grant, is revoked.
-    Revocation,
-}
-
-/// Ends a run when the room stops, when its request is revoked, when it is past every limit, or when it takes more of the disk than is set aside
-/// for it. Each run has a watch of its own, so none ends for what another one took.
-struct Watch<'a> {
-    room: &'a Room,
-    work: &'a Path,
-    request: &'a SignedRequest,
-    cancel: &'a Cancel,
-    /// By the monotonic clock: a clock that is set neither ends a run nor lets it go on.
-    deadline: Instant,
-    over: AtomicBool,
-    unpacked: AtomicBool,
-    ended_by: Mutex<Option<EndedBy>>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(
-        room: &'a Room,
-        work: &'a Path,
-        request: &'a SignedRequest,
-        cancel: &'a Cancel,
-        deadline: Instant,
-    ) -> Self {
-        let (over, unpacked) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { room, work, request, cancel, deadline, over, unpacked, ended_by: Mutex::new(None) }
-    }
-
-    fn ended_by(&self) -> Option<EndedBy> {
-        *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn until_over(&self) {
-        let mut counted = Instant::now();
-        while !self.over.load(Ordering::SeqCst) {
-            let count = counted.elapsed() >= COUNT;
-            if count {
-                counted = Instant::now();
-            }
-            let why = if self.room.stop.is_raised() {
-                Some(EndedBy::Stop)
-            } else if Instant::now() >= self.deadline {
-                Some(EndedBy::Deadline)
-            } else if count && self.is_revoked() {
-                Some(EndedBy::Revocation)
-            } else if count && self.is_too_large() {
-                Some(EndedBy::Space)
-            } else {
-                None
-            };
-            if why.is_some() {
-                *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner) = why;
-                self.cancel.cancel();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// A run that nobody may ask for any more has no business beside the data.
-    fn is_revoked(&self) -> bool {
-        let Some(site) = self.room.site.current() else { return false };
-        let request = self.request.request();
-        let is_grants = site.revocation().grants.contains(&request.grant.id);
-        is_grants || site.is_revoked(&request.requester.id, &request.requester.key_id)
-    }
-
-    fn is_too_large(&self) -> bool {
-        let most = self.room.configuration.limits.run_disk_bytes;
-        space::used(self.work, most) > most
-    }
-}
-
-/// Ends the watch however the run ends.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 
