@@ -32,6 +32,8 @@ pub const HAND_OVER: &str =
 pub const CANCEL: &str = "cancel::a_running_or_waiting_job_ends_on_its_requesters_word_and_on_no_one_elses";
 pub const CANCEL_EARLY: &str =
     "cancel::a_cancel_that_comes_before_its_job_counts_for_the_requester_and_for_nobody_else";
+const CANCEL_AGAIN: &str =
+    "cancel::a_cancel_that_cannot_be_judged_now_is_not_acknowledged_so_that_it_comes_again";
 pub const WITHDRAWN: &str =
     "cancel::a_review_is_withdrawn_when_its_job_is_called_off_unless_the_log_came_first";
 pub const PROCESSES: &str = "separation::enclave_and_signer_have_no_network_the_enclave_listens_nowhere_and_no_other_room_opens_what_is_its_own";
@@ -76,7 +78,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         message: "LinkResponse.cancel",
-        forged: Told(&[CANCEL]),
+        forged: Told(&[CANCEL, CANCEL_AGAIN]),
         replayed: Told(&[CANCEL]),
         withheld: Nothing("A job that is not called off goes on; nothing leaves by that without consent."),
         reordered: Told(&[CANCEL_EARLY, WITHDRAWN]),
