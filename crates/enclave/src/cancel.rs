@@ -85,7 +85,7 @@ pub fn take(room: &Room, bytes: &[u8]) -> Result<Taken, RoomError> {
     };
     match verified {
         Ok(()) => {}
-        Err(Refusal::OutOfForce | Refusal::RequestTime) => return Ok(Taken::Later),
+        Err(Refusal::RequestTime) => return Ok(Taken::Later),
         Err(refusal) => return Ok(Taken::Refused(refusal)),
     }
     let (requester, at) = (stated.requester.id, room.now());
@@ -115,7 +115,10 @@ fn verify_ahead(envelope: &Envelope, stated: &Cancel, site: &Site, now: Timestam
         let job = CancelledJob { request: stated.request.sha256, requester, grant: &grant.statement().id };
         match SignedCancel::verify(envelope, job, site, now) {
             Ok(_) => return Ok(()),
-            Err(found) => refusal = found,
+            // The signature is good, and one of the two clocks is not.
+            Err(Refusal::RequestTime) => refusal = Refusal::RequestTime,
+            Err(found) if refusal != Refusal::RequestTime => refusal = found,
+            Err(_) => {}
         }
     }
     Err(refusal)

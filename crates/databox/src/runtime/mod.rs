@@ -86,6 +86,8 @@ enum RuntimeFailure {
     Requirement(String),
     #[error("{0} is not what the requirements name by its SHA-256")]
     WheelDiffers(String),
+    #[error("{0} is a second wheel of its package")]
+    WheelTwice(String),
     #[error("no wheel of {0} is there")]
     WheelMissing(String),
     #[error("{0} is for another interpreter or another kind of machine")]
@@ -121,6 +123,7 @@ impl RuntimeFailure {
             Self::MountPoint(_) => "IMAGE_MOUNT_POINT",
             Self::Requirement(_) => "REQUIREMENT",
             Self::WheelDiffers(_) => "WHEEL_DIFFERS",
+            Self::WheelTwice(_) => "WHEEL_TWICE",
             Self::WheelMissing(_) => "WHEEL_MISSING",
             Self::WheelTags(_) => "WHEEL_TAGS",
             Self::Wheel(_) => "WHEEL",
@@ -142,6 +145,7 @@ impl RuntimeFailure {
             Self::Requirement(_) => {
                 "`pip-compile --generate-hashes` or `uv export` writes such a file, all that packages need included"
             }
+            Self::WheelTwice(_) => "take one of them out of the directory",
             Self::WheelDiffers(_) => "nothing was added; fetch it again, or find out who changed it",
             Self::WheelMissing(_) | Self::WheelTags(_) => {
                 "`pip download --require-hashes --only-binary :all: -r FILE -d DIR`, by the interpreter that jobs run in, \

@@ -1,11 +1,11 @@
 //! This machine's Python with packages of others: each a wheel that a requirements file names by its SHA-256.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::requirements::Requirements;
+use super::requirements::{Requirement, Requirements};
 use super::tree::Tree;
 use super::wheel::{self, WheelName};
 use super::{Choice, RuntimeArguments, RuntimeFailure as E, take};
@@ -33,14 +33,14 @@ pub(super) fn with_packages(
     let mut tree = Tree::new(beside).map_err(E::NotWritten)?;
     take(&base, "", &mut tree, Choice::Refused)?;
     let mut needed = Vec::new();
-    for path in &chosen {
+    for (_, path) in &chosen {
         wheel::install(path, python.packages.trim_start_matches('/'), &mut tree, &mut needed)?;
     }
     add_libraries(&needed, &mut tree)?;
     super::keep_what_jobs_see(&mut tree)?;
     tree.write(into)?;
     let packages: Vec<_> =
-        wanted.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+        chosen.iter().map(|(name, _)| format!("{} {}", name.package, name.version)).collect();
     Ok(format!("Python {} of the host, with {}", python.version, packages.join(", ")))
 }
 
@@ -49,7 +49,8 @@ pub(super) fn with_packages(
 fn fetch(interpreter: &Path, requirements: &Path, scratch: &Path) -> Result<PathBuf, E> {
     let into = scratch.join("wheels");
     let mut pip = Command::new(with_pip(interpreter, scratch)?);
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
+    // Isolated (`-I`): else `pip.py` in the directory that the operator stands in would be run instead.
+    pip.args(["-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
     pip.args(["--only-binary", ":all:", "--dest"]).arg(&into).arg("--requirement").arg(requirements);
     let output = pip.stdin(Stdio::null()).output().map_err(E::NotRead)?;
     if output.status.success() {
@@ -67,47 +68,53 @@ fn with_pip(interpreter: &Path, scratch: &Path) -> Result<PathBuf, E> {
         let ran = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         ran.is_ok_and(|status| status.success())
     };
-    if succeeds(Command::new(interpreter).args(["-m", "pip", "--version"])) {
+    if succeeds(Command::new(interpreter).args(["-I", "-m", "pip", "--version"])) {
         return Ok(interpreter.to_owned());
     }
     let environment = scratch.join("pip");
-    if succeeds(Command::new(interpreter).args(["-m", "venv"]).arg(&environment)) {
+    if succeeds(Command::new(interpreter).args(["-I", "-m", "venv"]).arg(&environment)) {
         return Ok(environment.join("bin/python3"));
     }
     Err(E::Pip(format!("{} has neither pip nor venv", interpreter.display())))
 }
 
-/// The wheels of a directory. Each must be one that the list names by its digest, and each package of the list must be
-/// among them, unless it is for some machines only.
-fn choose(wanted: &Requirements, directory: &Path, python: (u32, u32)) -> Result<Vec<PathBuf>, E> {
-    let mut chosen = Vec::new();
-    let mut found = BTreeSet::new();
+/// The wheels of a directory. Each must be of a package of the list and have one of the digests that stand with it; there is
+/// one for each package, and none is missing but of those that are for some machines only.
+fn choose(
+    wanted: &Requirements,
+    directory: &Path,
+    python: (u32, u32),
+) -> Result<Vec<(WheelName, PathBuf)>, E> {
+    let mut chosen: BTreeMap<(String, String), (WheelName, PathBuf)> = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(E::NotRead)? {
         let path = entry.map_err(E::NotRead)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !name.ends_with(".whl") {
             continue;
         }
-        if !wanted.hashes.contains(&wheel::digest(&path)?) {
+        let parsed = WheelName::parse(&name)?;
+        let digest = wheel::digest(&path)?;
+        let of = |package: &&Requirement| package.name == parsed.package && package.version == parsed.version;
+        if !wanted.packages.iter().filter(of).any(|package| package.hashes.contains(&digest)) {
             return Err(E::WheelDiffers(name));
         }
-        let parsed = WheelName::parse(&name)?;
         if !parsed.fits(python) {
             return Err(E::WheelTags(name));
         }
-        found.insert((parsed.package, parsed.version));
-        chosen.push(path);
+        let key = (parsed.package.clone(), parsed.version.clone());
+        if chosen.insert(key, (parsed, path)).is_some() {
+            return Err(E::WheelTwice(name));
+        }
     }
     let missing = wanted
         .packages
         .iter()
         .filter(|package| package.unconditional)
-        .find(|package| !found.contains(&(package.name.clone(), package.version.clone())));
+        .find(|package| !chosen.contains_key(&(package.name.clone(), package.version.clone())));
     if let Some(package) = missing {
         return Err(E::WheelMissing(format!("{} {}", package.name, package.version)));
     }
-    chosen.sort();
-    Ok(chosen)
+    Ok(chosen.into_values().collect())
 }
 
 /// Adds what shared objects of packages need and no package brings: libraries of this machine, and what those link.

@@ -15,14 +15,14 @@ pub(super) struct Requirement {
     pub(super) version: String,
     /// False if it is for some machines only.
     pub(super) unconditional: bool,
+    /// What may be installed for it.
+    pub(super) hashes: BTreeSet<Digest>,
 }
 
 /// The whole list.
 #[derive(Debug, Default)]
 pub(super) struct Requirements {
     pub(super) packages: Vec<Requirement>,
-    /// What may be installed.
-    pub(super) hashes: BTreeSet<Digest>,
 }
 
 impl Requirements {
@@ -53,16 +53,20 @@ impl Requirements {
         }
         let refused = || E::Requirement(line.chars().take(80).collect());
         let (package, options) = line.split_once(" --").ok_or_else(refused)?;
+        let mut hashes = BTreeSet::new();
         for option in options.split(" --") {
             let digest = option.trim().strip_prefix("hash=sha256:").and_then(|digest| digest.parse().ok());
-            self.hashes.insert(digest.ok_or_else(refused)?);
+            hashes.insert(digest.ok_or_else(refused)?);
         }
         let (package, marker) =
             package.split_once(';').map_or((package, ""), |(package, marker)| (package, marker));
         let (name, version) = package.split_once("==").ok_or_else(refused)?;
         let name = name.split_once('[').map_or(name, |(name, _)| name).trim();
+        // pip takes what begins with a hyphen for an option, such as one that names another file.
         let plain = |text: &str| {
-            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-+!".contains(c))
+            let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+            let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-+!".contains(c));
+            inner && ends(text.chars().next()) && ends(text.chars().next_back())
         };
         let version = version.trim();
         if !plain(name) || !plain(version) {
@@ -73,6 +77,7 @@ impl Requirements {
             name: normalised(name),
             version: version.to_owned(),
             unconditional,
+            hashes,
         });
         Ok(())
     }

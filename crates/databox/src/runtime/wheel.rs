@@ -127,12 +127,13 @@ fn place(name: &str, packages: &str) -> Result<Option<String>, E> {
 
 fn is_shared_object(name: &str) -> bool {
     let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
-    file.ends_with(".so") || file.contains(".so.")
+    let version = file.split_once(".so.").map(|(_, version)| version);
+    file.ends_with(".so") || version.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// The libraries that a shared object names (ELF, `DT_NEEDED`). It is read here, not loaded: `ldd` would run the loader on
-/// a stranger's file. None if it is no shared object of this machine.
-fn needs(bytes: &[u8]) -> Option<Vec<String>> {
+/// a stranger's file. None if it is no shared object, or needs something by a path.
+pub(super) fn needs(bytes: &[u8]) -> Option<Vec<String>> {
     let header = elf::FileHeader64::<object::LittleEndian>::parse(bytes).ok()?;
     let endian = header.endian().ok()?;
     let sections = header.sections(endian, bytes).ok()?;
@@ -140,7 +141,13 @@ fn needs(bytes: &[u8]) -> Option<Vec<String>> {
     for section in sections.iter() {
         let Some(table) = section.dynamic_table(endian, bytes, &sections).ok()? else { continue };
         for entry in table.iter().filter(|entry| entry.tag == elf::DT_NEEDED) {
-            needed.push(std::str::from_utf8(table.string(entry).ok()?).ok()?.to_owned());
+            let name = std::str::from_utf8(table.string(entry).ok()?).ok()?;
+            // A name with a slash is a path to the loader, and would be one to us: whoever made the wheel would choose which
+            // file of this machine every job gets to read.
+            if name.is_empty() || name.contains('/') {
+                return None;
+            }
+            needed.push(name.to_owned());
         }
     }
     Some(needed)

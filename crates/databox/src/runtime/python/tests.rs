@@ -54,7 +54,8 @@ impl Stage {
 
     fn chosen(&self) -> Result<Vec<PathBuf>, &'static str> {
         let wanted = Requirements::parse(&self.list).map_err(|error| error.name())?;
-        choose(&wanted, &self.at("wheels"), (3, 11)).map_err(|error| error.name())
+        let chosen = choose(&wanted, &self.at("wheels"), (3, 11)).map_err(|error| error.name())?;
+        Ok(chosen.into_iter().map(|(_, path)| path).collect())
     }
 
     /// What a wheel of this member becomes.
@@ -93,6 +94,17 @@ fn only_what_the_list_names_by_its_digest_is_taken_and_nothing_of_the_list_is_mi
     stage.list += "windows-only==3.0 ; sys_platform == \"win32\" --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n";
     let chosen = stage.chosen().unwrap();
     assert_eq!(chosen, std::slice::from_ref(&path), "what is for other machines may be missing");
+    // The bytes of one package under the name of another one that the list has, too.
+    let other = stage.wheel("other-2.0-py3-none-any.whl", &[("other.py", "", 0o644)]);
+    fs::copy(&path, &other).unwrap();
+    assert_eq!(stage.chosen(), Err("WHEEL_DIFFERS"));
+    fs::remove_file(&other).unwrap();
+    let end = stage.list.find("other==").unwrap();
+    stage.list.truncate(end);
+    let twice = stage.at("wheels/some_package-1.2-1again-py3-none-any.whl");
+    fs::copy(&path, &twice).unwrap();
+    assert_eq!(stage.chosen(), Err("WHEEL_TWICE"));
+    fs::remove_file(&twice).unwrap();
     let whole = stage.list.clone();
     stage.list +=
         "absent==3.0 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n";
@@ -156,6 +168,7 @@ fn a_list_holds_pinned_packages_with_a_digest_and_nothing_else() {
         "-r other.txt".to_owned(),
         format!("a @ https://elsewhere.example/a.whl --hash=sha256:{digest}"),
         format!("../a==1.0 --hash=sha256:{digest}"),
+        format!("-rother==1 --hash=sha256:{digest}"),
     ] {
         assert_eq!(name(&line), Err("REQUIREMENT"), "{line}");
     }
@@ -202,4 +215,53 @@ fn what_a_shared_object_needs_is_read_and_a_library_that_nobody_has_is_named() {
     assert!(tree.has_file_called("libc.so.6"));
     let absent = add_libraries(&["libnobody-has-this.so.1".to_owned()], &mut tree);
     assert_eq!(absent.unwrap_err().name(), "LIBRARY_MISSING");
+}
+
+/// A shared object that needs another one by this name.
+fn shared_object(directory: &Path, needs: &str) -> Vec<u8> {
+    let cc = |arguments: &[&str]| {
+        let built =
+            Command::new("cc").args(["-shared", "-o"]).args(arguments).current_dir(directory).status();
+        assert!(built.expect("a C compiler").success());
+    };
+    fs::write(directory.join("needed.c"), "int needed(void) { return 1; }\n").unwrap();
+    fs::write(directory.join("needs.c"), "int needed(void); int needs(void) { return needed(); }\n").unwrap();
+    cc(&["needed.so", "needed.c", &format!("-Wl,-soname,{needs}")]);
+    cc(&["needs.so", "needs.c", "./needed.so"]);
+    fs::read(directory.join("needs.so")).unwrap()
+}
+
+#[test]
+fn a_shared_object_that_needs_a_file_of_this_machine_by_its_path_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let read = |needs: &str| wheel::needs(&shared_object(directory.path(), needs));
+    let named = read("libsome.so.1").expect("the innocent twin");
+    assert!(named.contains(&"libsome.so.1".to_owned()), "{named:?}");
+    for path in ["/etc/shadow", "../../etc/shadow", "./x"] {
+        assert_eq!(read(path), None, "{path}");
+    }
+}
+
+#[test]
+fn nothing_of_the_directory_that_the_operator_stands_in_is_run() {
+    let directory = tempfile::tempdir().unwrap();
+    for module in ["pip", "venv", "json", "site"] {
+        let text = format!("open({:?}, 'w').write('x')\n", directory.path().join("ran"));
+        fs::write(directory.path().join(format!("{module}.py")), text).unwrap();
+    }
+    fs::write(directory.path().join("list"), format!("a==1.0 --hash=sha256:{}\n", "0".repeat(64))).unwrap();
+    let program = std::env::current_exe().unwrap();
+    let mut again = Command::new(program);
+    again.args(["--exact", "--ignored", "runtime::python::tests::fetches_from_where_it_stands"]);
+    let status = again.current_dir(directory.path()).env("PYTHONPATH", directory.path()).status().unwrap();
+    assert!(status.success());
+    assert!(!directory.path().join("ran").exists());
+}
+
+#[test]
+#[ignore = "run by the test before it, in a directory of its own"]
+fn fetches_from_where_it_stands() {
+    let scratch = tempfile::tempdir().unwrap();
+    let fetched = fetch(Path::new("/usr/bin/python3"), Path::new("list"), scratch.path());
+    assert_eq!(fetched.unwrap_err().name(), "PIP");
 }
