@@ -1,7 +1,7 @@
 //! Log lines: one JSON object a line on standard error, made of typed fields.
 //!
-//! A field is a number, a digest, a word that the program itself spells out (`&'static str`), or an error's text. There
-//! is no way to log a string made at run time, so nothing that a job or a peer wrote can reach a log.
+//! A field is a number, a digest, a word that the program itself spells out (`&'static str`), or the text of an error. A
+//! string made at run time is none of these; an error of the room's own may name a file, and must quote nobody.
 
 use std::error::Error;
 use std::io::Write;

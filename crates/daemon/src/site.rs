@@ -30,6 +30,8 @@ struct State {
     site: Option<Arc<Site>>,
     seen: Option<SeenVersions>,
     files: Vec<File>,
+    /// False before the first look, which tells of a directory that is not there.
+    looked: bool,
     /// When the same files are loaded once more.
     again: Option<Instant>,
     /// Why they were not accepted, so that it is told once.
@@ -99,7 +101,7 @@ impl SiteWatch {
         let files = list(&self.directory);
         let same = {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            let same = state.files == files;
+            let same = state.looked && state.files == files;
             if same && state.again.is_none_or(|again| Instant::now() < again) {
                 return Ok(Look::Same);
             }
@@ -110,7 +112,7 @@ impl SiteWatch {
             Ok(loaded) => loaded,
             Err(error) => {
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                (state.files, state.again) = (files, again);
+                (state.files, state.looked, state.again) = (files, true, again);
                 let told = Some(whole(&error));
                 if same && state.told == told {
                     return Ok(Look::Same);
@@ -119,14 +121,17 @@ impl SiteWatch {
                 return Ok(Look::NotAccepted(error));
             }
         };
-        let again = again.filter(|_| !site.set_aside().is_empty());
+        // What nobody signs as roles ask now is set aside for good; what is not in force yet may be so in a moment.
+        let again =
+            again.filter(|_| site.set_aside().iter().any(|aside| aside.refusal == Refusal::OutOfForce));
         if same && self.current().is_some_and(|current| is_as(&current, &site)) {
-            self.state.write().unwrap_or_else(PoisonError::into_inner).again = again;
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            (state.again, state.told) = (again, None);
             return Ok(Look::Same);
         }
         keep(&seen, &site)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { site: Some(site), seen: Some(seen), files, again, told: None };
+        *state = State { site: Some(site), seen: Some(seen), files, looked: true, again, told: None };
         Ok(Look::Newer)
     }
 

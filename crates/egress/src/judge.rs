@@ -32,12 +32,15 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
         kind => size_limit(&policy, kind),
     };
     let survey = survey(&task.outputs, &entries, limit);
-    let (mut files, mut tables) = (Vec::new(), Vec::new());
+    let (mut files, mut tables, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for (output, (mut record, size)) in task.outputs.iter().zip(survey.declared) {
         let (mut bytes, mut bits) = (0, 0);
         if size.is_some() {
             let (mut reader, size) = source.open(output.path())?;
             (bytes, bits) = (size, charge(task, &policy, output, size));
+            if matches!(output, DeclaredOutput::Table { count_column: Some(_), .. }) {
+                counted.push(files.len());
+            }
             let table = judge_form(task, &policy, output, &mut *reader, size, &mut record)?;
             tables.extend(table.map(|table| (files.len(), table)));
             judge_size(&policy, output, bits, &mut record);
@@ -46,7 +49,7 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
         files.push(Recorded { record, name: output.path().to_string(), kind, bytes, bits });
     }
     judge_sum(&policy, &mut files);
-    judge_suppression(&policy, &mut files, &tables);
+    judge_suppression(&policy, &mut files, &tables, &counted);
     files.extend(survey.undeclared);
     Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
 }
@@ -99,9 +102,21 @@ fn judge_form(
 }
 
 /// Whether the tables of this job tell of each other what they leave out.
-fn judge_suppression(policy: &Policy, files: &mut [Recorded], tables: &[(usize, Tabulation)]) {
+fn judge_suppression(
+    policy: &Policy,
+    files: &mut [Recorded],
+    tables: &[(usize, Tabulation)],
+    counted: &[usize],
+) {
     for file in files.iter_mut().filter(|file| file.kind == Some(OutputKind::Table)) {
         file.record.ran(Rule::TableSuppression);
+    }
+    for index in counted.iter().filter(|_| counted.len() > 1) {
+        if !tables.iter().any(|(of, _)| of == index) {
+            let words =
+                "its categories do not tell its rows apart, so nothing was subtracted from it or by it";
+            files[*index].record.note(Rule::TableSuppression, words);
+        }
     }
     let all: Vec<&Tabulation> = tables.iter().map(|(_, table)| table).collect();
     for (index, table) in tables {

@@ -135,9 +135,13 @@ fn a_row_of_nobody_leaves_only_where_nobody_can_stand() {
     let somebody = b"plan,n,total\nfree,50,1000\nindividual,20,90\n";
     assert_eq!(zeros(&structural, somebody), [RuleResult::Blocked, RuleResult::Passed]);
     assert_eq!(zeros(COUNTED, somebody), [RuleResult::Passed; 2]);
+    // Nobody has visits: the row contradicts itself, and would carry whatever it says past every count.
+    let somebodys = b"plan,n,total\nfree,50,1000\nindividual,0,8421\n";
+    assert_eq!(zeros(&structural, somebodys), [RuleResult::Blocked, RuleResult::Passed]);
     let lenient =
         with_policy(task(&[COUNTED]), "zeros_are_disclosive = true", "zeros_are_disclosive = false");
     assert_eq!(result(&form(&lenient, &[("t.csv", nobody)]).0, Rule::TableZeroCells), RuleResult::Passed);
+    assert_eq!(result(&form(&lenient, &[("t.csv", somebodys)]).0, Rule::TableZeroCells), RuleResult::Blocked);
 }
 
 #[test]

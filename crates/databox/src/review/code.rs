@@ -17,7 +17,7 @@ use release::statement::{
     CodeApproval, CodeDenial, CodeReview, DenialDecision, DenialReason, Request, SaltedPurpose,
 };
 
-use super::words::{plural, printable};
+use super::words::{declared_empty, plural, printable};
 use super::{APPROVAL_SECONDS, Desk};
 use crate::client;
 use crate::failure::{Exit, Failure, file_failure, whole};
@@ -248,6 +248,7 @@ pub fn words(opened: &OpenedCode) -> String {
     let _ = writeln!(text, "command    {}", command.join(" "));
     for output in &request.outputs {
         let _ = writeln!(text, "output     {}", output.path());
+        text += &declared_empty(output);
     }
     let _ = writeln!(text, "bundle     {}, {}", request.bundle.sha256, plural(opened.files.len(), "file"));
     for (path, bytes) in opened.files.iter().take(LISTED) {

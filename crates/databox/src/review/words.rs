@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use release::report::{NUMBERS_VIEW, view_name};
-use release::statement::{Judgement, LayerState, RuleResult, VerdictResult, Wall};
+use release::statement::{DeclaredOutput, Judgement, LayerState, RuleResult, VerdictResult, Wall};
 
 use super::Opened;
 
@@ -33,6 +33,7 @@ pub fn words(opened: &Opened) -> String {
             file.name, file.bytes, file.released_bits
         );
     }
+    opened.request.outputs.iter().for_each(|output| text += &declared_empty(output));
     for outcome in verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked) {
         let _ = writeln!(text, "blocked by {}", outcome.id);
     }
@@ -71,6 +72,14 @@ pub fn words(opened: &Opened) -> String {
     let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
     let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
     text
+}
+
+/// Rows in which nobody can stand, by the job's own word: a line for each, and nothing for other outputs.
+pub(super) fn declared_empty(output: &DeclaredOutput) -> String {
+    let DeclaredOutput::Table { path, structural_zeros, .. } = output else { return String::new() };
+    let line =
+        |row: &Vec<String>| format!("nobody in  {path}: {}, the job says\n", printable(&row.join(", ")));
+    structural_zeros.iter().map(line).collect()
 }
 
 /// How many layers of the wall were in force, and which were not.

@@ -94,7 +94,11 @@ fn behind(policy: &TablePolicy, shown: i128) -> Range {
     // A tie goes to the even multiple, so an odd one loses both of its ties.
     let tie = base % 2 == 0 && (shown / base) % 2 != 0;
     let reach = base / 2 - i128::from(tie);
-    let least = if shown == 0 { 0 } else { (shown - reach).max(i128::from(policy.smallest_count)) };
+    let smallest = i128::from(policy.smallest_count);
+    if shown == 0 && reach < smallest {
+        return Range { least: 0, most: 0 };
+    }
+    let least = if shown == 0 { 0 } else { (shown - reach).max(smallest) };
     Range { least, most: (shown + reach).max(least) }
 }
 
@@ -121,5 +125,6 @@ mod tests {
         }
         (policy.rounding_base, policy.smallest_count) = (5, 10);
         assert_eq!(behind(&policy, 10), Range { least: 10, most: 12 });
+        assert_eq!(behind(&policy, 0), Range { least: 0, most: 0 }, "no row stands for 1 or 2");
     }
 }

@@ -26,6 +26,13 @@ pub(super) fn judge_row(policy: &TablePolicy, columns: &Columns, row: &[Value], 
         .collect();
     let is_structural = columns.structural_zeros.contains(&key);
     let place = || row_text(columns, row);
+    let is_value = |index: &usize| {
+        !columns.list[*index].1.is_key() && columns.count != Some(*index) && !columns.is_withheld(*index)
+    };
+    let says_something = (0..row.len()).filter(is_value).any(|index| row[index] != Value::Number(0));
+    if count == 0 && says_something {
+        return Row::Refused(format!("{}: nobody stands in it, and it has values", place()));
+    }
     match (count, is_structural) {
         (0, true) => Row::OfNobody,
         (0, false) if policy.zeros_are_disclosive => Row::Refused(format!(

@@ -75,9 +75,16 @@ pub(super) fn all() -> Vec<Defect> {
             "DSSE lets writers choose the alphabet of base64.",
             story().bytes(|bytes| {
                 edit_json(bytes, |file| {
-                    let signature = file["manifest"]["signatures"][0]["sig"].as_str().expect("a signature");
-                    let other = signature.replace('+', "-").replace('/', "_");
-                    file["manifest"]["signatures"][0]["sig"] = Value::from(other);
+                    let mut changed = 0;
+                    for statement in ["manifest", "verdict", "grant", "request"] {
+                        let signature = &mut file[statement]["signatures"][0]["sig"];
+                        let other = signature.as_str().unwrap_or_default().replace('+', "-").replace('/', "_");
+                        if !other.is_empty() {
+                            changed += usize::from(*signature != other);
+                            *signature = Value::from(other);
+                        }
+                    }
+                    assert!(changed > 0, "no signature has a character that the alphabets differ in");
                 });
             }),
         ),

@@ -40,6 +40,11 @@ pub(crate) enum Audit {
 
 /// Audits a table against all tables of its job; it may stand among them itself.
 pub(crate) fn audit(policy: &TablePolicy, table: &Tabulation, others: &[&Tabulation]) -> Audit {
+    let combinations = table.dimensions.iter().map(|dimension| dimension.values.len());
+    if table.rows.len() >= combinations.fold(1usize, usize::saturating_mul) {
+        // Nothing is left out.
+        return Audit::Protected;
+    }
     let Some(rows) = all_rows(table) else {
         // Without another table that adds over its rows nothing can be subtracted.
         let bounded =
@@ -47,15 +52,38 @@ pub(crate) fn audit(policy: &TablePolicy, table: &Tabulation, others: &[&Tabulat
         return if bounded { Audit::TooLarge } else { Audit::Protected };
     };
     let others = others.iter().filter(|other| !std::ptr::eq(**other, table));
-    let sums: Vec<Sum> = others.flat_map(|other| over(&rows, sums(table, other))).collect();
+    let each: Vec<Vec<Sum>> = others.map(|other| over(&rows, sums(table, other))).collect();
+    let all: Vec<Sum> = each.iter().flatten().cloned().collect();
+    match audit_with(policy, table, &rows, &all) {
+        // Tables that contradict each other, such as one of all and one of a part, still tell something one by one.
+        Audit::NotAdditive if each.len() > 1 => {
+            let alone = each.iter().map(|sums| audit_with(policy, table, &rows, sums));
+            worst(alone).unwrap_or(Audit::NotAdditive)
+        }
+        audit => audit,
+    }
+}
+
+/// The audit that says most against a table; none if all say that counts do not add up.
+fn worst(audits: impl Iterator<Item = Audit>) -> Option<Audit> {
+    let rank = |audit: &Audit| match audit {
+        Audit::Told(_) => 3,
+        Audit::TooLarge => 2,
+        Audit::NotAdditive => 1,
+        Audit::Protected => 0,
+    };
+    audits.max_by_key(rank).filter(|worst| *worst != Audit::Protected)
+}
+
+fn audit_with(policy: &TablePolicy, table: &Tabulation, rows: &[Key], sums: &[Sum]) -> Audit {
     let bounded: BTreeSet<usize> =
         sums.iter().filter(|sum| sum.most.is_some()).flat_map(|sum| sum.rows.iter().copied()).collect();
-    let left_out: Vec<usize> =
+    let absent: Vec<usize> =
         bounded.into_iter().filter(|row| !table.rows.contains_key(&rows[*row])).collect();
-    if left_out.is_empty() {
+    if absent.is_empty() {
         return Audit::Protected;
     }
-    match told(policy, table, &rows, &sums, &left_out) {
+    match told(policy, table, rows, sums, &absent) {
         Ok(told) if told.is_empty() => Audit::Protected,
         Ok(told) => Audit::Told(told.into_iter().map(|(row, range)| (rows[row].clone(), range)).collect()),
         Err(Trouble::Infeasible) => Audit::NotAdditive,
@@ -63,7 +91,7 @@ pub(crate) fn audit(policy: &TablePolicy, table: &Tabulation, others: &[&Tabulat
     }
 }
 
-/// Every combination of a table's categories in which somebody can stand; none if there are too many.
+/// Every combination of a table's categories; none if there are too many.
 fn all_rows(table: &Tabulation) -> Option<Vec<Key>> {
     let mut rows: Vec<Key> = vec![Vec::new()];
     for (place, dimension) in table.dimensions.iter().enumerate() {
@@ -77,7 +105,6 @@ fn all_rows(table: &Tabulation) -> Option<Vec<Key>> {
         };
         rows = rows.iter().flat_map(longer).collect();
     }
-    rows.retain(|row| !table.structural_zeros.contains(row));
     Some(rows)
 }
 
@@ -92,6 +119,7 @@ struct Projected {
 }
 
 /// The same, with the rows.
+#[derive(Clone)]
 struct Sum {
     rows: Vec<usize>,
     least: i128,
@@ -146,34 +174,46 @@ fn sums(table: &Tabulation, other: &Tabulation) -> Vec<Projected> {
     sums.into_iter().map(with_most).collect()
 }
 
-/// The rows that are told too closely, and how closely.
+/// The rows that are told too closely, and how closely, of those that are absent. One in which nobody can stand, by the
+/// declaration, is not left out, unless counts add up only if somebody does: then it was left out after all.
 fn told(
     policy: &TablePolicy,
     table: &Tabulation,
     rows: &[Key],
     sums: &[Sum],
-    left_out: &[usize],
+    absent: &[usize],
 ) -> Result<Vec<(usize, Range)>, Trouble> {
-    let mut simplex = match Simplex::new(rows.len(), &bounds(table, rows, sums, true)) {
-        // Units without a category: a sum is larger than its rows.
-        Err(Trouble::Infeasible) => Simplex::new(rows.len(), &bounds(table, rows, sums, false))?,
-        other => other?,
+    let is_zero = |row: &&usize| table.structural_zeros.contains(&rows[**row]);
+    let zeros: Vec<usize> = absent.iter().filter(is_zero).copied().collect();
+    let left_out: Vec<usize> = absent.iter().filter(|row| !is_zero(row)).copied().collect();
+    let solve = |from_below: bool, zeros: &[usize]| {
+        Simplex::new(rows.len(), &bounds(table, rows, sums, zeros, from_below))
+    };
+    let (mut simplex, left_out) = match solve(true, &zeros) {
+        Err(Trouble::Infeasible) => match solve(true, &[]) {
+            Ok(simplex) if !zeros.is_empty() => (simplex, absent.to_vec()),
+            Err(Trouble::TooLarge) => return Err(Trouble::TooLarge),
+            // Units without a category: a sum is larger than its rows.
+            _ => (solve(false, &zeros)?, left_out),
+        },
+        other => (other?, left_out),
     };
     let (width, enough) = (i128::from(policy.suppression_width), i128::from(policy.smallest_count));
     let mut told = Vec::new();
     for row in left_out {
-        let Some(most) = simplex.largest(*row)? else { continue };
-        let least = simplex.smallest(*row)?;
+        let Some(most) = simplex.largest(row)? else { continue };
+        let least = simplex.smallest(row)?;
         if most - least < width && least < enough {
-            told.push((*row, Range { least, most }));
+            told.push((row, Range { least, most }));
         }
     }
     Ok(told)
 }
 
 /// Upper bounds alone: what must be at least `x` is the negative of what must be at most `−x`.
-fn bounds(table: &Tabulation, rows: &[Key], sums: &[Sum], from_below: bool) -> Vec<Bound> {
-    let mut bounds = Vec::new();
+fn bounds(table: &Tabulation, rows: &[Key], sums: &[Sum], zeros: &[usize], from_below: bool) -> Vec<Bound> {
+    let nobody = |row: &usize| Bound { terms: vec![(*row, 1)], limit: 0 };
+    let mut bounds: Vec<Bound> = zeros.iter().map(nobody).collect();
     for (unknown, row) in rows.iter().enumerate() {
         if let Some(range) = table.rows.get(row) {
             bounds.push(Bound { terms: vec![(unknown, 1)], limit: range.most });

@@ -104,6 +104,37 @@ fn what_nobody_can_stand_in_is_not_left_out() {
 }
 
 #[test]
+fn a_row_that_is_called_empty_and_is_not_was_left_out() {
+    let mut cells = table(&[("plan", "abc")], &[("a", 30), ("b", 40)]);
+    cells.structural_zeros.insert(vec!["c".to_owned()]);
+    let total = table(&[], &[("", 74)]);
+    assert_eq!(told(audit(&policy(1, 10, 10), &cells, &[&total])), [("c".to_owned(), 4, 4)]);
+    let honest = table(&[], &[("", 70)]);
+    assert_eq!(audit(&policy(1, 10, 10), &cells, &[&honest]), Audit::Protected);
+}
+
+#[test]
+fn a_table_of_a_part_does_not_hide_what_the_table_of_all_tells() {
+    let cells = table(&[("plan", "abc")], &[("a", 30), ("b", 40)]);
+    let (all, women) =
+        (table(&[], &[("", 74)]), table(&[("plan", "abc")], &[("a", 14), ("b", 22), ("c", 11)]));
+    let told = told(audit(&policy(1, 10, 10), &cells, &[&all, &women]));
+    assert_eq!(told, [("c".to_owned(), 4, 4)]);
+    let roomy = table(&[], &[("", 95)]);
+    assert_ne!(audit(&policy(1, 10, 10), &cells, &[&roomy, &women]), Audit::TooLarge);
+}
+
+#[test]
+fn a_large_table_that_leaves_nothing_out_is_protected_whatever_stands_beside_it() {
+    let values: Vec<String> = (0..2000).map(|value| value.to_string()).collect();
+    let dimension = Dimension { name: "postcode".to_owned(), values: values.iter().cloned().collect() };
+    let range = Range { least: 20, most: 20 };
+    let rows = values.iter().map(|value| (vec![value.clone()], range)).collect();
+    let whole = Tabulation { dimensions: vec![dimension], rows, structural_zeros: BTreeSet::new() };
+    assert_eq!(audit(&policy(1, 10, 10), &whole, &[&table(&[], &[("", 40_000)])]), Audit::Protected);
+}
+
+#[test]
 fn counts_of_people_who_stand_in_several_rows_tell_nothing_and_people_without_a_category_leave_room() {
     let cells = table(&[("year", "abc")], &[("a", 50), ("b", 40)]);
     let fewer = table(&[], &[("", 60)]);
