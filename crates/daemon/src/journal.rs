@@ -92,13 +92,7 @@ impl Event {
 
     /// The same with each of its causes.
     pub fn own_causes(self, error: &(dyn Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
-        }
-        self.error_text(&text)
+        self.error_text(&with_causes(error))
     }
 
     fn error_text(mut self, text: &str) -> Self {
@@ -112,6 +106,17 @@ impl Event {
         // A log that cannot be written must not stop a room; what must not be lost is in its store.
         let _ = writeln!(std::io::stderr().lock(), "{}}}", self.line);
     }
+}
+
+/// An error's text, and that of each of its causes.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The site directory as a running room sees it: loaded anew when its files change, never older than it was.
 
-use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,6 +9,8 @@ use release::refusal::Refusal;
 use release::site::{SeenVersions, Site, SiteError};
 use release::statement::RolesId;
 use release::value::Timestamp;
+
+use crate::journal::with_causes;
 
 /// How long files are left alone of which something was not accepted. Whether it is depends on the moment, too: what a late
 /// clock takes for a statement of tomorrow, a revocation among them, is in force once the clock is right.
@@ -113,7 +114,7 @@ impl SiteWatch {
             Err(error) => {
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
                 (state.files, state.looked, state.again) = (files, true, again);
-                let told = Some(whole(&error));
+                let told = Some(with_causes(&error));
                 if same && state.told == told {
                     return Ok(Look::Same);
                 }
@@ -154,16 +155,6 @@ fn is_as(before: &Site, now: &Site) -> bool {
         site.set_aside().iter().map(|aside| (aside.path.clone(), aside.refusal)).collect()
     };
     before.seen() == now.seen() && aside(before) == aside(now)
-}
-
-fn whole(error: &NotAccepted) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn list(directory: &Path) -> Vec<File> {

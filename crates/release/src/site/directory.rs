@@ -97,12 +97,17 @@ pub fn denials_of(directory: &Path, subjects: &[Digest]) -> Result<Vec<Envelope>
     };
     let mut denials = Vec::new();
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name();
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
         let subject = name.to_str().and_then(|name| name.split_once('.')?.0.parse().ok());
         if !subject.is_some_and(|subject: Digest| subjects.contains(&subject)) {
             continue;
         }
         let path = below.join(&name);
+        // A pipe laid there would hold up whoever reads it for ever.
+        if !entry.file_type().map_err(failed)?.is_file() {
+            return Err(SiteError::Stray(path));
+        }
         let bytes = read_file(&directory.join(&path))?;
         denials
             .extend(Envelope::parse(&bytes).ok().filter(|found| file_name(found).is_ok_and(|at| at == path)));
@@ -217,4 +222,26 @@ fn place_envelope(sorted: &mut SiteFiles, path: &Path, bytes: &[u8]) -> Result<(
         | Kind::Manifest => return Err(Refusal::StatementKind),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_denial_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let subject = Digest::of(b"verdict");
+        let denials = directory.path().join("denials");
+        assert!(denials_of(directory.path(), &[subject]).is_ok_and(|found| found.is_empty()), "no denials");
+        fs::create_dir(&denials).expect("own directory");
+        let place = denials.join(format!("{subject}.ana.json"));
+        fs::write(&place, b"no denial").expect("own directory");
+        assert!(denials_of(directory.path(), &[subject]).is_ok_and(|found| found.is_empty()), "a plain file");
+        fs::remove_file(&place).expect("own file");
+        let made = std::process::Command::new("mkfifo").arg(&place).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        assert!(matches!(denials_of(directory.path(), &[subject]), Err(SiteError::Stray(_))));
+        assert!(denials_of(directory.path(), &[Digest::of(b"other")]).is_ok(), "it is another's");
+    }
 }

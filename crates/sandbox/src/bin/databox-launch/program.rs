@@ -257,3 +257,16 @@ fn set_limits(limits: &Limits, counted: bool) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hostile suite has a program write just this.
+    #[test]
+    fn the_end_that_a_program_would_forge_is_the_one_that_is_told() {
+        let told = Report::Ended { outcome: Outcome::Succeeded, code: None, peak_bytes: 1, killed: false };
+        let forged = r#"{"Ended":{"outcome":"succeeded","code":null,"peak_bytes":1,"killed":false}}"#;
+        assert_eq!(serde_json::to_string(&told).expect("a report"), forged);
+    }
+}
