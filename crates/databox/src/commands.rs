@@ -103,10 +103,11 @@ fn up(home: &Home) -> Result<(), Failure> {
         eprintln!("held up: {}", check.found);
         check.remedy.iter().for_each(|remedy| eprintln!("  → {remedy}"));
     }
-    println!(
-        "up: {} (the walls between rooms are thinner here than under deploy/)",
-        databox::home::ROOMS.join(", ")
-    );
+    let walls = match databox::users::are_apart(home) {
+        true => "each as a user of its own",
+        false => "all as one user: the walls between rooms are thinner here than under deploy/",
+    };
+    println!("up: {} ({walls})", databox::home::ROOMS.join(", "));
     while !stop.is_raised() {
         if let Some(room) = rooms.ended() {
             return Err(Failure::new("ROOM_ENDED", format!("the {room} ended"))

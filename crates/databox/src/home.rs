@@ -9,30 +9,96 @@ pub struct Home(PathBuf);
 /// The four rooms, in the order in which they start.
 pub const ROOMS: [&str; 4] = ["signer", "console", "gateway", "enclave"];
 
-/// Directories of a home and their modes. A room's own state is for that room alone.
-pub const DIRECTORIES: [(&str, u32); 22] = [
-    ("site", 0o755),
-    ("drop", 0o750),
-    ("drop/datasets", 0o750),
-    ("drop/runtimes", 0o750),
-    ("drafts", 0o750),
-    ("run", 0o755),
-    ("run/gateway", 0o700),
-    ("run/console", 0o700),
-    ("run/signer", 0o700),
-    ("gateway", 0o700),
-    ("enclave", 0o700),
-    ("console", 0o700),
-    ("signer", 0o700),
-    ("hand-over", 0o755),
-    ("hand-over/gateway-to-enclave", 0o750),
-    ("hand-over/enclave-to-gateway", 0o750),
-    ("hand-over/enclave-to-console", 0o750),
-    ("public", 0o755),
-    ("heads", 0o755),
-    ("heads/enclave", 0o700),
-    ("heads/signer", 0o700),
-    ("keys", 0o700),
+/// Whose a directory is, where rooms have users of their own: the owner, or the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Root's.
+    Operator,
+    /// This room's alone.
+    Room(&'static str),
+    /// A group's that two rooms are in, and nobody else.
+    Pair(&'static str),
+}
+
+impl Whose {
+    /// The user or group that `deploy/databox.sysusers.conf` makes.
+    pub fn name(self) -> String {
+        match self {
+            Self::Operator => "root".to_owned(),
+            Self::Room(name) | Self::Pair(name) => format!("databox-{name}"),
+        }
+    }
+
+    /// Whether a room is among those it is for.
+    pub fn has(self, room: &str) -> bool {
+        match self {
+            Self::Operator => false,
+            Self::Room(name) => name == room,
+            Self::Pair(name) => name.split('-').any(|part| part == room),
+        }
+    }
+}
+
+/// A directory of a home.
+#[derive(Debug, Clone, Copy)]
+pub struct Directory {
+    /// Its path below the home.
+    pub below: &'static str,
+    /// Its mode. With the bit 2000, what is laid down there belongs to the directory's group.
+    pub mode: u32,
+    /// Its owner, where rooms have users of their own; else all belong to the one user.
+    pub owner: Whose,
+    /// Its group, likewise.
+    pub group: Whose,
+}
+
+const fn directory(below: &'static str, mode: u32, owner: Whose, group: Whose) -> Directory {
+    Directory { below, mode, owner, group }
+}
+
+const GATEWAY: Whose = Whose::Room("gateway");
+const ENCLAVE: Whose = Whose::Room("enclave");
+const CONSOLE: Whose = Whose::Room("console");
+const SIGNER: Whose = Whose::Room("signer");
+
+/// Directories of a home, as `deploy/databox.tmpfiles.conf` has them. A room's own state is for that room alone; what
+/// lies between two rooms can be read by these two.
+// A wider mode or group gives a room that was taken over what another one keeps: with the enclave's it reads the data.
+pub const DIRECTORIES: [Directory; 23] = [
+    directory("site", 0o755, Whose::Operator, Whose::Operator),
+    directory("drop", 0o750, Whose::Operator, ENCLAVE),
+    directory("drop/datasets", 0o750, Whose::Operator, ENCLAVE),
+    directory("drop/runtimes", 0o750, Whose::Operator, ENCLAVE),
+    directory("drafts", 0o755, ENCLAVE, ENCLAVE),
+    directory("gateway", 0o700, GATEWAY, GATEWAY),
+    directory("enclave", 0o700, ENCLAVE, ENCLAVE),
+    directory("console", 0o700, CONSOLE, CONSOLE),
+    directory("signer", 0o700, SIGNER, SIGNER),
+    directory("heads", 0o755, Whose::Operator, Whose::Operator),
+    directory("heads/enclave", 0o700, ENCLAVE, ENCLAVE),
+    directory("heads/signer", 0o700, SIGNER, SIGNER),
+    directory("public", 0o755, SIGNER, SIGNER),
+    directory("run", 0o755, Whose::Operator, Whose::Operator),
+    directory("run/gateway", 0o2750, GATEWAY, Whose::Pair("gateway-enclave")),
+    directory("run/console", 0o2750, CONSOLE, Whose::Pair("console-enclave")),
+    directory("run/signer", 0o2750, SIGNER, Whose::Pair("console-signer")),
+    directory("hand-over", 0o755, Whose::Operator, Whose::Operator),
+    directory("hand-over/gateway-to-enclave", 0o2750, GATEWAY, Whose::Pair("gateway-enclave")),
+    directory("hand-over/enclave-to-gateway", 0o2750, ENCLAVE, Whose::Pair("gateway-enclave")),
+    directory("hand-over/enclave-to-console", 0o2750, ENCLAVE, Whose::Pair("console-enclave")),
+    // Each key is for its own room's user alone; the room must be able to pass through.
+    directory("keys", 0o711, Whose::Operator, Whose::Operator),
+    directory("tls", 0o755, Whose::Operator, Whose::Operator),
+];
+
+/// Private keys of the box and whose they are. Each is for its user alone.
+pub const KEYS: [(&str, Whose); 6] = [
+    ("keys/enclave.pem", ENCLAVE),
+    ("keys/signer.pem", SIGNER),
+    ("keys/log.pem", SIGNER),
+    ("tls/gateway.key", GATEWAY),
+    ("tls/console.key", CONSOLE),
+    ("tls/ca.key", Whose::Operator),
 ];
 
 impl Home {
@@ -84,5 +150,53 @@ impl Home {
     /// Where each room's standard error goes when `up` starts it.
     pub fn journal(&self, room: &str) -> PathBuf {
         self.0.join("run").join(format!("{room}.log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields of the lines of a file of `deploy/` that begin so.
+    fn lines<'t>(text: &'t str, begin: &'static str) -> impl Iterator<Item = Vec<&'t str>> {
+        text.lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(move |fields| fields.first() == Some(&begin))
+    }
+
+    #[test]
+    fn init_makes_the_directories_that_a_site_installs_with_the_same_owners_groups_and_modes() {
+        let installed: Vec<_> = lines(include_str!("../../../deploy/databox.tmpfiles.conf"), "d")
+            .map(|fields| fields[1..5].join(" "))
+            .collect();
+        let mut made = vec!["/var/lib/databox 0755 root root".to_owned()];
+        made.extend(DIRECTORIES.iter().map(|made| {
+            format!(
+                "/var/lib/databox/{} {:04o} {} {}",
+                made.below,
+                made.mode,
+                made.owner.name(),
+                made.group.name()
+            )
+        }));
+        assert_eq!(installed, made);
+    }
+
+    #[test]
+    fn no_room_is_in_a_group_that_it_has_no_business_with() {
+        let users = include_str!("../../../deploy/databox.sysusers.conf");
+        for pair in DIRECTORIES.iter().map(|made| made.group).filter(|group| matches!(group, Whose::Pair(_)))
+        {
+            let members: Vec<_> = lines(users, "m")
+                .filter(|fields| fields[2] == pair.name())
+                .map(|fields| fields[1].to_owned())
+                .collect();
+            let rooms = ROOMS.iter().filter(|room| pair.has(room)).map(|room| Whose::Room(room).name());
+            let (members, rooms) = (std::collections::BTreeSet::from_iter(members), rooms.collect());
+            assert_eq!(members, rooms, "{}", pair.name());
+        }
+        for room in ROOMS {
+            assert_eq!(lines(users, "u").filter(|fields| fields[1] == Whose::Room(room).name()).count(), 1);
+        }
     }
 }

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, whole};
-use crate::home::{DIRECTORIES, Home, ROOMS};
+use crate::home::{DIRECTORIES, Directory, Home, ROOMS};
+use crate::users::RoomUsers;
 use crate::walls;
 
 /// What `init` needs to know.
@@ -42,6 +43,9 @@ pub struct InitArguments {
     /// Names by which clients reach the servers, beside localhost and 127.0.0.1.
     #[arg(long = "name")]
     pub names: Vec<String>,
+    /// Give each room a user of its own, as on a server: those that deploy/databox.sysusers.conf makes. Needs root.
+    #[arg(long)]
+    pub users: bool,
 }
 
 /// The public half of a box: what roles must name.
@@ -59,6 +63,20 @@ pub struct BoxPublicKeys {
 
 /// Makes a home and returns a line for each thing made.
 pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
+    let users = match arguments.users {
+        true => Some(RoomUsers::of_this_machine()?),
+        false => None,
+    };
+    init_for(arguments, users.as_ref())
+}
+
+/// The same, for rooms with these users; without, all rooms run as whoever asks.
+pub fn init_for(arguments: &InitArguments, users: Option<&RoomUsers>) -> Result<Vec<String>, Failure> {
+    if users.is_some() && !rustix::process::geteuid().is_root() {
+        return Err(Failure::new("NOT_ROOT", "only root can give rooms users of their own")
+            .hint("run it as root, or leave --users out: all rooms then run as you")
+            .exit(Exit::Usage));
+    }
     let home = Home::at(&arguments.directory);
     witness_address(&arguments.witness)?;
     let wall = walls::choose(&arguments.wall)?;
@@ -70,7 +88,10 @@ pub fn init(arguments: &InitArguments) -> Result<Vec<String>, Failure> {
     certificate::make_server(&home, "gateway", &names)?;
     certificate::make_server(&home, "console", &names)?;
     for room in ROOMS {
-        configure(&home, room, arguments, wall.as_ref())?;
+        configure(&home, room, arguments, wall.as_ref(), users)?;
+    }
+    if let Some(users) = users {
+        users.take_over(&home)?;
     }
     Ok(vec![
         format!("keys      {} verdict, release and log key", home.join("keys").display()),
@@ -103,7 +124,7 @@ fn make_directories(home: &Home) -> Result<(), Failure> {
             .hint("give a directory that is empty or not there; nothing was changed"));
     }
     fs::create_dir_all(directory).map_err(file_failure(directory))?;
-    for (below, mode) in DIRECTORIES.into_iter().chain([("tls", 0o755)]) {
+    for Directory { below, mode, .. } in DIRECTORIES {
         let path = home.join(below);
         fs::create_dir_all(&path).map_err(file_failure(&path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(file_failure(&path))?;
@@ -150,19 +171,20 @@ fn configure(
     room: &str,
     arguments: &InitArguments,
     wall: Option<&OciRuntime>,
+    users: Option<&RoomUsers>,
 ) -> Result<(), Failure> {
     let (_, template) = TEMPLATES.iter().find(|(name, _)| *name == room).expect("every room has a template");
     let absolute = fs::canonicalize(home.directory()).map_err(file_failure(home.directory()))?;
     let home_text = absolute.display().to_string();
     let programs = crate::programs::directory()?;
-    let user = rustix::process::getuid().as_raw().to_string();
+    let own = rustix::process::getuid().as_raw();
     let text = template
         .replace("/var/lib/databox", &home_text)
         .replace("/usr/lib/databox", &programs.display().to_string())
         .replace("127.0.0.1:7443", &arguments.gateway.to_string())
         .replace("127.0.0.1:7444", &arguments.console.to_string())
         .replace("http://127.0.0.1:7445", &arguments.witness);
-    let mut text = set_users(&text, &user);
+    let mut text = set_users(&text, |room| users.map_or(own, |users| users.user(room)));
     if let Some(runtime) = wall {
         let named = format!("oci_runtime = {:?}", runtime.path.display().to_string());
         text = text.replace("# oci_runtime = \"/usr/local/bin/runsc\"", &named);
@@ -171,11 +193,14 @@ fn configure(
     blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))
 }
 
-/// On one machine with one user, every room is that user.
-fn set_users(template: &str, user: &str) -> String {
-    let lines = template.lines().map(|line| match line.split_once(" = ") {
-        Some((key, _)) if key.ends_with("_user") => format!("{key} = \"{user}\""),
-        _ => line.to_owned(),
+/// Sets who is at the other end of each socket.
+fn set_users(template: &str, user: impl Fn(&str) -> u32) -> String {
+    let lines = template.lines().map(|line| {
+        let key = line.split_once(" = ").map(|(key, _)| key);
+        match key.and_then(|key| key.strip_suffix("_user")) {
+            Some(room) => format!("{room}_user = \"{}\"", user(room)),
+            None => line.to_owned(),
+        }
     });
     lines.map(|line| line + "\n").collect()
 }

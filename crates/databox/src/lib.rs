@@ -28,6 +28,7 @@ pub mod site;
 pub mod ssh_agent;
 pub mod throwaway;
 pub mod up;
+pub mod users;
 pub mod wall;
 pub mod walls;
 pub mod witness;

@@ -28,6 +28,7 @@ use crate::key::KeyFiles;
 use crate::profile::Profile;
 use crate::runtime::{self, RuntimeArguments};
 use crate::up::Rooms;
+use crate::users::RoomUsers;
 use crate::{draft, programs};
 
 /// The people of a throw-away box. Kim is the researcher; Ana and Ben are stewards of two organisations.
@@ -112,10 +113,11 @@ fn name(text: &str) -> Name {
 }
 
 impl Throwaway {
-    /// Makes home, people's keys, roles, revocation and policy in an empty directory. No process runs yet.
-    pub fn make(directory: &Path, endpoints: Endpoints) -> Result<Self, Failure> {
+    /// Makes home, people's keys, roles, revocation and policy in an empty directory. No process runs yet. Without users
+    /// all rooms are the one who asks.
+    pub fn make(directory: &Path, endpoints: Endpoints, users: Option<&RoomUsers>) -> Result<Self, Failure> {
         let home = Home::at(directory.join("box"));
-        init::init(&InitArguments {
+        let arguments = InitArguments {
             wall: "native".to_owned(),
             directory: home.directory().to_owned(),
             site: name(SITE),
@@ -123,7 +125,9 @@ impl Throwaway {
             console: endpoints.console,
             witness: format!("http://{}", endpoints.witness),
             names: Vec::new(),
-        })?;
+            users: false,
+        };
+        init::init_for(&arguments, users)?;
         mark_as_demonstration(&home)?;
         let mut made = Self {
             directory: directory.to_owned(),

@@ -1,7 +1,7 @@
-//! `databox up`: the four rooms as children of this process, for one machine and one user.
+//! `databox up`: the four rooms as children of this process.
 //!
-//! The walls between *rooms* are thinner here than under `deploy/`, where each has a user of its own; the wall around
-//! *jobs* is the same.
+//! Each runs as the user whom its state belongs to, if root starts them: with `databox init --users` that is one of its
+//! own. Else all are one user, and the walls between *rooms* are thinner than that; the wall around *jobs* is the same.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Exit, Failure, file_failure};
 use crate::home::{Home, ROOMS};
-use crate::programs;
+use crate::{programs, users};
 
 /// Running rooms. Dropping it stops them.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Rooms {
 
     /// The command line of a room, without its outlets. Tests start a room under a tracer with it.
     pub fn command(home: &Home, room: &str) -> Result<Command, Failure> {
-        let mut command = Command::new(programs::find(room)?);
+        let mut command = users::command_as(home, room, programs::find(room)?)?;
         // However this process ends, the rooms end too, and in order.
         command.arg("--config").arg(home.configuration(room)).arg("--die-with-parent").env_clear();
         Ok(command)

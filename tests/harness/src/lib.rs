@@ -11,10 +11,14 @@ use databox::job::{Bench, state};
 use databox::release_files::Shelf;
 use databox::review::Desk;
 use databox::throwaway::{Endpoints, Throwaway};
+use databox::users::RoomUsers;
 use lifecycle::State;
 
 /// How long a test waits for one thing before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first of the users that rooms of a test's box have. Users of slots lie elsewhere.
+const FIRST_USER: u32 = 900_000;
 
 /// A running box with the dataset `hie`, the runtime `host-python` and a grant for the project `hie`.
 pub struct TestBox {
@@ -65,6 +69,19 @@ impl TestBox {
             .unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
     }
 
+    /// Starts a box on small data whose rooms have users of their own, as on a server. Only root can make one; as anybody
+    /// else all rooms run as that user, and the test says so.
+    pub fn start_with_users() -> Self {
+        let users = rustix::process::geteuid().is_root().then(|| RoomUsers::numbered_from(FIRST_USER));
+        if users.is_none() {
+            eprintln!("NOT ROOT: all rooms of this box run as one user");
+        }
+        let (stage, scratch) = Self::made(&std::env::temp_dir(), users.as_ref())
+            .unwrap_or_else(|failure| panic!("the box was not made: {failure}"));
+        let made = Self::fill(stage, scratch, ("hie.csv", &small_data(300)), "zper", &["plan"]);
+        made.unwrap_or_else(|failure| panic!("the box did not start: {failure}"))
+    }
+
     /// Starts a box on small data whose files lie below this directory, such as a file system of its own.
     pub fn start_below(directory: &Path) -> Self {
         Self::try_start(directory, ("hie.csv", &small_data(300)), "zper", &["plan"])
@@ -73,12 +90,12 @@ impl TestBox {
 
     /// Makes a box whose rooms have never run: people's keys, roles, revocation and policy, no data.
     pub fn unstarted() -> Self {
-        let (stage, scratch) = Self::made(&std::env::temp_dir())
+        let (stage, scratch) = Self::made(&std::env::temp_dir(), None)
             .unwrap_or_else(|failure| panic!("the box was not made: {failure}"));
         Self { stage, scratch }
     }
 
-    fn made(below: &Path) -> Result<(Throwaway, tempfile::TempDir), Failure> {
+    fn made(below: &Path, users: Option<&RoomUsers>) -> Result<(Throwaway, tempfile::TempDir), Failure> {
         databox::programs::are_in(programs());
         let scratch = tempfile::Builder::new()
             .prefix("databox-test-")
@@ -86,7 +103,7 @@ impl TestBox {
             .expect("a temporary directory");
         // Jobs run as users of their own when the box runs as root: they must be able to pass through.
         std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711)).expect("own directory");
-        let stage = Throwaway::make(scratch.path(), Endpoints::free()?)?;
+        let stage = Throwaway::make(scratch.path(), Endpoints::free()?, users)?;
         Ok((stage, scratch))
     }
 
@@ -96,7 +113,17 @@ impl TestBox {
         unit: &str,
         categories: &[&str],
     ) -> Result<Self, Failure> {
-        let (mut stage, scratch) = Self::made(below)?;
+        let (stage, scratch) = Self::made(below, None)?;
+        Self::fill(stage, scratch, (file, csv), unit, categories)
+    }
+
+    fn fill(
+        mut stage: Throwaway,
+        scratch: tempfile::TempDir,
+        (file, csv): (&str, &str),
+        unit: &str,
+        categories: &[&str],
+    ) -> Result<Self, Failure> {
         stage.start()?;
         let data = scratch.path().join("data");
         std::fs::create_dir(&data).expect("a new directory");

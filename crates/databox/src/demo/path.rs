@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Makes the box, its people, data, runtime and grant, and starts the rooms.
 pub fn set_up(directory: &Path, endpoints: Endpoints, steps: &mut Steps) -> Result<Throwaway, Failure> {
-    let mut stage = Throwaway::make(directory, endpoints)?;
+    let mut stage = Throwaway::make(directory, endpoints, None)?;
     steps.done(
         "keys",
         "box (verdict, release, log, TLS), researchers kim and lee, stewards ana and ben, a witness",

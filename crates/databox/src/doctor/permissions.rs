@@ -5,25 +5,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::Check;
-use crate::home::{DIRECTORIES, Home, ROOMS};
-
-/// Private keys, for their room's user alone.
-const KEYS: [&str; 6] = [
-    "keys/enclave.pem",
-    "keys/signer.pem",
-    "keys/log.pem",
-    "tls/ca.key",
-    "tls/gateway.key",
-    "tls/console.key",
-];
+use crate::home::{DIRECTORIES, Home, KEYS, ROOMS};
 
 /// Whoever writes these decides what a room believes or does: nobody but the operator.
 const OPERATORS: [&str; 3] = ["site", "tls/ca.pem", "keys/box.public.json"];
 
 pub fn examine(home: &Home) -> Vec<Check> {
     let mut wrong: Vec<Check> =
-        DIRECTORIES.iter().filter_map(|(below, mode)| directory(home, below, *mode)).collect();
-    wrong.extend(KEYS.iter().filter_map(|below| key(home, below)));
+        DIRECTORIES.iter().filter_map(|made| directory(home, made.below, made.mode)).collect();
+    wrong.extend(KEYS.iter().filter_map(|(below, _)| key(home, below)));
     let configurations = ROOMS.map(|room| format!("{room}.toml"));
     let operators = OPERATORS.into_iter().chain(configurations.iter().map(String::as_str));
     wrong.extend(operators.filter_map(|below| not_for_others(home, below)));

@@ -24,7 +24,7 @@ impl Still {
         databox::programs::are_in(programs());
         let scratch = tempfile::Builder::new().prefix("databox-test-").tempdir().unwrap();
         fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711)).unwrap();
-        Self { stage: Throwaway::make(scratch.path(), Endpoints::free().unwrap()).unwrap(), scratch }
+        Self { stage: Throwaway::make(scratch.path(), Endpoints::free().unwrap(), None).unwrap(), scratch }
     }
 
     /// `databox up`, running.

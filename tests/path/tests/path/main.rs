@@ -28,6 +28,7 @@ mod tables;
 mod time_grid;
 mod together;
 mod transcript;
+mod users_of_rooms;
 mod waits;
 mod walls;
 

@@ -43,7 +43,7 @@ struct Stand {
 
 impl Stand {
     fn new() -> Self {
-        let tested = TestBox::start();
+        let tested = TestBox::start_with_users();
         let hand_over =
             BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640).unwrap();
         Self { tested, hand_over, count: 0 }
@@ -73,7 +73,7 @@ impl Stand {
         let mut arguments =
             vec![self.tested.stage.home.join("run/gateway/gateway.sock"), PathBuf::from("once")];
         arguments.extend_from_slice(messages);
-        Liar::start(PROGRAM, self.tested.directory(), &format!("liar-{}", self.count), &arguments)
+        Liar::start(&self.tested, "gateway", PROGRAM, &format!("liar-{}", self.count), &arguments)
     }
 }
 

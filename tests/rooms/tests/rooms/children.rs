@@ -49,7 +49,7 @@ fn shared() -> Arc<Shared> {
 }
 
 fn start() -> TestBox {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let liar = |name: &str| {
         let path = harness::programs().join("../liars").join(name).canonicalize();
         format!("\"{}\"", path.expect("the liars are not built: run `cargo xtask build` first").display())

@@ -1,9 +1,6 @@
 //! Code that stewards must let run first, and rooms that lie about it: a console that forges, replays or hides their
 //! word, and an enclave that asks for reviews nobody needs or runs code that nobody reviewed.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use api::v1::GetReviewRequest;
 use api::v1::review_service_client::ReviewServiceClient;
 use blobs::{BlobStore, Digest};
@@ -12,7 +9,6 @@ use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
 use release::envelope::Envelope;
 use release::file::CodeDenialFile;
-use release::json;
 use release::log::socket::{DenyCode, Get, Message};
 use release::path::CODE_BUNDLE_LIMIT;
 use release::statement::{
@@ -21,7 +17,7 @@ use release::statement::{
 use release::value::Count;
 
 use crate::held::{box_key, person_key};
-use crate::{Liar, told, until, wait};
+use crate::{Liar, put_to_signer, told, until, wait};
 
 const CONSOLE: &str = env!("CARGO_BIN_EXE_lying-console");
 const ENCLAVE: &str = env!("CARGO_BIN_EXE_lying-enclave");
@@ -101,21 +97,13 @@ fn charges(tested: &TestBox) -> i64 {
     database.query_row(query, [], |row| row.get(0)).unwrap()
 }
 
-fn to_signer(tested: &TestBox, messages: &[Message]) -> Vec<String> {
-    let mut arguments: Vec<PathBuf> = vec!["signer".into(), tested.stage.home.join("run/signer/signer.sock")];
-    arguments.extend(messages.iter().map(|message| PathBuf::from(kept(tested, &json::to_bytes(message)))));
-    let output = Command::new(CONSOLE).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
 fn until_state(tested: &TestBox, job: &Waiting, state: State) {
     assert_eq!(wait(tested.wait("kim", &job.job(), state)), state);
 }
 
 #[test]
 fn no_code_runs_on_what_a_lying_console_forges_replays_or_hides_and_the_true_approvals_run_it_once() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [first, second, third] = wait(async {
         tested.ask_for_code_review().await;
         [
@@ -153,7 +141,7 @@ fn no_code_runs_on_what_a_lying_console_forges_replays_or_hides_and_the_true_app
         approvals(&tested, &first, &[&ana, &ben]),
         approvals(&tested, &first, &[&ana, &ben]),
     ]);
-    let liar = Liar::start(CONSOLE, tested.directory(), "forged", &said);
+    let liar = Liar::start(&tested, "console", CONSOLE, "forged", &said);
     let closed = format!("code-closed {} CODE_REVIEW_END_APPROVED", first.job());
     liar.until("the end of the first review", |heard| heard.contains(&closed));
     let refused = [
@@ -179,7 +167,7 @@ fn no_code_runs_on_what_a_lying_console_forges_replays_or_hides_and_the_true_app
     };
     let truth = third.denial(&tested, "ben", "ben");
     let before = Message::Get(Get { verdict: third.opened.digest(), witnessed: Count(0) });
-    let answers = to_signer(
+    let answers = put_to_signer(
         &tested,
         &[
             before,
@@ -214,7 +202,7 @@ fn no_code_runs_on_what_a_lying_console_forges_replays_or_hides_and_the_true_app
 
 #[test]
 fn an_enclave_that_runs_unreviewed_code_or_asks_for_a_review_that_nobody_needs_is_not_heard() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (reviewed, waiting) = wait(async {
         tested.ask_for_code_review().await;
         let reviewed = Waiting::of(&tested, "reviewed").await;
@@ -265,7 +253,7 @@ fn an_enclave_that_runs_unreviewed_code_or_asks_for_a_review_that_nobody_needs_i
         // What it says again changes nothing, and what nobody knows has nothing to close.
         format!("code-closed:{unknown}:CODE_REVIEW_END_ENDED"),
     ];
-    let liar = Liar::start(ENCLAVE, tested.directory(), "forged", &words);
+    let liar = Liar::start(&tested, "enclave", ENCLAVE, "forged", &words);
     let closed = format!("code-close-taken {unknown}");
     let heard = liar.until("the last answer", |heard| heard.contains(&closed));
     assert!(heard.iter().all(|line| !line.starts_with("verdict-taken")), "{heard:?}");

@@ -69,7 +69,7 @@ fn unwitnessed(proof: &str) -> String {
 
 #[test]
 fn the_enclave_lets_nothing_out_and_ends_no_job_on_what_a_lying_console_made() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [first, second, third, waiting] = wait(async {
         [
             Held::of_job(&tested, "first", "1").await,
@@ -109,7 +109,7 @@ fn the_enclave_lets_nothing_out_and_ends_no_job_on_what_a_lying_console_made() {
     }
     // A true one that was taken before; its acknowledgement says that the enclave has come to the end of the list.
     said.file("release", &before);
-    let liar = Liar::start(PROGRAM, tested.directory(), "forged", &said.words);
+    let liar = Liar::start(&tested, "console", PROGRAM, "forged", &said.words);
     let home = tested.stage.home.clone();
     tested.stage.rooms().restart(&home, "enclave").unwrap();
     let heard = liar.until("an acknowledgement", |heard| !heard.is_empty());
@@ -126,7 +126,7 @@ fn the_enclave_lets_nothing_out_and_ends_no_job_on_what_a_lying_console_made() {
     let mut said = Said::new(&tested);
     said.file("release", &release);
     said.file("denial", &denial);
-    let liar = Liar::start(PROGRAM, tested.directory(), "genuine", &said.words);
+    let liar = Liar::start(&tested, "console", PROGRAM, "genuine", &said.words);
     let taken = [&second, &third].map(|held| format!("outcome-taken {}", held.digest()));
     liar.until("the true outcomes", |heard| taken.iter().all(|taken| heard.contains(taken)));
     wait(async {

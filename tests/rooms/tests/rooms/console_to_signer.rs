@@ -1,20 +1,16 @@
 //! A console that asks the signer for a release that the stewards did not give: nothing is signed.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::TestBox;
 use release::envelope::Envelope;
-use release::json;
 use release::log::socket::{Cosign, Decision, Get, Message, Publish, Submit, Together};
 use release::value::Count;
 
 use crate::held::{Held, approve, box_key};
-use crate::wait;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-console");
+use crate::{put_to_signer, wait};
 
 /// Ana's approval, made into Ben's under her signature.
 fn altered(approval: &Envelope) -> Envelope {
@@ -23,21 +19,6 @@ fn altered(approval: &Envelope) -> Envelope {
     assert_ne!(text, changed);
     let envelope = String::from_utf8(approval.to_bytes()).unwrap();
     Envelope::parse(envelope.replace(&STANDARD.encode(text), &STANDARD.encode(changed)).as_bytes()).unwrap()
-}
-
-/// Has the liar put these messages to the signer, and gives the answers.
-fn lie(tested: &TestBox, name: &str, messages: &[Message]) -> Vec<String> {
-    let directory = tested.directory().join(name);
-    std::fs::create_dir(&directory).unwrap();
-    let mut arguments: Vec<PathBuf> = vec!["signer".into(), tested.stage.home.join("run/signer/signer.sock")];
-    for (index, message) in messages.iter().enumerate() {
-        let path = directory.join(index.to_string());
-        std::fs::write(&path, json::to_bytes(message)).unwrap();
-        arguments.push(path);
-    }
-    let output = Command::new(PROGRAM).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 /// These submits in one message.
@@ -64,7 +45,7 @@ fn beyond_the_grant(tested: &TestBox, held: &Held) -> Held {
 
 #[test]
 fn the_signer_signs_nothing_for_a_lying_console_that_lacks_the_consent_of_two_stewards() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (held, other) =
         wait(async { (Held::of_job(&tested, "one", "1").await, Held::of_job(&tested, "other", "2").await) });
     let dear = beyond_the_grant(&tested, &held);
@@ -88,39 +69,39 @@ fn the_signer_signs_nothing_for_a_lying_console_that_lacks_the_consent_of_two_st
         ("of another verdict", "approval-binding", vec![&ana, &of_other]),
     ];
     let messages: Vec<Message> = lies.iter().map(|(_, _, approvals)| held.submit(approvals)).collect();
-    let answers = lie(&tested, "lies", &messages);
+    let answers = put_to_signer(&tested, &messages);
     let got: Vec<_> = lies.iter().zip(&answers).map(|((what, _, _), got)| (*what, got.as_str())).collect();
     let expected: Vec<_> = lies.iter().map(|(what, refusal, _)| (*what, *refusal)).collect();
     assert_eq!(got, expected);
     let publish = Message::Publish(Publish { witnessed: Count(0) });
-    let before = lie(&tested, "before", &[publish]);
-    assert_eq!(lie(&tested, "together", &[together(&messages)]), before, "nor for all of them at once");
+    let before = put_to_signer(&tested, &[publish]);
+    assert_eq!(put_to_signer(&tested, &[together(&messages)]), before, "nor for all of them at once");
     let denied = held.submit_decision(Decision::Denial(held.denial(&tested, "ana", "kim")));
     assert_eq!(
-        lie(&tested, "denial", &[denied]),
+        put_to_signer(&tested, &[denied]),
         ["approval-signature"],
         "nor can it refuse in a steward's name"
     );
 
     let [first, second] = dear.both(&tested);
     assert_eq!(
-        lie(&tested, "dear", &[dear.submit(&[&first, &second])]),
+        put_to_signer(&tested, &[dear.submit(&[&first, &second])]),
         ["manifest-account"],
         "not even both stewards move more bits than the grant has left"
     );
 
-    let appended = lie(&tested, "truth", &[held.submit(&[&ana, &ben])]);
+    let appended = put_to_signer(&tested, &[held.submit(&[&ana, &ben])]);
     let size: u64 = appended[0].strip_prefix("appended ").expect("two stewards are heard").parse().unwrap();
     // It is one leaf, however often it comes and whatever comes with it.
     let among_lies = [&[held.submit(&[&ana, &ben])], &messages[..], &[held.submit(&[&ben, &ana])]].concat();
-    assert_eq!(lie(&tested, "among lies", &[together(&among_lies)]), [format!("unwitnessed {size}")]);
+    assert_eq!(put_to_signer(&tested, &[together(&among_lies)]), [format!("unwitnessed {size}")]);
     // What two stewards gave for one verdict moves no other, and without a witness nothing leaves.
     let cosign = |cosignatures: String| {
         Message::Cosign(Cosign { verdict: held.opened.digest, size: Count(size), cosignatures })
     };
     let forged = format!("\u{2014} demo.databox.example/witness {}\n", STANDARD.encode([7; 76]));
     let after = [other.submit(&[&ana, &ben]), cosign(String::new()), cosign(forged)];
-    assert_eq!(lie(&tested, "after", &after), ["approval-binding", "cosignature-form", "log-witnesses"]);
+    assert_eq!(put_to_signer(&tested, &after), ["approval-binding", "cosignature-form", "log-witnesses"]);
 }
 
 /// Lays a denial where a steward lays one whom the console ignores.
@@ -132,7 +113,7 @@ fn lay_into_site(site: &Path, held: &Held, denial: &Envelope) {
 
 #[test]
 fn a_repeat_gets_the_first_answer_and_a_denial_that_a_lying_console_hides_stops_the_signer() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [released, denied, hidden] = wait(async {
         [
             Held::of_job(&tested, "released", "1").await,
@@ -168,24 +149,24 @@ fn a_repeat_gets_the_first_answer_and_a_denial_that_a_lying_console_hides_stops_
         (cosign(&denied, 1), "verdict-unknown"),
     ];
     let (messages, expected): (Vec<_>, Vec<_>) = replays.into_iter().unzip();
-    assert_eq!(lie(&tested, "replays", &messages), expected);
+    assert_eq!(put_to_signer(&tested, &messages), expected);
 
     // A log that a witness is said to have seen, and that is larger, stops the signer: this one could be an old copy.
     let Message::Submit(submit) = denied.submit(&[]) else { unreachable!("a submit") };
     let ahead = Message::Submit(Submit { witnessed: Count(1 << 40), ..submit });
-    assert_eq!(lie(&tested, "ahead", &[ahead]), ["log-behind-witness"]);
+    assert_eq!(put_to_signer(&tested, &[ahead]), ["log-behind-witness"]);
 
     // The denial comes first, the approvals after it. Then they come first, and the denial lies in the site directory.
     let denial = Decision::Denial(denied.denial(&tested, "ana", "ana"));
     let [ana, ben] = denied.both(&tested);
     let messages = [denied.submit_decision(denial), denied.submit(&[&ana, &ben]), cosign(&denied, 1)];
-    let answers = lie(&tested, "denied", &messages);
+    let answers = put_to_signer(&tested, &messages);
     assert!(answers[0].starts_with("appended "), "{answers:?}");
     assert_eq!(answers[1..], ["denied", "size-unknown"]);
     lay_into_site(&tested.stage.home.site(), &hidden, &hidden.denial(&tested, "ana", "ana"));
     let [ana, ben] = hidden.both(&tested);
     let messages = [hidden.submit(&[&ana, &ben]), hidden.submit(&[&ana, &ben]), get(&hidden, 0)];
-    let answers = lie(&tested, "hidden", &messages);
+    let answers = put_to_signer(&tested, &messages);
     assert_eq!(answers[..2], ["denied", "denied"]);
     assert!(answers[2].starts_with("appended "), "the denial that the console hid is a leaf: {answers:?}");
 

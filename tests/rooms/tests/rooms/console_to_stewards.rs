@@ -176,7 +176,7 @@ async fn deny(desk: &mut Desk, opened: &Opened) -> Result<(), String> {
 
 #[test]
 fn a_steward_opens_and_signs_nothing_that_a_lying_console_altered_and_believes_no_denial_without_its_proof() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [held, other] =
         wait(async { [Held::of_job(&tested, "one", "1").await, Held::of_job(&tested, "other", "2").await] });
     let (said, of_other, whole) = wait(async {
@@ -201,7 +201,7 @@ fn a_steward_opens_and_signs_nothing_that_a_lying_console_altered_and_believes_n
     let address = tested.stage.endpoints().console.to_string();
     let arguments =
         ["stewards".to_owned(), address, tls.display().to_string(), answers.0.display().to_string()];
-    let liar = Liar::start(PROGRAM, tested.directory(), "stewards", &arguments);
+    let liar = Liar::start(&tested, "console", PROGRAM, "stewards", &arguments);
     liar.until("the console's address", |heard| !heard.is_empty());
 
     wait(async {

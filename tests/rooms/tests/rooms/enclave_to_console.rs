@@ -105,7 +105,7 @@ fn words(tested: &TestBox, pairs: &[Pair]) -> Vec<String> {
 
 #[test]
 fn the_console_takes_no_verdict_and_no_packet_of_a_lying_enclave_that_does_not_verify_and_forgets_none() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [held, other, released] = wait(async {
         [
             Held::of_job(&tested, "one", "1").await,
@@ -141,7 +141,7 @@ fn the_console_takes_no_verdict_and_no_packet_of_a_lying_enclave_that_does_not_v
     arguments.extend(words(&tested, &[(released.verdict.clone(), released.request.clone())]));
     let [first, second] = [&other, &held].map(|held| (held.verdict.clone(), held.request.clone()));
     arguments.extend(words(&tested, &[first.clone(), second, first]));
-    let liar = Liar::start(PROGRAM, tested.directory(), "verdicts", &arguments);
+    let liar = Liar::start(&tested, "enclave", PROGRAM, "verdicts", &arguments);
     let heard = liar.until("every acknowledgement", |heard| heard.len() >= 7);
     let (withdrawn, heard): (Vec<_>, Vec<_>) =
         heard.into_iter().partition(|line| line.starts_with("withdrawal-taken "));

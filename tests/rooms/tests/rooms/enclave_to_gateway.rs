@@ -57,7 +57,7 @@ async fn get(tested: &TestBox, job: &str, out: &str) -> Result<Vec<u8>, String> 
 
 #[test]
 fn what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_table_are_not_believed() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (released, before, waiting) = wait(async {
         let released = job_in_review(&tested, "released", "1").await;
         let before = approve(&tested, &released).await;
@@ -82,7 +82,7 @@ fn what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_tab
     let socket = tested.stage.home.join("run/gateway/gateway.sock").display().to_string();
     let mut arguments = vec!["gateway".to_owned(), socket];
     arguments.extend(script);
-    let liar = Liar::start(PROGRAM, tested.directory(), "enclave", &arguments);
+    let liar = Liar::start(&tested, "enclave", PROGRAM, "enclave", &arguments);
     // The gateway takes one message after the other, and this is the last.
     let fence = format!("transition-taken {submitted} 1");
     let heard = liar.until("the answer to a true report", |heard| heard.contains(&fence));

@@ -78,7 +78,7 @@ fn liar(tested: &TestBox, name: &str, how: &str, cases: &[Case], words: &[String
     let mut arguments = vec![socket, how.to_owned()];
     let submits = cases.iter().map(|case| case.lay(tested.directory()).display().to_string());
     arguments.extend(submits.chain(words.iter().cloned()));
-    Liar::start(PROGRAM, tested.directory(), name, &arguments)
+    Liar::start(tested, "gateway", PROGRAM, name, &arguments)
 }
 
 pub(crate) fn answers(heard: &[String]) -> Vec<&str> {
@@ -104,7 +104,7 @@ async fn reviews(tested: &TestBox) -> usize {
 
 #[test]
 fn a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_one_never() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (replayed, twin) = (prepare(&tested, "replayed"), prepare(&tested, "twin"));
     tested.stage.rooms().kill("gateway");
     let hand_over = BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640).unwrap();
@@ -153,7 +153,7 @@ fn lay(tested: &TestBox, prepared: &Prepared, lay: impl FnOnce(&Path)) {
 
 #[test]
 fn a_purpose_or_a_bundle_that_the_researcher_did_not_sign_is_never_run_or_shown_to_a_steward() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let names = ["purpose", "salt", "withheld", "altered", "linked", "piped", "twin"];
     let prepared: Vec<_> = names.iter().map(|name| prepare(&tested, name)).collect();
     tested.stage.rooms().kill("gateway");
@@ -194,7 +194,7 @@ fn a_purpose_or_a_bundle_that_the_researcher_did_not_sign_is_never_run_or_shown_
 
 #[test]
 fn acknowledgements_that_a_lying_gateway_forges_withholds_or_reorders_release_nothing_and_lose_nothing() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (reviewed, waiting) =
         wait(async { (Held::of_job(&tested, "one", "1").await, Held::of_job(&tested, "two", "2").await) });
     tested.stage.rooms().kill("gateway");
@@ -242,7 +242,7 @@ fn jobs(tested: &TestBox) -> i64 {
 
 #[test]
 fn a_hand_over_that_the_researcher_did_not_sign_so_burns_no_request_and_fills_no_database() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let prepared = prepare(&tested, "purpose");
     tested.stage.rooms().kill("gateway");
     let hand_over = BlobStore::open(tested.stage.home.join("hand-over/gateway-to-enclave"), 0o640).unwrap();

@@ -136,7 +136,7 @@ async fn fetch(tested: &TestBox, job: &str, out: &Path) -> Result<PathBuf, Strin
 
 #[test]
 fn a_recipient_keeps_nothing_of_a_lying_gateway_that_is_not_this_release_whole_and_logged() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [one, other] =
         wait(async { [Said::of(&tested, "one", "1").await, Said::of(&tested, "other", "2").await] });
     tested.stage.rooms().kill("gateway");
@@ -145,7 +145,7 @@ fn a_recipient_keeps_nothing_of_a_lying_gateway_that_is_not_this_release_whole_a
     let tls = tested.stage.home.tls("gateway", "key").parent().unwrap().to_owned();
     let address = tested.stage.endpoints().gateway.to_string();
     let arguments = [address, tls.display().to_string(), answers.0.display().to_string()];
-    let liar = Liar::start(PROGRAM, tested.directory(), "recipients", &arguments);
+    let liar = Liar::start(&tested, "gateway", PROGRAM, "recipients", &arguments);
     liar.until("the gateway's address", |heard| !heard.is_empty());
 
     wait(async {

@@ -1,8 +1,5 @@
 //! Heads of the log that no decision waits for, and a console or a signer that lies about them.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use harness::TestBox;
 use release::json;
 use release::log::Note;
@@ -10,9 +7,8 @@ use release::log::checkpoint::Checkpoint;
 use release::log::socket::{Answer, CosignHead, Message, Publish, Published, Unwitnessed};
 use release::value::Count;
 
-use crate::{Liar, until, wait};
+use crate::{Liar, put_to_signer, until, wait};
 
-const CONSOLE: &str = env!("CARGO_BIN_EXE_lying-console");
 const SIGNER: &str = env!("CARGO_BIN_EXE_lying-signer");
 
 /// The published checkpoint.
@@ -40,19 +36,6 @@ fn statements(tested: &TestBox) -> u64 {
     found
 }
 
-/// Has the liar put these messages to the signer, and gives the answers.
-fn lie(tested: &TestBox, name: &str, messages: &[Message]) -> Vec<String> {
-    let mut arguments: Vec<PathBuf> = vec!["signer".into(), tested.stage.home.join("run/signer/signer.sock")];
-    for (index, message) in messages.iter().enumerate() {
-        let path = tested.directory().join(format!("{name}-{index}"));
-        std::fs::write(&path, json::to_bytes(message)).unwrap();
-        arguments.push(path);
-    }
-    let output = Command::new(CONSOLE).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
 fn publish(witnessed: u64) -> Message {
     Message::Publish(Publish { witnessed: Count(witnessed) })
 }
@@ -71,7 +54,7 @@ fn cosignatures(note: &Note) -> String {
 
 #[test]
 fn no_head_is_published_on_what_a_lying_console_forges_or_replays_and_the_honest_one_publishes_it() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (before, note) = whole(&tested);
     tested.stage.rooms().kill("console");
     wait(tested.ask_for_code_review());
@@ -79,9 +62,8 @@ fn no_head_is_published_on_what_a_lying_console_forges_or_replays_and_the_honest
     let of_before = cosignatures(&note);
     assert!(!of_before.is_empty());
     let forged = format!("\u{2014} demo.databox.example/witness {}\n", base64_of([7; 76]));
-    let answers = lie(
+    let answers = put_to_signer(
         &tested,
-        "lies",
         &[
             publish(0),
             publish(before),
@@ -116,7 +98,7 @@ fn no_head_is_published_on_what_a_lying_console_forges_or_replays_and_the_honest
     let again = [publish(0), cosign_head(before, &of_before), cosign_head(size, &cosignatures(&now))];
     tested.stage.rooms().kill("console");
     let same = format!("published {grown}");
-    assert_eq!(lie(&tested, "again", &again), [&same[..]; 3]);
+    assert_eq!(put_to_signer(&tested, &again), [&same[..]; 3]);
     assert_eq!(published(&tested).unwrap(), (grown, now));
 }
 
@@ -128,7 +110,7 @@ fn base64_of(bytes: [u8; 76]) -> String {
 #[test]
 fn a_signer_that_lies_about_its_head_gets_no_cosignature_and_what_it_withheld_is_in_the_log_once_it_is_honest()
  {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let (before, note) = whole(&tested);
     let home = tested.stage.home.clone();
     tested.stage.rooms().kill("signer");
@@ -139,7 +121,7 @@ fn a_signer_that_lies_about_its_head_gets_no_cosignature_and_what_it_withheld_is
     let add_checkpoint = format!("old 0\n\n{note}");
     say(&Answer::Unwitnessed(Unwitnessed { size: Count(before + 1), add_checkpoint }));
     let socket = home.join("run/signer/signer.sock");
-    let liar = Liar::start(SIGNER, tested.directory(), "signer", &[socket.clone(), answers.clone()]);
+    let liar = Liar::start(&tested, "signer", SIGNER, "signer", &[socket.clone(), answers.clone()]);
     wait(tested.ask_for_code_review());
     let asked =
         |heard: &[String], more: usize| heard.iter().filter(|line| *line == "publish site").count() > more;

@@ -1,6 +1,5 @@
 //! Rooms and children that were taken over. Each liar is a program of its own that stands in the place of one room, on
-//! the real socket and with the real keys, and the rooms around it are the real ones. In a throw-away box all rooms run
-//! as one user, so that a liar is heard as the room that it has taken over would be. `table.rs` says which lie of which
+//! the real socket, as the real room's user and with its keys, and the rooms around it are the real ones. `table.rs` says which lie of which
 //! message has which test, and fails on an empty row.
 
 mod cancel;
@@ -18,15 +17,20 @@ mod held;
 mod separation;
 mod signer;
 mod table;
+mod users_of_rooms;
 mod witness;
 
 use std::ffi::OsStr;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use databox::users;
 use harness::TestBox;
+use release::json;
+use release::log::socket::Message;
 
 /// Runs a test's steps.
 fn wait<T>(work: impl Future<Output = T>) -> T {
@@ -86,6 +90,23 @@ fn told(tested: &TestBox, room: &str, text: &str, field: &str) -> Vec<String> {
     lines.filter_map(|line| Some(line.split(&begin).nth(1)?.split('"').next()?.to_owned())).collect()
 }
 
+/// Has the lying console put these messages to the signer, and gives the answers.
+fn put_to_signer(tested: &TestBox, messages: &[Message]) -> Vec<String> {
+    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+    let lay = |message: &Message| {
+        let name = format!("message-{}", WRITTEN.fetch_add(1, Ordering::Relaxed));
+        let path = tested.directory().join(name);
+        std::fs::write(&path, json::to_bytes(message)).unwrap();
+        path
+    };
+    let home = &tested.stage.home;
+    let mut command = users::command_as(home, "console", env!("CARGO_BIN_EXE_lying-console")).unwrap();
+    command.arg("signer").arg(home.join("run/signer/signer.sock")).args(messages.iter().map(lay));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 /// A running liar. Dropping it kills it.
 struct Liar {
     child: Child,
@@ -93,11 +114,22 @@ struct Liar {
 }
 
 impl Liar {
-    /// Starts a liar that writes what it hears to `<directory>/<name>.heard`.
-    fn start<A: AsRef<OsStr>>(program: &str, directory: &Path, name: &str, arguments: &[A]) -> Self {
-        let said = directory.join(format!("{name}.heard"));
+    /// Starts a liar in the place of a room, as that room's user, or in the place of the witness. It writes what it hears
+    /// to `<name>.heard` in the test's directory.
+    fn start<A: AsRef<OsStr>>(
+        tested: &TestBox,
+        place: &str,
+        program: &str,
+        name: &str,
+        arguments: &[A],
+    ) -> Self {
+        let said = tested.directory().join(format!("{name}.heard"));
         let file = std::fs::File::create(&said).expect("a new file");
-        let child = Command::new(program).args(arguments).stdout(file).spawn().expect("the liar starts");
+        let mut command = match place {
+            "witness" => Command::new(program),
+            room => users::command_as(&tested.stage.home, room, program).expect("a room of the box"),
+        };
+        let child = command.args(arguments).stdout(file).spawn().expect("the liar starts");
         Self { child, said }
     }
 

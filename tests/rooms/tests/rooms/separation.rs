@@ -9,6 +9,8 @@ use harness::TestBox;
 use crate::held::Held;
 use crate::wait;
 
+const NO_CAPABILITY: &str = "0000000000000000";
+
 /// Inodes of sockets in a table of `/proc/net`, at this column, for lines that are wanted.
 fn inodes(table: &str, column: usize, wanted: impl Fn(&[&str]) -> bool) -> BTreeSet<String> {
     let text = std::fs::read_to_string(Path::new("/proc/net").join(table)).unwrap_or_default();
@@ -28,8 +30,9 @@ fn sockets(files: &[PathBuf]) -> BTreeSet<String> {
 }
 
 #[test]
-fn enclave_and_signer_have_no_network_the_enclave_listens_nowhere_and_no_other_room_opens_what_is_its_own() {
-    let mut tested = TestBox::start();
+fn each_room_is_a_user_of_its_own_enclave_and_signer_have_no_network_and_no_other_room_opens_what_is_its_own()
+{
+    let mut tested = TestBox::start_with_users();
     // Long enough for every stream to be open, and for a job to have been run and judged.
     let held = wait(Held::of_job(&tested, "one", "1"));
     let mut network = BTreeSet::new();
@@ -39,7 +42,9 @@ fn enclave_and_signer_have_no_network_the_enclave_listens_nowhere_and_no_other_r
     // `__SO_ACCEPTCON`: a unix socket that listens.
     let listening = inodes("unix", 6, |line| line.get(3) == Some(&"00010000"));
     let home = tested.stage.home.directory().canonicalize().unwrap();
+    let mut users = BTreeSet::new();
     for room in ROOMS {
+        users.insert(user_without_rights(tested.stage.rooms().process(room).unwrap()));
         let files = open_files(tested.stage.rooms().process(room).unwrap());
         let sockets = sockets(&files);
         let faces_network = ["gateway", "console"].contains(&room);
@@ -50,7 +55,26 @@ fn enclave_and_signer_have_no_network_the_enclave_listens_nowhere_and_no_other_r
             assert_eq!(foreign, None, "{room} has a file of the {other} open");
         }
     }
+    let own = if rustix::process::geteuid().is_root() { ROOMS.len() } else { 1 };
+    assert_eq!(users.len(), own, "users of rooms: {users:?}");
     console_cannot_read(&tested, &held);
+}
+
+/// The user of a process, which can become no other: it has no capability, and no program that it starts gets any.
+fn user_without_rights(process: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let user = field("Uid:");
+    let (first, rest) = user.split_once(' ').unwrap();
+    assert!(rest.split(' ').all(|other| other == first), "{user}");
+    assert_eq!((&field("CapEff:")[..], &field("CapPrm:")[..]), (NO_CAPABILITY, NO_CAPABILITY), "{user}");
+    if rustix::process::geteuid().is_root() {
+        assert_eq!((&field("CapBnd:")[..], &field("NoNewPrivs:")[..]), (NO_CAPABILITY, "1"), "{user}");
+    }
+    first.to_owned()
 }
 
 /// The console keeps statements and sealed packets; nothing that is under review can be read from them.

@@ -133,7 +133,7 @@ fn audit(tested: &TestBox, bytes: &[u8]) -> Option<i32> {
 
 #[test]
 fn what_a_lying_signer_signs_without_consent_no_enclave_no_gateway_and_no_auditor_takes() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let [released, rubbish, forked, swallowed, replayed] = wait(async {
         [
             Held::of_job(&tested, "released", "1").await,
@@ -218,7 +218,7 @@ fn what_a_lying_signer_signs_without_consent_no_enclave_no_gateway_and_no_audito
     let (index, size) = (Count(past.tree.size() - 1), Count(past.tree.size()));
     lie(&forked, &Answer::Appended(Appended { outcome: Outcome::Release, index, size, add_checkpoint }));
     let socket = tested.stage.home.join("run/signer/signer.sock");
-    let liar = Liar::start(PROGRAM, tested.directory(), "signer", &[socket, answers]);
+    let liar = Liar::start(&tested, "signer", PROGRAM, "signer", &[socket, answers]);
     wait(async {
         for held in [&rubbish, &replayed, &forked, &swallowed] {
             for steward in ["ana", "ben"] {
@@ -283,7 +283,7 @@ fn hand_to_enclave(tested: &mut TestBox, forged: &[(Refusal, ReleaseFile)]) {
         std::fs::write(&path, file.to_bytes()).unwrap();
         words.push(format!("release:{}", path.display()));
     }
-    let liar = Liar::start(CONSOLE, tested.directory(), "forged", &words);
+    let liar = Liar::start(&tested, "console", CONSOLE, "forged", &words);
     let home = tested.stage.home.clone();
     tested.stage.rooms().restart(&home, "enclave").unwrap();
     // All but one are about a verdict whose release is there already: the signer signs one manifest a verdict, ever.
@@ -314,7 +314,7 @@ fn lay_into_outbox(tested: &mut TestBox, forged: &[(Refusal, ReleaseFile)], held
         let digest = store.put(&file.to_bytes()).unwrap();
         words.push(format!("release:{}:{digest}", held.job()));
     }
-    let liar = Liar::start(ENCLAVE, tested.directory(), "outbox", &words);
+    let liar = Liar::start(&tested, "enclave", ENCLAVE, "outbox", &words);
     until("the gateway's refusals", || {
         let passed = told(tested, "gateway", "was passed over", "event").len();
         (passed >= forged.len()).then_some(())

@@ -13,7 +13,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-witness");
 
 #[test]
 fn nothing_is_released_on_the_word_of_a_lying_witness_and_the_honest_one_completes_it() {
-    let mut tested = TestBox::start();
+    let mut tested = TestBox::start_with_users();
     let held = wait(Held::of_job(&tested, "one", "1"));
     tested.stage.kill_witness();
     let how = tested.directory().join("how");
@@ -24,7 +24,7 @@ fn nothing_is_released_on_the_word_of_a_lying_witness_and_the_honest_one_complet
         "demo.databox.example/witness".to_owned(),
         how.display().to_string(),
     ];
-    let liar = Liar::start(PROGRAM, tested.directory(), "witness", &arguments);
+    let liar = Liar::start(&tested, "witness", PROGRAM, "witness", &arguments);
     liar.until("the witness's address", |heard| !heard.is_empty());
     wait(async {
         for steward in ["ana", "ben"] {

@@ -2,14 +2,16 @@
 
 use super::rows::{
     BUNDLE, CANONICALISER, CONSOLE_ENCLAVE, CONSOLE_SIGNER, CONSOLE_STEWARDS, ENCLAVE_CONSOLE,
-    ENCLAVE_GATEWAY, JOB_PROCESS, JUDGE, JUDGE_LENIENT, PROCESSES, REPEAT, REPLAY, SCANNER, SIGNER, SMUGGLE,
-    UNBUNDLER, UNITS, WITNESS,
+    ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_LENIENT, PROCESSES, REPEAT, REPLAY, SCANNER, SIGNER,
+    SMUGGLE, SOCKETS, UNBUNDLER, UNITS, WITNESS,
 };
 
 /// Who, the sentence, and the tests.
 pub const CANNOT: &[(&str, &str, &[&str])] = &[
     ("every room", "No room has two of {network, private data, release key}.", &[PROCESSES, UNITS]),
-    ("gateway", "Cannot read data", &[PROCESSES, UNITS]),
+    ("every room", "with the peer's uid checked", &[SOCKETS]),
+    ("every room", "each with its own user and unit", &[FILES]),
+    ("gateway", "Cannot read data", &[PROCESSES, FILES, UNITS]),
     ("gateway", "run a job nobody signed", &[REPLAY, BUNDLE]),
     ("gateway", "or release anything", &[super::rows::ACKNOWLEDGEMENTS, CONSOLE_SIGNER]),
     ("enclave", "none; its file tree holds exactly two sockets; it listens nowhere", &[PROCESSES, UNITS]),

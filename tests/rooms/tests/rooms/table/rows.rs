@@ -36,7 +36,11 @@ const CANCEL_AGAIN: &str =
     "cancel::a_cancel_that_cannot_be_judged_now_is_not_acknowledged_so_that_it_comes_again";
 pub const WITHDRAWN: &str =
     "cancel::a_review_is_withdrawn_when_its_job_is_called_off_unless_the_log_came_first";
-pub const PROCESSES: &str = "separation::enclave_and_signer_have_no_network_the_enclave_listens_nowhere_and_no_other_room_opens_what_is_its_own";
+pub const PROCESSES: &str = "separation::each_room_is_a_user_of_its_own_enclave_and_signer_have_no_network_and_no_other_room_opens_what_is_its_own";
+pub const FILES: &str =
+    "users_of_rooms::no_room_reads_or_writes_what_is_anothers_and_each_reads_and_writes_its_own";
+pub const SOCKETS: &str =
+    "users_of_rooms::a_socket_answers_the_room_that_it_is_for_and_no_other_not_even_root";
 pub const UNITS: &str =
     "separation::no_room_has_two_of_network_private_data_and_release_key_in_the_units_that_a_site_installs";
 pub const SIGNER: &str =
