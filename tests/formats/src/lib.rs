@@ -11,6 +11,7 @@ pub mod large_file;
 pub mod large_log;
 pub mod log_story;
 pub mod measure;
+pub mod second_signature;
 pub mod ssh_story;
 pub mod story;
 pub mod vector;

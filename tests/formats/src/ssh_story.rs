@@ -6,6 +6,7 @@ use release::sshsig::{self, NAMESPACE};
 use release::statement::PublicKey;
 use sha2::{Digest as _, Sha256, Sha512};
 
+use crate::second_signature::{with_neutral_commitment, with_second_s};
 use crate::story;
 
 /// A key and what it makes of a statement. The story names it `steward-ben/ssh`, with the way after the stroke.
@@ -35,6 +36,8 @@ impl SignStatement for StoryKey {
         let touched = |flags| security_key(&self.secret, Presence { flags, counter: 42 }, "ssh:", message);
         Ok(match self.way.as_deref() {
             None => self.secret.sign(message).into(),
+            Some("second-s") => with_second_s(self.secret.sign(message)).into(),
+            Some("neutral-commitment") => with_neutral_commitment(&self.secret, message).into(),
             Some("ssh") => self.secret.sign(&sshsig::signed_bytes(message)).into(),
             Some("ssh-for-git") => of_blob("git", b"", "sha512"),
             Some("ssh-with-sha256") => of_blob(NAMESPACE, b"", "sha256"),

@@ -4,6 +4,7 @@
 //! databox-vector/v1
 //! about: <what is wrong with it, in words>
 //! expect: verified | <name of the refusal>
+//! twin: <the vector like it that must be verified; one that must be verified itself has none>
 //! roles: <the pin>
 //! now: <the moment of verification, if it is not that of the others>
 //! accept-on-box-witness: yes
@@ -39,6 +40,8 @@ pub struct Vector {
     pub about: String,
     /// The refusal; none if it must be verified.
     pub expect: Option<Refusal>,
+    /// The name of the vector that is nearest to it and must be verified.
+    pub twin: Option<String>,
     /// The pin.
     pub roles: Digest,
     /// The moment of verification.
@@ -64,7 +67,11 @@ impl Vector {
     /// The text of the vector.
     pub fn to_bytes(&self) -> Vec<u8> {
         let expect = self.expect.map_or("verified", Refusal::name);
-        let mut text = format!("{HEADER}\nabout: {}\nexpect: {expect}\nroles: {}\n", self.about, self.roles);
+        let mut text = format!("{HEADER}\nabout: {}\nexpect: {expect}\n", self.about);
+        if let Some(twin) = &self.twin {
+            text += &format!("twin: {twin}\n");
+        }
+        text += &format!("roles: {}\n", self.roles);
         if self.now != verified_at() {
             text += &format!("now: {}\n", self.now);
         }
@@ -96,6 +103,7 @@ impl Vector {
         let mut vector = Self {
             about: String::new(),
             expect: None,
+            twin: None,
             roles: Digest::of(b""),
             now: verified_at(),
             accept_on_box_witness: false,
@@ -116,6 +124,7 @@ impl Vector {
             "about" => self.about = value.to_owned(),
             "expect" if value == "verified" => self.expect = None,
             "expect" => self.expect = Some(Refusal::from_name(value).expect("a refusal's name")),
+            "twin" => self.twin = Some(value.to_owned()),
             "roles" => self.roles = value.parse().expect("a digest"),
             "now" => self.now = value.parse().expect("a time"),
             "accept-on-box-witness" => self.accept_on_box_witness = value == "yes",

@@ -110,6 +110,14 @@ fn what_is_verified_is_remembered_and_what_is_refused_is_not() {
 }
 
 #[test]
+fn a_release_file_alone_is_said_to_be_valid_as_of_its_log_only() {
+    let desk = Desk::new();
+    let verified = run(&[&desk.release(), &"--roles", &desk.pin()]);
+    assert_eq!(verified.code, 0, "{}", verified.out);
+    assert!(verified.out.contains("valid as of log size 9; a recall since then stands in a newer log"));
+}
+
+#[test]
 fn json_has_one_object_a_release() {
     let desk = Desk::new();
     let verified = run(&[&desk.release(), &"--roles", &desk.pin(), &"--json"]);

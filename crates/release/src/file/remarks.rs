@@ -1,6 +1,7 @@
 //! What a reader must know of a release that is no reason to refuse it.
 
 use super::examination::{Outcome, Rows};
+use super::log_check::Witnessed;
 use super::verify::Pinned;
 use crate::path::{Approved, JudgedVerdict};
 use crate::rule::Rule;
@@ -13,9 +14,14 @@ pub(super) fn say_what_is_not_checked(
     verdict: &JudgedVerdict,
     approved: &Approved,
     manifest: &Verified<Manifest>,
+    witnessed: &Witnessed,
     pinned: &Pinned,
     rows: &mut Rows,
 ) {
+    // A release file cannot know what came after it: only a newer copy of the log tells of a recall.
+    let detail =
+        format!("valid as of log size {}; a recall since then stands in a newer log", witnessed.head.size);
+    rows.say("recall", Outcome::Noted, detail);
     let judged = verdict.verdict();
     for outcome in judged.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked) {
         rows.say(&format!("rule {}", outcome.id), Outcome::NotChecked, "the box did not run it");

@@ -117,9 +117,7 @@ pub(super) fn check(found: &Found<'_>, pinned: &Pinned, rows: &mut Rows) -> Resu
         rows.say("rollback", Outcome::NotChecked, "nothing is remembered from before");
         return Ok(());
     };
-    rows.check("rollback", compare(found, seen), |()| {
-        format!("valid as of log size {}", found.witnessed.head.size)
-    })
+    rows.check("rollback", compare(found, seen), |()| "nothing newer was seen that is against it".into())
 }
 
 fn compare(release: &Found<'_>, seen: &SeenState) -> Result<(), Refusal> {

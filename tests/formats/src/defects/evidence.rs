@@ -29,6 +29,11 @@ fn manifest() -> Vec<Defect> {
             story().signed_by("manifest", &["enclave"]),
         ),
         signature(
+            "second-s",
+            "The signer's signature with the order of the group added to S: the leaf of the log has the first.",
+            story().signed_by("manifest", &["signer/second-s"]),
+        ),
+        signature(
             "other-statement",
             "The manifest carries the signature of another statement.",
             story().bytes(|bytes| {
@@ -56,6 +61,11 @@ fn manifest() -> Vec<Defect> {
                     sha256: Digest::of(b"abc"),
                 });
             }),
+        ),
+        evidence(
+            "file-twice",
+            "One file twice: of two with one name, readers would differ on which counts.",
+            story().manifest(|manifest| manifest.files.push(manifest.files[0].clone())),
         ),
         evidence(
             "file-less",
@@ -560,6 +570,11 @@ fn verdict_sums() -> Vec<Defect> {
             story().verdict(|verdict| {
                 verdict.files.pop();
             }),
+        ),
+        files(
+            "twice",
+            "One declared output twice.",
+            story().verdict(|verdict| verdict.files.push(verdict.files[0].clone())),
         ),
         files(
             "undeclared",

@@ -129,6 +129,16 @@ fn file() -> Vec<Defect> {
             }),
         ),
         form("empty", "An empty file.", story().bytes(Vec::clear)),
+        form(
+            "escape",
+            "A letter written as an escape.",
+            replaced(r#""mediaType":"a"#, r#""mediaType":"\u0061"#),
+        ),
+        form(
+            "zero-byte",
+            "A byte follows that ends a text for some readers.",
+            story().bytes(|bytes| bytes.push(0)),
+        ),
     ]
 }
 
@@ -240,6 +250,62 @@ fn payloads() -> Vec<Defect> {
             "A version of the statement that nobody specified.",
             payload_edited(|text| {
                 text.replacen("urn:databox:egress-verdict:v1", "urn:databox:egress-verdict:v2", 1)
+            }),
+        ),
+        form("trailing-byte", "A byte follows the signed statement.", payload_edited(|text| text + "\n")),
+        form(
+            "escape",
+            "A letter written as an escape.",
+            payload_edited(|text| text.replacen("egress", r"\u0065gress", 1)),
+        ),
+        form(
+            "byte-order-mark",
+            "A byte order mark stands before the signed statement.",
+            payload_edited(|text| format!("\u{feff}{text}")),
+        ),
+        form(
+            "null",
+            "A signed payload with a null.",
+            payload_edited(|text| text.replacen(r#""run":"1""#, r#""run":null"#, 1)),
+        ),
+        form(
+            "list-for-object",
+            "A list in the place of an object, which some readers take for one.",
+            payload_edited(|text| {
+                let mut value = as_json(text.as_bytes());
+                let build = &mut value["predicate"]["build"];
+                *build = json!([build["checker"], build["version"]]);
+                value.to_string()
+            }),
+        ),
+        form(
+            "deep",
+            "A list a thousand levels deep in the place of a name.",
+            payload_edited(|text| {
+                let deep = format!(r#""site":{}{}"#, "[".repeat(1000), "]".repeat(1000));
+                text.replacen(r#""site":"example-hospital""#, &deep, 1)
+            }),
+        ),
+        form(
+            "name-with-path",
+            "A file's name that leads to another directory.",
+            payload_edited(|text| text.replace("by_plan.csv", "../by_plan.csv")),
+        ),
+        form(
+            "name-of-nothing",
+            "A file without a name.",
+            payload_edited(|text| text.replace(r#""by_plan.csv""#, r#""""#)),
+        ),
+        form(
+            "hidden-name",
+            "A file whose name begins with a dot, so that nobody sees it among the others.",
+            payload_edited(|text| text.replace("by_plan.csv", ".by_plan.csv")),
+        ),
+        form(
+            "two-subjects",
+            "A subject more than the statement has.",
+            payload_edited(|text| {
+                text.replacen(r#""subject":["#, r#""subject":[{"digest":{"sha256":"0000000000000000000000000000000000000000000000000000000000000000"},"name":"a"},"#, 1)
             }),
         ),
         form(

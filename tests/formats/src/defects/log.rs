@@ -2,7 +2,9 @@
 
 use blobs::Digest;
 use release::file::{SeenHead, SeenRevocation, SeenRoles, SeenState};
-use release::log::{Event, Leaf, LeafSignature, Note, merkle};
+use release::key::Sign as _;
+use release::log::checkpoint::cosign;
+use release::log::{Event, KeyType, Leaf, LeafSignature, Note, NoteSignature, VerifierKey, merkle};
 use release::refusal::Refusal;
 use release::site::RevokedThings;
 use release::statement::{Revocation, RolesId};
@@ -10,7 +12,8 @@ use release::value::Count;
 
 use super::{Defect, story};
 use crate::log_story::{Cosigner, LogStory, cosigner};
-use crate::story::{BOX_WITNESS, LOG, Story, WITNESS, name, revocation, time, witness};
+use crate::second_signature::with_second_s;
+use crate::story::{BOX_WITNESS, LOG, Story, WITNESS, key, name, revocation, time, witness};
 
 pub(super) fn all() -> Vec<Defect> {
     [texts(), inclusion(), checkpoints(), witnesses(), times(), rollback()].into_iter().flatten().collect()
@@ -22,6 +25,38 @@ fn text(edit: impl Fn(&mut String) + Copy + 'static) -> Story {
 
 fn proof(edit: impl Fn(&mut release::log::LogProof) + Copy + 'static) -> Story {
     story().log(move |log| log.edit_proof = Some(Box::new(edit)))
+}
+
+/// A note of this text with these lines.
+fn with_lines(note: &Note, lines: impl IntoIterator<Item = NoteSignature>) -> Note {
+    let mut other = Note::unsigned(note.text().to_owned()).expect("a note");
+    lines.into_iter().for_each(|line| other.push(line));
+    other
+}
+
+/// The same note, one of whose signatures has the order of the group added to S.
+fn with_second_s_at(note: &Note, place: usize) -> Note {
+    let mut lines = note.signatures().to_vec();
+    let signature = lines[place].bytes.last_chunk_mut::<64>().expect("a signature");
+    *signature = with_second_s(*signature);
+    with_lines(note, lines)
+}
+
+/// A checkpoint of this text, signed by the log and its witness whatever it says.
+fn signed_text(text: String) -> Note {
+    let mut note = Note::unsigned(text).expect("a note");
+    let named = |name: &str, key_type| {
+        let secret = key(if name == LOG { "log" } else { name });
+        (VerifierKey::new(name, key_type, secret.public().public.0).expect("a key"), secret)
+    };
+    let (log, log_secret) = named(LOG, KeyType::Log);
+    let (witness, witness_secret) = named(WITNESS, KeyType::Witness);
+    let signature = log_secret.sign(note.text().as_bytes()).to_vec();
+    let seen = time("2026-03-02T11:00:30Z");
+    let cosigned = cosign(note.text(), &witness, seen, |message| witness_secret.sign(message));
+    note.push(NoteSignature::new(&log, signature));
+    note.push(cosigned.expect("a cosignature"));
+    note
 }
 
 fn texts() -> Vec<Defect> {
@@ -47,6 +82,35 @@ fn texts() -> Vec<Defect> {
             "More hashes than any tree needs.",
             proof(|proof| {
                 proof.hashes = vec![Digest::of(b"x"); 64];
+            }),
+        ),
+        form(
+            "long-line",
+            "A line longer than any hash.",
+            text(|text| {
+                *text = text.replace("\nindex 7\n", &format!("\nindex 7\n{}\n", "A".repeat(1 << 14)))
+            }),
+        ),
+        form(
+            "index-too-large",
+            "An index that wraps to the right one in 64 bits.",
+            text(|text| *text = text.replace("index 7", "index 18446744073709551623")),
+        ),
+        form(
+            "surplus-bits",
+            "A hash in base64 whose last character has bits that decode to nothing.",
+            text(|text| {
+                let at = text.find("=\n").expect("a hash") - 1;
+                let other = char::from_u32(u32::from(text.as_bytes()[at]) + 1).expect("a letter");
+                text.replace_range(at..=at, &other.to_string());
+            }),
+        ),
+        form(
+            "too-many-signatures",
+            "More cosignatures than any reader must look at.",
+            proof(|proof| {
+                let line = proof.checkpoint.signatures()[1].clone();
+                (0..100).for_each(|_| proof.checkpoint.push(line.clone()));
             }),
         ),
         form(
@@ -136,6 +200,25 @@ fn checkpoints() -> Vec<Defect> {
             }),
         ),
         checkpoint(
+            "leading-zero",
+            "A size with a leading zero, signed by the log and its witness.",
+            proof(|proof| proof.checkpoint = signed_text(proof.checkpoint.text().replace("\n9\n", "\n09\n"))),
+        ),
+        checkpoint(
+            "second-s",
+            "The log's signature with the order of the group added to S.",
+            proof(|proof| proof.checkpoint = with_second_s_at(&proof.checkpoint, 0)),
+        ),
+        checkpoint(
+            "by-witness",
+            "The witness's cosignature under the log's name, in the place of the log's signature.",
+            proof(|proof| {
+                let [own, cosigned] = proof.checkpoint.signatures() else { panic!("two signatures") };
+                let renamed = NoteSignature { bytes: cosigned.bytes.clone(), ..own.clone() };
+                proof.checkpoint = with_lines(&proof.checkpoint, [renamed, cosigned.clone()]);
+            }),
+        ),
+        checkpoint(
             "extra-line",
             "A checkpoint with a fourth line.",
             proof(|proof| {
@@ -185,6 +268,21 @@ fn witnesses() -> Vec<Defect> {
             "other-key",
             "A cosignature under the witness's name by another key.",
             cosigned(&[(WITNESS, "mallory")]),
+        ),
+        witnesses(
+            "second-s",
+            "The witness's cosignature with the order of the group added to S.",
+            proof(|proof| proof.checkpoint = with_second_s_at(&proof.checkpoint, 1)),
+        ),
+        witnesses(
+            "without-time",
+            "The witness has signed the checkpoint as a log does, without a time.",
+            proof(|proof| {
+                let [own, cosigned] = proof.checkpoint.signatures() else { panic!("two signatures") };
+                let signature = key(WITNESS).sign(proof.checkpoint.text().as_bytes());
+                let plain = NoteSignature { bytes: signature.to_vec(), ..cosigned.clone() };
+                proof.checkpoint = with_lines(&proof.checkpoint, [own.clone(), plain]);
+            }),
         ),
         witnesses(
             "one-of-two",

@@ -8,6 +8,7 @@ mod log;
 mod people;
 mod site;
 mod ssh;
+mod twins;
 
 use release::file::SeenState;
 use release::refusal::Refusal;
@@ -84,6 +85,7 @@ impl Defect {
         Vector {
             about: self.about.to_owned(),
             expect: self.expect,
+            twin: self.expect.map(|_| twins::of(&self.name)),
             roles: told.pin,
             now: self.now,
             accept_on_box_witness: self.accept_on_box_witness,

@@ -27,6 +27,16 @@ fn signatures() -> Vec<Defect> {
             story().signed_by("approval-1", &["steward-ana"]),
         ),
         signature(
+            "second-s",
+            "Ben's signature with the order of the group added to S, which anyone can do.",
+            story().signed_by("approval-1", &["steward-ben/second-s"]),
+        ),
+        signature(
+            "neutral-commitment",
+            "Ben's signature with an R of small order, about which verifiers disagree.",
+            story().signed_by("approval-1", &["steward-ben/neutral-commitment"]),
+        ),
+        signature(
             "box",
             "An approval in Ben's name, signed by the enclave.",
             story().signed_by("approval-1", &["enclave"]),
