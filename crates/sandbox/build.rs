@@ -14,7 +14,9 @@ fn main() {
     let policies = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo's variable"))
         .join("../../policies/sandbox");
     let mut text = String::new();
-    for (name, constant, what) in [("job", "JOB", "a job"), ("reader", "READER", "a reader")] {
+    for (name, constant, what) in
+        [("job", "JOB", "a job"), ("reader", "READER", "a reader"), ("machine", "MACHINE", "a machine")]
+    {
         let path = policies.join(name).with_extension("toml");
         println!("cargo::rerun-if-changed={}", path.display());
         let read = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -251,8 +251,11 @@ fn warnings(policy: &Policy, wall: WallName, demonstration_keys: bool) -> Vec<Wa
     if policy.on_box_witness {
         warnings.push(Warning::WitnessOnBoxMachine);
     }
-    if wall < WallName::OciGvisor {
-        warnings.push(Warning::SharedKernel);
+    match wall {
+        WallName::Native | WallName::Oci => warnings.push(Warning::SharedKernel),
+        // Otherwise its name would look like the strongest of all.
+        WallName::VmEmulated => warnings.push(Warning::EmulatedMachine),
+        WallName::OciGvisor | WallName::Vm => {}
     }
     if demonstration_keys {
         warnings.push(Warning::DemonstrationKeys);

@@ -253,7 +253,7 @@ pub fn statement(evidence: &Evidence) -> statement::Wall {
             sandbox::State::Absent => statement::LayerState::Absent,
         },
     });
-    let runtime = evidence.runtime.as_ref().map(|(name, version)| WallRuntime {
+    let runtime = evidence.builder.as_ref().map(|(name, version)| WallRuntime {
         name: name.as_str().parse().expect("names of runtimes are names"),
         version: version.clone(),
     });
@@ -271,6 +271,8 @@ pub fn name(wall: sandbox::Wall) -> WallName {
         sandbox::Wall::Native => WallName::Native,
         sandbox::Wall::Oci => WallName::Oci,
         sandbox::Wall::OciGvisor => WallName::OciGvisor,
+        sandbox::Wall::VmEmulated => WallName::VmEmulated,
+        sandbox::Wall::Vm => WallName::Vm,
     }
 }
 
@@ -312,20 +314,21 @@ mod tests {
     fn every_layer_of_the_wall_has_a_name_that_a_verdict_can_hold() {
         let layers = sandbox::LayerName::ALL.iter();
         let layers = layers.map(|name| sandbox::Layer { name: *name, state: sandbox::State::On }).collect();
-        let evidence = Evidence { wall: sandbox::Wall::Native, runtime: None, privileged: false, layers };
+        let evidence = Evidence { wall: sandbox::Wall::Native, builder: None, privileged: false, layers };
         assert_eq!(statement(&evidence).layers.len(), sandbox::LayerName::ALL.len());
     }
 
     #[test]
     fn a_verdict_names_the_runtime_that_built_the_wall_and_the_kinds_are_ordered_by_strength() {
-        use sandbox::oci::RuntimeName;
-        let evidence = |wall, runtime| Evidence { wall, runtime, privileged: true, layers: vec![] };
-        let runtime = Some((RuntimeName::Runsc, "release-1".to_owned()));
+        use sandbox::{Builder, oci::RuntimeName};
+        let evidence = |wall, builder| Evidence { wall, builder, privileged: true, layers: vec![] };
+        let runtime = Some((Builder::Oci(RuntimeName::Runsc), "release-1".to_owned()));
         let told = statement(&evidence(sandbox::Wall::OciGvisor, runtime));
         let runtime = told.runtime.expect("a runtime");
         assert_eq!((told.name, runtime.name.as_str()), (WallName::OciGvisor, "runsc"));
         assert_eq!(runtime.version, "release-1");
-        let walls = [sandbox::Wall::Native, sandbox::Wall::Oci, sandbox::Wall::OciGvisor].map(name);
-        assert!(walls.is_sorted() && walls[2] < WallName::Vm, "{walls:?}");
+        use sandbox::Wall::{Native, Oci, OciGvisor, Vm, VmEmulated};
+        let walls = [Native, Oci, VmEmulated, OciGvisor, Vm].map(name);
+        assert!(walls.is_sorted_by(|weaker, stronger| weaker < stronger), "{walls:?}");
     }
 }

@@ -59,14 +59,16 @@ pub enum Outcome {
     Cancelled,
 }
 
-/// Which layers stood around a run. Each was looked at by the helper during that run; none is taken for granted.
+/// Which layers stood around a run. Each was looked at by the helper during that run; none is taken for granted. In a
+/// micro-VM they are the layers around the program within it, looked at there before a byte of the program's was read;
+/// around the machine itself stands the native wall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// The kind of wall.
     pub wall: Wall,
-    /// The OCI runtime that built it and its version, if one did.
-    pub runtime: Option<(RuntimeName, String)>,
+    /// Who built it, with its version, if not the launcher alone.
+    pub builder: Option<(Builder, String)>,
     /// Whether the launcher was root, so that the program ran as a host user of its own.
     pub privileged: bool,
     /// Every layer that this version knows, each once, in a fixed order.
@@ -84,6 +86,31 @@ pub enum Wall {
     /// gVisor within the launcher's namespaces: the program's calls are answered by a kernel of its own, which was looked
     /// at.
     OciGvisor,
+    /// The native wall in a micro-VM that is emulated, and the native wall around the emulator. For tests: QEMU's own
+    /// security policy promises nothing of emulation.
+    VmEmulated,
+    /// The native wall in a micro-VM on the processor's own virtualisation, and the native wall around the machine.
+    Vm,
+}
+
+/// Who builds a wall beside the launcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Builder {
+    /// An OCI runtime.
+    Oci(RuntimeName),
+    /// QEMU, which runs one micro-VM.
+    Qemu,
+}
+
+impl Builder {
+    /// The name in signed statements, which is the program's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Builder::Oci(runtime) => runtime.as_str(),
+            Builder::Qemu => "qemu",
+        }
+    }
 }
 
 /// One layer of the wall and whether it stood.
@@ -200,6 +227,8 @@ impl Wall {
             Wall::Native => "native",
             Wall::Oci => "oci",
             Wall::OciGvisor => "oci-gvisor",
+            Wall::VmEmulated => "vm-emulated",
+            Wall::Vm => "vm",
         }
     }
 }

@@ -17,6 +17,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde::Serialize;
 
 use crate::evidence::{Ended, Evidence, Outcome, Wall};
+use crate::machine::Machine;
 use crate::oci::OciRuntime;
 use crate::specification::{Specification, SpecificationError};
 use crate::wire::{self, Message, Receiver, Refusal};
@@ -27,11 +28,20 @@ const HELPER_GRACE: Duration = Duration::from_secs(30);
 /// How long the helper may take to finish a message that it began.
 const MESSAGE_TIME: Duration = Duration::from_secs(10);
 
-/// Starts programs behind the wall with one helper binary, which builds it natively or has an OCI runtime build it.
+/// Starts programs behind the wall with one helper binary, which builds it natively, has an OCI runtime build it, or does so
+/// in a micro-VM.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     helper: PathBuf,
-    runtime: Option<OciRuntime>,
+    behind: Behind,
+}
+
+/// Who builds the wall beside the helper.
+#[derive(Debug, Clone)]
+enum Behind {
+    Nobody,
+    Runtime(OciRuntime),
+    Machine(Machine),
 }
 
 /// What the program reads as standard input.
@@ -66,6 +76,8 @@ pub enum LaunchError {
     NoResources(#[source] io::Error),
     #[error("the helper refused to start the program")]
     Refused(#[source] Refusal),
+    #[error("the program's machine did not come up: {0}")]
+    Machine(String),
     #[error("the helper ended without an answer")]
     HelperDied,
     #[error("the helper did not end the program in time and was killed")]
@@ -89,17 +101,27 @@ impl Cancel {
 impl Launcher {
     /// Names the helper binary, `databox-launch`, by an absolute path. Nothing is started yet.
     pub fn new(helper: impl Into<PathBuf>) -> Launcher {
-        Launcher { helper: helper.into(), runtime: None }
+        Launcher { helper: helper.into(), behind: Behind::Nobody }
     }
 
     /// The same, with a wall that this runtime builds. Whoever calls it trusts the runtime.
     pub fn behind(helper: impl Into<PathBuf>, runtime: OciRuntime) -> Launcher {
-        Launcher { helper: helper.into(), runtime: Some(runtime) }
+        Launcher { helper: helper.into(), behind: Behind::Runtime(runtime) }
+    }
+
+    /// The same, in a machine of its own for each program. Such a program reads nothing as standard input, writes nothing of
+    /// the host, and what it prints is told when it has ended.
+    pub fn in_machine(helper: impl Into<PathBuf>, machine: Machine) -> Launcher {
+        Launcher { helper: helper.into(), behind: Behind::Machine(machine) }
     }
 
     /// The kind of wall that it builds.
     pub fn wall(&self) -> Wall {
-        self.runtime.as_ref().map_or(Wall::Native, OciRuntime::wall)
+        match &self.behind {
+            Behind::Nobody => Wall::Native,
+            Behind::Runtime(runtime) => runtime.wall(),
+            Behind::Machine(machine) => machine.wall(),
+        }
     }
 
     /// The helper binary.
@@ -140,6 +162,14 @@ impl Launcher {
         let begun = Instant::now();
         let privileged = rustix::process::geteuid().is_root();
         specification.check(privileged).map_err(LaunchError::Specification)?;
+        let runtime = match &self.behind {
+            Behind::Nobody => None,
+            Behind::Runtime(runtime) => Some(runtime),
+            Behind::Machine(_) if !matches!(stdin, Stdin::Empty) => {
+                return Err(LaunchError::Machine("a machine has no standard input".into()));
+            }
+            Behind::Machine(machine) => return machine.run(&self.helper, specification, cancel, told),
+        };
         let input = Input::open(stdin)?;
         let (output, output_end) = open_output(specification.limits.stdout_bytes)?;
         let (control, control_end) = UnixStream::pair().map_err(LaunchError::NoResources)?;
@@ -174,7 +204,7 @@ impl Launcher {
                     return Err(LaunchError::NoResources(error));
                 }
             }
-            watch.until_dead(&(specification, &self.runtime), cancel, deadline)
+            watch.until_dead(&(specification, runtime), cancel, deadline)
         });
         let Answered { outcome, code, peak_bytes, evidence } = answer?;
         let outcome = if watch.overflowed { Outcome::OutputLimit } else { outcome };

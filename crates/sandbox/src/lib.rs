@@ -8,7 +8,10 @@
 //! An OCI runtime of the site's choice can build the wall in the helper's place ([`oci::OciRuntime`],
 //! [`Launcher::behind`]): the specification, the limits, the answers and the evidence are the same.
 //!
-//! What the wall is made of, and in which order, is told in `docs/decisions/native-wall.md` and `oci-wall.md`.
+//! So can a micro-VM, in which the native wall stands once more ([`machine::Machine`], [`Launcher::in_machine`]).
+//!
+//! What the wall is made of, and in which order, is told in `docs/decisions/native-wall.md`, `oci-wall.md` and
+//! `vm-wall.md`.
 #![forbid(unsafe_code)]
 
 mod evidence;
@@ -18,6 +21,7 @@ pub mod filters;
 pub mod groups;
 pub mod job;
 mod launcher;
+pub mod machine;
 pub mod oci;
 mod probe;
 mod runtime;
@@ -25,7 +29,7 @@ mod specification;
 #[doc(hidden)]
 pub mod wire;
 
-pub use evidence::{Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
+pub use evidence::{Builder, Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
 pub use groups::make_room_for_groups;
 pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
 pub use probe::{ProbeError, probe};

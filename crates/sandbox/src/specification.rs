@@ -110,6 +110,10 @@ pub enum Calls {
     Job,
     /// A program of ours that reads what a job shaped: no sockets, no new process or program, no `/proc`.
     Reader,
+    /// QEMU, which runs one micro-VM on the processor: as a reader, and it has `/dev/kvm`.
+    Machine,
+    /// QEMU, which emulates a processor: the same without the device.
+    EmulatedMachine,
 }
 
 /// Where the words of a program's standard error go.

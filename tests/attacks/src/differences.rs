@@ -105,6 +105,7 @@ pub fn of(wall: Wall) -> &'static [Difference] {
         Wall::Native => &[],
         Wall::Oci => &CRUN,
         Wall::OciGvisor => &GVISOR,
+        Wall::VmEmulated | Wall::Vm => &[],
     }
 }
 
@@ -112,7 +113,7 @@ pub fn of(wall: Wall) -> &'static [Difference] {
 /// (`processes-without-end`, `threads-without-end`).
 pub fn alone(wall: Wall) -> &'static [&'static str] {
     match wall {
-        Wall::Native | Wall::Oci => &[],
+        Wall::Native | Wall::Oci | Wall::VmEmulated | Wall::Vm => &[],
         // Its kernel counts no processes; what it runs in is refused more of them, and it ends with all that it holds.
         Wall::OciGvisor => &["fork-bomb", "thread-bomb"],
     }

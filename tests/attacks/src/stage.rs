@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sandbox::job::Job;
+use sandbox::machine::Machine;
 use sandbox::oci::OciRuntime;
 use sandbox::{
     Access, Cancel, Ended, LaunchError, Launcher, Limits, Mount, Specification, StandardError, Stdin, Wall,
@@ -85,6 +86,12 @@ impl Stage {
     /// The same stage, with the wall that an OCI runtime builds.
     pub fn behind(mut self, runtime: OciRuntime) -> Self {
         self.launcher = Launcher::behind(self.launcher.helper(), runtime);
+        self
+    }
+
+    /// The same stage, with a machine for each job.
+    pub fn in_machine(mut self, machine: Machine) -> Self {
+        self.launcher = Launcher::in_machine(self.launcher.helper(), machine);
         self
     }
 
@@ -170,6 +177,11 @@ impl Stage {
     /// Runs it.
     pub fn launch(&self, specification: &Specification) -> Result<Ended, LaunchError> {
         self.launch_with(specification, Stdin::Empty)
+    }
+
+    /// Runs it until it ends or this is raised.
+    pub fn launch_until(&self, specification: &Specification, cancel: &Cancel) -> Result<Ended, LaunchError> {
+        self.launcher.run(specification, Stdin::Empty, cancel)
     }
 
     /// Runs it with something to read.

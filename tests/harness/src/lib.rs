@@ -1,6 +1,7 @@
 //! Starts a whole throw-away box for tests: the real programs, real sockets, real files, in one temporary directory.
 
 mod code_review;
+pub mod machine;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

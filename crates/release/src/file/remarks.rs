@@ -88,6 +88,9 @@ fn warning_text(warning: Warning) -> &'static str {
         Warning::FineTimeGrid => "the time grid is finer than the standard policy's",
         Warning::WitnessOnBoxMachine => "the policy accepts a witness on the box's own machine",
         Warning::SharedKernel => "the job ran on the shared kernel",
+        Warning::EmulatedMachine => {
+            "the job ran in an emulated machine, whose makers promise nothing of its strength"
+        }
         Warning::DemonstrationKeys => "people's keys were made by the box, as in a demonstration",
     }
 }

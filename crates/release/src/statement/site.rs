@@ -258,9 +258,11 @@ pub enum WallName {
     Native,
     /// The same, and within it a container of an OCI runtime that the site trusts, on the shared kernel.
     Oci,
-    /// The same, with a runtime that answers the job's system calls itself: a kernel of its own in user space, gVisor's.
+    /// One micro-VM a job that is emulated, behind the native wall. For tests: the emulator's makers promise nothing of it.
+    VmEmulated,
+    /// As `oci`, with a runtime that answers the job's system calls itself: a kernel of its own in user space, gVisor's.
     OciGvisor,
-    /// One micro-VM a job.
+    /// One micro-VM a job, on the processor's own virtualisation.
     Vm,
 }
 

@@ -97,7 +97,7 @@ pub enum VerdictResult {
 pub struct Wall {
     /// Which wall.
     pub name: WallName,
-    /// The OCI runtime that built it, if one did.
+    /// Who built it beside the launcher, if anyone did: an OCI runtime, or QEMU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<WallRuntime>,
     /// True if the launcher ran as root, so that each job had a user of its own.
@@ -106,7 +106,7 @@ pub struct Wall {
     pub layers: Vec<Layer>,
 }
 
-/// An OCI runtime of the box's machine.
+/// A program of the box's machine that builds walls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WallRuntime {
@@ -250,6 +250,8 @@ pub enum Warning {
     WitnessOnBoxMachine,
     /// The job ran on the shared kernel.
     SharedKernel,
+    /// The job ran in an emulated machine, of whose strength the emulator's makers promise nothing.
+    EmulatedMachine,
     /// People's keys were made by the box, as only a demonstration does.
     DemonstrationKeys,
 }

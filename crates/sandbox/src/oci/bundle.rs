@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::RuntimeName;
-use crate::filters::{JOB_ENTRIES, READER_ENTRIES};
+use crate::filters::{JOB_ENTRIES, MACHINE_ENTRIES, READER_ENTRIES};
 use crate::specification::{Access, Calls, Limits, Specification};
 
 /// The directory of the launcher's own two files in the container.
@@ -176,6 +176,7 @@ fn calls(calls: Calls) -> Value {
     let entries = match calls {
         Calls::Job => JOB_ENTRIES,
         Calls::Reader => READER_ENTRIES,
+        Calls::Machine | Calls::EmulatedMachine => MACHINE_ENTRIES,
     };
     let mut entries: Vec<Value> = serde_json::from_str(entries).unwrap_or_default();
     let launchers = [

@@ -5,6 +5,7 @@
 //! else would get out.
 
 mod layers;
+mod machine;
 mod matrix;
 mod outputs;
 mod walls;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sandbox::oci::OciRuntime;
-use sandbox::{Cancel, Launcher, LayerName, Outcome as Ended, State, Stdin, Wall};
+use sandbox::{Builder, Cancel, Launcher, LayerName, Outcome as Ended, State, Stdin, Wall};
 use test_attacks::differences::{self, Difference};
 use test_attacks::seen::{Outcome, RESIDUAL, Seen};
 use test_attacks::stage::{Stage, is_root, open_directory};
@@ -117,7 +117,7 @@ fn the_evidence_names_the_runtime_and_what_stood_and_a_cancel_ends_every_process
         let said = String::from_utf8_lossy(&ended.stdout).into_owned();
         assert_eq!((ended.outcome, said.contains("done")), (Ended::Succeeded, true), "{place}: {said}");
         assert_eq!(ended.evidence.wall, wall);
-        assert_eq!(ended.evidence.runtime, Some((runtime.name, runtime.version.clone())));
+        assert_eq!(ended.evidence.builder, Some((Builder::Oci(runtime.name), runtime.version.clone())));
         let on = |name| ended.evidence.state(name) == State::On;
         for layer in [LayerName::UserNamespace, LayerName::ReadOnlyRoot, LayerName::Seccomp] {
             assert!(on(layer), "{place}: {}", layer.as_str());

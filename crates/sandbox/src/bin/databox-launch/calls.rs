@@ -2,7 +2,7 @@
 //! program was built.
 
 use sandbox::Calls;
-use sandbox::filters::{JOB, READER};
+use sandbox::filters::{JOB, MACHINE, READER};
 use seccompiler::{BpfProgram, sock_filter};
 
 /// The filter for a kind of program.
@@ -10,6 +10,7 @@ pub fn filter(calls: Calls) -> BpfProgram {
     let steps = match calls {
         Calls::Job => JOB,
         Calls::Reader => READER,
+        Calls::Machine | Calls::EmulatedMachine => MACHINE,
     };
     steps.iter().map(|&(code, jt, jf, k)| sock_filter { code, jt, jf, k }).collect()
 }

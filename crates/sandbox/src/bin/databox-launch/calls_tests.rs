@@ -11,6 +11,7 @@ use serde_json::json;
 
 const JOB: &str = include_str!("../../../../../policies/sandbox/job.toml");
 const READER: &str = include_str!("../../../../../policies/sandbox/reader.toml");
+const MACHINE: &str = include_str!("../../../../../policies/sandbox/machine.toml");
 
 /// The last call number that the lists were reviewed against (Linux 6.13). A later one does not exist for the program,
 /// so that a C library falls back to an older call; a known but unlisted one is not permitted.
@@ -79,6 +80,7 @@ fn compile(calls: Calls) -> io::Result<BpfProgram> {
     let text = match calls {
         Calls::Job => JOB,
         Calls::Reader => READER,
+        Calls::Machine | Calls::EmulatedMachine => MACHINE,
     };
     let list: List = toml::from_str(text).map_err(io::Error::other)?;
     let mut rules = Vec::new();
@@ -218,7 +220,7 @@ fn list(text: &str) -> List {
 
 #[test]
 fn every_filter_fits_the_kernel_and_is_shorter_than_another_compilers() {
-    for calls in [Calls::Job, Calls::Reader] {
+    for calls in [Calls::Job, Calls::Reader, Calls::Machine] {
         let (ours, other) = (super::filter(calls), compile(calls).expect("a filter"));
         assert!(ours.len() < 4096 && ours.len() < other.len(), "{} and {}", ours.len(), other.len());
     }
@@ -263,7 +265,7 @@ fn answer(filter: &[sock_filter], data: &Data) -> u32 {
 /// Values near every constant of the lists, with upper halves that the filter must or must not look at.
 fn values() -> Vec<u64> {
     let mut values = vec![0, 1, u64::from(u32::MAX), u64::MAX, 1 << 32];
-    for text in [JOB, READER] {
+    for text in [JOB, READER, MACHINE] {
         for when in list(text).allow.iter().flat_map(|allow| &allow.when) {
             for one in [when.is, when.is ^ 1, when.mask.unwrap_or(0), when.is | when.mask.unwrap_or(0)] {
                 values.extend([u64::from(one), u64::from(one) | 1 << 32, u64::from(one) << 32]);
@@ -281,7 +283,7 @@ fn values() -> Vec<u64> {
 fn both_compilers_answer_every_call_with_every_argument_the_same() {
     const X86_64: u32 = 0xc000_003e;
     let values = values();
-    for calls in [Calls::Job, Calls::Reader] {
+    for calls in [Calls::Job, Calls::Reader, Calls::Machine] {
         let (ours, other) = (super::filter(calls), compile(calls).expect("a filter"));
         let mut answers = std::collections::BTreeSet::new();
         let mut same = |number, architecture, arguments| {
@@ -307,7 +309,7 @@ fn both_compilers_answer_every_call_with_every_argument_the_same() {
 
 #[test]
 fn no_list_names_a_call_that_leads_out() {
-    for text in [JOB, READER] {
+    for text in [JOB, READER, MACHINE] {
         for allow in list(text).allow {
             for call in &allow.calls {
                 assert!(!NEVER.contains(&call.as_str()), "{call}");
@@ -318,7 +320,7 @@ fn no_list_names_a_call_that_leads_out() {
 
 #[test]
 fn every_call_has_a_reason_and_stands_once_without_conditions() {
-    for text in [JOB, READER] {
+    for text in [JOB, READER, MACHINE] {
         let mut seen = BTreeMap::new();
         for allow in list(text).allow {
             assert!(allow.why.len() > 10, "{:?} needs a reason", allow.calls);
@@ -349,7 +351,7 @@ fn sockets_and_new_processes_are_conditional_or_absent() {
             assert!(!allow.calls.iter().any(|name| name == call) || !allow.when.is_empty(), "{call}");
         }
     }
-    for allow in list(READER).allow {
+    for allow in list(READER).allow.into_iter().chain(list(MACHINE).allow) {
         for call in ["socket", "socketpair", "connect", "fork", "vfork", "execve", "kill"] {
             assert!(!allow.calls.iter().any(|name| name == call), "{call}");
         }

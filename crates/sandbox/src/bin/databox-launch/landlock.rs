@@ -94,6 +94,10 @@ fn shown(specification: &Specification) -> Vec<(String, BitFlags<AccessFs>)> {
     if specification.limits.tmp_bytes > 0 {
         shown.extend(["/tmp", "/dev/shm"].map(|place| (place.to_owned(), write)));
     }
+    if specification.calls == Calls::Machine {
+        let use_it = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+        shown.push(("/dev/kvm".to_owned(), use_it & AccessFs::from_all(landlock_rules())));
+    }
     if specification.calls == Calls::Job {
         shown.push(("/proc".to_owned(), read));
     }

@@ -1,11 +1,13 @@
 //! `databox-launch`: builds the wall around one program and stays outside until the program's last process is dead.
 //! What it does, step by step, is in
-//! `supervisor` and `first`; what an OCI runtime does in its place, in `container` and `enter`.
+//! `supervisor` and `first`; what an OCI runtime does in its place, in `container` and `enter`. It is also the init of a
+//! micro-VM (`guest`), and reads what came back from one (`unpack`).
 
 mod calls;
 mod container;
 mod enter;
 mod first;
+mod guest;
 mod landlock;
 mod layers;
 mod program;
@@ -13,12 +15,29 @@ mod sources;
 mod supervisor;
 mod system;
 mod tree;
+mod unpack;
 mod workshop;
 
+use std::process::ExitCode;
+
+use sandbox::machine::initramfs::INIT;
 use sandbox::oci::bundle::ENTRY;
 
-fn main() {
-    // It gives nobody anything: whoever calls it so is in a container already, or finds no order.
-    let is_in_container = std::env::args_os().skip(1).eq([ENTRY[1]]);
-    if is_in_container { enter::run() } else { supervisor::run() }
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|one| one.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // None gives anybody anything: whoever calls it so is in a container, in a machine, or behind a wall already, or finds
+    // no order and no disk.
+    match arguments[..] {
+        [word] if word == ENTRY[1] => enter::run(),
+        [word] if word == INIT[1] => guest::run(),
+        ["unpack", bytes, printed] => {
+            let numbers = (bytes.parse().ok(), printed.parse().ok());
+            let (Some(bytes), Some(printed)) = numbers else { return ExitCode::FAILURE };
+            return if unpack::run(bytes, printed) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        _ => supervisor::run(),
+    }
+    ExitCode::SUCCESS
 }

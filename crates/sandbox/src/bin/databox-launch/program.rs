@@ -22,7 +22,7 @@ use crate::layers::are_built;
 use crate::supervisor::at;
 use crate::system::{self, Forked, Program, Reaped};
 
-/// The descriptor through which a reader's program is started, once. No later call can open this number again: it is
+/// The descriptor through which the program of a reader or a machine is started, once. No later call can open this number again: it is
 /// not below the limit for open files.
 const PROGRAM_DESCRIPTOR: i32 = 1000;
 
@@ -100,7 +100,7 @@ impl Start {
         let program = self.program();
         let opened = match self.specification.calls {
             Calls::Job => None,
-            Calls::Reader => {
+            Calls::Reader | Calls::Machine | Calls::EmulatedMachine => {
                 match openat(CWD, &program.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
                     Ok(opened) => Some(at(Step::Limits, system::duplicate_to(opened, PROGRAM_DESCRIPTOR))?),
                     Err(_) => self.not_executable(),

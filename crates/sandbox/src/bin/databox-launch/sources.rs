@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use sandbox::oci::OciRuntime;
 use sandbox::oci::bundle::source;
-use sandbox::{Access, Refusal, Specification};
+use sandbox::{Access, Calls, Refusal, Specification};
 
 use crate::system;
 use crate::workshop::{LAUNCH, LIBRARIES, RUNTIME};
@@ -28,6 +28,9 @@ pub const READ_ONLY: MountAttrFlags = NO_EXECUTE.union(MountAttrFlags::MOUNT_ATT
 /// (CVE-2025-31133).
 const DEVICES: [(&str, u32, u32); 5] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+
+/// The processor's own virtualisation, for a machine alone: whoever has it reaches much more of the host's kernel.
+const KVM: (&str, u32, u32) = ("kvm", 10, 232);
 
 /// One file or directory of the host on its way into the job's file tree.
 pub struct Source {
@@ -57,7 +60,8 @@ pub fn open_all(
         let target = if runtime.is_some() { &source(number) } else { &mount.target };
         sources.push(Source::open(&mount.source, target, attributes, None, privileged)?);
     }
-    for (name, major, minor) in DEVICES {
+    let kvm = (specification.calls == Calls::Machine).then_some(KVM);
+    for (name, major, minor) in DEVICES.into_iter().chain(kvm) {
         let path = Path::new("/dev").join(name);
         // A read-only mount does not hinder writing to a device. `nodev` would.
         let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_NODEV);

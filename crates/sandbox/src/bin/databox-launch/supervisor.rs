@@ -22,7 +22,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdin, stdout};
 use sandbox::groups::{Group, Stood};
 use sandbox::oci::OciRuntime;
 use sandbox::wire::{self, Message, Receiver};
-use sandbox::{Evidence, Layer, LayerName, Outcome, Refusal, Specification, State, Step, Wall};
+use sandbox::{Builder, Evidence, Layer, LayerName, Outcome, Refusal, Specification, State, Step, Wall};
 
 use crate::first::First;
 use crate::layers::{are_built, places};
@@ -256,8 +256,8 @@ fn conclude(
     };
     let wall = runtime.map_or(Wall::Native, OciRuntime::wall);
     let layers = layers(wall, observed.as_ref(), privileged, group.stood());
-    let runtime = runtime.map(|runtime| (runtime.name, runtime.version.clone()));
-    let evidence = Evidence { wall, runtime, privileged, layers };
+    let builder = runtime.map(|runtime| (Builder::Oci(runtime.name), runtime.version.clone()));
+    let evidence = Evidence { wall, builder, privileged, layers };
     Ok(Message::Ended { outcome, code, peak_bytes, evidence })
 }
 
