@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::path::PathBuf;
 
 use blobs::Digest;
@@ -9,14 +10,13 @@ use release::envelope::Envelope;
 use release::key::{SecretKey, Sign};
 use release::statement::{BoxKeys, LogKey};
 use release::value::Name;
-use sandbox::oci::OciRuntime;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::{DIRECTORIES, Directory, Home, ROOMS};
 use crate::users::RoomUsers;
-use crate::walls;
+use crate::walls::{self, WallBuilder};
 
 /// What `init` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,8 +36,8 @@ pub struct InitArguments {
     /// Where the witness listens, such as http://127.0.0.1:7445.
     #[arg(long, default_value = "http://127.0.0.1:7445")]
     pub witness: String,
-    /// The wall around jobs: `strongest` (the strongest whose probe runs here), `native`, or the path of an OCI
-    /// runtime that the site trusts.
+    /// The wall around jobs: `strongest` (the strongest whose probe runs here), `native`, `vm`, or the path of an
+    /// OCI runtime that the site trusts.
     #[arg(long, default_value = "strongest")]
     pub wall: String,
     /// Names by which clients reach the servers, beside localhost and 127.0.0.1.
@@ -88,7 +88,7 @@ pub fn init_for(arguments: &InitArguments, users: Option<&RoomUsers>) -> Result<
     certificate::make_server(&home, "gateway", &names)?;
     certificate::make_server(&home, "console", &names)?;
     for room in ROOMS {
-        configure(&home, room, arguments, wall.as_ref(), users)?;
+        configure(&home, room, arguments, &wall, users)?;
     }
     if let Some(users) = users {
         users.take_over(&home)?;
@@ -98,7 +98,7 @@ pub fn init_for(arguments: &InitArguments, users: Option<&RoomUsers>) -> Result<
         format!("authority {} for transport certificates", home.join("tls").display()),
         format!("config    {}", ROOMS.map(|room| format!("{room}.toml")).join(", ")),
         format!("log       {}", public.log.origin),
-        format!("wall      {}", walls::described(wall.as_ref())),
+        format!("wall      {}", walls::described(&wall)),
     ])
 }
 
@@ -170,7 +170,7 @@ fn configure(
     home: &Home,
     room: &str,
     arguments: &InitArguments,
-    wall: Option<&OciRuntime>,
+    wall: &WallBuilder,
     users: Option<&RoomUsers>,
 ) -> Result<(), Failure> {
     let (_, template) = TEMPLATES.iter().find(|(name, _)| *name == room).expect("every room has a template");
@@ -185,9 +185,19 @@ fn configure(
         .replace("127.0.0.1:7444", &arguments.console.to_string())
         .replace("http://127.0.0.1:7445", &arguments.witness);
     let mut text = set_users(&text, |room| users.map_or(own, |users| users.user(room)));
-    if let Some(runtime) = wall {
-        let named = format!("oci_runtime = {:?}", runtime.path.display().to_string());
-        text = text.replace("# oci_runtime = \"/usr/local/bin/runsc\"", &named);
+    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+    match wall {
+        WallBuilder::Native => {}
+        WallBuilder::Runtime(runtime) => {
+            let named = format!("oci_runtime = {}", quoted(&runtime.path));
+            text = text.replace("# oci_runtime = \"/usr/local/bin/runsc\"", &named);
+        }
+        WallBuilder::Machine(settings) => {
+            let modules = settings.modules.iter().map(|path| format!("\nmodules = {}", quoted(path)));
+            let named = format!("[machine]\nkernel = {}", quoted(&settings.kernel));
+            let named = named + &modules.collect::<String>();
+            text = text.replace("# [machine]", &named);
+        }
     }
     let path = home.configuration(room);
     blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use blobs::Digest;
+use sandbox::machine::MachineSettings;
 use serde::Deserialize;
 
 /// The configuration of the enclave.
@@ -42,6 +43,9 @@ pub struct Configuration {
     /// The OCI runtime that builds the wall around jobs; none: the helper builds the native one.
     #[serde(default)]
     pub oci_runtime: Option<PathBuf>,
+    /// The micro-VM for each job, in the place of an OCI runtime.
+    #[serde(default)]
+    pub machine: Option<MachineSettings>,
     /// The static binary that makes canonical forms, judges and scans.
     pub checker: PathBuf,
     /// The static binary that unpacks bundles.

@@ -46,6 +46,7 @@ use configuration::Configuration;
 use daemon::{ConfigurationError, Journal, StopFlag};
 use room::{Checker, KeyFileError, Places, Room, RoomError};
 use sandbox::Launcher;
+use sandbox::machine::{Machine, MachineError};
 use sandbox::oci::{OciRuntime, OciRuntimeError};
 use site_watch::SiteWatch;
 use store::{Store, StoreError};
@@ -78,6 +79,10 @@ enum EnclaveError {
     Checker { path: PathBuf, source: std::io::Error },
     #[error("the runtime that `oci_runtime` names cannot be used")]
     OciRuntime(#[from] OciRuntimeError),
+    #[error("the machine that `machine` describes cannot be used")]
+    Machine(#[from] MachineError),
+    #[error("`oci_runtime` and `machine` both say what builds the wall around jobs; leave one out")]
+    TwoWalls,
     #[error("the process failed")]
     Process(#[from] std::io::Error),
 }
@@ -128,7 +133,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
     Ok(Room {
         launcher: Launcher::new(&configuration.launcher),
-        jobs: jobs(&configuration)?,
+        jobs: jobs(&configuration, &places)?,
         key,
         places,
         store,
@@ -144,11 +149,16 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
     })
 }
 
-/// The runtime is asked once what it is: after another was installed the room must be started again.
-fn jobs(configuration: &Configuration) -> Result<Launcher, OciRuntimeError> {
-    match &configuration.oci_runtime {
-        None => Ok(Launcher::new(&configuration.launcher)),
-        Some(path) => Ok(Launcher::behind(&configuration.launcher, OciRuntime::find(path)?)),
+/// What builds the wall is asked once what it is: after another was installed the room must be started again.
+fn jobs(configuration: &Configuration, places: &Places) -> Result<Launcher, EnclaveError> {
+    let launcher = &configuration.launcher;
+    match (&configuration.oci_runtime, &configuration.machine) {
+        (None, None) => Ok(Launcher::new(launcher)),
+        (Some(path), None) => Ok(Launcher::behind(launcher, OciRuntime::find(path)?)),
+        (None, Some(settings)) => {
+            Ok(Launcher::in_machine(launcher, Machine::find(settings, &places.machines)?))
+        }
+        (Some(_), Some(_)) => Err(EnclaveError::TwoWalls),
     }
 }
 

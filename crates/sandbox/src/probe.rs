@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::evidence::{Evidence, Outcome, Wall};
 use crate::launcher::{Cancel, LaunchError, Launcher, Stdin};
+use crate::machine::MachineError;
 use crate::specification::{Access, Calls, Limits, Mount, Specification, StandardError};
 use crate::wire::{Refusal, Step};
 
@@ -35,6 +36,10 @@ pub enum ProbeError {
     WallLeaks(u8),
     #[error("the runtime did not start its container")]
     RuntimeFailed(#[source] LaunchError),
+    #[error("no machine can be run")]
+    Machine(#[source] MachineError),
+    #[error("a machine was tried")]
+    MachineFailed(#[source] LaunchError),
     #[error("the wall cannot be built")]
     Launch(#[source] LaunchError),
 }
@@ -68,6 +73,14 @@ impl ProbeError {
             }
             ProbeError::RuntimeFailed(_) => {
                 "the runtime's words above say why; try a newer one, or another: runsc, crun"
+            }
+            ProbeError::Machine(MachineError::NoVirtualisation) => {
+                "use a machine whose processor's own virtualisation is on and given to it (/dev/kvm)"
+            }
+            ProbeError::Machine(_) => "apt-get install qemu-system-x86 erofs-utils linux-image-cloud-amd64",
+            ProbeError::MachineFailed(_) => {
+                "/dev/kvm must be open to the jobs' users (mode 0666) and boot an ordinary kernel in seconds, \
+                 which it does not within most virtual machines; `oci-gvisor` is the next in strength"
             }
             ProbeError::Launch(_) => "the causes above say which step failed",
         }
@@ -130,6 +143,7 @@ fn explain(error: LaunchError) -> ProbeError {
         return match error {
             LaunchError::Refused(Refusal::SourceIsLink(path)) => ProbeError::TemporaryDirectory(path),
             LaunchError::Refused(Refusal::RuntimeFailed(_)) => ProbeError::RuntimeFailed(error),
+            LaunchError::Machine(_) => ProbeError::MachineFailed(error),
             error => ProbeError::Launch(error),
         };
     };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use blobs::Digest;
 
 use super::Check;
+use super::walls::Configured;
 use crate::home::{Home, ROOMS};
 
 /// The key by which a room counts witnesses on its own machine.
@@ -33,7 +34,7 @@ pub struct Configurations {
     pub hand_over: Vec<PathBuf>,
     pub slots: u64,
     /// What builds the wall around jobs, if it is not the native one.
-    pub oci_runtime: Option<PathBuf>,
+    pub wall: Configured,
     /// Bytes of a run's outputs and of each of its temporary places, in memory.
     pub output_bytes: u64,
     pub temporary_bytes: u64,
@@ -84,6 +85,21 @@ impl Table<'_> {
         self.table.get(key).and_then(toml::Value::as_bool).unwrap_or(false)
     }
 
+    /// What builds the wall around jobs, if it is not the launcher alone; never two.
+    fn wall(&mut self) -> Option<Configured> {
+        let (runtime, machine) = (self.table.get("oci_runtime").cloned(), self.table.get("machine").cloned());
+        let wall = match (runtime, machine) {
+            (None, None) => Some(Configured::Native),
+            (Some(runtime), None) => runtime.as_str().map(|path| Configured::Runtime(path.into())),
+            (None, Some(machine)) => machine.try_into().ok().map(Configured::Machine),
+            (Some(_), Some(_)) => None,
+        };
+        if wall.is_none() {
+            self.missing("wall: either oci_runtime or [machine]");
+        }
+        wall
+    }
+
     fn missing(&mut self, key: &str) {
         self.wrong.push(Check::fail(
             "configuration",
@@ -130,6 +146,7 @@ impl Configurations {
         let (enclave_state, account_head) =
             (enclave.path("state_directory"), enclave.path("account_head_file"));
         let (outbox, packets) = (enclave.path("to_gateway_directory"), enclave.path("to_console_directory"));
+        let wall = enclave.wall();
         let limit = |key, default| enclave.number(Some("limits"), key, default);
         Some(Self {
             listen: [("gateway", gateway_listen?), ("console", console_listen?)],
@@ -149,7 +166,7 @@ impl Configurations {
             public: public?,
             heads: [("log", log_head?), ("account", account_head?)],
             hand_over: vec![to_enclave?, outbox?, packets?],
-            oci_runtime: enclave.table.get("oci_runtime").and_then(toml::Value::as_str).map(PathBuf::from),
+            wall: wall?,
             slots: enclave.number(None, "slots", 1),
             output_bytes: limit("output_bytes", 256 << 20),
             temporary_bytes: limit("temporary_bytes", 256 << 20),

@@ -83,7 +83,8 @@ pub fn python() -> Result<(), Failure> {
 
 /// Really runs a small program behind the wall, as the enclave does when it starts.
 pub fn wall() -> Result<Evidence, Failure> {
-    crate::walls::probe(None)?.map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))
+    crate::walls::probe(&crate::walls::WallBuilder::Native)?
+        .map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))
 }
 
 /// Fails if no port can be listened on.

@@ -116,7 +116,7 @@ pub fn examine(home: &Home) -> Vec<Check> {
     let (configurations, wrong) = Configurations::read(home);
     checks.extend(wrong);
     let Some(configurations) = configurations else { return checks };
-    checks.push(walls::of_jobs(configurations.oci_runtime.as_deref()));
+    checks.push(walls::of_jobs(&configurations.wall));
     checks.extend(disk::examine(&configurations));
     checks.extend(certificates::examine(home, &configurations));
     checks.extend(clock::examine(&configurations));

@@ -165,7 +165,7 @@ mod tests {
             },
             calls: Calls::Job,
             standard_error: StandardError::Nowhere,
-            host_uid: Some(40_000),
+            host_uid: Some(47_111),
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
             assert!(writable[0].contains(&format!("file.filename={RESULT},")));
             assert_eq!(told.iter().filter(|one| one.contains("read-only=on")).count(), 3);
             let whole = told.join(" ");
-            for word in ["secret-place", "python3", "shadow", "hie", "40000"] {
+            for word in ["secret-place", "python3", "shadow", "hie", "47111"] {
                 assert!(!whole.contains(word), "{word}");
             }
         }
