@@ -1,4 +1,5 @@
-//! Whole jobs behind the walls that OCI runtimes build. The machine must have both: `.ci/run` installs them.
+//! Whole jobs behind the walls that OCI runtimes build, and in a micro-VM, which is emulated here. The machine must have
+//! the runtimes and QEMU: `.ci/run` installs them.
 
 use std::fs;
 
@@ -10,18 +11,22 @@ use release::statement::{CodeReview, WallName, Warning};
 use crate::site_changes::{approve, console_has};
 use crate::wait;
 
-const WALLS: [(&str, WallName); 2] =
-    [("/usr/bin/crun", WallName::Oci), ("/usr/bin/runsc", WallName::OciGvisor)];
+const CRUN: &str = "oci_runtime = \"/usr/bin/crun\"";
+const RUNSC: &str = "oci_runtime = \"/usr/bin/runsc\"";
 
-/// Starts the enclave anew, with the wall that this runtime builds, or the native one.
-fn set_wall(tested: &mut TestBox, runtime: Option<&str>) {
+/// A machine as the enclave's configuration has it, on one line.
+fn machine() -> String {
+    let (kernel, modules) = harness::machine::kernel();
+    format!("machine = {{ kernel = {kernel:?}, modules = {modules:?}, emulated = true }}")
+}
+
+/// Starts the enclave anew, with the wall that this line of its configuration names, or the native one.
+fn set_wall(tested: &mut TestBox, line: Option<&str>) {
     let path = tested.stage.home.configuration("enclave");
     let text = fs::read_to_string(&path).unwrap();
-    let line = runtime.map(|runtime| format!("oci_runtime = \"{runtime}\""));
+    let others = text.lines().filter(|line| !line.starts_with("oci_runtime") && !line.starts_with("machine"));
     // Before the first table.
-    let lines =
-        line.as_deref().into_iter().chain(text.lines().filter(|line| !line.starts_with("oci_runtime")));
-    let lines: Vec<_> = lines.collect();
+    let lines: Vec<_> = line.into_iter().chain(others).collect();
     fs::write(&path, lines.join("\n") + "\n").unwrap();
     tested.stage.kill_and_restart("enclave").unwrap();
 }
@@ -29,18 +34,25 @@ fn set_wall(tested: &mut TestBox, runtime: Option<&str>) {
 #[test]
 fn a_job_is_released_from_behind_each_wall_and_its_verdict_names_the_wall_that_stood() {
     let mut tested = TestBox::start();
-    for (runtime, wall) in WALLS {
-        set_wall(&mut tested, Some(runtime));
+    let machine = machine();
+    let walls = [
+        (CRUN, WallName::Oci, "crun"),
+        (RUNSC, WallName::OciGvisor, "runsc"),
+        (&machine, WallName::VmEmulated, "qemu"),
+    ];
+    for (line, wall, builder) in walls {
+        set_wall(&mut tested, Some(line));
         wait(async {
             let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("0.5"))];
             let job = tested.run_job("kim", &tested.bundle(&format!("{wall:?}"), &files)).await;
-            assert_eq!(state(&job), State::InReview, "{runtime}: {:?}", job.outcome);
+            assert_eq!(state(&job), State::InReview, "{builder}: {:?}", job.outcome);
             let verdict = tested.opened("ana", &job.job).await.verdict;
             assert_eq!(verdict.wall.name, wall);
             let named = verdict.wall.runtime.expect("a runtime").name;
-            assert!(runtime.ends_with(named.as_str()), "{runtime}");
-            // gVisor's kernel is not the host's.
+            assert_eq!(named.as_str(), builder);
+            // The others' kernel is not the host's.
             assert_eq!(verdict.warnings.contains(&Warning::SharedKernel), wall == WallName::Oci);
+            assert_eq!(verdict.warnings.contains(&Warning::EmulatedMachine), wall == WallName::VmEmulated);
             approve(&tested, "ana", &job.job).await.unwrap();
             approve(&tested, "ben", &job.job).await.unwrap();
             assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
@@ -54,7 +66,7 @@ fn a_job_is_released_from_behind_each_wall_and_its_verdict_names_the_wall_that_s
 #[test]
 fn code_that_was_let_in_for_a_stronger_wall_never_runs_behind_a_weaker_one() {
     let mut tested = TestBox::start();
-    set_wall(&mut tested, Some(WALLS[0].0));
+    set_wall(&mut tested, Some(CRUN));
     let submit = async |tested: &TestBox, name: &str| {
         let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("0.5"))];
         tested.submit_for_code_review("kim", &tested.bundle(name, &files)).await.job
@@ -81,6 +93,24 @@ fn code_that_was_let_in_for_a_stronger_wall_never_runs_behind_a_weaker_one() {
     wait(async {
         assert_eq!(approved(&tested, &weak).await, State::Refused);
         let outcome = tested.bench("kim").await.job(&weak).await.unwrap().outcome.unwrap();
+        assert_eq!(outcome.reason(), api::v1::Reason::Wall);
+    });
+}
+
+#[test]
+fn a_grant_that_demands_a_machine_takes_none_that_is_emulated() {
+    let mut tested = TestBox::start();
+    set_wall(&mut tested, Some(&machine()));
+    wait(async {
+        let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("0.5"))];
+        let twin = tested.run_job("kim", &tested.bundle("twin", &files)).await;
+        assert_eq!(state(&twin), State::InReview, "the innocent twin, under a grant that takes any wall");
+        tested.replace_grant(|grant| grant.least_wall = WallName::Vm).await;
+        let bench = tested.bench("kim").await;
+        let prepared = bench.prepare(&tested.bundle("strict", &files)).await.unwrap();
+        let job = bench.submit(&prepared).await.unwrap().job;
+        assert_eq!(tested.wait("kim", &job, State::Refused).await, State::Refused);
+        let outcome = bench.job(&job).await.unwrap().outcome.unwrap();
         assert_eq!(outcome.reason(), api::v1::Reason::Wall);
     });
 }
