@@ -96,7 +96,11 @@ pub fn probe(launcher: &Launcher) -> Result<Evidence, ProbeError> {
     let unusable = |_: io::Error| ProbeError::TemporaryDirectory(std::env::temp_dir());
     let directory = Directory::new().map_err(unusable)?;
     let program = directory.place(&program()).map_err(unusable)?;
-    let specification = specification(program);
+    let mut specification = specification(program);
+    if launcher.wall() == Wall::Vm {
+        // On a processor that serves it well a machine is up and down in two seconds.
+        specification.limits.wall = Duration::from_secs(5);
+    }
     let cancel = Cancel::new().map_err(|error| ProbeError::Launch(LaunchError::NoResources(error)))?;
     let ended = launcher.run(&specification, Stdin::Empty, &cancel).map_err(explain)?;
     match (ended.outcome, ended.code) {

@@ -1,4 +1,4 @@
-//! Where a wall that an OCI runtime builds answers an attempt otherwise than the native one, and why that is no way out.
+//! Where a wall that an OCI runtime or a machine builds answers an attempt otherwise than the native one, and why that is no way out.
 //! Whatever is not listed must be answered alike.
 
 use sandbox::Wall;
@@ -99,13 +99,29 @@ const GVISOR: [Difference; 31] = [
     row("paths-of-mounts", "nothing", "better than behind the others: its kernel tells no path of the host"),
 ];
 
+const NO_FILE: &str = "what the job's user cannot read comes on no disk: with such a file nothing starts, so the stage has none";
+const OLD_LANDLOCK: &str =
+    "the machine's kernel knows a Landlock without signals: a job can stop or end its own run";
+
+const MACHINE: [Difference; 5] = [
+    row("closed-file-of-the-caller", "ENOENT", NO_FILE),
+    row("file-of-the-callers-group", "ENOENT", NO_FILE),
+    row("signal-the-first-process", "reached", OLD_LANDLOCK),
+    row("signal-everything", "seen [1, 2,", OLD_LANDLOCK),
+    row(
+        "paths-of-mounts",
+        "nothing",
+        "better than behind the native wall: the machine knows no path of the host",
+    ),
+];
+
 /// The differences of one wall.
 pub fn of(wall: Wall) -> &'static [Difference] {
     match wall {
         Wall::Native => &[],
         Wall::Oci => &CRUN,
         Wall::OciGvisor => &GVISOR,
-        Wall::VmEmulated | Wall::Vm => &[],
+        Wall::VmEmulated | Wall::Vm => &MACHINE,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sandbox::{
-    Access, Ended, LaunchError, Mount, Outcome, Refusal, Specification, SpecificationError, Stdin,
+    Access, Ended, LaunchError, Mount, Outcome, Refusal, Specification, SpecificationError, Stdin, Wall,
 };
 
 use crate::seen::{self, Seen};
@@ -166,6 +166,10 @@ fn endings(stage: &Stage) -> Vec<Attempt<'static>> {
     ] {
         let hostile = limited(text, &|specification| specification.limits.wall = Duration::from_secs(60));
         attempts.push(attempt(name, technique, hostile, REFUSED));
+    }
+    if matches!(stage.wall(), Wall::Vm | Wall::VmEmulated) {
+        // There is no input that a program could be deaf to: a machine has none.
+        return attempts;
     }
     attempts.push(Attempt {
         name: "deaf-to-its-input",

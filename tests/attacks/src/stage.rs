@@ -89,10 +89,14 @@ impl Stage {
         self
     }
 
-    /// The same stage, with a machine for each job.
-    pub fn in_machine(mut self, machine: Machine) -> Self {
+    /// The same stage, with a machine for each job. What the job's user cannot read comes on no disk, and nothing would
+    /// start.
+    pub fn in_machine(mut self, machine: Machine) -> io::Result<Self> {
+        for name in ["data/closed", "data/of-group"] {
+            fs::remove_file(self.path(name))?;
+        }
         self.launcher = Launcher::in_machine(self.launcher.helper(), machine);
-        self
+        Ok(self)
     }
 
     /// The kind of wall.

@@ -1,9 +1,10 @@
 //! Runs the matrix behind a wall, as root and as a normal user, and tells each attempt as one JSON object a line, or with
 //! `--table` as a table.
 //!
-//!     hostile-suite --helper DATABOX-LAUNCH [--runtime DIR] [--only PROGRAM] [--oci PATH | --every] [--here] [--table]
+//!     hostile-suite --helper DATABOX-LAUNCH [--runtime DIR] [--only PROGRAM] [--oci PATH | --every]
+//!                   [--kernel IMAGE --modules DIR] [--here] [--table]
 //!
-//! The wall is the native one, or with `--oci` that of an OCI runtime; `--every` takes one after the other the native one
+//! The wall is the native one, with `--oci` that of an OCI runtime, or with `--kernel` an emulated machine for each program; `--every` takes one after the other the native one
 //! and those of the runtimes of this machine. `--here` runs it once, as whoever starts it; otherwise root starts it twice
 //! more, with a group that no job may have and as user 65534. `--only` leaves out all but one program, or all but
 //! what is tried from `outside`.
@@ -11,6 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use sandbox::machine::{Machine, MachineSettings, usual_image_maker, usual_qemu};
 use sandbox::oci::{OciRuntime, RuntimeName};
 use test_attacks::seen::{Outcome, Seen};
 use test_attacks::stage::{GROUP, Stage, is_root, open_directory};
@@ -21,6 +23,8 @@ struct Arguments {
     runtime: Option<PathBuf>,
     only: Option<String>,
     oci: Option<PathBuf>,
+    kernel: Option<PathBuf>,
+    modules: Option<PathBuf>,
     every: bool,
     here: bool,
     table: bool,
@@ -47,6 +51,8 @@ fn arguments() -> Result<Arguments, String> {
             "--runtime" => arguments.runtime = Some(value()?.into()),
             "--only" => arguments.only = Some(value()?),
             "--oci" => arguments.oci = Some(value()?.into()),
+            "--kernel" => arguments.kernel = Some(value()?.into()),
+            "--modules" => arguments.modules = Some(value()?.into()),
             "--every" => arguments.every = true,
             "--here" => arguments.here = true,
             "--table" => arguments.table = true,
@@ -113,6 +119,19 @@ fn here(arguments: &Arguments) -> Result<Vec<Seen>, String> {
         wall = oci.name.as_str();
         stage = stage.behind(oci);
     }
+    let disks = open_directory().map_err(|error| error.to_string())?;
+    if let Some(kernel) = &arguments.kernel {
+        let settings = MachineSettings {
+            kernel: kernel.clone(),
+            modules: arguments.modules.clone(),
+            qemu: usual_qemu(),
+            mkfs_erofs: usual_image_maker(),
+            emulated: true,
+        };
+        let machine = Machine::find(&settings, disks.path()).map_err(|error| test_attacks::told(&error))?;
+        wall = machine.wall().as_str();
+        stage = stage.in_machine(machine).map_err(|error| format!("no stage: {error}"))?;
+    }
     let wall = &format!("{wall} as {}", if is_root() { "root" } else { "a normal user" });
     match &arguments.only {
         Some(from) if from == "outside" => Ok(test_attacks::outside::attempts(&stage, wall)),
@@ -161,6 +180,12 @@ fn elsewhere(arguments: &Arguments, oci: Option<&Path>) -> Result<Vec<Seen>, Str
         command.args(*way).arg(&own).args(["--here", "--helper"]).arg(&helper).arg("--runtime").arg(&runtime);
         if let Some(oci) = oci {
             command.arg("--oci").arg(oci);
+        }
+        if let Some(kernel) = &arguments.kernel {
+            command.arg("--kernel").arg(kernel);
+        }
+        if let Some(modules) = &arguments.modules {
+            command.arg("--modules").arg(modules);
         }
         if let Some(program) = &arguments.only {
             command.args(["--only", program]);

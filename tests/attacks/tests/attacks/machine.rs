@@ -6,8 +6,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sandbox::machine::{Machine, MachineSettings, usual_image_maker, usual_qemu};
-use sandbox::{Builder, Cancel, Ended, LayerName, Outcome, Specification, State, Wall};
+use sandbox::machine::{Machine, MachineError, MachineSettings, usual_image_maker, usual_qemu};
+use sandbox::{
+    Access, Builder, Cancel, Ended, LaunchError, Launcher, LayerName, Mount, Outcome, ProbeError,
+    Specification, State, Wall, probe,
+};
 use test_attacks::stage::{Stage, is_root, open_directory};
 use test_attacks::told;
 
@@ -33,11 +36,7 @@ fn tested() -> Tested {
     let machine = Machine::find(&settings, &directory.path().join("machines"));
     let machine = machine.expect("these tests need: apt-get install qemu-system-x86 erofs-utils");
     let stage = Stage::new(&harness::programs().join("databox-launch"), &python).expect("a stage");
-    // What the job's user cannot read comes on no disk, and nothing starts.
-    for name in ["data/closed", "data/of-group"] {
-        fs::remove_file(stage.path(name)).expect("a file of the stage");
-    }
-    Tested { stage: stage.in_machine(machine), directory }
+    Tested { stage: stage.in_machine(machine).expect("a stage"), directory }
 }
 
 impl Tested {
@@ -204,4 +203,65 @@ fn names_and_links_of_a_bundle_stay_what_they_are_on_a_machines_disk() {
          assert not os.path.exists('/data/other') and sorted(os.listdir('/data')) == ['hie']\n",
     );
     assert_eq!(ended.outcome, Outcome::Succeeded, "{}", said(&ended));
+}
+
+#[test]
+fn a_kernel_that_is_none_and_a_mount_that_can_be_written_are_refused_by_name() {
+    let mut tested = tested();
+    let mut writes = tested.stage.text("pass");
+    writes.mounts.push(Mount {
+        source: tested.stage.path("other"),
+        target: "/data/other".into(),
+        access: Access::Writable,
+    });
+    let refused = |stage: &Stage, specification: &Specification| match stage.launch(specification) {
+        Err(LaunchError::Machine(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&tested.stage, &writes), "a machine can write nothing of the host");
+    let settings = MachineSettings {
+        kernel: tested.directory.path().join("runtime/usr/bin/python3"),
+        modules: None,
+        qemu: usual_qemu(),
+        mkfs_erofs: usual_image_maker(),
+        emulated: true,
+    };
+    let machine = Machine::find(&settings, &tested.directory.path().join("machines")).expect("files");
+    tested.stage =
+        Stage::new(&harness::programs().join("databox-launch"), &tested.directory.path().join("runtime"))
+            .and_then(|stage| stage.in_machine(machine))
+            .expect("a stage");
+    let reason = refused(&tested.stage, &tested.stage.text("pass"));
+    assert!(reason.contains("qemu"), "{reason}");
+    assert_eq!(tested.left(), 0);
+}
+
+/// Where the processor's own virtualisation is there but too slow, or not for us, as in most virtual machines, that is found
+/// out, and in time.
+#[test]
+fn a_machine_on_this_processor_holds_or_is_told_to_be_unusable_in_time() {
+    let (kernel, modules) = harness::machine::kernel();
+    let settings = MachineSettings {
+        kernel,
+        modules: Some(modules),
+        qemu: usual_qemu(),
+        mkfs_erofs: usual_image_maker(),
+        emulated: false,
+    };
+    let scratch = open_directory().expect("a directory");
+    let begun = Instant::now();
+    let machine = match Machine::find(&settings, scratch.path()) {
+        Ok(machine) => machine,
+        Err(MachineError::NoVirtualisation) => {
+            println!("NOT TRIED: this machine has no /dev/kvm, so that no machine on it can be timed");
+            return;
+        }
+        Err(error) => panic!("{}", told(&error)),
+    };
+    match probe(&Launcher::in_machine(harness::programs().join("databox-launch"), machine)) {
+        Ok(evidence) => assert_eq!(evidence.wall, Wall::Vm),
+        Err(error @ ProbeError::MachineFailed(_)) => println!("not usable here: {}", told(&error)),
+        Err(error) => panic!("{}", told(&error)),
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
