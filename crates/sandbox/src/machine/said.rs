@@ -23,7 +23,7 @@ const WORDS: usize = 600;
 pub const MOST: u64 = 16 << 10;
 
 /// Every outcome of a program, by its number on the line.
-const OUTCOMES: [Outcome; 9] = [
+const OUTCOMES: [Outcome; 10] = [
     Outcome::Succeeded,
     Outcome::Failed,
     Outcome::NotExecutable,
@@ -33,6 +33,7 @@ const OUTCOMES: [Outcome; 9] = [
     Outcome::ProcessLimit,
     Outcome::FileLimit,
     Outcome::SpaceLimit,
+    Outcome::OutputLimit,
 ];
 
 /// The wall in the machine, tried by a program of ours.
@@ -171,13 +172,39 @@ mod tests {
     }
 
     #[test]
+    fn every_outcome_is_told_but_a_cancel_which_only_the_outside_knows() {
+        use Outcome::{
+            Cancelled, CpuLimit, Failed, FileLimit, MemoryLimit, NotExecutable, OutputLimit, ProcessLimit,
+            SpaceLimit, Succeeded, TimeLimit,
+        };
+        let told = |outcome| match hear(&[stands(&stood()), ended(&End { outcome, ..END })].concat()) {
+            Heard::Stood(_, Some(end)) => end.outcome,
+            other => panic!("{other:?}"),
+        };
+        let of_a_program = [
+            Succeeded,
+            Failed,
+            NotExecutable,
+            TimeLimit,
+            CpuLimit,
+            MemoryLimit,
+            ProcessLimit,
+            FileLimit,
+            SpaceLimit,
+            OutputLimit,
+        ];
+        assert_eq!(of_a_program.map(told), of_a_program);
+        assert_eq!(told(Cancelled), Failed);
+    }
+
+    #[test]
     fn an_end_that_is_not_of_the_form_is_none_and_layers_are_told_once() {
         let first = stands(&stood());
         let with = |end: Vec<u8>| hear(&[first.clone(), end].concat());
         let none = Heard::Stood(stood(), None);
         assert_eq!(hear(&first), none);
         assert_eq!(with(ended(&END)[..BYTES - 1].to_vec()), none, "cut");
-        for (place, byte) in [(NAME, 9), (NAME + 2, 1), (BYTES - 1, 1), (0, b'x')] {
+        for (place, byte) in [(NAME, 10), (NAME + 2, 1), (BYTES - 1, 1), (0, b'x')] {
             let mut end = ended(&END);
             end[place] = byte;
             assert_eq!(with(end), none, "byte {place}");

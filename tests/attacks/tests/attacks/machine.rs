@@ -187,6 +187,15 @@ fn a_machine_ends_with_a_cancel_and_with_its_jobs_time_and_nothing_of_it_is_left
 }
 
 #[test]
+fn a_job_that_floods_its_output_is_ended_by_name_and_no_more_is_kept_than_may_be() {
+    let tested = tested();
+    let flood = tested.text("import sys\nwhile True: sys.stdout.write('x' * 65536)");
+    assert_eq!((flood.outcome, flood.stdout.len()), (Outcome::OutputLimit, 1 << 20));
+    let within = tested.text("import sys\nsys.stdout.write('x' * 65536)");
+    assert_eq!((within.outcome, within.stdout.len()), (Outcome::Succeeded, 65536), "the innocent twin");
+}
+
+#[test]
 fn names_and_links_of_a_bundle_stay_what_they_are_on_a_machines_disk() {
     let tested = tested();
     let job = tested.stage.path("job");
