@@ -64,7 +64,7 @@ pub struct Place {
 }
 
 /// Names of the views, in the order of their numbers. What each shows is told by `scan::View`.
-pub const VIEWS: [&str; 67] = [
+pub const VIEWS: [&str; 68] = [
     "raw",
     "tensor-f32",
     "tensor-f16",
@@ -132,6 +132,7 @@ pub const VIEWS: [&str; 67] = [
     "value-substitution",
     "base64-substitution",
     "hexadecimal-substitution",
+    "word-substitution",
 ];
 
 /// The view of places that are counted in numbers, not in bytes: offset and length are values of the output.

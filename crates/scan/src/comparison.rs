@@ -35,7 +35,7 @@ impl Comparison {
 pub(crate) enum Substitution {
     /// Bytes, compared with bytes.
     Bytes,
-    /// Bytes, compared with values of tensors.
+    /// Bytes, compared with values of tensors and with words.
     Values,
     /// Groups of 6 bits, compared with letters.
     Sextets,
@@ -72,7 +72,7 @@ impl Substitution {
     pub(crate) fn of(view: View) -> Option<Self> {
         match view {
             View::Substitution => Some(Self::Bytes),
-            View::ValueSubstitution => Some(Self::Values),
+            View::ValueSubstitution | View::WordSubstitution => Some(Self::Values),
             View::Base64Substitution => Some(Self::Sextets),
             View::HexadecimalSubstitution => Some(Self::Nibbles),
             _ => None,
@@ -115,7 +115,8 @@ pub(crate) fn comparisons(view: View, bytes: u64) -> Vec<(Comparison, Lens)> {
         View::Substitution
         | View::ValueSubstitution
         | View::Base64Substitution
-        | View::HexadecimalSubstitution => Vec::new(),
+        | View::HexadecimalSubstitution
+        | View::WordSubstitution => Vec::new(),
         _ => exactly(vec![Lens::Same]),
     }
 }

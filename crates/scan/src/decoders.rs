@@ -8,6 +8,7 @@ mod compressed;
 mod escapes;
 mod letters;
 mod packed;
+mod words;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -112,6 +113,10 @@ fn again(
         let kept = without_filler(result);
         allowance.take(kept.len() as u64)?;
         sink(view, &kept)?;
+        if view == View::WordSubstitution {
+            // Numbers that were given here encode nothing.
+            return Ok(());
+        }
         // What was compressed begins with a mark if it is compressed again; without one any bytes would do.
         let starts = (!is_compressed(view)).then_some(&[][..]);
         again(result, starts, depth - 1, allowance, sink)
@@ -149,6 +154,7 @@ fn once(stream: &[u8], starts: Option<&[usize]>, emit: &mut Emit<'_>) -> Result<
         let text = &stream[stretch];
         letters::decode(text, emit)?;
         escapes::decode(text, emit)?;
+        words::decode(text, emit)?;
     }
     packed::decode(stream, emit)?;
     compressed::decode(stream, starts, emit)

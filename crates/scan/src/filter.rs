@@ -3,10 +3,21 @@
 /// Register-blocked Bloom filter: 3 bits in one word of 64, and at least 16 bits for each key. It answers wrongly for
 /// about one key in a hundred. Which bits comes out of a table, which is quicker than shifting three times (F. Putze,
 /// P. Sanders, J. Singler, "Cache-, Hash- and Space-Efficient Bloom Filters").
+///
+/// In front of it stands a *sketch*: one bit for each key, in at most half a MiB, so that it lies next to the processor.
+/// Most of what is asked ends there.
 pub(crate) struct Filter {
     words: Vec<u64>,
     shift: u32,
+    sketch: Vec<u64>,
+    sketch_shift: u32,
 }
+
+/// Hashes that are asked for together.
+pub(crate) const TOGETHER: usize = 64;
+
+/// Most words of a sketch: half of what a processor core holds next to itself.
+const SKETCH_WORDS: usize = 1 << 16;
 
 /// Words of a part of a large filter: 256 KiB, which a processor holds near to itself.
 const PART_WORDS: usize = 1 << 15;
@@ -20,8 +31,14 @@ pub(crate) struct InPart(u32);
 
 impl Filter {
     pub(crate) fn for_keys(keys: usize) -> Self {
-        let words = (keys / 4).next_power_of_two().max(2);
-        Self { words: vec![0; words], shift: 64 - words.trailing_zeros() }
+        let words = (keys / 4).next_power_of_two().max(4);
+        let sketch = (words / 2).min(SKETCH_WORDS);
+        Self {
+            words: vec![0; words],
+            shift: 64 - words.trailing_zeros(),
+            sketch: vec![0; sketch],
+            sketch_shift: 64 - sketch.trailing_zeros(),
+        }
     }
 
     /// How many keys it has room for.
@@ -52,6 +69,23 @@ impl Filter {
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) {
         self.words[(hash >> self.shift) as usize] |= bits(hash);
+        self.sketch[(hash >> self.sketch_shift) as usize] |= 1 << (hash & 63);
+    }
+
+    /// Which of these hashes may be held, a bit for each: the sketch is asked first.
+    #[inline]
+    pub(crate) fn held_of(&self, hashes: &[u64; TOGETHER]) -> u64 {
+        let mut maybe = 0;
+        for (index, hash) in hashes.iter().enumerate() {
+            maybe |= (self.sketch[(hash >> self.sketch_shift) as usize] >> (hash & 63) & 1) << index;
+        }
+        let mut held = 0;
+        while maybe != 0 {
+            let index = maybe.trailing_zeros();
+            held |= u64::from(self.may_hold(hashes[index as usize])) << index;
+            maybe &= maybe - 1;
+        }
+        held
     }
 
     #[inline]
@@ -94,6 +128,9 @@ mod tests {
         assert!((0..100_000).all(|at| filter.may_hold(key(at))));
         let wrong = (100_000..1_100_000).filter(|at| filter.may_hold(key(*at))).count();
         assert!(wrong < 20_000, "{wrong}");
+        let asked: [u64; super::TOGETHER] = std::array::from_fn(|at| key(99_968 + at as u64));
+        let held = |(at, hash): (usize, &u64)| u64::from(filter.may_hold(*hash)) << at;
+        assert_eq!(filter.held_of(&asked), asked.iter().enumerate().map(held).sum::<u64>());
         assert!(filter.parts().is_none());
         let mut large = Filter::for_keys(3_000_000);
         (0..1000).for_each(|at| large.insert(key(at)));

@@ -156,11 +156,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 32 MiB of views a pass, 1 MiB of data at a time, an index of up to 256 MiB of data, and two threads
+    /// 32 MiB of views a pass, 256 KiB of data at a time, an index of up to 256 MiB of data, and two threads
     /// where there are two processors. Each has buffers of its own, and the wall does not say how many more it would get.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(2);
-        Self { pass_bytes: 32 << 20, chunk_bytes: 1 << 20, indexed_bytes: 256 << 20, threads }
+        Self { pass_bytes: 32 << 20, chunk_bytes: 1 << 18, indexed_bytes: 256 << 20, threads }
     }
 }
 

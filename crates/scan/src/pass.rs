@@ -160,6 +160,8 @@ pub(crate) struct Pass {
     /// Every window of the views that is looked for in the data: those of 16 bytes that are not plain, and those of
     /// 64 bytes that are plain throughout and not exempt.
     pub(crate) filter: Filter,
+    /// Whether there is one of 64 bytes among them.
+    pub(crate) has_blocks: bool,
     /// Where the windows begin that are looked for; `None` if all are.
     near: Option<Bits>,
     /// The bytes of the runs found.
@@ -190,11 +192,12 @@ impl Pass {
             near
         });
         let mut filter = Filter::for_keys(near.as_ref().map_or(bytes.len(), Bits::count));
+        let mut has_blocks = false;
         each_stretch(&pieces, near.as_ref(), |starts, piece| {
             let end = piece.end.min(starts.end + Kind::Wide.window() - 1);
-            insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
+            has_blocks |= insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
         });
-        Self { bytes, pieces, filter, near, found, weak }
+        Self { bytes, pieces, filter, has_blocks, near, found, weak }
     }
 
     /// Whether the data need not be read.
@@ -242,14 +245,14 @@ fn each_stretch(pieces: &[Piece], near: Option<&Bits>, mut show: impl FnMut(Rang
 /// Hashes that are made before any is stored, so that the processor waits for many places of memory at once.
 pub(crate) const TOGETHER: usize = 64;
 
-/// Adds the windows that begin at the first so many bytes of `piece`.
-fn insert_windows(piece: &[u8], starts: usize, weak: bool, key: &HashKey, filter: &mut Filter) {
+/// Adds the windows that begin at the first so many bytes of `piece`. Returns whether there is one of 64 bytes among them.
+fn insert_windows(piece: &[u8], starts: usize, weak: bool, key: &HashKey, filter: &mut Filter) -> bool {
     let least = if weak { WEAK_DISTINCT } else { DISTINCT };
     // From the last window to the first: bit n tells whether the window n bytes behind this one is plain.
     let mut plain = 0_u64;
     const FOUR_PARTS: u64 = 1 | 1 << 16 | 1 << 32 | 1 << 48;
     let mut hashes = [0; TOGETHER];
-    let mut held = 0;
+    let (mut held, mut has_blocks) = (0, false);
     let mut distinct = Distinct::of(piece.last_chunk().unwrap_or(&[0; 16]));
     for (at, narrow) in piece.array_windows().enumerate().rev() {
         if let Some(leaving) = piece.get(at + 16) {
@@ -263,6 +266,7 @@ fn insert_windows(piece: &[u8], starts: usize, weak: bool, key: &HashKey, filter
             hashes[held] = key.narrow(narrow);
         } else if !weak && plain & FOUR_PARTS == FOUR_PARTS && !is_exempt(array_at(piece, at)) {
             hashes[held] = key.window(Kind::Wide, piece, at);
+            has_blocks = true;
         } else {
             continue;
         }
@@ -273,6 +277,7 @@ fn insert_windows(piece: &[u8], starts: usize, weak: bool, key: &HashKey, filter
         }
     }
     hashes[..held].iter().for_each(|hash| filter.insert(*hash));
+    has_blocks
 }
 
 fn public_bytes(bytes: &[u8], pieces: &[Piece], key: &HashKey, background: &KeyedBackground) -> Bits {

@@ -7,7 +7,7 @@ use crate::REACH;
 use crate::background::KeyedBackground;
 use crate::bits::Bits;
 use crate::data::Stream;
-use crate::filter::InPart;
+use crate::filter::{self, InPart};
 use crate::hash::{HashKey, Kind, array_at};
 use crate::pass::{Pass, TOGETHER};
 use crate::positions::{Positions, Then};
@@ -21,10 +21,10 @@ pub(crate) struct Measure {
 }
 
 /// Data whose windows are hashed before any is looked up. It is 64 windows, one for each bit of a word.
-const GROUP_BYTES: usize = 64 * 16;
+const GROUP_BYTES: usize = filter::TOGETHER * 16;
 
 /// How many times as much data is read at a time where the filter is large. For each time all of the filter is read.
-const CHUNKS_OF_LARGE: usize = 32;
+const CHUNKS_OF_LARGE: usize = 128;
 
 /// Searches data for the views of one pass.
 pub(crate) struct Search<'a> {
@@ -36,6 +36,7 @@ pub(crate) struct Search<'a> {
     /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
     wide_runs: Option<Positions>,
+    examined: Examined,
     /// The bytes of the pass that are public. Made when first asked, if there is a background.
     public: Option<Bits>,
     pub(crate) measure: Measure,
@@ -45,7 +46,18 @@ impl<'a> Search<'a> {
     pub(crate) fn new(key: &'a HashKey, background: &'a KeyedBackground, pass: Pass) -> Self {
         let parts = vec![Vec::new(); pass.filter.parts().unwrap_or(0)];
         let measure = Measure::default();
-        Self { key, background, pass, parts, narrow_runs: None, wide_runs: None, public: None, measure }
+        let examined = Examined::default();
+        Self {
+            key,
+            background,
+            pass,
+            parts,
+            narrow_runs: None,
+            wide_runs: None,
+            examined,
+            public: None,
+            measure,
+        }
     }
 
     /// The pass, with what was found marked in it.
@@ -83,13 +95,13 @@ impl<'a> Search<'a> {
     fn search_group(&mut self, data: &[u8], start: usize, end: usize) {
         let (windows, _) = data[start..end].as_chunks::<16>();
         let (blocks, _) = data[start..end].as_chunks::<64>();
-        let mut hashes = [0; GROUP_BYTES / 16];
+        let mut hashes = [0; filter::TOGETHER];
         hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
         let mut maybe = 0_u64;
         if self.parts.is_empty() {
-            for (index, hash) in hashes[..windows.len()].iter().enumerate() {
-                maybe |= u64::from(self.pass.filter.may_hold(*hash)) << index;
-            }
+            // Where there are fewer windows than bits, the others are none.
+            let there = u64::MAX.checked_shr(64 - windows.len() as u32).unwrap_or(0);
+            maybe = self.pass.filter.held_of(&hashes) & there;
         } else {
             // A large filter is far from the processor: what is asked is sorted by its parts, and asked part by part.
             for (index, hash) in hashes[..windows.len()].iter().enumerate() {
@@ -106,12 +118,12 @@ impl<'a> Search<'a> {
         }
         let (parts, _) = hashes.as_chunks::<4>();
         for (index, (block, parts)) in blocks.iter().zip(parts).enumerate() {
-            if !is_all_plain(block) {
-                continue;
-            }
             if is_exempt(block) {
                 self.measure.exempt += 64;
-            } else if self.pass.filter.may_hold(self.key.wide(*parts)) {
+            } else if self.pass.has_blocks
+                && is_all_plain(block)
+                && self.pass.filter.may_hold(self.key.wide(*parts))
+            {
                 self.examine(Kind::Wide, data, start + 64 * index);
             }
         }
@@ -129,14 +141,19 @@ impl<'a> Search<'a> {
                 return;
             }
         }
-        // A run that begins half a window or more before this window holds the window half before it; every other run
-        // holds the one that begins half a window, less one, after it. So most wrong answers of the filter end here.
-        let half = window / 2;
-        if at >= half && self.may_stand(kind, data, at - half) {
-            self.look_up(kind, data, at.saturating_sub(window - 1)..at - half + 1);
+        if self.examined.holds(kind, data, at) {
+            return;
         }
-        if self.may_stand(kind, data, at + half - 1) {
-            self.look_up(kind, data, (at + 1).saturating_sub(half)..at + 1);
+        // All windows of a run stand in a view. So it lies between the first ones on each side that do not.
+        let most = window - 1;
+        let before = (1..=most.min(at)).take_while(|back| self.may_stand(kind, data, at - back)).count();
+        let after = (1..=most).take_while(|further| self.may_stand(kind, data, at + further)).count();
+        let mut all_removed = true;
+        for start in at - before..(at + after + 1).saturating_sub(most) {
+            all_removed &= self.mark_run(kind, data, start);
+        }
+        if all_removed {
+            self.examined.add(kind, data, at);
         }
     }
 
@@ -145,24 +162,17 @@ impl<'a> Search<'a> {
         let Some(window) = data.get(at..at + kind.window()) else {
             return false;
         };
-        let is_looked_for = match kind {
-            Kind::Narrow => !self.pass.is_plain(array_at(window, 0)),
-            Kind::Wide => is_all_plain(array_at(window, 0)) && !is_exempt(array_at(window, 0)),
-        };
-        !is_looked_for || self.pass.filter.may_hold(self.key.window(kind, window, 0))
-    }
-
-    /// Marks what the runs of the data that begin in `starts` share with the views.
-    fn look_up(&mut self, kind: Kind, data: &[u8], starts: Range<usize>) {
-        for start in starts {
-            // The windows at both ends of the run.
-            if self.may_stand(kind, data, start) && self.may_stand(kind, data, start + kind.window() - 1) {
-                self.mark_run(kind, data, start);
+        // Only windows that are looked for are held.
+        self.pass.filter.may_hold(self.key.window(kind, window, 0))
+            || match kind {
+                Kind::Narrow => self.pass.is_plain(array_at(window, 0)),
+                Kind::Wide => !is_all_plain(array_at(window, 0)) || is_exempt(array_at(window, 0)),
             }
-        }
     }
 
-    fn mark_run(&mut self, kind: Kind, data: &[u8], start: usize) {
+    /// Marks what the run of the data that begins at `start` shares with the views. Returns whether no place where it
+    /// stands is left in the table, so that there is nothing more to find of the same bytes.
+    fn mark_run(&mut self, kind: Kind, data: &[u8], start: usize) -> bool {
         let (pass, key) = (&mut self.pass, self.key);
         let runs = match kind {
             Kind::Narrow => &mut self.narrow_runs,
@@ -171,6 +181,7 @@ impl<'a> Search<'a> {
         let runs = runs.get_or_insert_with(|| positions_of_runs(kind, pass, key));
         let run = &data[start..start + kind.run()];
         let (public, background) = (&mut self.public, self.background);
+        let mut all_removed = true;
         runs.visit(key.run(kind, run, 0), |position| {
             if pass.bytes[position..position + run.len()] != *run {
                 return Then::Keep;
@@ -178,10 +189,59 @@ impl<'a> Search<'a> {
             if public.is_none() && !background.is_empty() {
                 *public = Some(pass.public(key, background));
             }
-            mark(pass, public.as_ref(), data, start, position, run.len())
+            let then = mark(pass, public.as_ref(), data, start, position, run.len());
+            all_removed &= then == Then::Remove;
+            then
         });
+        all_removed
     }
 }
+
+/// Windows of 16 bytes that were examined, each with the bytes around it that a run of 31 with it may have. Data repeats
+/// some of them very often (a row of zeros between commas, a heading), and there is nothing more to find of them: all
+/// places where such a run stood were taken out of the table.
+#[derive(Default)]
+struct Examined {
+    /// One for each remainder of a sum of the bytes; none before the first.
+    seen: Vec<[u8; AROUND]>,
+}
+
+/// Bytes of all runs of 31 that hold a window of 16.
+const AROUND: usize = 2 * Kind::Narrow.run() - Kind::Narrow.window();
+
+/// How many are remembered: as many as do not push the filter away from the processor.
+const REMEMBERED: usize = 1 << 11;
+
+impl Examined {
+    fn holds(&self, kind: Kind, data: &[u8], at: usize) -> bool {
+        let around = Self::around(kind, data, at);
+        around.is_some_and(|around| self.seen.get(Self::place(around)) == Some(around))
+    }
+
+    fn add(&mut self, kind: Kind, data: &[u8], at: usize) {
+        let Some(around) = Self::around(kind, data, at) else { return };
+        if self.seen.is_empty() {
+            // No window that is examined is all zeros: that is plain.
+            self.seen = vec![[0; AROUND]; REMEMBERED];
+        }
+        self.seen[Self::place(around)] = *around;
+    }
+
+    fn around(kind: Kind, data: &[u8], at: usize) -> Option<&[u8; AROUND]> {
+        let begin = at.checked_sub(Kind::Narrow.window() - 1)?;
+        data.get(begin..)?.first_chunk().filter(|_| kind == Kind::Narrow)
+    }
+
+    fn place(around: &[u8; AROUND]) -> usize {
+        let (parts, _) = around[AROUND % 8..].as_chunks::<8>();
+        let sum = parts.iter().fold(0_u64, |sum, part| {
+            (sum.rotate_left(23) ^ u64::from_le_bytes(*part)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        (sum >> 53) as usize
+    }
+}
+
+const _: () = assert!(REMEMBERED == 1 << (64 - 53));
 
 /// Where each run of the kind's length stands in the views.
 fn positions_of_runs(kind: Kind, pass: &Pass, key: &HashKey) -> Positions {

@@ -150,6 +150,9 @@ pub enum View {
     Base64Substitution,
     /// The same with groups of 4 bits: hexadecimal with any alphabet.
     HexadecimalSubstitution,
+    /// Which words of a text are equal to which, compared with bytes of the data. The view holds the number of each word in
+    /// four bytes: as they follow each other, and cells of a table down each column.
+    WordSubstitution,
 }
 
 impl View {
@@ -222,6 +225,7 @@ impl View {
         Self::ValueSubstitution,
         Self::Base64Substitution,
         Self::HexadecimalSubstitution,
+        Self::WordSubstitution,
     ];
 
     /// Views that [`tensor`](crate::tensor) writes, one value after the other.
@@ -283,7 +287,7 @@ impl View {
     ];
 
     /// What it decodes from all of these.
-    pub const DECODED: [Self; 15] = [
+    pub const DECODED: [Self; 16] = [
         Self::Packed,
         Self::Base64,
         Self::Base32,
@@ -299,6 +303,7 @@ impl View {
         Self::Zstd,
         Self::Lz4,
         Self::Brotli,
+        Self::WordSubstitution,
     ];
 
     /// Views that the scanner reads off the canonical file and off those of the other views that hold bytes in their
@@ -335,7 +340,7 @@ impl View {
             | Self::Strings
             | Self::IntegersBig
             | Self::IntegersLittle => true,
-            Self::Base85 | Self::Packed => false,
+            Self::Base85 | Self::Packed | Self::WordSubstitution => false,
             _ => Self::DECODED.contains(&self),
         }
     }

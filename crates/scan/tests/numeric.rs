@@ -171,6 +171,20 @@ fn rows_are_found_in_any_order_and_unit_at_once() {
 }
 
 #[test]
+fn rows_are_found_in_any_order_with_few_columns_in_any_order_and_those_of_no_one_are_not() {
+    let (people, mut draw) = (people(6000), Draw(19));
+    let order = shuffled((3..9).collect::<Vec<usize>>());
+    let out_of_order = |row: &[f64]| order.iter().map(|column| row[*column]).collect();
+    let rows: Vec<Vec<f64>> = shuffled(people.clone()).iter().take(80).map(|row| out_of_order(row)).collect();
+    assert!(is_found(&weights(&rows)));
+    for count in [80, 400, 20_000] {
+        let row = |_| order.iter().map(|column| people[draw.below(6000)][*column]).collect();
+        let rows: Vec<Vec<f64>> = (0..count).map(row).collect();
+        assert!(!is_found(&weights(&rows)), "{count}");
+    }
+}
+
+#[test]
 fn columns_are_found_in_a_flat_list() {
     let rows = measurements(&people(6000)[3000..3060]);
     let standardised = rescaled(&rows, |value, mean, deviation| (value - mean) / deviation);

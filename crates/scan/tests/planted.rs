@@ -242,6 +242,35 @@ fn runs_of_31_bytes_are_found_behind_each_decoder_and_other_text_is_not() {
 }
 
 #[test]
+fn runs_are_found_in_words_that_stand_for_bytes_in_text_and_in_cells_and_other_text_is_not() {
+    let mut random = Random(2003);
+    let (data, other) = (text(&mut random, 100_000), text(&mut random, 100_000));
+    let word: Vec<String> =
+        any_substitution(&mut random).iter().map(|byte| format!("{}{byte:x}", byte % 7)).collect();
+    let in_text = |run: &[u8]| run.iter().map(|byte| format!("{} ", word[usize::from(*byte)])).collect();
+    let in_cells = |run: &[u8]| {
+        let row =
+            |(place, byte): (usize, &u8)| format!("{place},{},50.{}\n", word[usize::from(*byte)], place % 3);
+        run.iter().enumerate().map(row).collect::<String>()
+    };
+    for (from, expected) in [(&data, true), (&other, false)] {
+        for encode in [&in_text as &dyn Fn(&[u8]) -> String, &in_cells] {
+            let at = random.below(from.len() - SUBSTITUTED_RUN);
+            let stream = encode(&from[at..at + SUBSTITUTED_RUN]);
+            let mut symbols = Vec::new();
+            decode(stream.as_bytes(), &[], &mut Allowance::default(), &mut |view, bytes| {
+                if view == View::WordSubstitution {
+                    symbols.extend(bytes);
+                }
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(runs(View::WordSubstitution, &symbols, &data) > 0, expected, "{stream}");
+        }
+    }
+}
+
+#[test]
 fn runs_in_one_bit_of_each_value_are_found_wherever_they_begin() {
     let mut random = Random(2002);
     let data = text(&mut random, 100_000);

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 6] = ["listening", "commits", "verify", "log", "walls", "append"];
+const NAMES: [&str; 7] = ["listening", "commits", "verify", "log", "walls", "append", "scan"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -27,6 +27,7 @@ pub fn run(name: &str) -> Result<(), String> {
     match name {
         "listening" => listening(),
         "verify" | "log" => bench("test-formats", name),
+        "scan" => bench("test-egress-bench", name),
         "append" => append(),
         _ => bench("database", name),
     }

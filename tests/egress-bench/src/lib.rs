@@ -11,11 +11,16 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The person-years of the RAND Health Insurance Experiment, as CSV.
+pub fn rows_of_health_insurance() -> io::Result<Vec<u8>> {
+    zstd::decode_all(DATA)
+}
+
 /// Runs the benchmark with these arguments to its end. A checker among them replaces the one that was built.
 pub fn run(arguments: &[String]) -> io::Result<ExitStatus> {
     let scratch = tempfile::tempdir()?;
     let data = scratch.path().join("randhie.csv");
-    std::fs::write(&data, zstd::decode_all(DATA)?)?;
+    std::fs::write(&data, rows_of_health_insurance()?)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let built = target.join("databox/bin/databox");
     Command::new("python3")

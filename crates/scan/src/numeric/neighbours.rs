@@ -1,4 +1,5 @@
-//! Rows of the data in an output in any order *and* in any unit: standardised rows of a sample, as support vectors are.
+//! Rows of the data in an output in any order *and* in any unit: standardised rows of a sample, as support vectors are; or
+//! with their columns in any order, in the data's units.
 //!
 //! Neither values nor their order are left then. What is left is that each row of the output is one record, and no other:
 //! once the columns are brought to the same scale, its nearest record is much nearer than the second nearest. For rows
@@ -46,6 +47,10 @@ const MOST_EQUAL: f64 = 0.2;
 /// How far two distributions may be apart, on average and in deviations: a small sample is so far from its whole.
 const MOST_APART: f64 = 0.5;
 
+/// The same with how far the means are apart, in deviations, and the logarithms of the deviations, for columns in the data's
+/// own units.
+const MOST_APART_IN_ALL: f64 = 1.0;
+
 /// Points of a distribution that are compared.
 const POINTS: usize = 17;
 
@@ -91,8 +96,10 @@ pub(super) struct Neighbours {
     record: Vec<f64>,
 }
 
-/// Mean, deviation and shape of a list of values.
-fn shape(sorted: &[f64]) -> Option<(f64, f64, [f64; POINTS])> {
+/// Mean, deviation and points of a distribution, the points from the mean and in deviations.
+type Shape = (f64, f64, [f64; POINTS]);
+
+fn shape(sorted: &[f64]) -> Option<Shape> {
     let count = sorted.len() as f64;
     let mean = sorted.iter().sum::<f64>() / count;
     let deviation = (sorted.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count).sqrt();
@@ -117,9 +124,8 @@ impl Neighbours {
                 let fits =
                     columns.rows >= FEWEST_ROWS && (FEWEST_COLUMNS..=MOST_COLUMNS).contains(&columns.columns);
                 for data in of_tables.values().filter(|data| fits && data.len() >= FEWEST_COLUMNS) {
-                    if tables.len() < MOST_TABLES {
-                        tables.extend(table(piece, &columns, data, records));
-                    }
+                    let room = MOST_TABLES.saturating_sub(tables.len());
+                    tables.extend(tables_of(piece, &columns, data, records).into_iter().take(room));
                 }
             }
         }
@@ -214,11 +220,24 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     (xx > 0.0 && scale.is_finite() && scale != 0.0).then_some((y - scale * x, scale))
 }
 
-/// The rows of an output as a table, if enough of its columns are distributed as columns of the data are, in the same
-/// order.
-fn table(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64) -> Option<Table> {
+/// The rows of an output as tables: with columns that are distributed as those of the data are, in the same order and any
+/// unit; and with columns in the data's own units, in any order.
+fn tables_of(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64) -> Vec<Table> {
+    let shapes = shapes(columns);
+    let mut all: Vec<Vec<Pair>> = vec![in_order(&shapes, data)];
+    let own_units = in_own_units(&shapes, data);
+    let columns_of =
+        |pairs: &[Pair]| -> Vec<_> { pairs.iter().map(|pair| (pair.of_output, pair.of_data)).collect() };
+    if columns_of(&own_units) != columns_of(&all[0]) {
+        all.push(own_units);
+    }
+    all.into_iter().filter_map(|pairs| table(piece, columns, pairs, data, records)).collect()
+}
+
+/// Mean, deviation and points of the distribution of each column that has many values.
+fn shapes(columns: &Columns<'_>) -> Vec<Option<Shape>> {
     let step = columns.rows.div_ceil(ROWS * 8).max(1);
-    let shapes: Vec<Option<(f64, f64, [f64; POINTS])>> = (0..columns.columns)
+    (0..columns.columns)
         .map(|column| {
             let mut values: Vec<f64> =
                 (0..columns.rows).step_by(step).map(|row| columns.value(row, column)).collect();
@@ -230,14 +249,21 @@ fn table(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64)
                 different >= MANY.min(values.len() / 2) && largest as f64 <= MOST_EQUAL * values.len() as f64;
             many.then(|| shape(&values)).flatten()
         })
-        .collect();
-    // The best order-preserving correspondence, as in an alignment of sequences (Needleman and Wunsch, 1970).
+        .collect()
+}
+
+/// How far the points of two distributions are apart, on average and in deviations.
+fn apart(points: &[f64; POINTS], others: &[f64; POINTS]) -> f64 {
+    points.iter().zip(others).map(|(a, b)| (a - b).abs()).sum::<f64>() / POINTS as f64
+}
+
+/// The best order-preserving correspondence of columns, as in an alignment of sequences (Needleman and Wunsch, 1970).
+fn in_order(shapes: &[Option<Shape>], data: &[Continuous]) -> Vec<Pair> {
     let likeness = |own: usize, other: usize| {
         let Some((_, _, points)) = &shapes[own] else { return 0.0 };
-        let apart: f64 = points.iter().zip(&data[other].points).map(|(a, b)| (a - b).abs()).sum();
-        (1.0 - apart / POINTS as f64 / MOST_APART).max(0.0)
+        (1.0 - apart(points, &data[other].points) / MOST_APART).max(0.0)
     };
-    let (own, other) = (columns.columns, data.len());
+    let (own, other) = (shapes.len(), data.len());
     let mut best = vec![vec![0.0_f64; other + 1]; own + 1];
     for a in 1..=own {
         for b in 1..=other {
@@ -246,16 +272,15 @@ fn table(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64)
         }
     }
     let (mut a, mut b, mut pairs) = (own, other, Vec::new());
-    let mut bits = 0.0;
     while a > 0 && b > 0 {
         if best[a][b] == best[a - 1][b] {
             a -= 1;
         } else if best[a][b] == best[a][b - 1] {
             b -= 1;
         } else {
-            let Continuous { column, mean, deviation, bits: own_bits, .. } = data[b - 1];
+            let Continuous { column: of_data, mean, deviation, .. } = data[b - 1];
             if let Some((own_mean, own_deviation, _)) = shapes[a - 1] {
-                let (scale, of_data) = (deviation / own_deviation, column);
+                let scale = deviation / own_deviation;
                 pairs.push(Pair {
                     of_output: a - 1,
                     of_data,
@@ -263,11 +288,47 @@ fn table(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64)
                     scale,
                     deviation,
                 });
-                bits += own_bits;
             }
             (a, b) = (a - 1, b - 1);
         }
     }
+    pairs.reverse();
+    pairs
+}
+
+/// Columns whose means, deviations and shapes are those of a column of the data: the nearest two first.
+fn in_own_units(shapes: &[Option<Shape>], data: &[Continuous]) -> Vec<Pair> {
+    let mut near = Vec::new();
+    for (of_output, shape) in shapes.iter().enumerate() {
+        let Some((mean, deviation, points)) = shape else { continue };
+        for other in data {
+            let sum = (mean - other.mean).abs() / other.deviation
+                + (deviation / other.deviation).ln().abs()
+                + apart(points, &other.points);
+            near.extend((sum < MOST_APART_IN_ALL).then_some((sum, of_output, other)));
+        }
+    }
+    near.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut pairs: Vec<Pair> = Vec::new();
+    for (_, of_output, Continuous { column: of_data, deviation, .. }) in near {
+        if pairs.iter().all(|pair| pair.of_output != of_output && pair.of_data != *of_data) {
+            pairs.push(Pair { of_output, of_data: *of_data, shift: 0.0, scale: 1.0, deviation: *deviation });
+        }
+    }
+    pairs.sort_by_key(|pair| pair.of_output);
+    pairs
+}
+
+/// The rows of an output with these columns, if they are enough to tell records by.
+fn table(
+    piece: usize,
+    columns: &Columns<'_>,
+    pairs: Vec<Pair>,
+    data: &[Continuous],
+    records: u64,
+) -> Option<Table> {
+    let of_data = |pair: &Pair| data.iter().find(|data| data.column == pair.of_data);
+    let bits: f64 = pairs.iter().filter_map(of_data).map(|data| data.bits).sum();
     if pairs.len() < FEWEST_COLUMNS || bits < (records.max(1) as f64).log2() + SPARE_BITS {
         return None;
     }

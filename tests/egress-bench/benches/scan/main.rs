@@ -1,0 +1,174 @@
+//! How quickly data is searched for an output, over Hyperscan with literals that promise the same: each run of 31 bytes
+//! of the output holds one of its 16-byte windows that begin at a multiple of 16.
+//!
+//! One thread each, in turn, on the same file; processor time, the least of several rounds. Both searched files are in
+//! memory. Half of the data is text of this machine, half real rows: see `material.rs`.
+
+mod direct;
+mod material;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::time::{ClockId, clock_gettime};
+use scan::{Background, Limits, SearchedView, View};
+
+const MIB: usize = 1 << 20;
+const ROUNDS: usize = 3;
+
+/// What the ratio must reach for each output.
+const BAR: f64 = 2.0;
+
+/// Seconds of processor time that this process has used so far.
+fn processor_seconds() -> f64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 * 1e-9
+}
+
+fn seconds<D>(work: impl FnOnce() -> D) -> (f64, D) {
+    let begun = processor_seconds();
+    let done = work();
+    (processor_seconds() - begun, done)
+}
+
+/// Searches one view with one thread; returns how many runs were found.
+fn found(output: &[u8], data: &PathBuf) -> u64 {
+    let views = vec![SearchedView { output: 0, view: View::Raw, bytes: Box::new(output) }];
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let report = scan::search(views, std::slice::from_ref(data), &Background::default(), limits);
+    report.expect("a search").runs
+}
+
+/// Hyperscan in a process of its own.
+struct Hyperscan {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Hyperscan {
+    fn with(output: &[u8], data: &Path, literals: &Path) -> io::Result<Self> {
+        // What we do not look for is not looked for: zeros would match everywhere.
+        let windows = output.as_chunks::<16>().0.iter().filter(|window| distinct(*window) >= 5);
+        std::fs::write(literals, windows.flatten().copied().collect::<Vec<u8>>())?;
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/scan/hyperscan.py");
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(program).arg(data).arg(literals).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let answers = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        Ok(Self { child, answers })
+    }
+
+    /// Seconds for a byte, and how many literals were found. It does not wait for more than some seconds' worth of data.
+    fn search(&mut self) -> io::Result<(f64, u64)> {
+        writeln!(self.child.stdin.as_mut().expect("it is a pipe"))?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let numbers: Vec<f64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let answer = match numbers[..] {
+            [seconds, bytes, found] => Some((seconds / bytes, found as u64)),
+            _ => None,
+        };
+        answer.ok_or_else(|| io::Error::other("Hyperscan did not answer; is libhyperscan5 installed?"))
+    }
+}
+
+impl Drop for Hyperscan {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn distinct(window: &[u8]) -> usize {
+    window.iter().collect::<std::collections::HashSet<_>>().len()
+}
+
+fn least(seconds: impl IntoIterator<Item = f64>) -> f64 {
+    seconds.into_iter().fold(f64::INFINITY, f64::min)
+}
+
+/// Compares both for an output, and prints the ratio.
+fn compare(name: &str, output: &[u8], data: &PathBuf, bytes: usize, scratch: &Path) -> io::Result<f64> {
+    let mut hyperscan = Hyperscan::with(output, data, &scratch.join("literals"))?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut runs, mut literals) = (0, 0);
+    for _ in 0..ROUNDS {
+        let (time, found) = seconds(|| found(output, data));
+        ours.push(time / bytes as f64);
+        runs = found;
+        let (time, found) = hyperscan.search()?;
+        theirs.push(time);
+        literals = found;
+    }
+    let (ours, theirs) = (least(ours), least(theirs));
+    let speed = |time: f64| 1e-9 / time;
+    let ratio = theirs / ours;
+    println!(
+        "{name:<24} ours {:.2} GB/s ({runs} runs), Hyperscan {:.2} GB/s ({literals} literals): {ratio:.2} times",
+        speed(ours),
+        speed(theirs),
+    );
+    Ok(ratio)
+}
+
+/// Compares a search with the direct loop, both from the output to the answer.
+fn over_direct(size: usize, data: &PathBuf, bytes: usize, bar: f64) -> io::Result<()> {
+    let output = material::weights(size * MIB);
+    let (mut ours, mut direct) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(seconds(|| found(&output, data)).0);
+        direct.push(seconds(|| direct::may_stand(&output, data)).0);
+    }
+    let (ours, direct) = (least(ours), least(direct));
+    let speed = |time: f64| bytes as f64 / time / 1e9;
+    println!(
+        "{size:>3} MiB of weights in bf16 ours {:.2} GB/s, the direct loop {:.2} GB/s: {:.2} times, the bar {bar}",
+        speed(ours),
+        speed(direct),
+        direct / ours
+    );
+    Ok(())
+}
+
+/// Both must find a run of 31 bytes that stands in the data, or the comparison is one of nothing.
+fn both_find(data: &PathBuf, content: &[u8], scratch: &Path) -> io::Result<()> {
+    let mut output = material::weights(MIB);
+    let from = content.len() / 3 + 7;
+    output[MIB / 2 + 3..][..31].copy_from_slice(&content[from..from + 31]);
+    assert!(found(&output, data) > 0, "we do not find a planted run");
+    let found = Hyperscan::with(&output, data, &scratch.join("literals"))?.search()?.1;
+    assert!(found > 0, "Hyperscan does not find a planted run");
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let real = test_egress_bench::rows_of_health_insurance()?;
+    let text = material::Text::of_this_machine(512 * MIB);
+    let content = [&text.data[..], &material::rows(&real, 1024 * MIB - text.data.len())].concat();
+    let data = scratch.path().join("data");
+    std::fs::write(&data, &content)?;
+    println!(
+        "data: {} MiB of text of this machine, {} MiB of real rows in any order; output: 1 MiB; one thread each",
+        text.data.len() / MIB,
+        (content.len() - text.data.len()) / MIB
+    );
+    both_find(&data, &content, scratch.path())?;
+    let bytes = content.len();
+    drop(content);
+    let outputs = [
+        ("weights in bf16", material::weights(MIB)),
+        ("rows of no one", material::rows_of_no_one(&real, MIB)),
+        ("text held back", text.held_back[..text.held_back.len().min(MIB)].to_vec()),
+    ];
+    let mut ratios = Vec::new();
+    for (name, output) in &outputs {
+        ratios.push(compare(name, output, &data, bytes, scratch.path())?);
+    }
+    println!("the least ratio is {:.2}, the bar {BAR}", least(ratios));
+    for (size, bar) in [(1, 1.5), (16, 3.0), (64, 4.0)] {
+        over_direct(size, &data, bytes, bar)?;
+    }
+    Ok(())
+}
