@@ -1,10 +1,11 @@
 //! The researcher's side: `databox job new|submit|ls|show|watch|cancel`.
 
+mod bundles;
 mod told;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use api::v1::bundle_service_client::BundleServiceClient;
@@ -26,13 +27,15 @@ use release::value::Name;
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
-use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
+use crate::failure::{Exit, Failure, bundle_failure, manifest_failure, whole};
+use crate::handed_out::HandedOut;
 use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
 
-use told::{plain_dataset, plain_outcome, told};
+pub use bundles::{inspect, new};
+use told::{next_event, plain_dataset, plain_outcome, told};
 
 /// How long a request may wait for admission, in seconds.
 const REQUEST_SECONDS: i64 = 12 * 3600;
@@ -91,18 +94,11 @@ impl Bench {
     pub async fn site(&self) -> Result<Site, Failure> {
         let mut client = DataServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT);
         let mut stream = client.get_site(GetSiteRequest {}).await.map_err(client::refused)?.into_inner();
-        let mut files = Vec::new();
+        let mut handed_out = HandedOut::default();
         while let Some(file) = stream.message().await.map_err(client::refused)? {
-            files.push((PathBuf::from(file.path), file.content.to_vec()));
+            handed_out.add("gateway", file.path, file.content.to_vec())?;
         }
-        Site::from_files(files, &self.profile.site_pin, now()).map_err(|error| {
-            Failure::new(
-                "SITE_REFUSED",
-                format!("what the gateway hands out does not verify: {}", whole(&error)),
-            )
-            .hint("the box or the pin in your profile is not the one that you think")
-            .exit(Exit::Denied)
-        })
+        handed_out.verified("gateway", &self.profile.site_pin)
     }
 
     /// The datasets that the caller's grants cover.
@@ -186,7 +182,7 @@ impl Bench {
             purpose_salt: prepared.salt.to_vec().into(),
         };
         let answer = client.create_job(request).await.map_err(client::refused)?.into_inner();
-        told(answer.job)
+        told(answer.job, &prepared.job().to_string())
     }
 
     async fn upload(&self, bundle: &[u8], grant: &Name) -> Result<(), Failure> {
@@ -234,7 +230,7 @@ impl Bench {
         let mut client = JobServiceClient::new(self.channel());
         let request = CancelJobRequest { cancel: envelope.to_bytes().into() };
         let answer = client.cancel_job(request).await.map_err(client::refused)?.into_inner();
-        told(answer.job)
+        told(answer.job, &job)
     }
 
     fn signing_key(&self) -> Result<PersonSigner, Failure> {
@@ -250,8 +246,9 @@ impl Bench {
     pub async fn job(&self, job: &str) -> Result<Job, Failure> {
         let job = if job.len() == 64 { job.to_owned() } else { self.find(job).await? };
         let mut client = JobServiceClient::new(self.channel());
-        let answer = client.get_job(GetJobRequest { job }).await.map_err(client::refused)?.into_inner();
-        told(answer.job)
+        let request = GetJobRequest { job: job.clone() };
+        let answer = client.get_job(request).await.map_err(client::refused)?.into_inner();
+        told(answer.job, &job)
     }
 
     async fn find(&self, begin: &str) -> Result<String, Failure> {
@@ -330,7 +327,7 @@ impl Bench {
         let request = WatchJobRequest { job: job.to_owned(), after_event: *last };
         let mut events = client.watch_job(request).await.map_err(client::refused)?.into_inner();
         while let Some(event) = events.message().await.map_err(client::refused)? {
-            *last = event.event;
+            *last = next_event(*last, &event)?;
             event.outcome.as_ref().map_or(Ok(()), plain_outcome)?;
             let state = State::try_from(event.state()).map_err(|_| no_job())?;
             if is_enough(&event, state) {
@@ -407,64 +404,4 @@ fn latest_snapshots(site: &Site, manifest: &bundle::Manifest) -> Result<BTreeMap
         latest.insert(name.clone(), newest.ok_or_else(missing)?.tree.sha256);
     }
     Ok(latest)
-}
-
-const NEW_MANIFEST: &str = r#"[job]
-name = "first"
-project = "PROJECT"              # the grant is this project's
-runtime = "host-python"          # a runtime of the catalogue
-command = ["python3", "job.py"]
-purpose = "Say what you want to learn, in a sentence that a data steward understands"
-
-[data.DATASET]                   # seen as /data/DATASET, read-only
-snapshot = "latest"
-
-[limits]
-cpus = 1
-memory = "1GiB"
-time = "10min"
-
-[[output]]                       # written to /out; names are declared, so that they carry nothing
-path = "metrics.json"
-kind = "metrics"
-names = ["rows"]
-"#;
-
-const NEW_JOB: &str = r#"import json, pathlib
-
-rows = 0
-for file in pathlib.Path("/data").rglob("*.csv"):
-    with open(file) as lines:
-        rows += sum(1 for _ in lines) - 1
-json.dump({"rows": rows}, open("/out/metrics.json", "w"))
-"#;
-
-/// Reads a bundle file as the box does and says what it holds, or by name why the box refuses it.
-pub fn inspect(file: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = fs::File::open(file).map_err(file_failure(file))?;
-    let listing = bundle::read(bytes, &bundle::Limits::default()).map_err(bundle_failure(file))?;
-    listing.parse_manifest().map_err(manifest_failure(file))?;
-    let line = |entry: &bundle::Entry| match entry.contents {
-        bundle::Contents::Directory => format!("{}/", entry.path),
-        bundle::Contents::File { bytes, sha256, .. } => format!("{}  {bytes} bytes  {sha256}", entry.path),
-    };
-    Ok(listing.entries.iter().map(line).collect())
-}
-
-/// Writes a bundle to start from.
-pub fn new(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let manifest = directory.join("databox.toml");
-    if manifest.exists() {
-        return Err(Failure::new("ALREADY_THERE", format!("{} is there already", manifest.display()))
-            .hint("give a new directory; nothing was changed")
-            .exit(Exit::Conflict));
-    }
-    fs::create_dir_all(directory).map_err(file_failure(directory))?;
-    let mut made = Vec::new();
-    for (name, text) in [("databox.toml", NEW_MANIFEST), ("job.py", NEW_JOB)] {
-        let path = directory.join(name);
-        blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))?;
-        made.push(path);
-    }
-    Ok(made)
 }

@@ -10,6 +10,7 @@ pub mod draft;
 pub mod failure;
 pub mod fsck;
 pub mod grant;
+pub mod handed_out;
 pub mod home;
 pub mod init;
 pub mod interrupt;

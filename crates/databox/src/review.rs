@@ -27,6 +27,7 @@ use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
 use crate::failure::{Exit, Failure, key_failure, whole};
+use crate::handed_out::HandedOut;
 use crate::key::{self, PersonSigner};
 use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
@@ -99,17 +100,11 @@ impl Desk {
     pub async fn site(&mut self) -> Result<Site, Failure> {
         let mut stream =
             self.client.get_review_site(GetReviewSiteRequest {}).await.map_err(client::refused)?.into_inner();
-        let mut files = Vec::new();
+        let mut handed_out = HandedOut::default();
         while let Some(file) = stream.message().await.map_err(client::refused)? {
-            files.push((PathBuf::from(file.path), file.content.to_vec()));
+            handed_out.add("console", file.path, file.content.to_vec())?;
         }
-        Site::from_files(files, &self.profile.site_pin, now()).map_err(|error| {
-            Failure::new(
-                "SITE_REFUSED",
-                format!("what the console hands out does not verify: {}", whole(&error)),
-            )
-            .exit(Exit::Denied)
-        })
+        handed_out.verified("console", &self.profile.site_pin)
     }
 
     /// Verifies, opens and judges again. The whole review id is needed, or its first characters if only one fits.

@@ -13,7 +13,7 @@ use release::file::ReleaseFile;
 use crate::held::{Held, approve};
 use crate::{Liar, wait};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-shelf");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-front");
 
 /// A release as the real gateway handed it out.
 #[derive(Clone)]
@@ -53,14 +53,14 @@ struct Answers(PathBuf);
 
 impl Answers {
     fn say(&self, said: &Said) {
-        self.write("release", &said.answer.encode_to_vec());
+        self.write("get-release", &said.answer.encode_to_vec());
         self.write("file-metrics.json", &said.metrics);
         let releases = said.answer.release.clone().into_iter().collect();
         self.list(&ListReleasesResponse { releases, next_page_token: String::new() });
     }
 
     fn list(&self, list: &ListReleasesResponse) {
-        self.write("list", &list.encode_to_vec());
+        self.write("list-releases", &list.encode_to_vec());
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {

@@ -12,6 +12,7 @@ mod enclave_to_console;
 mod enclave_to_gateway;
 mod gateway;
 mod gateway_to_recipients;
+mod gateway_to_researchers;
 mod heads;
 mod held;
 mod separation;

@@ -40,7 +40,7 @@ impl Row {
 }
 
 /// Every message of a socket between rooms, as `Message.field`; what a console says to stewards and a gateway to
-/// recipients, by method; the signer's
+/// researchers, by method; the signer's
 /// messages and answers; the witness's answer; and what each child hands back.
 fn messages() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(api::DESCRIPTORS).unwrap();
@@ -54,7 +54,7 @@ fn messages() -> BTreeSet<String> {
                 messages.extend(fields.iter().map(|field| format!("{}.{}", message.name(), field.name())));
             }
         }
-        if ["databox.v1.ReviewService", "databox.v1.ReleaseService"].contains(&service.full_name()) {
+        if !internal {
             messages.extend(service.methods().map(|method| method.output().name().to_owned()));
         }
     }

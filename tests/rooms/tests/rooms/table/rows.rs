@@ -22,6 +22,7 @@ pub const CONSOLE_STEWARDS: &str = "console_to_stewards::a_steward_opens_and_sig
 pub const ENCLAVE_CONSOLE: &str = "enclave_to_console::the_console_takes_no_verdict_and_no_packet_of_a_lying_enclave_that_does_not_verify_and_forgets_none";
 pub const ENCLAVE_GATEWAY: &str = "enclave_to_gateway::what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_table_are_not_believed";
 pub const RECIPIENTS: &str = "gateway_to_recipients::a_recipient_keeps_nothing_of_a_lying_gateway_that_is_not_this_release_whole_and_logged";
+pub const RESEARCHERS: &str = "gateway_to_researchers::a_researcher_signs_and_believes_nothing_that_a_lying_gateway_made_up_and_hands_in_again_what_it_lost";
 pub const REPLAY: &str =
     "gateway::a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_one_never";
 pub const BUNDLE: &str =
@@ -261,6 +262,79 @@ pub const ROWS: &[Row] = &[
             "A file twice has one place in the site; an older site is one without its newest files.",
         ),
         withheld: Told(&[CONSOLE_STEWARDS]),
+        reordered: Nothing("Files are put in their places by their names, whatever their order."),
+    },
+    // The gateway to researchers.
+    Row {
+        message: "CreateUploadResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Nothing(
+            "What is committed is asked anew for each upload; an older word makes it send more.",
+        ),
+        withheld: Nothing("A gateway can stall; the client tries again for a while and then says so."),
+        reordered: Nothing("There is one answer to one question."),
+    },
+    Row {
+        message: "WriteUploadResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Nothing("It carries a size that nobody reads; what counts is that the bundle runs."),
+        withheld: Nothing("A gateway can stall; the client tries again for a while and then says so."),
+        reordered: Nothing("There is one answer to one question."),
+    },
+    Row {
+        message: "FinishUploadResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Nothing("It is empty: the same as forged."),
+        withheld: Nothing("A gateway can stall; the client tries again for a while and then says so."),
+        reordered: Nothing("There is one answer to one question."),
+    },
+    Row {
+        message: "CreateJobResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Told(&[RESEARCHERS]),
+        withheld: Nothing("A gateway can stall; the client tries again for a while and then says so."),
+        reordered: Nothing("There is one answer to one question."),
+    },
+    Row {
+        message: "GetJobResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Told(&[RESEARCHERS]),
+        withheld: Told(&[RESEARCHERS]),
+        reordered: Nothing("There is one answer to one question."),
+    },
+    Row {
+        message: "ListJobsResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Told(&[RESEARCHERS]),
+        withheld: Nothing("A gateway can stall; whoever handed a job in has its name."),
+        reordered: Nothing("A list in another order names the same jobs."),
+    },
+    Row {
+        message: "WatchJobResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Told(&[RESEARCHERS]),
+        withheld: Told(&[RESEARCHERS]),
+        reordered: Told(&[RESEARCHERS]),
+    },
+    Row {
+        message: "CancelJobResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Told(&[RESEARCHERS]),
+        withheld: Nothing("A gateway can stall; the signed cancel may be sent again, also after it is back."),
+        reordered: Nothing("There is one answer to one question."),
+    },
+    Row {
+        message: "ListDatasetsResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Nothing("It carries names to look at; what is signed comes from the site."),
+        withheld: Nothing("It carries names to look at; what is signed comes from the site."),
+        reordered: Nothing("A list in another order names the same datasets."),
+    },
+    Row {
+        message: "GetSiteResponse",
+        forged: Told(&[RESEARCHERS]),
+        replayed: Told(&[RESEARCHERS]),
+        withheld: Told(&[RESEARCHERS]),
         reordered: Nothing("Files are put in their places by their names, whatever their order."),
     },
     // The gateway to recipients.

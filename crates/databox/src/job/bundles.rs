@@ -1,0 +1,66 @@
+//! Bundles on the researcher's own disk: one to start from, and what a bundle file holds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure};
+
+const NEW_MANIFEST: &str = r#"[job]
+name = "first"
+project = "PROJECT"              # the grant is this project's
+runtime = "host-python"          # a runtime of the catalogue
+command = ["python3", "job.py"]
+purpose = "Say what you want to learn, in a sentence that a data steward understands"
+
+[data.DATASET]                   # seen as /data/DATASET, read-only
+snapshot = "latest"
+
+[limits]
+cpus = 1
+memory = "1GiB"
+time = "10min"
+
+[[output]]                       # written to /out; names are declared, so that they carry nothing
+path = "metrics.json"
+kind = "metrics"
+names = ["rows"]
+"#;
+
+const NEW_JOB: &str = r#"import json, pathlib
+
+rows = 0
+for file in pathlib.Path("/data").rglob("*.csv"):
+    with open(file) as lines:
+        rows += sum(1 for _ in lines) - 1
+json.dump({"rows": rows}, open("/out/metrics.json", "w"))
+"#;
+
+/// Reads a bundle file as the box does and says what it holds, or by name why the box refuses it.
+pub fn inspect(file: &Path) -> Result<Vec<String>, Failure> {
+    let bytes = fs::File::open(file).map_err(file_failure(file))?;
+    let listing = bundle::read(bytes, &bundle::Limits::default()).map_err(bundle_failure(file))?;
+    listing.parse_manifest().map_err(manifest_failure(file))?;
+    let line = |entry: &bundle::Entry| match entry.contents {
+        bundle::Contents::Directory => format!("{}/", entry.path),
+        bundle::Contents::File { bytes, sha256, .. } => format!("{}  {bytes} bytes  {sha256}", entry.path),
+    };
+    Ok(listing.entries.iter().map(line).collect())
+}
+
+/// Writes a bundle to start from.
+pub fn new(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let manifest = directory.join("databox.toml");
+    if manifest.exists() {
+        return Err(Failure::new("ALREADY_THERE", format!("{} is there already", manifest.display()))
+            .hint("give a new directory; nothing was changed")
+            .exit(Exit::Conflict));
+    }
+    fs::create_dir_all(directory).map_err(file_failure(directory))?;
+    let mut made = Vec::new();
+    for (name, text) in [("databox.toml", NEW_MANIFEST), ("job.py", NEW_JOB)] {
+        let path = directory.join(name);
+        blobs::write_new_file_durably(&path, text.as_bytes(), 0o644).map_err(file_failure(&path))?;
+        made.push(path);
+    }
+    Ok(made)
+}
