@@ -15,7 +15,7 @@ use daemon::{Journal, SiteWatch};
 use release::envelope::Envelope;
 use release::statement::Kind;
 use release::value::Name;
-use server::{Refused, principal};
+use server::{Listing, Refused, principal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -26,9 +26,6 @@ use crate::store::{self, Standing, Store, Subject};
 
 /// How long a steward's call waits until a denial is a witnessed leaf, or a last approval a release.
 const WITNESS_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Most reviews on one page.
-const PAGE: u32 = 100;
 
 /// The stewards' service.
 #[derive(Clone)]
@@ -197,15 +194,12 @@ impl ReviewService for Reviews {
     ) -> Result<Response<ListReviewsResponse>, Status> {
         let caller = principal(&request)?.id;
         let asked = request.into_inner();
-        let size = if asked.page_size == 0 { 50 } else { asked.page_size.min(PAGE) };
-        let skip = match asked.page_token.as_str() {
-            "" => 0,
-            token => token.parse().map_err(|_| Refused::Malformed("page_token"))?,
-        };
-        let found =
-            self.store.reviews_of(caller.as_str(), skip, size).map_err(|error| self.store_failed(&error))?;
-        let more = found.len() == size as usize;
-        let next_page_token = if more { (skip + i64::from(size)).to_string() } else { String::new() };
+        let page = Listing::Reviews.page(asked.page_size, &asked.page_token)?;
+        let mut found = self
+            .store
+            .reviews_of(caller.as_str(), page.before, page.size + 1)
+            .map_err(|error| self.store_failed(&error))?;
+        let next_page_token = Listing::Reviews.cut(page, &mut found, |review| review.place);
         let reviews = found.iter().map(|review| self.wire(review)).collect();
         Ok(Response::new(ListReviewsResponse { reviews, next_page_token }))
     }

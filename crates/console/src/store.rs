@@ -20,7 +20,7 @@ pub struct Store(Mutex<Connection>);
 
 const SCHEMA: &str = "
     CREATE TABLE reviews (
-        verdict BLOB PRIMARY KEY, verdict_envelope BLOB NOT NULL, request_envelope BLOB NOT NULL, packet BLOB NOT NULL,
+        place INTEGER PRIMARY KEY AUTOINCREMENT, verdict BLOB NOT NULL UNIQUE, verdict_envelope BLOB NOT NULL, request_envelope BLOB NOT NULL, packet BLOB NOT NULL,
         standing TEXT NOT NULL, received_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
         held_up_by TEXT NOT NULL DEFAULT '', file BLOB, taken INTEGER NOT NULL DEFAULT 0
     ) STRICT;
@@ -38,7 +38,7 @@ const SCHEMA: &str = "
 ";
 
 /// The schema that this program knows.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// A store that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -105,13 +105,13 @@ impl Store {
     }
 
     /// Reviews that are sealed to a steward, the newest first: at most `limit` after `skip`.
-    pub fn reviews_of(&self, steward: &str, skip: i64, limit: u32) -> rusqlite::Result<Vec<Review>> {
+    pub fn reviews_of(&self, steward: &str, before: i64, limit: u32) -> rusqlite::Result<Vec<Review>> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "{REVIEW_COLUMNS} JOIN reviewers USING (verdict) WHERE steward = ?1
-                 ORDER BY received_at DESC, verdict LIMIT ?2 OFFSET ?3"
+                "{REVIEW_COLUMNS} JOIN reviewers USING (verdict) WHERE steward = ?1 AND place < ?2
+                 ORDER BY place DESC LIMIT ?3"
             ))?;
-            let rows = statement.query_map(params![steward, limit, skip], review_of_row)?;
+            let rows = statement.query_map(params![steward, before, limit], review_of_row)?;
             rows.collect()
         })
     }

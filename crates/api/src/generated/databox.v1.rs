@@ -2646,8 +2646,10 @@ pub mod release_service_server {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListReviewsRequest {
+    /// At most 100, more is refused by PAGE_SIZE; 0 means 50.
     #[prost(uint32, tag = "1")]
     pub page_size: u32,
+    /// From the answer before, with the same caller; any other is refused by PAGE_TOKEN.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
 }
@@ -2655,6 +2657,7 @@ pub struct ListReviewsRequest {
 pub struct ListReviewsResponse {
     #[prost(message, repeated, tag = "1")]
     pub reviews: ::prost::alloc::vec::Vec<Review>,
+    /// Empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
@@ -2906,7 +2909,7 @@ pub mod review_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Reviews whose packet is sealed to the caller. Ids, states and ages only.
+        /// Reviews whose packet is sealed to the caller, the newest first. Ids, states and ages only.
         pub async fn list_reviews(
             &mut self,
             request: impl tonic::IntoRequest<super::ListReviewsRequest>,
@@ -3047,7 +3050,7 @@ pub mod review_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ReviewServiceServer.
     #[async_trait]
     pub trait ReviewService: std::marker::Send + std::marker::Sync + 'static {
-        /// Reviews whose packet is sealed to the caller. Ids, states and ages only.
+        /// Reviews whose packet is sealed to the caller, the newest first. Ids, states and ages only.
         async fn list_reviews(
             &self,
             request: tonic::Request<super::ListReviewsRequest>,

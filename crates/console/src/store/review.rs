@@ -70,6 +70,8 @@ impl Subject {
 /// One review.
 #[derive(Debug, Clone)]
 pub struct Review {
+    /// Its place in the list of all reviews, the newest the largest.
+    pub place: i64,
     /// Payload digest of the verdict, or of the request whose code is reviewed.
     pub verdict: Digest,
     /// What is under review.
@@ -136,7 +138,7 @@ pub struct Finished {
 /// The columns of a [`Review`], in the order in which it is read.
 pub(super) const REVIEW_COLUMNS: &str = "SELECT verdict, standing, received_at, expires_at,
     (SELECT count(*) FROM decisions WHERE decisions.verdict = reviews.verdict AND is_approval = 1), held_up_by,
-    verdict_envelope
+    verdict_envelope, place
     FROM reviews";
 
 pub(super) fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
@@ -145,6 +147,7 @@ pub(super) fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
 
 pub(super) fn review_of_row(row: &Row<'_>) -> rusqlite::Result<Review> {
     Ok(Review {
+        place: row.get(7)?,
         verdict: digest(row, 0)?,
         standing: Standing::from_word(&row.get::<_, String>(1)?)?,
         received_at: row.get(2)?,

@@ -14,10 +14,10 @@ use release::path::{AdmittedRequest, CancelledJob, SignedCancel};
 use release::site::Site;
 use release::statement::{Cancel, Request as JobRequest, SaltedPurpose};
 use release::value::Name;
-use server::{Principal, Refused, principal};
+use server::{Listing, Principal, Refused, principal};
 use tonic::{Request, Response, Status};
 
-use super::{Listing, digest, moment, watch};
+use super::{digest, moment, watch};
 use crate::room::{Room, now};
 use crate::store::events::Event;
 use crate::store::jobs::{self, JobLimits, JobView, NewJob};

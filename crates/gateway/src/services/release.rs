@@ -12,12 +12,12 @@ use api::v1::{
 };
 use blobs::{Digest, StoreError};
 use release::refusal::Refusal;
-use server::{Principal, Refused, principal};
+use server::{Listing, Principal, Refused, principal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Listing, digest, moment};
+use super::{digest, moment};
 use crate::room::{Room, blocking};
 use crate::store::releases;
 

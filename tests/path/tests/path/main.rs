@@ -12,6 +12,7 @@ mod full_disk;
 mod json;
 mod late_clocks;
 mod limits;
+mod listings;
 mod local;
 mod operator;
 mod outages;
