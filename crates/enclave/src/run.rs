@@ -28,13 +28,14 @@ use crate::files;
 use crate::outputs::{Outputs, OutputsError};
 use crate::retry;
 use crate::room::{Places, Room, RoomError};
+use crate::space;
 use crate::store::jobs::{self, Job, Move};
 use crate::store::{StoreError, code_reviews};
 use crate::sweep;
 use crate::verdict::{self, LookedAt, VerdictError};
 use crate::wall::{self, Child, ChildError, JobView, Program, Slot, freeze};
 
-use watch::{EndedBy, Over, Watch};
+use watch::{EndedBy, Ends, Over, Watch};
 
 /// How long until an end that could not be written down is written again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -227,7 +228,14 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
     if ended.map_err(RoomError::from)?.is_some() {
         cancel.cancel();
     }
-    let watch = Watch::new(room, work, &ready.request, &cancel, Instant::now() + longest(room, &ready));
+    let most = room.configuration.limits.run_disk_bytes;
+    let ends = Ends {
+        stop: &room.stop,
+        deadline: Instant::now() + longest(room, &ready),
+        is_revoked: &|| is_revoked(room, &ready.request),
+        is_too_large: &|| space::used(work, most) > most,
+    };
+    let watch = Watch::new(ends, &cancel);
     std::thread::scope(|scope| {
         scope.spawn(|| watch.until_over());
         let _ends = Over(&watch.over);
@@ -246,6 +254,14 @@ fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, 
             None => finished,
         }
     })
+}
+
+/// A run that nobody may ask for any more has no business beside the data.
+fn is_revoked(room: &Room, request: &SignedRequest) -> bool {
+    let Some(site) = room.site.current() else { return false };
+    let request = request.request();
+    let is_grants = site.revocation().grants.contains(&request.grant.id);
+    is_grants || site.is_revoked(&request.requester.id, &request.requester.key_id)
 }
 
 /// The run's own limit, and what the table of states gives for unpacking and judging.

@@ -1,15 +1,11 @@
 //! What ends a run from outside while it goes on.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use release::path::SignedRequest;
+use daemon::StopFlag;
 use sandbox::Cancel;
-
-use crate::room::Room;
-use crate::space;
 
 /// How often a run's part of the disk is counted, and the site asked whether the run may go on.
 const COUNT: Duration = Duration::from_millis(200);
@@ -27,30 +23,32 @@ pub(super) enum EndedBy {
     Revocation,
 }
 
+/// What ends a run, whoever asks.
+pub(super) struct Ends<'a> {
+    /// The room stops.
+    pub(super) stop: &'a StopFlag,
+    /// By the monotonic clock: a clock that is set neither ends a run nor lets it go on.
+    pub(super) deadline: Instant,
+    /// Whether nobody may ask for the run any more.
+    pub(super) is_revoked: &'a (dyn Fn() -> bool + Sync),
+    /// Whether it takes more of the disk than is set aside for it.
+    pub(super) is_too_large: &'a (dyn Fn() -> bool + Sync),
+}
+
 /// Ends a run when the room stops, when its request is revoked, when it is past every limit, or when it takes more of
 /// the disk than is set aside for it. Each run has a watch of its own, so none ends for what another one took.
 pub(super) struct Watch<'a> {
-    room: &'a Room,
-    work: &'a Path,
-    request: &'a SignedRequest,
+    ends: Ends<'a>,
     pub(super) cancel: &'a Cancel,
-    /// By the monotonic clock: a clock that is set neither ends a run nor lets it go on.
-    deadline: Instant,
     pub(super) over: AtomicBool,
     pub(super) unpacked: AtomicBool,
     ended_by: Mutex<Option<EndedBy>>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(
-        room: &'a Room,
-        work: &'a Path,
-        request: &'a SignedRequest,
-        cancel: &'a Cancel,
-        deadline: Instant,
-    ) -> Self {
+    pub(super) fn new(ends: Ends<'a>, cancel: &'a Cancel) -> Self {
         let (over, unpacked) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { room, work, request, cancel, deadline, over, unpacked, ended_by: Mutex::new(None) }
+        Self { ends, cancel, over, unpacked, ended_by: Mutex::new(None) }
     }
 
     pub(super) fn ended_by(&self) -> Option<EndedBy> {
@@ -64,13 +62,13 @@ impl<'a> Watch<'a> {
             if count {
                 counted = Instant::now();
             }
-            let why = if self.room.stop.is_raised() {
+            let why = if self.ends.stop.is_raised() {
                 Some(EndedBy::Stop)
-            } else if Instant::now() >= self.deadline {
+            } else if Instant::now() >= self.ends.deadline {
                 Some(EndedBy::Deadline)
-            } else if count && self.is_revoked() {
+            } else if count && (self.ends.is_revoked)() {
                 Some(EndedBy::Revocation)
-            } else if count && self.is_too_large() {
+            } else if count && (self.ends.is_too_large)() {
                 Some(EndedBy::Space)
             } else {
                 None
@@ -83,19 +81,6 @@ impl<'a> Watch<'a> {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-
-    /// A run that nobody may ask for any more has no business beside the data.
-    fn is_revoked(&self) -> bool {
-        let Some(site) = self.room.site.current() else { return false };
-        let request = self.request.request();
-        let is_grants = site.revocation().grants.contains(&request.grant.id);
-        is_grants || site.is_revoked(&request.requester.id, &request.requester.key_id)
-    }
-
-    fn is_too_large(&self) -> bool {
-        let most = self.room.configuration.limits.run_disk_bytes;
-        space::used(self.work, most) > most
-    }
 }
 
 /// Ends the watch however the run ends.
@@ -104,5 +89,51 @@ pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the watch ends a run by that goes on for so long.
+    fn watched(run: Duration, ends: Ends<'_>) -> Option<EndedBy> {
+        let cancel = Cancel::new().unwrap();
+        let watch = Watch::new(ends, &cancel);
+        std::thread::scope(|scope| {
+            let watching = scope.spawn(|| watch.until_over());
+            let _ends = Over(&watch.over);
+            let begun = Instant::now();
+            while begun.elapsed() < run && !watching.is_finished() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        watch.ended_by()
+    }
+
+    #[test]
+    fn a_run_past_every_limit_is_ended_and_one_within_goes_on_to_its_end() {
+        let stop = StopFlag::default();
+        let long = Duration::from_secs(60);
+        let ends = |deadline| Ends { stop: &stop, deadline, is_revoked: &|| false, is_too_large: &|| false };
+        let soon = Instant::now() + Duration::from_millis(300);
+        assert_eq!(watched(long, ends(soon)), Some(EndedBy::Deadline));
+        let later = Instant::now() + long;
+        assert_eq!(watched(Duration::from_millis(600), ends(later)), None);
+    }
+
+    #[test]
+    fn a_run_is_ended_by_name_when_it_is_revoked_too_large_or_the_room_stops() {
+        let stop = StopFlag::default();
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let of = |revoked: bool, large: bool| {
+            let (is_revoked, is_too_large) = (move || revoked, move || large);
+            let ends = Ends { stop: &stop, deadline, is_revoked: &is_revoked, is_too_large: &is_too_large };
+            watched(Duration::from_secs(60), ends)
+        };
+        assert_eq!(of(true, false), Some(EndedBy::Revocation));
+        assert_eq!(of(false, true), Some(EndedBy::Space));
+        stop.raise();
+        assert_eq!(of(false, false), Some(EndedBy::Stop));
     }
 }
