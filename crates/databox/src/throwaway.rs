@@ -171,6 +171,11 @@ impl Throwaway {
         }
     }
 
+    /// The process id of the witness, if it runs.
+    pub fn witness_process(&self) -> Option<u32> {
+        self.witness.as_ref().map(Child::id)
+    }
+
     /// Starts the witness, with the state that it has.
     pub fn start_witness(&mut self) -> Result<(), Failure> {
         let state = self.directory.join("witness");

@@ -1,10 +1,11 @@
-//! A room, or the witness, that is missing for a while: what was begun waits, and goes on when it is back.
+//! A room, or the witness, that is missing or hangs for a while: what was begun waits, and goes on when it is back.
 
 use std::time::Duration;
 
 use databox::job::state;
 use harness::{ONE_METRIC, PATIENCE, TestBox, manifest, write_metric};
 use lifecycle::State;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
@@ -35,7 +36,8 @@ async fn running_for(tested: &TestBox, time: Duration, until: &[State]) -> Strin
 async fn released(tested: &TestBox, job: &str) {
     assert_eq!(tested.wait("kim", job, State::InReview).await, State::InReview);
     for steward in ["ana", "ben"] {
-        tested.approve(steward).await;
+        let opened = tested.opened(steward, job).await;
+        tested.desk(steward).await.approve(&opened).await.unwrap_or_else(|failure| panic!("{failure}"));
     }
     assert_eq!(tested.wait("kim", job, State::Released).await, State::Released);
 }
@@ -126,6 +128,103 @@ fn each(time: Duration) {
             scope.spawn(move || test(time));
         }
     });
+}
+
+/// How long a room hangs: longer than an HTTP/2 ping and its answer may take, and than the console waits for the signer.
+const HANGING: Duration = Duration::from_secs(45);
+
+/// A stopped process keeps its sockets and its locks, and answers nothing: it cannot be told from one that is only slow.
+struct Hanging(Pid);
+
+impl Hanging {
+    fn room(tested: &mut TestBox, room: &str) -> Self {
+        let process = tested.stage.rooms().process(room).unwrap();
+        let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
+        kill_process(process, Signal::STOP).unwrap();
+        Self(process)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        kill_process(self.0, Signal::CONT).unwrap();
+    }
+}
+
+/// Jobs are taken in while the enclave hangs, another one's run is cut short by nothing, and both end.
+fn while_the_enclave_hangs() {
+    let mut tested = TestBox::start();
+    let running = wait(running_for(&tested, HANGING / 3, &[State::Running]));
+    let hanging = Hanging::room(&mut tested, "enclave");
+    let waiting = wait(begun(&tested, &[State::Submitted]));
+    std::thread::sleep(HANGING);
+    let state_of = |job: &str| state(&wait(async { tested.bench("kim").await.job(job).await.unwrap() }));
+    assert_eq!((state_of(&running), state_of(&waiting)), (State::Running, State::Submitted));
+    drop(hanging);
+    for job in [&running, &waiting] {
+        assert_eq!(wait(tested.wait("kim", job, State::InReview)), State::InReview);
+    }
+    wait(released(&tested, &running));
+}
+
+/// A gateway that hangs is seen as gone by the enclave, whose run goes on; a client is told so and may ask again.
+fn while_the_gateway_hangs() {
+    let mut tested = TestBox::start();
+    let running = wait(running_for(&tested, HANGING / 3, &[State::Running]));
+    let hanging = Hanging::room(&mut tested, "gateway");
+    std::thread::sleep(HANGING);
+    assert_eq!(runs_ended(&tested), 1, "it ended while the gateway hung");
+    drop(hanging);
+    wait(released(&tested, &running));
+}
+
+fn while_the_console_hangs() {
+    let mut tested = TestBox::start();
+    let hanging = Hanging::room(&mut tested, "console");
+    let judged = wait(begun(&tested, &[State::InReview]));
+    std::thread::sleep(HANGING);
+    drop(hanging);
+    wait(released(&tested, &judged));
+}
+
+fn while_the_signer_hangs() {
+    let mut tested = TestBox::start();
+    let judged = wait(begun(&tested, &[State::InReview]));
+    let hanging = Hanging::room(&mut tested, "signer");
+    approved_meanwhile(&tested, &judged);
+    std::thread::sleep(HANGING);
+    // The console itself answers as ever.
+    let listed = wait(async { tested.desk("ana").await.list().await.unwrap() });
+    assert_eq!(listed.len(), 1);
+    drop(hanging);
+    assert_eq!(wait(tested.wait("kim", &judged, State::Released)), State::Released);
+}
+
+fn while_the_witness_hangs() {
+    let tested = TestBox::start();
+    let judged = wait(begun(&tested, &[State::InReview]));
+    let process = tested.stage.witness_process().unwrap();
+    let hanging = Pid::from_raw(process.try_into().unwrap()).unwrap();
+    kill_process(hanging, Signal::STOP).unwrap();
+    let hanging = Hanging(hanging);
+    approved_meanwhile(&tested, &judged);
+    std::thread::sleep(HANGING);
+    drop(hanging);
+    assert_eq!(wait(tested.wait("kim", &judged, State::Released)), State::Released);
+}
+
+#[test]
+fn a_room_or_the_witness_may_hang_for_a_while_and_what_was_begun_goes_on() {
+    let tests: [(&str, fn()); 5] = [
+        ("enclave", while_the_enclave_hangs),
+        ("gateway", while_the_gateway_hangs),
+        ("console", while_the_console_hangs),
+        ("signer", while_the_signer_hangs),
+        ("witness", while_the_witness_hangs),
+    ];
+    let started = tests.map(|(name, test)| (name, std::thread::spawn(test)));
+    let failed = started.map(|(name, test)| test.join().is_err().then_some(name));
+    assert_eq!(failed, [None; 5]);
 }
 
 #[test]
