@@ -1,36 +1,64 @@
 //! The rooms: whether those that should run do.
 
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Check;
 use super::configurations::Configurations;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a room may take to say anything. The signer speaks to one at a time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The beginning of no message on any of the sockets: whoever hears it cuts the connection off, or says that it is none.
+const NOTHING: [u8; 8] = [0; 8];
+
+/// Whether somebody at the other end reads and answers. A process that stands still lets others connect all the same.
+fn answers(stream: io::Result<impl Read + Write>) -> bool {
+    let said = stream.and_then(|mut stream| {
+        stream.write_all(&NOTHING)?;
+        stream.read(&mut [0])
+    });
+    // Cut off is an answer.
+    said.is_ok()
+        || said.is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+}
+
+fn at_address(address: &SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn at_socket(socket: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
 
 pub fn examine(configurations: &Configurations) -> Vec<Check> {
-    let listens = |address| TcpStream::connect_timeout(&address, PATIENCE).is_ok();
-    let mut answers: Vec<(&str, bool, String)> = configurations
+    let mut found: Vec<(&str, bool, String)> = configurations
         .listen
         .into_iter()
-        .map(|(room, address)| (room, listens(address), address.to_string()))
+        .map(|(room, address)| (room, answers(at_address(&address)), address.to_string()))
         .collect();
     for (room, socket) in &configurations.sockets {
-        answers.push((room, UnixStream::connect(socket).is_ok(), socket.display().to_string()));
+        found.push((room, answers(at_socket(socket)), socket.display().to_string()));
     }
-    let up = answers.iter().filter(|(_, answers, _)| *answers).count();
+    let up = found.iter().filter(|(_, answers, _)| *answers).count();
     if up == 0 {
         return vec![Check::warn(
             "rooms",
             "no room runs",
             format!(
                 "`databox up --dir` starts them, or `systemctl start` the units; {} is where people come in",
-                answers[0].2
+                found[0].2
             ),
         )];
     }
-    let silent: Vec<_> = answers.iter().filter(|(_, answers, _)| !*answers).collect();
+    let silent: Vec<_> = found.iter().filter(|(_, answers, _)| !*answers).collect();
     if silent.is_empty() {
         return vec![Check::ok("rooms", "gateway, console and signer answer on every socket")];
     }

@@ -13,6 +13,7 @@ use databox::throwaway::POLICY;
 use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
 
+use crate::outages::Hanging;
 use crate::wait;
 
 /// What was found that is not as it should be.
@@ -93,6 +94,13 @@ fn a_sound_box_has_nothing_that_fails_and_each_of_its_defects_is_named() {
     let home = tested.stage.home.clone();
     tested.stage.rooms().restart(&home, "console").unwrap();
     assert_sound(&tested, "the console came back");
+    for room in ["gateway", "console", "signer"] {
+        let hanging = Hanging::room(&mut tested, room);
+        let words = format!("the {room} does not answer");
+        assert_named(&tested, "a room that stands still", Grade::Fail, "rooms", &words);
+        drop(hanging);
+    }
+    assert_sound(&tested, "every room went on");
     tested.stage.stop();
     assert_named(&tested, "all rooms down", Grade::Warn, "rooms", "no room runs");
 }

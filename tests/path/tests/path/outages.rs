@@ -134,10 +134,10 @@ fn each(time: Duration) {
 const HANGING: Duration = Duration::from_secs(45);
 
 /// A stopped process keeps its sockets and its locks, and answers nothing: it cannot be told from one that is only slow.
-struct Hanging(Pid);
+pub struct Hanging(Pid);
 
 impl Hanging {
-    fn room(tested: &mut TestBox, room: &str) -> Self {
+    pub fn room(tested: &mut TestBox, room: &str) -> Self {
         let process = tested.stage.rooms().process(room).unwrap();
         let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
         kill_process(process, Signal::STOP).unwrap();
