@@ -92,6 +92,8 @@ enum RuntimeFailure {
     WheelMissing(String),
     #[error("{0} is for another interpreter or another kind of machine")]
     WheelTags(String),
+    #[error("{0:?} of a wheel would take the place of something of the interpreter's")]
+    WheelReplaces(String),
     #[error("{0:?} is no wheel, or not a sound one")]
     Wheel(String),
     #[error("pip did not fetch the packages: {0}")]
@@ -126,6 +128,7 @@ impl RuntimeFailure {
             Self::WheelTwice(_) => "WHEEL_TWICE",
             Self::WheelMissing(_) => "WHEEL_MISSING",
             Self::WheelTags(_) => "WHEEL_TAGS",
+            Self::WheelReplaces(_) => "WHEEL_REPLACES",
             Self::Wheel(_) => "WHEEL",
             Self::Pip(_) => "PIP",
             Self::LibraryMissing(_) => "LIBRARY_MISSING",

@@ -46,8 +46,9 @@ impl WheelName {
     pub(super) fn fits(&self, python: (u32, u32)) -> bool {
         let [interpreters, abis, platforms] = &self.tags;
         let own = format!("cp{}{}", python.0, python.1);
-        let stable = |tag: &str| {
-            let minor = tag.strip_prefix("cp3").and_then(|minor| minor.parse::<u32>().ok());
+        // Made for this version of Python 3 or an older one.
+        let since = |prefix: &str, tag: &str| {
+            let minor = tag.strip_prefix(prefix).and_then(|minor| minor.parse::<u32>().ok());
             python.0 == 3 && minor.is_some_and(|minor| minor <= python.1)
         };
         let any = |tags: &str, fits: &dyn Fn(&str) -> bool| tags.split('.').any(fits);
@@ -55,9 +56,9 @@ impl WheelName {
             tag == "any" || (tag.contains("linux") && !tag.contains("musl") && tag.ends_with("_x86_64"))
         });
         let code = any(abis, &|tag| tag == own) && any(interpreters, &|tag| tag == own)
-            || any(abis, &|tag| tag == "abi3") && any(interpreters, &stable)
+            || any(abis, &|tag| tag == "abi3") && any(interpreters, &|tag| since("cp3", tag))
             || any(abis, &|tag| tag == "none")
-                && any(interpreters, &|tag| tag == "py3" || tag == own || tag == format!("py3{}", python.1));
+                && any(interpreters, &|tag| tag == "py3" || tag == own || since("py3", tag));
         platform && code
     }
 }
@@ -93,6 +94,10 @@ pub(super) fn install(
             continue;
         }
         let Some(place) = place(&name, packages)? else { continue };
+        // The whole tree is somebody's signed choice, but nobody who reads a list of packages expects another interpreter.
+        if tree.holds_file(&place) && !place.starts_with(&format!("{packages}/")) {
+            return Err(E::WheelReplaces(name));
+        }
         if !is_shared_object(&name) {
             tree.file(&place, mode & 0o111 != 0, &mut entry)?;
             continue;
@@ -119,10 +124,21 @@ fn place(name: &str, packages: &str) -> Result<Option<String>, E> {
     }
     Ok(match rest.split_once('/') {
         Some(("purelib" | "platlib", rest)) => Some(format!("{packages}/{rest}")),
-        // Relative to the interpreter's prefix.
-        Some(("data", rest)) => Some(format!("usr/{rest}")),
+        Some(("data", rest)) => data(name, rest)?,
         _ => None,
     })
+}
+
+/// Where a file goes that is placed relative to the interpreter's prefix: libraries, and what programs read. Programs are
+/// left out. A place where the interpreter would find it before its own, or as its own, is none.
+fn data(name: &str, rest: &str) -> Result<Option<String>, E> {
+    let mut parts = rest.split('/');
+    match (parts.next(), parts.next()) {
+        (Some("bin" | "include"), Some(_)) => Ok(None),
+        (Some("share" | "etc"), Some(_)) => Ok(Some(format!("usr/{rest}"))),
+        (Some("lib"), Some(below)) if !below.starts_with("python") => Ok(Some(format!("usr/{rest}"))),
+        _ => Err(E::WheelReplaces(name.to_owned())),
+    }
 }
 
 fn is_shared_object(name: &str) -> bool {

@@ -62,6 +62,9 @@ impl Stage {
     fn installed(&mut self, members: &[(&str, &str, u32)]) -> Result<PathBuf, &'static str> {
         let path = self.wheel("hostile-1.0-py3-none-any.whl", members);
         let mut tree = Tree::new(self.directory.path()).unwrap();
+        for path in ["usr/bin/python3", "usr/lib/python3.11/os.py", "lib/x86_64-linux-gnu/libc.so.6"] {
+            tree.file(path, true, &mut &b"the interpreter's"[..]).unwrap();
+        }
         let mut needed = Vec::new();
         wheel::install(&path, "usr/lib/python3/dist-packages", &mut tree, &mut needed)
             .map_err(|error| error.name())?;
@@ -123,6 +126,8 @@ fn a_wheel_for_another_interpreter_or_machine_is_refused_by_name() {
     for name in [
         "a-1.0-py3-none-any.whl",
         "a-1.0-py2.py3-none-any.whl",
+        "a-1.0-py37-none-any.whl",
+        "a-1.0-py311-none-any.whl",
         "a-1.0-1build-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
         "a-1.0-cp37-abi3-manylinux2014_x86_64.whl",
         "a-1.0-cp311-none-linux_x86_64.whl",
@@ -136,6 +141,9 @@ fn a_wheel_for_another_interpreter_or_machine_is_refused_by_name() {
         "a-1.0-cp312-abi3-manylinux2014_x86_64.whl",
         "a-1.0-cp311-cp311-win_amd64.whl",
         "a-1.0-py2-none-any.whl",
+        "a-1.0-py27-none-any.whl",
+        "a-1.0-py312-none-any.whl",
+        "a-1.0-py312-none-linux_x86_64.whl",
     ] {
         assert!(!fits(name), "{name}");
     }
@@ -193,7 +201,7 @@ fn members_of_a_wheel_lie_where_packages_lie_and_hostile_ones_are_refused_by_nam
         ("../../../etc/passwd", "x", 0o644, "IMAGE_PATH"),
         ("some/../../x", "x", 0o644, "IMAGE_PATH"),
         ("/etc/passwd", "x", 0o644, "IMAGE_PATH"),
-        ("some-1.0.data/data/../../x", "x", 0o644, "IMAGE_PATH"),
+        ("some-1.0.data/data/share/../../../x", "x", 0o644, "IMAGE_PATH"),
         ("some/link", "/etc/shadow", 0o120_777, "IMAGE_DEVICE"),
         ("some/su", "x", 0o4755, "IMAGE_SET_USER_ID"),
         ("some/code.so", "this is no shared object", 0o755, "WHEEL"),
@@ -205,6 +213,32 @@ fn members_of_a_wheel_lie_where_packages_lie_and_hostile_ones_are_refused_by_nam
     let mut tree = Tree::new(stage.directory.path()).unwrap();
     let torn = wheel::install(&path, "usr/lib", &mut tree, &mut Vec::new());
     assert_eq!(torn.unwrap_err().name(), "WHEEL");
+}
+
+#[test]
+fn no_wheel_replaces_what_is_the_interpreters_or_takes_a_place_before_it() {
+    for member in [
+        "some-1.0.data/data/lib/python3.11/os.py",
+        "some-1.0.data/data/lib/python3.11/sitecustomize.py",
+        "some-1.0.data/data/lib/python3/dist-packages/../../python3.11/x.py",
+        "some-1.0.data/data/local/bin/python3",
+        "some-1.0.data/data/sbin/x",
+        "some-1.0.data/data/x",
+    ] {
+        let refused = Stage::new().installed(&[(member, "x", 0o755)]);
+        assert!(matches!(refused, Err("WHEEL_REPLACES" | "IMAGE_PATH")), "{member}: {refused:?}");
+    }
+    let mut stage = Stage::new();
+    let tree = stage.installed(&[
+        ("some-1.0.data/data/bin/python3", "x", 0o755),
+        ("some-1.0.data/data/lib/libsome.txt", "a library's own", 0o644),
+        ("some-1.0.data/data/etc/some.conf", "a", 0o644),
+    ]);
+    let tree = tree.expect("the innocent twin");
+    let text = |path: &str| fs::read_to_string(tree.join(path)).unwrap();
+    assert_eq!(text("usr/bin/python3"), "the interpreter's", "programs are left out, as scripts are");
+    assert_eq!(text("usr/lib/libsome.txt"), "a library's own");
+    assert!(tree.join("usr/etc/some.conf").is_file());
 }
 
 #[test]
