@@ -36,7 +36,7 @@ mod sweep;
 mod verdict;
 mod wall;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -133,7 +133,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
     Ok(Room {
         launcher: Launcher::new(&configuration.launcher),
-        jobs: jobs(&configuration, &places)?,
+        jobs: jobs(&configuration, &places.machines)?,
         key,
         places,
         store,
@@ -150,14 +150,12 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
 }
 
 /// What builds the wall is asked once what it is: after another was installed the room must be started again.
-fn jobs(configuration: &Configuration, places: &Places) -> Result<Launcher, EnclaveError> {
+fn jobs(configuration: &Configuration, machines: &Path) -> Result<Launcher, EnclaveError> {
     let launcher = &configuration.launcher;
     match (&configuration.oci_runtime, &configuration.machine) {
         (None, None) => Ok(Launcher::new(launcher)),
         (Some(path), None) => Ok(Launcher::behind(launcher, OciRuntime::find(path)?)),
-        (None, Some(settings)) => {
-            Ok(Launcher::in_machine(launcher, Machine::find(settings, &places.machines)?))
-        }
+        (None, Some(settings)) => Ok(Launcher::in_machine(launcher, Machine::find(settings, machines)?)),
         (Some(_), Some(_)) => Err(EnclaveError::TwoWalls),
     }
 }
@@ -200,6 +198,23 @@ async fn serve(room: Arc<Room>, gateway_user: u32, console_user: u32) -> Result<
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    #[test]
+    fn one_thing_builds_the_wall_around_jobs_and_what_cannot_is_named_before_any_job_runs() {
+        let deployed = include_str!("../../../deploy/enclave.toml");
+        let jobs = |keys: &str| {
+            let configuration = toml::from_str(&format!("{keys}\n{deployed}")).unwrap();
+            super::jobs(&configuration, std::env::temp_dir().as_path())
+        };
+        assert_eq!(jobs("").unwrap().wall(), sandbox::Wall::Native);
+        let machine =
+            "machine = { kernel = \"/nowhere/vmlinuz\", qemu = \"/nowhere/qemu\", emulated = true }";
+        let runtime = "oci_runtime = \"/nowhere/runsc\"";
+        assert!(matches!(jobs(machine), Err(super::EnclaveError::Machine(_))));
+        assert!(matches!(jobs(runtime), Err(super::EnclaveError::OciRuntime(_))));
+        let both = jobs(&format!("{machine}\n{runtime}"));
+        assert!(matches!(both, Err(super::EnclaveError::TwoWalls)), "{both:?}");
+    }
 
     /// What of `egress` this process may use: nothing that reads what a job wrote.
     const ALLOWED: [&str; 6] =

@@ -6,6 +6,8 @@
 //! 95 %, by resampling pairs (Efron 1979). The helper must be built with optimisation: a debug build compiles its list of
 //! system calls many times slower.
 
+mod packages;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,6 +62,7 @@ fn run(helper: &Path) -> Result<bool> {
     println!("walls, as {}", if is_root() { "root" } else { "a normal user" });
     launches(&stage, helper, &mut bars)?;
     compute(&stage, &mut bars)?;
+    packages::measure(&stage, &mut bars)?;
     read(&stage, &mut bars)?;
     endings(&stage, helper, &mut bars)?;
     residue(helper, &runtime, &mut bars)?;
@@ -71,15 +74,20 @@ fn launched(stage: &Stage, specification: &Specification) -> Result<sandbox::End
     stage.launch(specification).map_err(|error| test_attacks::told(&error))
 }
 
+/// The host's own programs and libraries.
+fn of_the_host() -> Vec<Mount> {
+    let mount = |place: &str| Mount {
+        source: fs::canonicalize(place).unwrap_or_else(|_| place.into()),
+        target: place.into(),
+        access: Access::ReadOnlyExecutable,
+    };
+    ["/usr", "/lib", "/lib64"].map(mount).into()
+}
+
 /// `/usr/bin/true` of the host with the libraries it links.
 fn host_true(stage: &Stage) -> Specification {
     let mut specification = stage.job(&["/usr/bin/true"]);
-    let mount = |source: &str, target: &str| Mount {
-        source: fs::canonicalize(source).unwrap_or_else(|_| source.into()),
-        target: target.into(),
-        access: Access::ReadOnlyExecutable,
-    };
-    specification.mounts = vec![mount("/usr", "/usr"), mount("/lib", "/lib"), mount("/lib64", "/lib64")];
+    specification.mounts = of_the_host();
     specification.working_directory = "/".into();
     specification
 }
