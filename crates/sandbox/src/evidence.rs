@@ -60,7 +60,7 @@ pub enum Outcome {
 }
 
 /// Which layers stood around a run. Each was looked at by the helper during that run; none is taken for granted. In a
-/// micro-VM they are the layers around the program within it, looked at there before a byte of the program's was read;
+/// micro-VM they are the layers around the program within it, looked at there before the program began;
 /// around the machine itself stands the native wall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -261,7 +261,7 @@ impl Run<'_> {
         let time = asked.limits.wall + self.machine.own_time();
         let limits = Limits {
             // The machine's, the emulator's code and its threads' stacks, which are reserved and not used.
-            memory_bytes: (command::memory(asked) << 20).saturating_add(4 << 30),
+            memory_bytes: command::memory(asked).saturating_mul(1 << 20).saturating_add(4 << 30),
             processes: 96,
             processors: asked.limits.processors,
             file_bytes: result::disk_bytes(asked),

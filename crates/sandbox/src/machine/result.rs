@@ -35,7 +35,8 @@ pub fn disk_bytes(specification: &Specification) -> u64 {
     let entries = output.map_or(0, |output| output.entries).saturating_mul(ENTRY);
     let bytes = output.map_or(0, |output| output.bytes).saturating_add(entries);
     let fixed = BEGIN.len() as u64 + 4 + specification.limits.stdout_bytes + 1;
-    bytes.saturating_add(fixed).next_multiple_of(1 << 16)
+    // A size that no disk can have is refused where it is made.
+    bytes.saturating_add(fixed).checked_next_multiple_of(1 << 16).unwrap_or(u64::MAX)
 }
 
 /// Writes one.

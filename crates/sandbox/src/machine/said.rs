@@ -1,4 +1,4 @@
-//! What the machine says over its serial line: one message of fixed size before the program is read, and one at its end.
+//! What the machine says over its serial line: one message of fixed size before the program begins, and one at its end.
 //!
 //! The first comes from a machine in which only our own bytes have run. The second may be the program's, should it have
 //! taken its kernel over; so it has a size, two numbers and one of a few outcomes, and is taken or not, never interpreted.
