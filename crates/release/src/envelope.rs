@@ -5,6 +5,7 @@
 //! said by roles and grants only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -32,10 +33,11 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Wire", try_from = "Wire")]
 pub struct Envelope {
-    payload: Vec<u8>,
+    // Shared, since a checked statement is kept with the envelope that it came in.
+    payload: Arc<[u8]>,
     payload_digest: Digest,
     kind: Kind,
-    signatures: Vec<EnvelopeSignature>,
+    signatures: Arc<Vec<EnvelopeSignature>>,
 }
 
 /// A signature and the hint that came with it.
@@ -140,7 +142,8 @@ impl Envelope {
         if signatures.iter().enumerate().any(twice) {
             return Err(EnvelopeError::SignedAlready);
         }
-        Ok(Self { payload_digest: Digest::of(&payload), payload, kind, signatures })
+        let payload_digest = Digest::of(&payload);
+        Ok(Self { payload_digest, payload: payload.into(), kind, signatures: Arc::new(signatures) })
     }
 
     /// The envelope's one text.
@@ -163,7 +166,8 @@ impl Envelope {
         if payload.len() > PAYLOAD_LIMIT {
             return Err(EnvelopeError::PayloadSize);
         }
-        Ok(Self { payload_digest: Digest::of(&payload), payload, kind: P::KIND, signatures: Vec::new() })
+        let payload_digest = Digest::of(&payload);
+        Ok(Self { payload_digest, payload: payload.into(), kind: P::KIND, signatures: Arc::default() })
     }
 
     /// Adds the signature of one more key.
@@ -176,7 +180,7 @@ impl Envelope {
             return Err(EnvelopeError::SignatureCount);
         }
         let signature = signer.sign_statement(&pre_authentication_encoding(&self.payload))?;
-        self.signatures.push(EnvelopeSignature { key_id, signature });
+        Arc::make_mut(&mut self.signatures).push(EnvelopeSignature { key_id, signature });
         Ok(())
     }
 
@@ -191,7 +195,7 @@ impl Envelope {
         if self.signatures.len() + more.len() > SIGNATURE_LIMIT {
             return Err(EnvelopeError::SignatureCount);
         }
-        self.signatures.extend(more.iter().cloned());
+        Arc::make_mut(&mut self.signatures).extend(more.iter().cloned());
         Ok(more.len())
     }
 

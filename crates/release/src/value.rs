@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use blobs::{Digest, from_text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -33,8 +34,11 @@ impl FromStr for Count {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let number: u64 = text.parse().map_err(|_| ValueError::Count)?;
-        if number.to_string() == text { Ok(Self(number)) } else { Err(ValueError::Count) }
+        // `parse` takes a plus and leading zeros too, which would be other texts of the same number.
+        if text != "0" && !text.starts_with(|first| matches!(first, '1'..='9')) {
+            return Err(ValueError::Count);
+        }
+        text.parse().map(Self).map_err(|_| ValueError::Count)
     }
 }
 
@@ -118,7 +122,7 @@ impl FromStr for Timestamp {
         };
         let moment = Self::from_seconds(read().ok_or(ValueError::Timestamp)?)?;
         // Whatever was no day or hour, and any other sign between the numbers, comes out differently.
-        if moment.to_string() == text { Ok(moment) } else { Err(ValueError::Timestamp) }
+        if moment.text() == text.as_bytes() { Ok(moment) } else { Err(ValueError::Timestamp) }
     }
 }
 
@@ -129,8 +133,9 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// Its text. Statements have many moments, so it is put together without the machinery of formatting.
+    fn text(self) -> [u8; 20] {
         let (days, seconds) = (self.0 / 86_400, self.0 % 86_400);
         // 400 years have 146,097 days. Within them, days are counted in years of 365 first, then put right.
         let (eras, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
@@ -140,8 +145,25 @@ impl fmt::Display for Timestamp {
         let day = day - (153 * month + 2) / 5 + 1;
         let year = 400 * eras + year;
         let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
-        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        write!(formatter, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let mut put = |at: usize, number: i64| {
+            text[at] += (number / 10) as u8;
+            text[at + 1] += (number % 10) as u8;
+        };
+        put(0, year / 100);
+        put(2, year % 100);
+        put(5, month);
+        put(8, day);
+        put(11, seconds / 3_600);
+        put(14, seconds / 60 % 60);
+        put(17, seconds % 60);
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -161,7 +183,7 @@ impl<const N: usize> FromStr for Bytes<N> {
 
 impl<const N: usize> fmt::Display for Bytes<N> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&STANDARD.encode(self.0))
+        fmt::Display::fmt(&Base64Display::new(&self.0, &STANDARD), formatter)
     }
 }
 
@@ -217,6 +239,16 @@ mod tests {
             let moment = Timestamp(seconds);
             assert_eq!(moment.to_string(), text(seconds));
             assert_eq!(text(seconds).parse(), Ok(moment));
+        }
+    }
+
+    #[test]
+    fn a_count_has_one_text() {
+        for right in ["0", "1", "10", "18446744073709551615"] {
+            assert_eq!(right.parse::<Count>().unwrap().to_string(), right);
+        }
+        for wrong in ["", "+1", "-1", "00", "01", " 1", "1 ", "1.0", "1e3", "18446744073709551616", "١"] {
+            assert_eq!(wrong.parse::<Count>(), Err(ValueError::Count), "{wrong}");
         }
     }
 

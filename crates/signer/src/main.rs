@@ -31,8 +31,13 @@ use rustix::fs::{FlockOperation, flock};
 use crate::append::Log;
 use crate::configuration::Configuration;
 use crate::disk::FileSystem;
+use crate::key::{BoxKeyError, TokenError};
 use crate::places::Places;
 use crate::room::{BATCH_BYTES, Settings, Signer, Stopped};
+
+/// Exit status after a token refused the PIN: `EX_NOPERM` of sysexits.h. The unit names it as one after which the signer is
+/// not started again, since with each start the token would come closer to locking itself.
+const PIN_REFUSED: u8 = 77;
 
 const JOURNAL: Journal = Journal::new("signer");
 
@@ -44,7 +49,10 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             JOURNAL.error("ended").own_causes(&*error).write();
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(BoxKeyError::Token(TokenError::PinRefused)) => ExitCode::from(PIN_REFUSED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

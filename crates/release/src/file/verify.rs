@@ -16,7 +16,7 @@ use crate::log::Event;
 use crate::path::{self, Approved, JudgedVerdict, ReviewedRun, SignedRequest, VERDICT_SECONDS_LIMIT};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
-use crate::statement::{CatalogueEntry, Manifest, PublicKey, Request, Roles, Warning};
+use crate::statement::{CatalogueEntry, Manifest, Request, Roles, Warning};
 use crate::value::{Name, Timestamp};
 
 /// Longest time between signing and the quorum of witnesses, in seconds: 30 days, after which no verdict is open and
@@ -134,9 +134,8 @@ pub(super) fn verify(
         let roles = chain[chain.len() - 1].statement();
         format!("site {}, version {} from the pinned version 1", roles.site, roles.version)
     })?;
-    let newest = chain[chain.len() - 1].statement().clone();
-    let manifest =
-        rows.check("manifest signature", manifest(&file.manifest, &newest), |_| "by the signer".into())?;
+    let manifest = manifest(&file.manifest, chain[chain.len() - 1].statement());
+    let manifest = rows.check("manifest signature", manifest, |_| "by the signer".into())?;
     check_files(manifest.statement(), files, rows)?;
     let (site, named) = site(file, chain, rows)?;
     let request = rows.check("request", SignedRequest::verify(&file.request, &site), |request| {
@@ -167,12 +166,11 @@ pub(super) fn verify(
     })?;
     let named = path::check_names_evidence(manifest.statement(), &verdict, &approved, &site);
     rows.check("manifest names this evidence", named, |_| "and nothing else".into())?;
-    let signer = &newest.box_keys.signer;
     // The signed policy must allow such a witness too, not only whoever verifies: the verdict carries its word. Without
     // this an unsigned line in a configuration would loosen what the policy's signers decided.
     let policy_accepts = verdict.verdict().warnings.contains(&Warning::WitnessOnBoxMachine);
     let accept_on_box_witness = pinned.accept_on_box_witness && policy_accepts;
-    let witnessed = check_log(file, &manifest, signer, &newest, accept_on_box_witness, rows)?;
+    let witnessed = check_log(file, &manifest, site.roles(), accept_on_box_witness, rows)?;
     let times = times(signed_at, witnessed.time, now);
     rows.check("time order", times, |_| format!("signed {signed_at}, witnessed {}", witnessed.time))?;
     rows.check("in force when signed", in_force(&site, &request, signed_at), |_| {
@@ -302,7 +300,6 @@ fn catalogue_complete(named: &[Named], request: &Request) -> Result<(), Refusal>
 fn check_log(
     file: &ReleaseFile,
     manifest: &Verified<Manifest>,
-    signer: &PublicKey,
     roles: &Roles,
     accept_on_box_witness: bool,
     rows: &mut Rows,
@@ -312,7 +309,7 @@ fn check_log(
     let head = rows.check("checkpoint", log_check::open(&proof, roles), |head| {
         format!("{} with {} leaves", head.origin, head.size)
     })?;
-    let leaf = log_check::leaf(Event::Release, manifest.envelope(), signer)?;
+    let leaf = log_check::leaf(Event::Release, manifest.envelope(), &roles.box_keys.signer)?;
     rows.check("log inclusion", log_check::included(&proof, &leaf, &head), |()| {
         format!("leaf {}", leaf.hash())
     })?;

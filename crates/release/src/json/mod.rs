@@ -26,6 +26,9 @@ pub enum JsonError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Not UTF-8.
+    #[error("not UTF-8")]
+    Text(#[from] std::str::Utf8Error),
     /// Not JSON at all.
     #[error("not JSON")]
     Syntax(#[source] serde_json::Error),
@@ -44,7 +47,7 @@ pub enum JsonError {
 ///
 /// Panics only for values that have no such text: with a number, a null, or more than [`DEPTH_LIMIT`] levels.
 pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    writer::write(value).expect("statements have a JSON form")
+    writer::write(value, 0).expect("statements have a JSON form")
 }
 
 /// Reads a value of at most `limit` bytes, in its one text.
@@ -55,11 +58,13 @@ pub fn from_bytes<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -
     if bytes.len() > limit {
         return Err(JsonError::TooLarge { limit });
     }
-    let typed: T = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+    // Looked at once; from a slice each string would be looked at by itself.
+    let text = std::str::from_utf8(bytes)?;
+    let typed: T = serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Data => JsonError::Shape(error),
         Category::Io | Category::Syntax | Category::Eof => JsonError::Syntax(error),
     })?;
-    let written = writer::write(&typed).map_err(|_| JsonError::Restricted)?;
+    let written = writer::write(&typed, bytes.len()).map_err(|_| JsonError::Restricted)?;
     if written == bytes { Ok(typed) } else { Err(JsonError::NotCanonical) }
 }
 
@@ -69,7 +74,7 @@ pub fn from_any_form<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize
     if bytes.len() > limit {
         return Err(JsonError::TooLarge { limit });
     }
-    let Once(value) = serde_json::from_slice(bytes).map_err(JsonError::Syntax)?;
+    let Once(value) = serde_json::from_str(std::str::from_utf8(bytes)?).map_err(JsonError::Syntax)?;
     if !is_restricted(&value, DEPTH_LIMIT) {
         return Err(JsonError::Restricted);
     }

@@ -28,9 +28,10 @@ impl serde::ser::Error for NoText {
     }
 }
 
-/// The text of a value.
-pub fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, NoText> {
-    let mut text = Vec::new();
+/// The text of a value, which is expected to have this many bytes.
+pub fn write<T: Serialize + ?Sized>(value: &T, expected: usize) -> Result<Vec<u8>, NoText> {
+    // An object whose fields come in another order is written twice for a moment.
+    let mut text = Vec::with_capacity(2 * expected);
     value.serialize(Writer { text: &mut text, depth: DEPTH_LIMIT })?;
     Ok(text)
 }
@@ -197,11 +198,12 @@ impl<'a> Serializer for Writer<'a> {
         self.serialize_seq(Some(length))
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Object<'a>, NoText> {
+    fn serialize_map(self, length: Option<usize>) -> Result<Object<'a>, NoText> {
         let depth = self.depth.checked_sub(1).ok_or(NoText)?;
         self.text.push(b'{');
         let begin = self.text.len();
-        Ok(Object { text: self.text, depth, begin, fields: Vec::new(), open_key: None })
+        let fields = Vec::with_capacity(length.unwrap_or_default());
+        Ok(Object { text: self.text, depth, begin, fields, open_key: None })
     }
 
     fn serialize_struct(self, _: &'static str, length: usize) -> Result<Object<'a>, NoText> {

@@ -224,6 +224,13 @@ pub fn kind(bytes: &[u8]) -> Result<Kind, PayloadError> {
 
 /// The same without a look at the form of the whole payload, which whoever reads it next asks for.
 pub(crate) fn claimed_kind(bytes: &[u8]) -> Result<Kind, PayloadError> {
+    // In the one form only the subject stands behind it. Whoever reads the payload compares what is found here.
+    const FIELD: &[u8] = br#""predicateType":""#;
+    let place = bytes.windows(FIELD.len()).rposition(|part| part == FIELD);
+    let said = place.and_then(|place| bytes[place + FIELD.len()..].split(|byte| *byte == b'"').next());
+    if let Some(kind) = said.and_then(|said| known(std::str::from_utf8(said).ok()?)) {
+        return Ok(kind);
+    }
     #[derive(Deserialize)]
     struct Claim {
         #[serde(rename = "predicateType")]
@@ -234,7 +241,13 @@ pub(crate) fn claimed_kind(bytes: &[u8]) -> Result<Kind, PayloadError> {
 }
 
 fn known_kind(found: String) -> Result<Kind, PayloadError> {
-    Kind::ALL.into_iter().find(|kind| kind.predicate_type() == found).ok_or(PayloadError::Kind { found })
+    known(&found).ok_or(PayloadError::Kind { found })
+}
+
+/// The kind with this predicate type.
+fn known(found: &str) -> Option<Kind> {
+    let word = found.strip_prefix("urn:databox:")?.strip_suffix(":v1")?;
+    Kind::ALL.into_iter().find(|kind| kind.word() == word)
 }
 
 /// The result of a check that may come in a later version: a digest of its evidence, or `not-checked`.

@@ -9,8 +9,10 @@ pub(crate) mod tests;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as CallError, RvError};
@@ -74,10 +76,16 @@ pub enum TokenError {
         source: std::io::Error,
     },
     /// Others than the signer's user may read the PIN.
-    #[error("the file {0} with the PIN is readable for others: its mode must be 0400 or 0600")]
+    #[error(
+        "the file {0} with the PIN is readable for others: its mode must be 0400 or 0600, or systemd's own"
+    )]
     PinMode(PathBuf),
-    /// The token does not let the signer in. Most tokens lock themselves after a few wrong PINs.
-    #[error("the token does not take the PIN: {0}")]
+    /// The token does not take the PIN. It is not asked again by this process: most tokens lock themselves after a few
+    /// wrong ones.
+    #[error("the token does not take the PIN, and is not asked again")]
+    PinRefused,
+    /// The token lets nobody in, whatever the PIN.
+    #[error("the token does not let the signer in: {0}")]
     Login(#[source] CallError),
     /// The token fails.
     #[error("the token fails: {0}")]
@@ -114,6 +122,8 @@ pub struct Token {
     module: Pkcs11,
     label: String,
     pin_file: PathBuf,
+    /// Set once the token has refused the PIN, for every key in it.
+    refused: Arc<AtomicBool>,
 }
 
 impl Token {
@@ -122,7 +132,12 @@ impl Token {
         let failed = |source| TokenError::Module { path: configuration.module.clone(), source };
         let module = Pkcs11::new(&configuration.module).map_err(failed)?;
         module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(failed)?;
-        Ok(Self { module, label: configuration.label.clone(), pin_file: configuration.pin_file.clone() })
+        Ok(Self {
+            module,
+            label: configuration.label.clone(),
+            pin_file: configuration.pin_file.clone(),
+            refused: Arc::default(),
+        })
     }
 
     fn slot(&self) -> Result<Slot, TokenError> {
@@ -140,9 +155,10 @@ impl Token {
 
     fn pin(&self) -> Result<AuthPin, TokenError> {
         let failed = |source| TokenError::PinFile { path: self.pin_file.clone(), source };
-        let mode = fs::metadata(&self.pin_file).map_err(failed)?.permissions().mode();
+        let file = Access::of(&self.pin_file).map_err(failed)?;
+        let above = Access::of(self.pin_file.parent().unwrap_or(Path::new("."))).map_err(failed)?;
         // Whoever reads the PIN and reaches the token signs what they like.
-        if mode & 0o077 != 0 {
+        if !file.is_private(above) {
             return Err(TokenError::PinMode(self.pin_file.clone()));
         }
         let text = fs::read_to_string(&self.pin_file).map(Zeroizing::new).map_err(failed)?;
@@ -150,12 +166,53 @@ impl Token {
     }
 
     fn session(&self) -> Result<Session, TokenError> {
+        // Without this each signature asked for would be a try more, until the token locks itself.
+        if self.refused.load(Ordering::Relaxed) {
+            return Err(TokenError::PinRefused);
+        }
         let session = self.module.open_ro_session(self.slot()?)?;
         match session.login(UserType::User, Some(&self.pin()?)) {
             // The other key's session is let in already, and with it this one.
             Ok(()) | Err(CallError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+            Err(CallError::Pkcs11(error, _)) if is_about_the_pin(error) => {
+                self.refused.store(true, Ordering::Relaxed);
+                Err(TokenError::PinRefused)
+            }
             Err(error) => Err(TokenError::Login(error)),
         }
+    }
+}
+
+fn is_about_the_pin(error: RvError) -> bool {
+    matches!(
+        error,
+        RvError::PinIncorrect
+            | RvError::PinInvalid
+            | RvError::PinLenRange
+            | RvError::PinExpired
+            | RvError::PinLocked
+    )
+}
+
+/// Who may reach a file or a directory, as far as its mode says.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    mode: u32,
+    of_root: bool,
+}
+
+impl Access {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let found = fs::metadata(path)?;
+        Ok(Self { mode: found.mode() & 0o777, of_root: found.uid() == 0 && found.gid() == 0 })
+    }
+
+    /// True if only the file's owner may read it, or if it lies as systemd lays a credential down: root's, below a
+    /// directory of root's, both open to the service by an access list, whose mask stands where the group's rights
+    /// would. Another mode with a right of the group, or of everybody, would let others of this machine have the PIN.
+    fn is_private(self, above: Self) -> bool {
+        let credential = self.of_root && above.of_root && self.mode == 0o440 && above.mode & !0o550 == 0;
+        self.mode & 0o077 == 0 || credential
     }
 }
 
@@ -208,6 +265,11 @@ impl TokenKey {
         // A token that is broken or replaced must not put into the log what no verifier accepts.
         key::verify(&self.public, message, &Signature::from(signature)).map_err(|_| SignError::Answer)?;
         Ok(signature)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn close(&self) {
+        self.open.replace(None);
     }
 
     fn ask(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {

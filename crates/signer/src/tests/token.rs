@@ -34,3 +34,31 @@ fn releases_with_both_keys_in_a_token() {
     release(&mut site.open(), &told[1]);
     assert_eq!(site.open_size(), begin + 2);
 }
+
+#[test]
+fn a_pin_that_is_refused_while_the_signer_runs_is_not_tried_again() {
+    let tokens = SoftTokens::new();
+    tokens.import("release", "01", &key("signer").to_pkcs8_pem());
+    tokens.import("log", "02", &key("log").to_pkcs8_pem());
+    tokens.run_test("tests::token::a_pin_that_became_wrong");
+}
+
+#[test]
+#[ignore = "needs the environment that its parent gives it"]
+fn a_pin_that_became_wrong() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let places = KeyPlaces { release_key_file: None, log_key_file: None, token: Some(configuration()) };
+    let (release_key, log_key) = places.open().unwrap();
+    let (pin, right) = (beside().join("pin"), fs::read(beside().join("pin")).unwrap());
+    fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&pin, "000000").unwrap();
+    // The token forgets who was let in, as one does that was taken out.
+    for key in [&release_key, &log_key] {
+        let crate::key::BoxKey::Token(key) = key else { panic!("a key in the token") };
+        key.close();
+    }
+    assert!(release_key.sign(b"a message").is_err());
+    fs::write(&pin, right).unwrap();
+    assert!(release_key.sign(b"a message").is_err() && log_key.sign(b"a message").is_err());
+    drop((release_key, log_key));
+}

@@ -1,7 +1,7 @@
 //! Tokens of SoftHSM (Debian's `softhsm2`), which reads where they are from its environment. So each of these tests runs in
 //! a process of its own, with a token that its parent made.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -105,6 +105,25 @@ fn make_pair(token: &Token, private_label: &str, public_label: &str, readable: b
 }
 
 #[test]
+fn the_file_with_the_pin_is_the_owners_alone_or_lies_as_systemd_lays_it_down() {
+    let of = |mode, of_root| Access { mode, of_root };
+    let credentials = of(0o550, true);
+    for private in [of(0o400, false), of(0o600, false), of(0o400, true)] {
+        assert!(private.is_private(of(0o755, false)), "{private:?}");
+    }
+    assert!(of(0o440, true).is_private(credentials) && of(0o440, true).is_private(of(0o500, true)));
+    // Each of the three once not as systemd has it.
+    assert!(!of(0o440, false).is_private(credentials));
+    assert!(!of(0o440, true).is_private(of(0o550, false)));
+    for above in [0o750, 0o555, 0o551, 0o770, 0o755] {
+        assert!(!of(0o440, true).is_private(of(above, true)), "{above:o}");
+    }
+    for mode in [0o444, 0o640, 0o460, 0o441, 0o404, 0o604] {
+        assert!(!of(mode, true).is_private(credentials), "{mode:o}");
+    }
+}
+
+#[test]
 fn a_key_in_a_token_is_taken_only_if_it_is_the_one_pair_of_its_label_and_stays_there() {
     SoftTokens::new().run_test("key::token::tests::keys_in_a_token");
 }
@@ -121,7 +140,12 @@ fn keys_in_a_token() {
         Token { pin_file, ..token.clone() }
     };
     // Before anyone is let in: who is in, is in for the whole process.
-    assert!(matches!(open(&with_pin("wrong", "000000", 0o400), "good"), Err(TokenError::Login(_))));
+    let wrong = Token { refused: Arc::default(), ..with_pin("wrong", "000000", 0o400) };
+    assert!(matches!(open(&wrong, "good"), Err(TokenError::PinRefused)));
+    // Once refused, the token is not asked again, not even with the right one.
+    with_pin("wrong", PIN, 0o600);
+    assert!(matches!(open(&wrong, "good"), Err(TokenError::PinRefused)));
+    assert!(Token { refused: Arc::default(), ..wrong }.session().is_ok());
     assert!(matches!(open(&with_pin("open", PIN, 0o440), "good"), Err(TokenError::PinMode(_))));
     let nowhere = Token { pin_file: beside().join("nowhere"), ..token.clone() };
     assert!(matches!(open(&nowhere, "good"), Err(TokenError::PinFile { .. })));
