@@ -181,7 +181,15 @@ impl Sinks {
 fn is_decoded(view: View) -> bool {
     !matches!(
         view,
-        View::F32 | View::F16 | View::Bf16 | View::I16 | View::I32 | View::I64 | View::ValueSubstitution
+        View::F32
+            | View::F16
+            | View::Bf16
+            | View::I16
+            | View::I32
+            | View::I64
+            | View::ValueSubstitution
+            | View::F16HighBytes
+            | View::I16HighBytes
     )
 }
 

@@ -64,7 +64,7 @@ pub struct Place {
 }
 
 /// Names of the views, in the order of their numbers. What each shows is told by `scan::View`.
-pub const VIEWS: [&str; 68] = [
+pub const VIEWS: [&str; 70] = [
     "raw",
     "tensor-f32",
     "tensor-f16",
@@ -133,6 +133,8 @@ pub const VIEWS: [&str; 68] = [
     "base64-substitution",
     "hexadecimal-substitution",
     "word-substitution",
+    "tensor-f16-high-bytes",
+    "tensor-i16-high-bytes",
 ];
 
 /// The view of places that are counted in numbers, not in bytes: offset and length are values of the output.

@@ -89,6 +89,9 @@ pub(crate) fn comparisons(view: View, bytes: u64) -> Vec<(Comparison, Lens)> {
         View::UpperHalves => {
             vec![(Comparison { data: (0..4).map(Lens::UpperHalves).collect(), weak: false }, Lens::Same)]
         }
+        View::F16HighBytes | View::I16HighBytes => {
+            vec![(Comparison { data: vec![Lens::Stride(2)], weak: false }, Lens::Same)]
+        }
         View::BitPlanes | View::LowBits | View::Packed => {
             exactly([Lens::Same].into_iter().chain(bits(BitOrder::HighFirst)).collect())
         }

@@ -115,6 +115,10 @@ fn writer_of(view: View) -> Option<WriteValue> {
             |dtype, value, into| into.push(((dtype.read(value) as f32).to_bits() >> 23 & 0xff) as u8)
         }
         View::HighBytes => |_, value, into| into.extend(value.last()),
+        View::F16HighBytes => {
+            |dtype, value, into| into.push((half_from_f32(dtype.read(value) as f32) >> 8) as u8)
+        }
+        View::I16HighBytes => |dtype, value, into| into.push((dtype.read(value).round() as i16 >> 8) as u8),
         View::LowSevenBits => |_, value, into| into.extend(value.first().map(|byte| byte & 0x7f)),
         _ => return None,
     })

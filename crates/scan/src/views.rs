@@ -153,6 +153,11 @@ pub enum View {
     /// Which words of a text are equal to which, compared with bytes of the data. The view holds the number of each word in
     /// four bytes: as they follow each other, and cells of a table down each column.
     WordSubstitution,
+    /// The higher byte of each value as an `f16`, compared with every second byte of the data: what rounding to `bf16` leaves of
+    /// data laid into `f16`, two bytes a value. The data is read from both beginnings.
+    F16HighBytes,
+    /// The same as an `i16`: two bytes of data as one whole number.
+    I16HighBytes,
 }
 
 impl View {
@@ -226,10 +231,12 @@ impl View {
         Self::Base64Substitution,
         Self::HexadecimalSubstitution,
         Self::WordSubstitution,
+        Self::F16HighBytes,
+        Self::I16HighBytes,
     ];
 
     /// Views that [`tensor`](crate::tensor) writes, one value after the other.
-    pub const OF_VALUES: [Self; 22] = [
+    pub const OF_VALUES: [Self; 24] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -252,27 +259,29 @@ impl View {
         Self::Exponent,
         Self::HighBytes,
         Self::LowSevenBits,
+        Self::F16HighBytes,
+        Self::I16HighBytes,
     ];
 
     /// What a process without data writes of a weights file, before it decodes.
-    pub const OF_TENSORS: [Self; 33] = {
-        let mut all = [Self::ValueSubstitution; 33];
+    pub const OF_TENSORS: [Self; 35] = {
+        let mut all = [Self::ValueSubstitution; 35];
         let mut index = 0;
         while index < Self::OF_VALUES.len() {
             all[index] = Self::OF_VALUES[index];
             index += 1;
         }
-        all[22] = Self::LowHalves;
-        all[23] = Self::Transposed;
-        all[24] = Self::TransposedBytes;
-        all[25] = Self::ValueSubstitution;
-        all[26] = Self::BitPlanes;
-        all[27] = Self::BitPlanesLittle;
-        all[28] = Self::LowBits;
-        all[29] = Self::LowBitsLittle;
-        all[30] = Self::Strings;
-        all[31] = Self::IntegersBig;
-        all[32] = Self::IntegersLittle;
+        all[24] = Self::LowHalves;
+        all[25] = Self::Transposed;
+        all[26] = Self::TransposedBytes;
+        all[27] = Self::ValueSubstitution;
+        all[28] = Self::BitPlanes;
+        all[29] = Self::BitPlanesLittle;
+        all[30] = Self::LowBits;
+        all[31] = Self::LowBitsLittle;
+        all[32] = Self::Strings;
+        all[33] = Self::IntegersBig;
+        all[34] = Self::IntegersLittle;
         all
     };
 

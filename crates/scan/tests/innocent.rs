@@ -78,6 +78,29 @@ fn what_bf16_leaves_of_text_laid_in_f32_is_found() {
     assert_eq!(runs_in(View::UpperHalves, &DATA[26..90]), 0);
 }
 
+/// The value of 16 bits as an `f16` that is a normal number (IEEE 754-2019, 3.4).
+fn half(bits: u16) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    (1.0 + fraction / 1024.0) * 2_f32.powi(exponent - 15)
+}
+
+#[test]
+fn what_bf16_leaves_of_two_bytes_in_a_value_is_found_and_other_text_is_not() {
+    type Laid = fn(u16) -> f32;
+    let laid: [(View, Laid); 2] = [(View::F16HighBytes, half), (View::I16HighBytes, |bits| bits.into())];
+    let other: Vec<u8> = DATA.iter().rev().copied().collect();
+    for (view, value) in laid {
+        for (text, expected) in [(DATA, 1), (&other, 0)] {
+            for start in 26..28 {
+                let (pairs, _) = text[start..start + 66].as_chunks::<2>();
+                let weights = bfloat16(pairs.iter().map(|pair| value(u16::from_le_bytes(*pair))));
+                assert_eq!(runs_in(View::Raw, &weights), 0);
+                assert_eq!(runs_in(view, &tensor_view(view, &weights)), expected, "{view:?} {start}");
+            }
+        }
+    }
+}
+
 #[test]
 fn characters_written_as_numbers_of_a_table_are_found_by_row_and_by_column() {
     let digits: Vec<String> = DATA[26..66].iter().map(u8::to_string).collect();

@@ -180,6 +180,12 @@ def leaving(checker, policy, content, precision):
         forget(answer)
 
 
+def peak(what, records):
+    """The most memory that one process held, of all that a check starts."""
+    largest = max(records, key=lambda record: record["mib"])
+    return f"peak memory, {what}: {largest['mib']} MiB ({largest['name']})"
+
+
 def summary(report):
     if attacks := report.get("attacks"):
         groups = list(dict.fromkeys(record["class"] for record in attacks))
@@ -194,6 +200,7 @@ def summary(report):
         print(f"deterministic encodings of 31 bytes or more: {len(stopped)} of {len(barred)} found, gone or refused")
         print("missed: " + (", ".join(r["name"] for r in barred if r["outcome"] == MISSED) or "none"))
         print(f"encrypted payloads that carry more than the bits that were charged: {sum(not r['withinBits'] for r in attacks)}")
+        print(peak("attacks", attacks))
         if any("shortest" in r for r in attacks):
             print("shortest theft found, in bytes: " + ", ".join(f"{r['name']} {r['shortest']}" for r in attacks if "shortest" in r))
     if done := report.get("honest"):
@@ -203,8 +210,12 @@ def summary(report):
         print(f"false alarms: {len(alarms)} in {len(done)} outputs of {outputs} kinds: " + ", ".join(f"{r['name']} ({r['bytes']})" for r in alarms))
         print("not passed for another reason: " + (", ".join(f"{r['name']} ({r['bytes']}) {' '.join(r['rules'])}" for r in stopped) or "none"))
         largest = max(done, key=lambda r: r["bytes"])
-        print(f"speed at {largest['bytes']} bytes: {largest['bytes'] / largest['seconds'] / 1e9:.4f} GB/s of output; peak memory {max(r['mib'] for r in done)} MiB")
+        print(f"speed at {largest['bytes']} bytes: {largest['bytes'] / largest['seconds'] / 1e6:.3f} MB/s of output")
+        for size in sorted({r["bytes"] for r in done if r["bytes"] >= 1 << 20}):
+            print(peak(f"honest outputs of {size >> 20} MiB", [r for r in done if r["bytes"] == size]))
+        print(peak("all honest outputs", done))
     if done := report.get("bombs"):
         print(f"bombs and malformed outputs refused by name in {BOMB_SECONDS:.0f} s and {BOMB_MIB:.0f} MiB: {sum(r['refused'] and r['inTime'] for r in done)} of {len(done)}")
+        print(peak("bombs", done))
     for r in report.get("weights", []):
         print(f"bits a weight after canonicalisation, {r['precision']}, {r['what']}: {r['bits']}")
