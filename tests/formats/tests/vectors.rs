@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use databox_verify::command;
+use release::file::{GivenFiles, KnownSite, Pinned, ReleaseFile};
 use release::json;
 use release::refusal::Refusal;
 use test_formats::defects;
@@ -39,6 +40,30 @@ fn each_vector_meets_its_own_refusal_and_no_other() {
         let examination = vector.examine();
         let found = examination.result.as_ref().err().copied();
         assert_eq!(found, vector.expect, "{name}: {:#?}", examination.rows.last());
+    }
+}
+
+/// The site of a file that was verified just before is not verified again; no vector may come in beside it.
+#[test]
+fn beside_a_release_that_was_verified_before_each_vector_meets_its_refusal_all_the_same() {
+    let vectors = vectors();
+    let verified: Vec<_> = vectors.iter().filter(|(_, vector)| vector.expect.is_none()).collect();
+    for (name, vector) in vectors.iter().filter(|(_, vector)| vector.pad == 0 && vector.files.is_none()) {
+        let Ok(file) = ReleaseFile::parse(&vector.release) else { continue };
+        let pinned = |vector: &Vector| Pinned {
+            roles: vector.roles,
+            accept_on_box_witness: vector.accept_on_box_witness,
+            seen: vector.remember.clone(),
+        };
+        let twin = vector.twin.as_ref().unwrap_or(name);
+        let (_, before) = verified.iter().find(|(name, _)| name == twin).expect("its twin");
+        let mut known = KnownSite::default();
+        let first = ReleaseFile::parse(&before.release).expect("a release file");
+        first.verify_beside(&pinned(before), before.now, GivenFiles::NotGiven, &mut known).expect("verified");
+        for _ in 0..2 {
+            let found = file.verify_beside(&pinned(vector), vector.now, GivenFiles::NotGiven, &mut known);
+            assert_eq!(found.err(), vector.expect, "{name} beside {twin}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a verifier says about a release file: a row for each check, in the order in which they are made.
 
+use super::known_site::KnownSite;
 use super::verify::{self, GivenFiles, LoggedRelease, Pinned};
 use super::{RELEASE_FILE_LIMIT, ReleaseFile};
 use crate::refusal::Refusal;
@@ -77,7 +78,7 @@ fn examine(
         return Err(Refusal::SizeLimit);
     }
     let file = rows.check("form", ReleaseFile::parse(bytes), |_| format!("{} bytes", bytes.len()))?;
-    verify::verify(&file, pinned, now, files, rows)
+    verify::verify(&file, pinned, now, files, &mut KnownSite::default(), rows)
 }
 
 /// Gathers rows while checks are made.

@@ -6,6 +6,7 @@ mod code_denial_file;
 mod denial;
 mod denial_file;
 mod examination;
+mod known_site;
 mod log_check;
 mod mirror;
 mod remarks;
@@ -21,6 +22,7 @@ pub use code_denial_file::{CODE_DENIAL_MEDIA_TYPE, CodeDenialFile, LoggedCodeDen
 pub use denial::LoggedDenial;
 pub use denial_file::{DENIAL_MEDIA_TYPE, DenialFile};
 pub use examination::{Examination, Outcome, Row};
+pub use known_site::KnownSite;
 pub use log_check::{Witnessed, leaf};
 pub use mirror::{AuditState, GrantTotal, Mirror, MirrorExamination, Reading};
 pub use seen::{SEEN_GRACE_SECONDS, SeenHead, SeenRevocation, SeenRoles, SeenState};

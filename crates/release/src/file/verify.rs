@@ -2,11 +2,13 @@
 //! and, if given, the released files.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use blobs::Digest;
 
 use super::again::Judge;
 use super::examination::{Outcome, Rows};
+use super::known_site::KnownSite;
 use super::log_check::{self, Witnessed};
 use super::seen::SeenState;
 use super::{ReleaseFile, again, remarks, seen};
@@ -16,7 +18,7 @@ use crate::log::Event;
 use crate::path::{self, Approved, JudgedVerdict, ReviewedRun, SignedRequest, VERDICT_SECONDS_LIMIT};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
-use crate::statement::{CatalogueEntry, Manifest, Request, Roles, Warning};
+use crate::statement::{CatalogueEntry, Manifest, Request, Revocation, Roles, Warning};
 use crate::value::{Name, Timestamp};
 
 /// Longest time between signing and the quorum of witnesses, in seconds: 30 days, after which no verdict is open and
@@ -65,7 +67,7 @@ pub struct LoggedRelease {
     manifest: Verified<Manifest>,
     verdict: JudgedVerdict,
     witnessed: Witnessed,
-    site: Site,
+    site: Arc<Site>,
 }
 
 impl LoggedRelease {
@@ -119,7 +121,19 @@ impl ReleaseFile {
         now: Timestamp,
         files: GivenFiles<'_>,
     ) -> Result<LoggedRelease, Refusal> {
-        verify(self, pinned, now, files, &mut Rows::default())
+        self.verify_beside(pinned, now, files, &mut KnownSite::default())
+    }
+
+    /// The same for one of many files: what the site decided is not verified again if it is, byte for byte, what stood in
+    /// the file before.
+    pub fn verify_beside(
+        &self,
+        pinned: &Pinned,
+        now: Timestamp,
+        files: GivenFiles<'_>,
+        known: &mut KnownSite,
+    ) -> Result<LoggedRelease, Refusal> {
+        verify(self, pinned, now, files, known, &mut Rows::default())
     }
 }
 
@@ -128,16 +142,22 @@ pub(super) fn verify(
     pinned: &Pinned,
     now: Timestamp,
     files: GivenFiles<'_>,
+    known: &mut KnownSite,
     rows: &mut Rows,
 ) -> Result<LoggedRelease, Refusal> {
-    let chain = rows.check("roles", chain(&file.roles, pinned), |chain| {
-        let roles = chain[chain.len() - 1].statement();
-        format!("site {}, version {} from the pinned version 1", roles.site, roles.version)
-    })?;
-    let manifest = manifest(&file.manifest, chain[chain.len() - 1].statement());
-    let manifest = rows.check("manifest signature", manifest, |_| "by the signer".into())?;
-    check_files(manifest.statement(), files, rows)?;
-    let (site, named) = site(file, chain, rows)?;
+    let (manifest, site, named) = match known.of(file, &pinned.roles) {
+        Some((site, named)) => {
+            let manifest = manifest(&file.manifest, site.roles())?;
+            check_files(manifest.statement(), files, rows)?;
+            not_revoked(site.revocation(), site.roles(), file)?;
+            (manifest, site, named)
+        }
+        None => {
+            let (manifest, found) = signed_manifest(file, pinned, files, rows)?;
+            known.keep(file, pinned.roles, &found);
+            (manifest, found.0, found.1)
+        }
+    };
     let request = rows.check("request", SignedRequest::verify(&file.request, &site), |request| {
         let request = request.request();
         format!("{} by {} for project {}", request.job, request.requester.id, request.project)
@@ -181,6 +201,24 @@ pub(super) fn verify(
     again::judge_again(file, &request, &verdict, files, rows)?;
     remarks::say_what_is_not_checked(&verdict, &approved, &manifest, &witnessed, pinned, rows);
     Ok(LoggedRelease { manifest, verdict, witnessed, site })
+}
+
+/// The manifest, signed by the signer of the roles, and what the site had decided.
+fn signed_manifest(
+    file: &ReleaseFile,
+    pinned: &Pinned,
+    files: GivenFiles<'_>,
+    rows: &mut Rows,
+) -> Result<(Verified<Manifest>, FoundSite), Refusal> {
+    let chain = rows.check("roles", chain(&file.roles, pinned), |chain| {
+        let roles = chain[chain.len() - 1].statement();
+        format!("site {}, version {} from the pinned version 1", roles.site, roles.version)
+    })?;
+    let manifest = manifest(&file.manifest, chain[chain.len() - 1].statement());
+    let manifest = rows.check("manifest signature", manifest, |_| "by the signer".into())?;
+    check_files(manifest.statement(), files, rows)?;
+    let (site, named) = site(file, chain, rows)?;
+    Ok((manifest, (Arc::new(site), named)))
 }
 
 /// Who let the code run. Of a grant that demands nobody's word there is nothing to say, unless there is a word too many.
@@ -249,6 +287,9 @@ fn compare_files(manifest: &Manifest, measured: &BTreeMap<Name, (u64, Digest)>) 
 /// A catalogue entry of the file: whether it is a dataset's, and its name.
 type Named = (bool, Name);
 
+/// What the site had decided, and the catalogue entries in the order of the file.
+pub(super) type FoundSite = (Arc<Site>, Vec<Named>);
+
 /// What the site had decided, from the release file alone, and the catalogue entries in the order of the file.
 fn site(
     file: &ReleaseFile,
@@ -256,13 +297,10 @@ fn site(
     rows: &mut Rows,
 ) -> Result<(Site, Vec<Named>), Refusal> {
     let newest = chain[chain.len() - 1].statement();
-    let signer = key_id(&newest.box_keys.signer);
     let revocation = crate::site::check_revocation(&file.revocation, newest, Timestamp::LAST);
     let revocation = revocation.and_then(|revocation| {
-        // The manifest's own signature was checked above; whether its key still counts is known only now.
-        let revoked = revocation.statement().keys.contains(&signer)
-            || revocation.statement().releases.contains(&file.manifest.payload_digest());
-        if revoked { Err(Refusal::Revoked) } else { Ok(revocation) }
+        not_revoked(revocation.statement(), newest, file)?;
+        Ok(revocation)
     });
     let revocation =
         rows.check("revocation", revocation, |found| format!("version {}", found.statement().version))?;
@@ -287,6 +325,13 @@ fn site(
     })?;
     site.insert_grant(grant);
     Ok((site, named))
+}
+
+/// The manifest's own signature is checked before this; whether its key still counts is known only with the revocation.
+fn not_revoked(revocation: &Revocation, roles: &Roles, file: &ReleaseFile) -> Result<(), Refusal> {
+    let revoked = revocation.keys.contains(&key_id(&roles.box_keys.signer))
+        || revocation.releases.contains(&file.manifest.payload_digest());
+    if revoked { Err(Refusal::Revoked) } else { Ok(()) }
 }
 
 /// Exactly the entries of what was used: one more would be unexplained, and a second one of a name would replace the

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use blobs::Digest;
-use release::file::{CodeDenialFile, DenialFile, GivenFiles, Pinned, ReleaseFile};
+use release::file::{CodeDenialFile, DenialFile, GivenFiles, KnownSite, Pinned, ReleaseFile};
 use release::log::checkpoint::{self, Checkpoint};
 use release::log::socket::{
     Answer, Appended, Cosign, CosignHead, Finished, Get, Outcome, Publish, Published, SignerRefusal,
@@ -81,12 +81,12 @@ impl<D: Disk> Signer<D> {
                 .filter(|(_, decided)| (self.published..size).contains(&decided.index))
                 .map(|(verdict, decided)| (*verdict, *decided))
                 .collect();
-            let mut files = Vec::new();
+            let (mut files, mut known) = (Vec::new(), KnownSite::default());
             for (verdict, decided) in waiting {
                 let path = self.finished_path(&verdict, &decided);
                 // One that was finished under an older head stays as it is: a file that never changes.
                 if !path.exists() {
-                    files.push((path, self.finished_file(&verdict, &decided, &note, now)?));
+                    files.push((path, self.finished_file(&verdict, &decided, &note, now, &mut known)?));
                 }
             }
             self.publish_checkpoint(size, &note)?;
@@ -130,7 +130,7 @@ impl<D: Disk> Signer<D> {
             return Err(SignerRefusal::SizeUnknown.into());
         }
         let note = self.cosigned(size, &cosign.cosignatures, now)?;
-        let file = self.finished_file(&cosign.verdict, &decided, &note, now)?;
+        let file = self.finished_file(&cosign.verdict, &decided, &note, now, &mut KnownSite::default())?;
         // The checkpoint first: a release file that is there is then always under a published head. A crash between
         // the two leaves a checkpoint that covers the leaf, from which the next start makes the file.
         self.publish_checkpoint(size, &note)?;
@@ -169,13 +169,14 @@ impl<D: Disk> Signer<D> {
     }
 
     /// The release file or denial file of a decision under a cosigned checkpoint. A release is verified as everyone
-    /// else will verify it, before anyone gets it.
+    /// else will verify it, before anyone gets it; of those that are finished together, what the site decided once.
     fn finished_file(
         &self,
         verdict: &Digest,
         decided: &Decided,
         note: &Note,
         now: Timestamp,
+        known: &mut KnownSite,
     ) -> Result<Vec<u8>, Stopped> {
         let head = Checkpoint::parse(note.text()).map_err(|_| LogError::Checkpoint)?;
         let hashes = self.log.history().tree().inclusion_proof(decided.index, head.size);
@@ -188,7 +189,7 @@ impl<D: Disk> Signer<D> {
                 let file = ReleaseFile::parse(decision.file.as_bytes())?.with_proof(&proof);
                 let accept_on_box_witness = self.settings.accept_on_box_witness;
                 let pinned = Pinned { accept_on_box_witness, ..Pinned::new(self.settings.site_pin) };
-                file.verify(&pinned, now, GivenFiles::NotGiven)?;
+                file.verify_beside(&pinned, now, GivenFiles::NotGiven, known)?;
                 Ok(file.to_bytes())
             }
             Outcome::Denial => Ok(DenialFile::parse(decision.file.as_bytes())?.with_proof(&proof).to_bytes()),
@@ -212,7 +213,7 @@ impl<D: Disk> Signer<D> {
             return Ok(None);
         }
         let Some((_, note)) = self.published_note()? else { return Ok(None) };
-        let file = self.finished_file(verdict, &decided, &note, now)?;
+        let file = self.finished_file(verdict, &decided, &note, now, &mut KnownSite::default())?;
         self.keep_finished(verdict, &decided, file).map(Some)
     }
 
