@@ -10,12 +10,17 @@ pub(crate) struct Arguments {
     pub(crate) canonical: PathBuf,
     pub(crate) views: PathBuf,
     pub(crate) data: PathBuf,
+    /// Earlier tables and exact counts, for `compare`.
+    pub(crate) compared: PathBuf,
+    /// Where `canonicalise` writes counts before rounding; at a desk nowhere.
+    pub(crate) counts: Option<PathBuf>,
 }
 
 /// What to do.
 pub(crate) enum Subcommand {
     Canonicalise,
     Judge,
+    Compare,
     Views,
     Scan,
 }
@@ -26,6 +31,7 @@ impl Arguments {
         let subcommand = match given.next()?.to_str()? {
             "canonicalise" => Subcommand::Canonicalise,
             "judge" => Subcommand::Judge,
+            "compare" => Subcommand::Compare,
             "views" => Subcommand::Views,
             "scan" => Subcommand::Scan,
             _ => return None,
@@ -36,6 +42,8 @@ impl Arguments {
             canonical: "/canonical".into(),
             views: "/views".into(),
             data: "/data".into(),
+            compared: "/compared".into(),
+            counts: None,
         };
         while let Some(flag) = given.next() {
             let place = match flag.to_str()? {
@@ -43,6 +51,8 @@ impl Arguments {
                 "--canonical" => &mut arguments.canonical,
                 "--views" => &mut arguments.views,
                 "--data" => &mut arguments.data,
+                "--compared" => &mut arguments.compared,
+                "--counts" => arguments.counts.insert(PathBuf::new()),
                 _ => return None,
             };
             *place = given.next()?.into();

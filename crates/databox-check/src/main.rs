@@ -1,12 +1,13 @@
-//! Canonicalise, judge, views and scan, each meant to run behind a wall.
+//! Canonicalise, judge, compare, views and scan, each meant to run behind a wall.
 //!
 //! One subcommand, one process: it reads a task from standard input, works on the directories that the wall shows it,
-//! and writes a report of fixed size to standard output, for `canonicalise` and `judge` followed by detail for people.
+//! and writes a report of fixed size to standard output, for `canonicalise`, `judge` and `compare` followed by detail for people.
 //!
 //! | subcommand     | reads                           | writes       |
 //! |----------------|---------------------------------|--------------|
 //! | `canonicalise` | `/out`                          | `/canonical` |
 //! | `judge`        | `/canonical`                    |              |
+//! | `compare`      | `/canonical`, `/compared`       |              |
 //! | `views`        | `/canonical`                    | `/views`     |
 //! | `scan`         | `/canonical`, `/views`, `/data` |              |
 //!
@@ -23,7 +24,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use egress::{EgressError, Judgement, ScanTask, Task};
+use egress::{Compared, EgressError, Judgement, ScanTask, Task};
 use scan::ScanError;
 
 use arguments::{Arguments, Subcommand};
@@ -36,7 +37,8 @@ const TASK_LIMIT: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
     #[error(
-        "usage: databox-check canonicalise|judge|views|scan [--out DIR] [--canonical DIR] [--views DIR] [--data DIR]"
+        "usage: databox-check canonicalise|judge|compare|views|scan [--out DIR] [--canonical DIR] [--views DIR] \
+         [--data DIR] [--compared DIR] [--counts DIR]"
     )]
     Usage,
     #[error("the task cannot be read")]
@@ -45,6 +47,8 @@ enum CheckError {
     Egress(#[from] EgressError),
     #[error("the directory {path:?} cannot be opened")]
     Directory { path: PathBuf, source: io::Error },
+    #[error("the counts before rounding cannot be written")]
+    Counts(#[source] io::Error),
     #[error("the views cannot be written")]
     Views(#[source] io::Error),
     #[error("a view or canonical file that must be there cannot be read")]
@@ -86,11 +90,20 @@ fn run() -> Result<(), CheckError> {
             let task = Task::from_json(&task)?;
             let mut out = open(&arguments.out)?.with_one_name_only();
             let mut canonical = open(&arguments.canonical)?;
-            with_detail(&egress::canonicalise(&task, &mut out, &mut canonical)?)
+            let judgement = egress::canonicalise(&task, &mut out, &mut canonical)?;
+            if let Some(counts) = &arguments.counts {
+                write_counts(&open(counts)?, &judgement).map_err(CheckError::Counts)?;
+            }
+            with_detail(&judgement)
         }
         Subcommand::Judge => {
             let task = Task::from_json(&task)?;
             with_detail(&egress::judge(&task, &mut open(&arguments.canonical)?)?)
+        }
+        Subcommand::Compare => {
+            let compared = Compared::from_json(&task)?;
+            let (mut canonical, mut others) = (open(&arguments.canonical)?, open(&arguments.compared)?);
+            with_detail(&egress::compare(&compared, &mut canonical, &mut others)?)
         }
         Subcommand::Views => {
             let task = Task::from_json(&task)?;
@@ -110,6 +123,14 @@ fn run() -> Result<(), CheckError> {
 
 fn open(path: &std::path::Path) -> Result<Directory, CheckError> {
     Directory::open(path).map_err(|source| CheckError::Directory { path: path.to_owned(), source })
+}
+
+/// The counts of each table before rounding, under names that no output can have.
+fn write_counts(directory: &Directory, judgement: &Judgement) -> io::Result<()> {
+    for (output, counts) in &judgement.counts {
+        directory.new_file(&egress::written_counts_file(*output))?.write_all(counts)?;
+    }
+    Ok(())
 }
 
 fn with_detail(judgement: &Judgement) -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::finding::{Judgement, Notes, Record, Recorded, conclude};
 use crate::metrics;
 use crate::policy::Policy;
 use crate::survey::{applies, size_limit, survey};
-use crate::table::{self, tabulation::Tabulation};
+use crate::table::{self, compared::counts_to_bytes, tabulation::Tabulation};
 use crate::task::{EgressError, Task};
 use crate::weights::{self, FormError};
 
@@ -27,25 +27,36 @@ pub fn canonicalise(
     let policy = task.checked_policy()?;
     let entries = source.entries()?;
     let survey = survey(&task.outputs, &entries, |output| size_limit(&policy, output.kind()));
-    let mut files = Vec::new();
-    for (output, (mut record, size)) in task.outputs.iter().zip(survey.declared) {
+    let (mut files, mut counts) = (Vec::new(), Vec::new());
+    for (index, (output, (mut record, size))) in task.outputs.iter().zip(survey.declared).enumerate() {
         let name = output.path();
         let mut bytes = 0;
         if size.is_some() {
             let (mut reader, size) = source.open(name)?;
             let written = write_form(task, &policy, output, &mut *reader, size, sink, &mut record)?;
             match written {
-                Some(length) => bytes = length,
+                Some(written) => {
+                    bytes = written.bytes;
+                    counts.extend(written.counts.map(|counts| (index, counts)));
+                }
                 None => sink.discard(name)?,
             }
         }
         files.push(Recorded { record, name: name.to_string(), kind: Some(output.kind()), bytes, bits: 0 });
     }
     files.extend(survey.undeclared);
-    Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
+    let judgement = conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs));
+    Ok(Judgement { counts, ..judgement })
 }
 
-/// Writes one output, and says how many bytes; none if it has no canonical form.
+/// A canonical file.
+struct Written {
+    bytes: u64,
+    /// The counts of a table that has some, before rounding.
+    counts: Option<Vec<u8>>,
+}
+
+/// Writes one output; none if it has no canonical form.
 fn write_form(
     task: &Task,
     policy: &Policy,
@@ -54,7 +65,7 @@ fn write_form(
     size: u64,
     sink: &mut dyn Sink,
     record: &mut Record,
-) -> Result<Option<u64>, EgressError> {
+) -> Result<Option<Written>, EgressError> {
     let formed = match output {
         DeclaredOutput::Weights { path, tensors } => {
             record.ran(Rule::WeightsForm);
@@ -65,7 +76,7 @@ fn write_form(
             return match formed {
                 Ok(notes) => {
                     record.note_all(notes);
-                    Ok(Some(writer.bytes))
+                    Ok(Some(Written { bytes: writer.bytes, counts: None }))
                 }
                 Err(FormError::Sink(error)) => Err(error.into()),
                 Err(error) => refuse(record, Rule::WeightsForm, &error),
@@ -81,17 +92,17 @@ fn write_form(
             None
         }
     };
-    let Some(Formed { bytes, notes, .. }) = formed else { return Ok(None) };
+    let Some(Formed { bytes, notes, counts, .. }) = formed else { return Ok(None) };
     record.note_all(notes);
     sink.create(output.path())?.write_all(&bytes)?;
-    Ok(Some(bytes.len() as u64))
+    Ok(Some(Written { bytes: bytes.len() as u64, counts }))
 }
 
 fn refuse(
     record: &mut Record,
     rule: Rule,
     error: &dyn std::error::Error,
-) -> Result<Option<u64>, EgressError> {
+) -> Result<Option<Written>, EgressError> {
     record.block(rule, error.to_string());
     Ok(None)
 }
@@ -108,6 +119,8 @@ pub(crate) struct Formed {
     pub(crate) bytes: Vec<u8>,
     /// What was changed.
     pub(crate) notes: Notes,
+    /// The counts of a table that has some, before rounding, as [`counts_to_bytes`] writes them.
+    pub(crate) counts: Option<Vec<u8>>,
     /// What a table's counts say to a reader.
     pub(crate) tabulation: Option<Tabulation>,
 }
@@ -129,7 +142,7 @@ pub(crate) fn form_text(
             let formed = metrics::form(&policy.metrics, declared, degrees_of_freedom.as_ref(), written);
             let form = formed.map_err(|error| record.block(Rule::MetricsForm, error.to_string())).ok()?;
             metrics::check(&policy.metrics, &form, record);
-            Formed { bytes: form.bytes, notes: form.notes, tabulation: None }
+            Formed { bytes: form.bytes, notes: form.notes, counts: None, tabulation: None }
         }
         DeclaredOutput::Table { .. } => form_table(task, policy, output, written, reading, record)?,
         DeclaredOutput::Weights { .. } | DeclaredOutput::Figure { .. } => return None,
@@ -197,8 +210,11 @@ fn form_table(
     let form = formed.map_err(|error| record.block(Rule::TableForm, error.to_string())).ok()?;
     table::check(&policy.table, &form, record);
     // What was not read to the end has no form.
-    let is_whole = form.cells <= policy.table.max_cells;
-    is_whole.then_some(Formed { bytes: form.bytes, notes: form.notes, tabulation: form.tabulation })
+    if form.cells > policy.table.max_cells {
+        return None;
+    }
+    let counts = form.counted.then(|| counts_to_bytes(&form.counts));
+    Some(Formed { bytes: form.bytes, notes: form.notes, counts, tabulation: form.tabulation })
 }
 
 /// The rule about the canonical form of a kind.

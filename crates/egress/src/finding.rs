@@ -47,6 +47,9 @@ pub struct Judgement {
     pub files: Vec<JudgedFile>,
     /// PASS if no rule blocks.
     pub result: VerdictResult,
+    /// Of each output with counts, by its index: the counts as they were written, before rounding, eight bytes a row, the
+    /// lowest first, in the order of the canonical rows. The canonicaliser alone has them. They never leave the box.
+    pub counts: Vec<(usize, Vec<u8>)>,
 }
 
 /// The detail that travels beside a report, as JSON.
@@ -199,7 +202,7 @@ pub(crate) fn conclude(files: Vec<Recorded>, outputs: usize, applicable: impl Fn
     let result = if blocked { VerdictResult::Blocked } else { VerdictResult::Pass };
     let files =
         files.into_iter().map(|file| file.record.into_file(file.name, file.kind, file.bytes, file.bits));
-    Judgement { report, files: files.collect(), result }
+    Judgement { report, files: files.collect(), result, counts: Vec::new() }
 }
 
 /// What a job wrote, fit to be shown to people: printable ASCII, at most some 50 characters. A terminal or page obeys no

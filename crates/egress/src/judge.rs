@@ -88,7 +88,7 @@ fn judge_form(
             let mut written = Vec::new();
             reader.take(size).read_to_end(&mut written)?;
             let formed = form_text(task, policy, output, &written, Reading::Canonical, record);
-            if let Some(Formed { bytes, notes, tabulation }) = formed {
+            if let Some(Formed { bytes, notes, tabulation, .. }) = formed {
                 if bytes != written {
                     record.block(rule, "these bytes are not in their canonical form");
                 }

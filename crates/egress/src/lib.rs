@@ -8,6 +8,7 @@
 mod bits;
 mod canonicalise;
 mod declaration;
+mod differencing;
 mod files;
 mod finding;
 mod json;
@@ -23,6 +24,10 @@ pub mod weights;
 pub use bits::{declared_fixed_bytes, floor_bits};
 pub use canonicalise::canonicalise;
 pub use declaration::{DeclarationError, check_declarations, is_left_out};
+pub use differencing::{
+    Compared, EARLIER_BYTES_LIMIT, EarlierTable, compare, earlier_counts_file, earlier_table_file,
+    own_counts_file, written_counts_file,
+};
 pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;

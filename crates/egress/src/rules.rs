@@ -56,6 +56,13 @@ pub enum Written {
         /// What was written there.
         other: &'static str,
     },
+    /// A table, compared with what another job wrote to the same declaration.
+    After {
+        /// The table.
+        text: &'static str,
+        /// The other job's.
+        earlier: &'static str,
+    },
     /// A text file, searched for copies of this data.
     Searched {
         /// The private data.
@@ -79,7 +86,7 @@ pub fn explain(rule: Rule) -> Explanation {
         Rule::OutputDeclared => (true, OUTPUT_DECLARED, OUTPUT_DECLARED_EXAMPLES),
         Rule::ReleaseBits => (true, RELEASE_BITS, RELEASE_BITS_EXAMPLES),
         Rule::TableCells => (true, TABLE_CELLS, TABLE_CELLS_EXAMPLES),
-        Rule::TableDifferencing => (false, TABLE_DIFFERENCING, &[][..]),
+        Rule::TableDifferencing => (true, TABLE_DIFFERENCING, TABLE_DIFFERENCING_EXAMPLES),
         Rule::TableDominance => (true, TABLE_DOMINANCE, TABLE_DOMINANCE_EXAMPLES),
         Rule::TableForm => (true, TABLE_FORM, TABLE_FORM_EXAMPLES),
         Rule::TablePPercent => (true, TABLE_P_PERCENT, TABLE_P_PERCENT_EXAMPLES),

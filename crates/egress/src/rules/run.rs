@@ -9,6 +9,9 @@ use release::statement::{
 use release::value::{Count, Name, Timestamp};
 
 use super::{Example, Written};
+use crate::differencing::{
+    Compared, EarlierTable, compare, earlier_counts_file, earlier_table_file, own_counts_file,
+};
 use crate::files::{Entry, EntryKind, InMemory, ReadSeek, Source};
 use crate::{EgressError, Judgement, Task, canonicalise, judge, merge};
 
@@ -32,6 +35,7 @@ impl Example {
             Written::SymbolicLink => canonicalise(&task, &mut Link(&path), &mut InMemory::default()),
             Written::Nothing => judge(&task, &mut InMemory::default()),
             Written::Text(text) => both(&task, [(path, text.into())]),
+            Written::After { text, earlier } => after(&task, path, text, earlier),
             Written::Beside { text, other, .. } => {
                 let beside = task.outputs[1].path().clone();
                 both(&task, [(path, text.into()), (beside, other.into())])
@@ -54,6 +58,31 @@ fn both(task: &Task, files: impl IntoIterator<Item = (Name, Vec<u8>)>) -> Result
     let formed = canonicalise(task, &mut source, &mut sink)?;
     let judged = judge(task, &mut sink)?;
     Ok(Judgement { report: merge(&formed.report, &judged.report), ..judged })
+}
+
+/// What the comparison says of a table after that of another job.
+fn after(task: &Task, path: Name, text: &str, earlier: &str) -> Result<Judgement, EgressError> {
+    let formed = |text: &str| {
+        let mut sink = InMemory::default();
+        let formed = canonicalise(task, &mut InMemory::new([(path.clone(), text.into())]), &mut sink)?;
+        Ok::<_, EgressError>((sink, formed.counts.into_iter().next().map(|(_, counts)| counts)))
+    };
+    let ((mut sealed, own), (other, counts)) = (formed(text)?, formed(earlier)?);
+    let table = other.0.into_values().next();
+    let files = [(own_counts_file(0), own), (earlier_table_file(0), table), (earlier_counts_file(0), counts)];
+    let files = files.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+    let compared = Compared {
+        policy: task.policy.clone(),
+        outputs: task.outputs.clone(),
+        catalogue: task.catalogue.clone(),
+        snapshot: String::new(),
+        earlier: vec![EarlierTable {
+            of: "another job".to_owned(),
+            output: task.outputs[0].clone(),
+            snapshot: String::new(),
+        }],
+    };
+    compare(&compared, &mut sealed, &mut InMemory::new(files))
 }
 
 /// The dataset that the examples are about: `hie`, with the categories `free` and `individual` in the column `plan`.

@@ -1,7 +1,7 @@
 //! The rules of tables: reasons and examples.
 
 use super::RuleResult::{Blocked, NotChecked, Noted, Passed};
-use super::Written::{Beside, Text};
+use super::Written::{After, Beside, Text};
 use super::{Example, example};
 
 const TABLE: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
@@ -22,6 +22,26 @@ pub(super) const TABLE_CELLS_EXAMPLES: &[Example] =
     &[example("a small table", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed)];
 
 pub(super) const TABLE_DIFFERENCING: &str = "Two tables, each harmless, can differ by one person. Tables of a dataset must be compared with each other.";
+pub(super) const TABLE_DIFFERENCING_EXAMPLES: &[Example] = &[
+    example(
+        "one person fewer than in another job's table, which rounding hides and the mean tells",
+        TABLE,
+        After { text: "plan,n,mean\nfree,49,1.25\n", earlier: "plan,n,mean\nfree,50,1.30\n" },
+        Blocked,
+    ),
+    example(
+        "the same table again",
+        TABLE,
+        After { text: "plan,n,mean\nfree,50,1.30\n", earlier: "plan,n,mean\nfree,50,1.30\n" },
+        Passed,
+    ),
+    example(
+        "twenty people fewer",
+        TABLE,
+        After { text: "plan,n,mean\nfree,50,1.25\n", earlier: "plan,n,mean\nfree,70,1.30\n" },
+        Passed,
+    ),
+];
 
 pub(super) const TABLE_DOMINANCE: &str = "A total of which one or two people have nearly all tells their values, however many people \
     stand behind it. The shares are judged and never released: with the total they would tell the largest value.";

@@ -115,7 +115,11 @@ pub(crate) fn planned(
 }
 
 /// The values of a category: all that the signed catalogue lists for a column of this name in any file of the dataset.
-fn categories(catalogue: &[Catalogue], dataset: &Name, category: &Name) -> Option<BTreeSet<String>> {
+pub(super) fn categories(
+    catalogue: &[Catalogue],
+    dataset: &Name,
+    category: &Name,
+) -> Option<BTreeSet<String>> {
     let tables =
         catalogue.iter().filter(|entry| entry.name == *dataset).flat_map(|entry| match &entry.entry {
             CatalogueEntry::Dataset { tables, .. } => &tables[..],

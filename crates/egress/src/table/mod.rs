@@ -1,6 +1,7 @@
 //! Tables: typed columns, sorted rows, one text for each number.
 
 mod columns;
+pub(crate) mod compared;
 mod number;
 mod shares;
 pub(crate) mod suppression;
@@ -18,7 +19,7 @@ use crate::policy::TablePolicy;
 use columns::Cell;
 pub(crate) use columns::{Columns, Declared, as_written, planned};
 use number::NumberError;
-use tabulation::Tabulation;
+use tabulation::{Tabulation, behind};
 
 /// A table that has no canonical form.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub(crate) enum TableError {
     RowTwice(String),
     #[error("the signed catalogue has no category {dataset}.{category}")]
     NoCategory { dataset: Name, category: Name },
+    #[error("its counts before rounding are not those of its rows")]
+    Counts,
     #[error("{0} is no column name: A-Z a-z 0-9 . _ - are expected")]
     NotName(String),
 }
@@ -59,6 +62,8 @@ pub(crate) struct Form {
     pub(crate) smallest: Option<i128>,
     /// What the rules about zeros and shares found, row by row.
     pub(crate) findings: Vec<(Rule, String)>,
+    /// The counts as they were written, before rounding, in the order of the rows; none without a column of counts.
+    pub(crate) counts: Vec<i128>,
     /// What its counts say to a reader.
     pub(crate) tabulation: Option<Tabulation>,
 }
@@ -122,7 +127,7 @@ pub(crate) fn form(
         if record.len() as u64 != width {
             return Err(TableError::Cells { row });
         }
-        let mut values = read_row(policy, columns, &record, row, &mut changes)?;
+        let mut values = read_row(policy.max_integer_digits, columns, &record, row, &mut changes)?;
         let units = columns.count.map(|index| count_of(&values[index]));
         findings.extend(shares::judge_row(policy, columns, &values, units));
         if let (Some(index), Some(count)) = (columns.count, units) {
@@ -136,6 +141,8 @@ pub(crate) fn form(
             let rounded = number::round_to_multiple(count, i128::from(policy.rounding_base));
             changes.counts += u64::from(rounded != count);
             values[index] = Value::Number(rounded);
+            // Behind the columns, where nothing but `take_counts` looks, it is sorted with its row.
+            values.push(Value::Number(count));
         }
         rows.push(values);
         if row * width > policy.max_cells {
@@ -145,9 +152,14 @@ pub(crate) fn form(
     sort(columns, &mut rows)?;
     let cells = rows.len() as u64 * width;
     let counted = columns.count.is_some();
-    let tabulation = Tabulation::new(policy, declared, columns, &rows);
+    let counts = if counted { take_counts(&mut rows) } else { Vec::new() };
+    let tabulation = Tabulation::new(declared, columns, &rows, |_, shown| behind(policy, shown));
     let (bytes, notes) = (write(columns, &rows), changes.notes(policy));
-    Ok(Form { bytes, notes, cells, counted, smallest, findings, tabulation })
+    Ok(Form { bytes, notes, cells, counted, smallest, findings, counts, tabulation })
+}
+
+fn take_counts(rows: &mut [Vec<Value>]) -> Vec<i128> {
+    rows.iter_mut().filter_map(|row| row.pop()).map(|value| count_of(&value)).collect()
 }
 
 /// A count was read as a number that is not negative.
@@ -225,7 +237,7 @@ impl Changes {
 }
 
 fn read_row(
-    policy: &TablePolicy,
+    integer_digits: u64,
     columns: &Columns,
     record: &csv::StringRecord,
     row: u64,
@@ -235,7 +247,7 @@ fn read_row(
     for (index, ((name, cell), text)) in columns.list.iter().zip(record).enumerate() {
         let value = match cell {
             Cell::Number { digits } => {
-                let number = number::read(text, *digits, policy.max_integer_digits as u32);
+                let number = number::read(text, *digits, integer_digits as u32);
                 let number = number.map_err(|error| TableError::Number {
                     row,
                     column: name.clone(),

@@ -39,13 +39,14 @@ pub(crate) struct Tabulation {
 }
 
 impl Tabulation {
-    /// The counts of a canonical table. None if it has no column of counts, names a category twice, or has several
-    /// rows that no category tells apart: nothing can be added up then.
+    /// The counts of a canonical table, each as the range that `range` gives for the row of this index and its shown
+    /// count. None if it has no column of counts, names a category twice, or has several rows that no category tells
+    /// apart: nothing can be added up then.
     pub(super) fn new(
-        policy: &TablePolicy,
         declared: &[DeclaredColumn],
         columns: &Columns,
         rows: &[Vec<Value>],
+        range: impl Fn(usize, i128) -> Range,
     ) -> Option<Self> {
         let count = columns.count?;
         let mut places: Vec<(Dimension, usize)> = Vec::new();
@@ -64,9 +65,9 @@ impl Tabulation {
         }
         let key = |row: &[Value]| places.iter().map(|(_, index)| row[*index].text()).collect::<Key>();
         let mut ranges = BTreeMap::new();
-        for row in rows {
+        for (index, row) in rows.iter().enumerate() {
             let Value::Number(shown) = row[count] else { return None };
-            if ranges.insert(key(row), behind(policy, shown)).is_some() {
+            if ranges.insert(key(row), range(index, shown)).is_some() {
                 return None;
             }
         }
@@ -89,7 +90,7 @@ impl Tabulation {
 
 /// The counts that are shown as this multiple of the policy's base. Who reads the table knows the policy, and so that no
 /// row but one of nobody stands for fewer units than the smallest count.
-fn behind(policy: &TablePolicy, shown: i128) -> Range {
+pub(super) fn behind(policy: &TablePolicy, shown: i128) -> Range {
     let base = i128::from(policy.rounding_base);
     // A tie goes to the even multiple, so an odd one loses both of its ties.
     let tie = base % 2 == 0 && (shown / base) % 2 != 0;

@@ -64,6 +64,13 @@ pub(crate) fn audit(policy: &TablePolicy, table: &Tabulation, others: &[&Tabulat
     }
 }
 
+/// True if the rows of `other` bound sums over rows that `table` leaves out.
+pub(crate) fn bears_on(other: &Tabulation, table: &Tabulation) -> bool {
+    let combinations = table.dimensions.iter().map(|dimension| dimension.values.len());
+    table.rows.len() < combinations.fold(1usize, usize::saturating_mul)
+        && sums(table, other).iter().any(|sum| sum.most.is_some())
+}
+
 /// The audit that says most against a table; none if all say that counts do not add up.
 fn worst(audits: impl Iterator<Item = Audit>) -> Option<Audit> {
     let rank = |audit: &Audit| match audit {

@@ -1,0 +1,69 @@
+//! Bounds of the rows that were left out, with the tables of other jobs.
+
+use std::collections::BTreeSet;
+
+use super::sums::named;
+use super::{Found, Table, row_text};
+use crate::policy::TablePolicy;
+use crate::table::suppression::{Audit, audit, bears_on};
+use crate::table::tabulation::{Key, Tabulation};
+
+/// Most earlier tables that are asked for one table. Each audit has a limit of its own, and whoever waits for the answer
+/// waits for all.
+const TABLE_LIMIT: usize = 16;
+
+/// Which rows, of the job's tables and of earlier ones, are told by both together and by neither alone.
+pub(super) fn find(policy: &TablePolicy, own: &[(usize, Table)], earlier: &[Table]) -> Vec<(usize, Found)> {
+    let mut found = Vec::new();
+    let own_tables: Vec<&Tabulation> = own.iter().map(|(_, table)| &table.counts).collect();
+    for (index, table) in own {
+        let same = earlier.iter().filter(|other| other.snapshot == table.snapshot);
+        let bearing: Vec<&Table> =
+            same.clone().filter(|other| bears_on(&other.counts, &table.counts)).take(TABLE_LIMIT).collect();
+        let mut all = own_tables.clone();
+        all.extend(bearing.iter().map(|other| &other.counts));
+        if !bearing.is_empty() {
+            let told = newly_told(policy, &table.counts, &own_tables, &all);
+            found.extend(told_of(told, "it", &named(&bearing)).map(|found| (*index, found)));
+        }
+        // The other way round: what an earlier table left out, told by this one.
+        for other in same.filter(|other| bears_on(&table.counts, &other.counts)).take(TABLE_LIMIT) {
+            let before: Vec<&Tabulation> = bearing.iter().map(|table| &table.counts).collect();
+            let told = newly_told(policy, &other.counts, &before, &[&before[..], &[&table.counts]].concat());
+            found.extend(told_of(told, &other.name, "this one").map(|found| (*index, found)));
+        }
+    }
+    found
+}
+
+/// The rows that `after` tells and `before` does not; none if they cannot be computed.
+fn newly_told(
+    policy: &TablePolicy,
+    table: &Tabulation,
+    before: &[&Tabulation],
+    after: &[&Tabulation],
+) -> Option<Vec<Key>> {
+    let rows = |others: &[&Tabulation]| match audit(policy, table, others) {
+        Audit::Told(rows) => Some(rows.into_iter().map(|(row, _)| row).collect::<BTreeSet<_>>()),
+        Audit::Protected | Audit::NotAdditive => Some(BTreeSet::new()),
+        Audit::TooLarge => None,
+    };
+    let (after, before) = (rows(after)?, rows(before).unwrap_or_default());
+    Some(after.difference(&before).cloned().collect())
+}
+
+fn told_of(told: Option<Vec<Key>>, table: &str, others: &str) -> impl Iterator<Item = Found> {
+    let too_large = told.is_none().then(|| {
+        Found::TooLarge(format!(
+            "too large to tell what {others} and {table} say of rows left out, beyond sums over their common categories"
+        ))
+    });
+    let isolated = told.into_iter().flatten().map(move |row| {
+        Found::Isolated(format!(
+            "{} is left out of {table}, and with {others} it is told how few units stand in it",
+            row_text(&row)
+        ))
+    });
+    let isolated: Vec<Found> = isolated.collect();
+    isolated.into_iter().chain(too_large)
+}
