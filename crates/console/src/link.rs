@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::desk;
 use crate::signing::Signing;
-use crate::store::{NewReview, Standing, Store, Subject};
+use crate::store::{NewReview, Placed, Standing, Store, Subject};
 
 /// How often what the enclave has not acknowledged is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -91,6 +91,7 @@ impl Link {
             reviewers: verdict.reviewers.iter().map(|reviewer| reviewer.steward.to_string()).collect(),
             received_at: daemon::now_seconds(),
             expires_at: verdict.expires.seconds(),
+            placed: Placed::of(verdict),
         })?;
         Ok(digest)
     }
@@ -127,6 +128,7 @@ impl Link {
             reviewers: reviewers.map(ToString::to_string).collect(),
             received_at: now,
             expires_at: now + CODE_REVIEW_SECONDS_LIMIT,
+            placed: None,
         })?;
         Ok(digest)
     }

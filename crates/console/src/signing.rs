@@ -24,7 +24,7 @@ use release::value::Count;
 use tokio::sync::Notify;
 
 use crate::desk;
-use crate::store::{Finished, Standing, Statements, Store, Subject};
+use crate::store::{Finished, Placed, Standing, Statements, Store, Subject};
 use crate::witness;
 
 /// How long to wait before a decision is taken up again.
@@ -293,6 +293,7 @@ impl Signing {
             request: Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?,
             verdict: Envelope::parse(&statements.verdict).map_err(|_| Stalled::Envelope)?,
             code_approvals: self.code_approvals(&statements)?,
+            compared: if approvals { self.compared(&statements)? } else { Vec::new() },
             decision,
             witnessed: Count(0),
         }))
@@ -311,6 +312,16 @@ impl Signing {
         };
         let request = Envelope::parse(&statements.request).map_err(|_| Stalled::Envelope)?;
         Ok(Message::DenyCode(DenyCode { request, denial, witnessed: Count(0) }))
+    }
+
+    /// The verdicts that a verdict's tables were compared with. The signer holds them against the digest that it says.
+    fn compared(&self, statements: &Statements) -> Result<Vec<Digest>, Stalled> {
+        let verdict = Envelope::parse(&statements.verdict).map_err(|_| Stalled::Envelope)?;
+        let verdict: Verdict = verdict.unverified().map_err(|_| Stalled::Envelope)?;
+        match Placed::of(&verdict) {
+            Some(placed) => Ok(self.store.compared_with(&placed)?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The approvals of the code that a verdict names, as the console kept them. The signer says what is wrong with them.

@@ -3,6 +3,7 @@
 //! a witnessed leaf of the log and the steward's own tool waits for that proof.
 
 mod code;
+mod places;
 mod review;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::Mutex;
 use blobs::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
+pub use self::places::Placed;
 pub use self::review::{Finished, NewReview, Review, Standing, Statements, Subject};
 use self::review::{REVIEW_COLUMNS, digest, finished_of_row, review_of_row};
 
@@ -33,6 +35,9 @@ const SCHEMA: &str = "
     ) STRICT;
     CREATE TABLE code_sets (
         evidence BLOB PRIMARY KEY, request BLOB NOT NULL, approvals BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE table_places (
+        dataset TEXT NOT NULL, place INTEGER NOT NULL, verdict BLOB NOT NULL, PRIMARY KEY (dataset, place, verdict)
     ) STRICT;
     CREATE TABLE seen (one INTEGER PRIMARY KEY CHECK (one = 1), versions BLOB NOT NULL) STRICT;
 ";
@@ -98,6 +103,9 @@ impl Store {
                         "INSERT INTO reviewers VALUES (?1, ?2)",
                         params![review.verdict.as_bytes(), steward],
                     )?;
+                }
+                if let Some(placed) = &review.placed {
+                    places::insert(&transaction, &review.verdict, placed)?;
                 }
             }
             transaction.commit()

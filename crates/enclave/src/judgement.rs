@@ -56,6 +56,10 @@ pub struct Found {
     pub scanner: Option<ScanReport>,
     /// The views that were searched, sorted.
     pub views: Vec<Name>,
+    /// The report of the process that compares tables.
+    pub comparer: Option<OutputReport>,
+    /// Counts of tables before rounding, sealed: the output's index, their digest and size in bytes. They stay inside.
+    pub counts: Vec<(usize, Digest, u64)>,
     /// What children wrote for people, by label.
     pub details: Vec<(Name, Vec<u8>)>,
 }
@@ -122,6 +126,10 @@ impl Found {
             Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric => {
                 worst([scanner, only_blocked(canonicaliser), only_blocked(judge)])
             }
+            // Only the process that compares has the other tables.
+            Rule::TableDifferencing => {
+                worst([of(&self.comparer), only_blocked(canonicaliser), only_blocked(judge)])
+            }
             Rule::CopyViews => {
                 worst([of(&self.views_made), only_blocked(canonicaliser), only_blocked(judge)])
             }
@@ -139,7 +147,6 @@ impl Found {
             | Rule::MetricsDegreesOfFreedom
             | Rule::ReleaseBits
             | Rule::TableCells
-            | Rule::TableDifferencing
             | Rule::TableSmallestCount
             | Rule::TableSuppression
             | Rule::TableZeroCells
@@ -210,7 +217,7 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
 }
 
 /// Rules that this version of the box does not have. Verdicts name them as not checked.
-const NOT_BUILT: [Rule; 2] = [Rule::CopyBundle, Rule::TableDifferencing];
+const NOT_BUILT: [Rule; 1] = [Rule::CopyBundle];
 
 /// Deny by default: a child that leaves out a rule has not done its work. Without this a judge or scanner that was
 /// taken over could pass anything by saying nothing. Only what the declaration gives a rule nothing to look at is left
@@ -257,7 +264,7 @@ mod tests {
     /// A judge that passed these rules and found the others not applicable, but for those that it does not run.
     fn judged(passed: &[Rule]) -> OutputReport {
         let mut report = OutputReport::unchecked();
-        let elsewhere = [Rule::CopyExact, Rule::CopyNumeric, Rule::CopyViews];
+        let elsewhere = [Rule::CopyExact, Rule::CopyNumeric, Rule::CopyViews, Rule::TableDifferencing];
         let runs = |rule: &Rule| !NOT_BUILT.contains(rule) && !elsewhere.contains(rule);
         for rule in Rule::ALL.into_iter().filter(runs) {
             let ran = if passed.contains(&rule) { RuleResult::Passed } else { RuleResult::NotApplicable };
@@ -284,6 +291,7 @@ mod tests {
             judge: Some(judged(&[Rule::MetricsForm, Rule::MetricsCount, Rule::ReleaseBits])),
             views_made: Some(report(&[(Rule::CopyViews, RuleResult::Passed)])),
             scanner: Some(scanned(RuleResult::Passed)),
+            comparer: Some(report(&[(Rule::TableDifferencing, RuleResult::NotApplicable)])),
             ..Found::default()
         }
     }
@@ -295,7 +303,7 @@ mod tests {
         assert_eq!(result(Rule::MetricsForm), RuleResult::Noted);
         assert_eq!(result(Rule::CopyExact), RuleResult::Passed);
         assert_eq!(result(Rule::CopyNumeric), RuleResult::Passed);
-        assert_eq!(result(Rule::TableDifferencing), RuleResult::NotChecked);
+        assert_eq!(result(Rule::TableDifferencing), RuleResult::NotApplicable);
         assert_eq!(judgement.blocked_by(), None);
     }
 
@@ -332,6 +340,17 @@ mod tests {
         assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), None);
         assert_eq!(silent.judge(&[said], &policy()).blocked_by(), Some(Rule::MetricsDegreesOfFreedom));
         assert_eq!(found(30).judge(&[metrics()], &policy()).blocked_by(), None);
+    }
+
+    #[test]
+    fn tables_that_were_not_compared_block_whatever_the_judge_says() {
+        let mut silent = found(30);
+        silent.comparer = None;
+        silent.judge.as_mut().unwrap().rules[Rule::TableDifferencing.index()] = RuleResult::Passed;
+        assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::TableDifferencing));
+        let mut told = found(30);
+        told.comparer = Some(report(&[(Rule::TableDifferencing, RuleResult::Blocked)]));
+        assert_eq!(told.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::TableDifferencing));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod code_review;
 mod collect;
 mod configuration;
 mod deadlines;
+mod differencing;
 mod failure;
 mod files;
 mod grid;
@@ -144,6 +145,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         stop: StopFlag::default(),
         stop_told: tokio::sync::watch::Sender::new(false),
         unnamed_files: Mutex::new(()),
+        table_order: Mutex::new(()),
         running: cancel::Running::default(),
         configuration,
     })

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use blobs::{BlobStore, Digest, StoreError as BlobError};
 use egress::{ScanTask, Task};
 use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
-use release::statement::{Catalogue, DeclaredOutput};
+use release::statement::{Catalogue, DeclaredOutput, OutputKind};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
 
@@ -20,6 +20,9 @@ use crate::files;
 use crate::judgement::{Found, SealedFile};
 use crate::room::{Room, RoomError};
 use crate::wall::{self, Child, ChildError, Program, Slot, freeze, make_readable};
+
+/// Largest file of counts in bytes: a table has far fewer rows than this has room for.
+const COUNTS_LIMIT: u64 = 8 << 20;
 
 /// The box's fault while outputs were looked at.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +84,26 @@ impl Outputs<'_> {
         let mut found = Found::default();
         let canonical = self.canonicalise(&task, out, &mut found)?;
         found.files = self.seal(&canonical)?;
+        found.counts = self.seal_counts(&canonical)?;
         let sealed = self.lay_out(&found.files)?;
         self.judge(&task, &sealed, &mut found)?;
         let views = self.views(&task, &sealed, &mut found)?;
         self.scan(&sealed, &views, &mut found)?;
         Ok(found)
+    }
+
+    /// Where copies of the sealed files lie for children.
+    pub fn sealed(&self) -> PathBuf {
+        self.work.join("sealed")
+    }
+
+    /// Runs a child that answers with a report and detail for people.
+    pub fn run_with_detail(
+        &self,
+        child: &Child<'_>,
+        task: Vec<u8>,
+    ) -> Result<(OutputReport, Vec<u8>), OutputsError> {
+        split_report(self.run(child, task)?)
     }
 
     fn run(&self, child: &Child<'_>, stdin: Vec<u8>) -> Result<Vec<u8>, ChildError> {
@@ -101,7 +119,7 @@ impl Outputs<'_> {
             writes: Some((&canonical, "/canonical")),
             data: &[],
         };
-        let (report, detail) = split_report(self.run(&child, task.to_json())?)?;
+        let (report, detail) = self.run_with_detail(&child, task.to_json())?;
         found.canonicaliser = Some(report);
         found.add_detail("canonicalise", detail);
         Ok(freeze(&canonical, &self.work.join("canonical-frozen"))?)
@@ -126,11 +144,28 @@ impl Outputs<'_> {
         Ok(sealed)
     }
 
+    /// Copies the counts of tables before rounding into the quarantine. Nobody here reads them; the process that compares
+    /// holds them against the table. What is missing is refused there.
+    fn seal_counts(&self, canonical: &Path) -> Result<Vec<(usize, Digest, u64)>, OutputsError> {
+        let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
+        let mut sealed = Vec::new();
+        for (index, _) in
+            self.declared.iter().enumerate().filter(|(_, output)| output.kind() == OutputKind::Table)
+        {
+            let name = egress::written_counts_file(index);
+            make_readable(canonical, &name)?;
+            let Ok(Some(file)) = files::open_plain(canonical, &name) else { continue };
+            let Some((digest, bytes)) = copy_within(&quarantine, file, COUNTS_LIMIT)? else { continue };
+            sealed.push((index, digest, bytes));
+        }
+        Ok(sealed)
+    }
+
     /// A read-only directory with copies of the sealed files under their names.
     fn lay_out(&self, sealed: &[SealedFile]) -> Result<PathBuf, OutputsError> {
         use std::os::unix::fs::PermissionsExt;
         let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
-        let directory = self.work.join("sealed");
+        let directory = self.sealed();
         files::new_directory(&directory, 0o700)?;
         for file in sealed {
             let copied = files::write_readable(
@@ -148,7 +183,7 @@ impl Outputs<'_> {
     fn judge(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<(), OutputsError> {
         let child =
             Child { program: Program::Judge, reads: vec![(sealed, "/canonical")], writes: None, data: &[] };
-        let (report, detail) = split_report(self.run(&child, task.to_json())?)?;
+        let (report, detail) = self.run_with_detail(&child, task.to_json())?;
         found.judge = Some(report);
         found.add_detail("judge", detail);
         Ok(())

@@ -45,6 +45,9 @@ pub struct Room {
     pub stop_told: tokio::sync::watch::Sender<bool>,
     /// Held while a file is laid down that no row names yet, and while what no row names is swept away.
     pub unnamed_files: Mutex<()>,
+    /// Held from comparing a run's tables until its verdict is stored, so that no two are compared at a time: then
+    /// neither would be compared with the other.
+    pub table_order: Mutex<()>,
     /// Runs that a cancel can end.
     pub running: Running,
 }
@@ -58,8 +61,8 @@ pub struct Places {
     pub work: PathBuf,
     /// Canonical files under review, one directory a run.
     pub quarantine: PathBuf,
-    /// Released tables and figures, kept for differencing as long as their dataset's account.
-    pub released: BlobStore,
+    /// Tables that left or may leave, and their counts before rounding: later ones are compared with them.
+    pub compared: BlobStore,
     /// Snapshots, `<dataset>/<tree digest>`.
     pub datasets: PathBuf,
     /// Runtimes, `<tree digest>`.
@@ -95,7 +98,7 @@ impl Places {
             bundles: BlobStore::open(own("bundles")?, 0o600)?,
             work: own("work")?,
             quarantine: own("quarantine")?,
-            released: BlobStore::open(own("released")?, 0o600)?,
+            compared: BlobStore::open(own("compared")?, 0o600)?,
             datasets: own("datasets")?,
             runtimes: own("runtimes")?,
             machines: own("machines")?,

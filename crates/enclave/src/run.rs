@@ -6,8 +6,8 @@ mod watch;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::v1::Reason;
@@ -23,6 +23,7 @@ use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
 use crate::cancel;
 use crate::collect::{CollectError, collect};
+use crate::differencing;
 use crate::failure;
 use crate::files;
 use crate::outputs::{Outputs, OutputsError};
@@ -320,7 +321,10 @@ fn steps(
         cancel: watch.cancel,
     };
     let checker = room.checker.digest()?;
-    let found = outputs.look(&out)?;
+    let mut found = outputs.look(&out)?;
+    let ordered = differencing::has_tables(&asked.outputs)
+        .then(|| room.table_order.lock().unwrap_or_else(PoisonError::into_inner));
+    let compared = differencing::compare(&outputs, &asked.datasets, &mut found)?;
     let looked_at = LookedAt {
         job,
         request: &ready.request,
@@ -330,10 +334,12 @@ fn steps(
         wall: wall::statement(&evidence),
         checker,
         found: &found,
+        compared: &compared,
         used,
         quarantine: &quarantine,
     };
     verdict::conclude(room, &looked_at)?;
+    drop(ordered);
     Ok(Finished::Judged)
 }
 

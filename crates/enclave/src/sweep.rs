@@ -8,13 +8,11 @@ use std::sync::PoisonError;
 
 use blobs::{BlobStore, Digest};
 use lifecycle::State;
-use release::envelope::Envelope;
-use release::statement::{OutputKind, Verdict};
 
 use crate::files;
 use crate::outbox;
 use crate::room::{Room, RoomError};
-use crate::store::{code_reviews, jobs, releases, verdicts};
+use crate::store::{code_reviews, jobs, releases, tables, verdicts};
 
 /// Sweeps, and writes down a failure.
 pub fn sweep_and_tell(room: &Room) {
@@ -44,6 +42,11 @@ pub fn sweep(room: &Room) -> Result<(), RoomError> {
             room.places.packets.remove(packet)?;
         }
     }
+    for file in digests(&room.places.compared)? {
+        if !room.store.read(move |connection| tables::is_needed(connection, &file))? {
+            room.places.compared.remove(file)?;
+        }
+    }
     let needed = outbox::needed(room)?;
     for file in digests(&room.places.outbox)? {
         if !needed.contains(&file) {
@@ -70,9 +73,6 @@ fn sweep_quarantine(room: &Room, request: Digest, run: u32) -> Result<(), RoomEr
                     None => Ok(false),
                 }
             })?;
-            if !open && let Some(verdict) = &verdict {
-                keep_tables(room, &verdict.envelope, &room.places.quarantine_of(&request, run))?;
-            }
             open
         }
         Some(
@@ -92,22 +92,6 @@ fn sweep_quarantine(room: &Room, request: Digest, run: u32) -> Result<(), RoomEr
     };
     if !needed {
         files::remove_tree(&room.places.quarantine_of(&request, run))?;
-    }
-    Ok(())
-}
-
-/// Released tables and figures stay, sealed, for comparing later tables of the same data with them.
-fn keep_tables(room: &Room, envelope: &[u8], quarantine: &Path) -> Result<(), RoomError> {
-    let verdict = Envelope::parse(envelope).ok().and_then(|envelope| envelope.unverified::<Verdict>().ok());
-    let Some(verdict) = verdict else { return Ok(()) };
-    let quarantine = BlobStore::open(quarantine, 0o600)?;
-    for file in
-        verdict.files.iter().filter(|file| matches!(file.kind, OutputKind::Table | OutputKind::Figure))
-    {
-        if !room.places.released.contains(file.sha256) && quarantine.contains(file.sha256) {
-            let from = quarantine.open_blob(file.sha256)?;
-            room.places.released.copy_in(from, Some(file.sha256), file.bytes.0)?;
-        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use egress::Policy;
 use lifecycle::{ANSWER_BITS, State};
 use packet::{Content, PacketError};
 use release::account::{VERDICT_BITS, release_bits};
+use release::differencing::{ComparedSet, is_placed};
 use release::envelope::Envelope;
 use release::key::SecretKey;
 use release::path::SignedRequest;
@@ -24,6 +25,7 @@ use release::value::{Bytes, Count, Timestamp};
 use rusqlite::Transaction;
 
 use crate::cancel;
+use crate::differencing::{self, ComparedWith};
 use crate::grid::Grid;
 use crate::judgement::{Found, Judgement, output_of};
 use crate::reviewers;
@@ -31,7 +33,7 @@ use crate::room::{Room, RoomError};
 use crate::store::account::{self, AccountError, Limits, Occasion};
 use crate::store::jobs::{self, Job, Move};
 use crate::store::verdicts::{self, StoredVerdict};
-use crate::store::{StoreError, head};
+use crate::store::{StoreError, head, tables};
 
 /// The time grid of the standard policy, in seconds. A finer one tells more.
 const STANDARD_GRID_SECONDS: u64 = 600;
@@ -64,6 +66,8 @@ pub struct LookedAt<'a> {
     pub checker: Digest,
     /// What the children found.
     pub found: &'a Found,
+    /// What its tables were compared with.
+    pub compared: &'a ComparedWith,
     /// What it used.
     pub used: Use,
     /// Where its canonical files are sealed.
@@ -82,6 +86,9 @@ pub enum VerdictError {
     /// No random bytes.
     #[error("the operating system gave no random bytes")]
     Random,
+    /// Another verdict with tables was stored since these were compared.
+    #[error("the tables were not compared with all that may leave")]
+    Compared,
     /// The site changed while the job ran, so that its limits are no longer known.
     #[error("the grant of the job is not known any more")]
     Grant,
@@ -112,6 +119,7 @@ pub fn conclude(room: &Room, run: &LookedAt<'_>) -> Result<(), VerdictError> {
         output,
         used: run.used,
         limits,
+        compared: run.compared.clone(),
         key: room.key.clone(),
         occasion: Occasion { request: run.job.request, run: run.job.run, at: room.now() },
     };
@@ -119,6 +127,9 @@ pub fn conclude(room: &Room, run: &LookedAt<'_>) -> Result<(), VerdictError> {
     // A crash before the transaction leaves a packet that no verdict names; the next start sweeps it away and counts
     // the run as lost. A crash after it leaves a verdict that is handed over until the console has taken it.
     let packet = room.places.packets.put(&sealed).map_err(RoomError::from)?;
+    if signing.draft.result == VerdictResult::Pass {
+        differencing::keep(room, run.quarantine, &run.compared.tables)?;
+    }
     room.store.change(move |transaction| signing.store(transaction, packet))?;
     drop(guard);
     Ok(())
@@ -174,8 +185,8 @@ fn draft(
         released_bits: Count(judgement.sum.unwrap_or(0)),
         verdict_bits: Count(VERDICT_BITS),
         charges: Vec::new(),
-        // Comparing with past and pending tables comes later; until then nobody may read this as done.
-        differenced_against: Evidence::NotChecked,
+        table_place: Count(0),
+        differenced_against: Evidence::Digest(ComparedSet::default().digest()),
         account_head: Evidence::NotChecked,
         code_review: run.code_review,
         attestation: Evidence::NotChecked,
@@ -271,6 +282,7 @@ struct Signing {
     used: Use,
     review_seconds: u64,
     limits: Limits,
+    compared: ComparedWith,
     key: SecretKey,
     occasion: Occasion,
 }
@@ -286,6 +298,7 @@ impl Signing {
             return Ok(jobs::make_move(transaction, &job.request, &end, self.occasion.at)?);
         }
         let reserved = self.reserve(transaction)?;
+        self.take_place(transaction)?;
         let verdict = &mut self.draft;
         verdict.packet = packet.into();
         verdict.account_head = Evidence::Digest(head::of(transaction)?.hash);
@@ -303,7 +316,27 @@ impl Signing {
             taken: false,
         };
         verdicts::insert(transaction, &stored)?;
+        if verdict.table_place.0 > 0 {
+            let ComparedWith { datasets, tables: kept, .. } = &self.compared;
+            tables::insert(transaction, verdict.table_place.0, &stored.verdict, datasets, kept)?;
+        }
         jobs::make_move(transaction, &self.occasion.request, &self.movement(), self.occasion.at)?;
+        Ok(())
+    }
+
+    /// Gives a verdict whose tables may leave its place behind all that they were compared with.
+    fn take_place(&mut self, transaction: &Transaction<'_>) -> Result<(), VerdictError> {
+        if !is_placed(&self.draft) {
+            return Ok(());
+        }
+        // The lock around comparing and this says so already. Without it a verdict between the two would be compared with
+        // nothing here, and the signer would find that neither of the two was compared with the other.
+        let set = tables::set(transaction, &self.compared.datasets)?;
+        if !self.compared.set.holds(&set) {
+            return Err(VerdictError::Compared);
+        }
+        self.draft.table_place = Count(tables::next_place(transaction)?);
+        self.draft.differenced_against = Evidence::Digest(set.digest());
         Ok(())
     }
 

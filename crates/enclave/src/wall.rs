@@ -38,6 +38,8 @@ pub enum Program {
     Views,
     /// Searches for copies.
     Scanner,
+    /// Compares tables with those of other jobs.
+    Comparer,
 }
 
 /// A place for one job at a time.
@@ -174,8 +176,13 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
     let configuration = &room.configuration;
     let (binary, inside, arguments, stdout_bytes) = match child.program {
         Program::Unbundler => (&configuration.unbundler, "/databox-unbundle", vec!["/unpacked"], 0),
-        Program::Canonicaliser => checker(room, "canonicalise", OutputReport::BYTES + DETAIL_LIMIT),
+        Program::Canonicaliser => {
+            let (binary, inside, _, stdout) =
+                checker(room, "canonicalise", OutputReport::BYTES + DETAIL_LIMIT);
+            (binary, inside, vec!["canonicalise", "--counts", "/canonical"], stdout)
+        }
         Program::Judge => checker(room, "judge", OutputReport::BYTES + DETAIL_LIMIT),
+        Program::Comparer => checker(room, "compare", OutputReport::BYTES + DETAIL_LIMIT),
         Program::Views => checker(room, "views", OutputReport::BYTES),
         Program::Scanner => checker(room, "scan", ScanReport::BYTES),
         Program::Job => unreachable!("a job has a wall of its own"),

@@ -5,6 +5,7 @@
 
 pub mod account;
 mod checked_key;
+pub mod differencing;
 pub mod envelope;
 pub mod file;
 pub mod json;

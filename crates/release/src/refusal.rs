@@ -94,6 +94,7 @@ refusals! {
     104 CodeReviewBinding = "code-review-binding", "An approval or denial of code is about another request, bundle, grant, policy or roles.";
     105 CodeReviewTime = "code-review-time", "An approval of code is expired, from the future, older than its request, newer than the run, or too old for it.";
     106 CodeDenied = "code-denied", "A steward has refused the code of this request.";
+    107 Differencing = "differencing", "The verdict and an earlier release of a dataset were not compared with each other, or the set that is named is another.";
 }
 
 impl Refusal {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
+use release::differencing::{ComparedSet, ReleasedTables, is_placed};
 use release::file::ReleaseFile;
 use release::log::Leaf;
 use release::log::socket::Outcome;
-use release::statement::Manifest;
+use release::statement::{Manifest, Verdict};
 use release::value::Name;
 
 use crate::history::HistoryError;
@@ -26,19 +27,26 @@ pub struct Decided {
 /// Bits by dataset.
 pub type Bits = BTreeMap<Name, u64>;
 
-/// What one release adds to the sums.
+/// What one release adds to the sums, and to the tables that others are compared with.
 #[derive(Debug)]
 pub struct Released {
     request: Digest,
     grant: Name,
     datasets: Vec<Name>,
     bits: u64,
+    tables: Option<ReleasedTables>,
 }
 
-/// What a manifest about a run of this request adds.
-pub fn released(manifest: &Manifest, request: Digest) -> Released {
+/// What a manifest about a verdict on a run of this request adds. `waiting` as in [`ReleasedTables`].
+pub fn released(manifest: &Manifest, verdict: &Verdict, request: Digest, waiting: ComparedSet) -> Released {
     let datasets = manifest.accounts.iter().map(|account| account.dataset.clone()).collect();
-    Released { request, grant: manifest.grant.id.clone(), datasets, bits: manifest.released_bits.0 }
+    let tables = is_placed(verdict).then(|| ReleasedTables {
+        verdict: manifest.verdict.sha256,
+        place: verdict.table_place.0,
+        datasets: verdict.datasets.clone(),
+        waiting,
+    });
+    Released { request, grant: manifest.grant.id.clone(), datasets, bits: manifest.released_bits.0, tables }
 }
 
 fn read_released(leaf: &Leaf, decision: &Decision) -> Result<Released, HistoryError> {
@@ -47,7 +55,9 @@ fn read_released(leaf: &Leaf, decision: &Decision) -> Result<Released, HistoryEr
     if file.manifest.payload_digest() != leaf.payload() {
         return Err(HistoryError::Evidence);
     }
-    Ok(released(&manifest, file.request.payload_digest()))
+    let verdict: Verdict = file.verdict.unverified().map_err(|_| HistoryError::Evidence)?;
+    let waiting = ComparedSet::new(decision.compared.iter().copied());
+    Ok(released(&manifest, &verdict, file.request.payload_digest(), waiting))
 }
 
 /// Decisions and their sums.
@@ -58,6 +68,8 @@ pub struct Ledger {
     released_requests: BTreeSet<Digest>,
     /// For each grant and dataset, the bits of its releases.
     released: BTreeMap<Name, Bits>,
+    /// Releases with tables.
+    tables: Vec<ReleasedTables>,
 }
 
 impl Ledger {
@@ -82,6 +94,7 @@ impl Ledger {
     ) -> Result<(), HistoryError> {
         if let Some(new) = released {
             self.released_requests.insert(new.request);
+            self.tables.extend(new.tables);
             let released = self.released.entry(new.grant).or_default();
             for dataset in new.datasets {
                 let bits = released.entry(dataset).or_default();
@@ -115,6 +128,11 @@ impl Ledger {
     /// Bits that releases under a grant have spent of each dataset.
     pub fn released(&self, grant: &Name) -> Bits {
         self.released.get(grant).cloned().unwrap_or_default()
+    }
+
+    /// Releases with tables.
+    pub fn tables(&self) -> &[ReleasedTables] {
+        &self.tables
     }
 
     /// Forgets what was released, as a rigged signer would.

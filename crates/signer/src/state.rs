@@ -105,6 +105,9 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The release file, denial file or code denial file, whose log proof is still empty.
     pub file: String,
+    /// Of the verdicts that a release's tables were compared with, those that were not decided then, sorted: when one of
+    /// them is released later, this release was compared with it.
+    pub compared: Vec<Digest>,
 }
 
 impl Entry {

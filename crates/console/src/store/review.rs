@@ -3,6 +3,8 @@
 use blobs::Digest;
 use rusqlite::Row;
 
+use super::places::Placed;
+
 /// Where a review stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -120,6 +122,8 @@ pub struct NewReview<'a> {
     pub received_at: i64,
     /// When the verdict expires.
     pub expires_at: i64,
+    /// The place of its tables, if it has some that may leave.
+    pub placed: Option<Placed>,
 }
 
 /// What the log says about a verdict, for the enclave.

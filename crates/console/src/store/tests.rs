@@ -49,6 +49,7 @@ fn review(verdict: Digest) -> NewReview<'static> {
         reviewers: vec!["ana".to_owned(), "ben".to_owned()],
         received_at: 100,
         expires_at: 200,
+        placed: None,
     }
 }
 
@@ -89,4 +90,32 @@ fn what_the_log_says_is_final_and_sent_until_taken() {
     store.taken(&verdict).unwrap();
     assert!(store.not_taken().unwrap().is_empty());
     assert!(store.finished(&verdict).unwrap().is_some());
+}
+
+#[test]
+fn a_verdict_was_compared_with_those_of_an_earlier_place_that_share_a_dataset() {
+    let (_directory, store) = store();
+    let placed = |place, datasets: &[&str]| Placed {
+        place,
+        datasets: datasets.iter().map(|name| name.parse().unwrap()).collect(),
+    };
+    let verdict = |bytes: &[u8]| Digest::of(bytes);
+    // They need not come in their order.
+    for (bytes, place) in [
+        (b"three", placed(3, &["hie", "nhis"])),
+        (b"first", placed(1, &["hie"])),
+        (b"other", placed(2, &["nhis"])),
+    ] {
+        store.add_review(&NewReview { placed: Some(place), ..review(verdict(bytes)) }).unwrap();
+    }
+    let sorted = |mut verdicts: Vec<Digest>| {
+        verdicts.sort();
+        verdicts
+    };
+    assert_eq!(store.compared_with(&placed(3, &["hie"])).unwrap(), [verdict(b"first")]);
+    let both = sorted(vec![verdict(b"first"), verdict(b"other")]);
+    assert_eq!(store.compared_with(&placed(3, &["hie", "nhis"])).unwrap(), both);
+    assert_eq!(store.compared_with(&placed(1, &["hie", "nhis"])).unwrap(), []);
+    let later = sorted(vec![verdict(b"three"), verdict(b"other")]);
+    assert_eq!(store.compared_with(&placed(4, &["nhis"])).unwrap(), later);
 }

@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod releases;
 pub mod reports;
 mod schema;
+pub mod tables;
 pub mod verdicts;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The schema that this version writes.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 const TABLES: &str = "
 -- Jobs that were admitted, by the payload digest of their request. A refused request leaves nothing.
@@ -101,6 +101,31 @@ CREATE TABLE verdicts (
     UNIQUE (request, run)
 ) STRICT;
 CREATE INDEX verdicts_to_send ON verdicts (verdict) WHERE taken = 0;
+
+-- PASS verdicts with tables, in the order in which they were compared with each other.
+CREATE TABLE table_places (
+    place INTEGER PRIMARY KEY NOT NULL,
+    verdict BLOB NOT NULL UNIQUE REFERENCES verdicts (verdict)
+) STRICT;
+
+-- The datasets that their runs saw.
+CREATE TABLE table_datasets (
+    dataset TEXT NOT NULL,
+    place INTEGER NOT NULL REFERENCES table_places (place),
+    PRIMARY KEY (dataset, place)
+) STRICT;
+
+-- Their canonical tables, and the counts of these before rounding, which never leave.
+CREATE TABLE tables (
+    place INTEGER NOT NULL REFERENCES table_places (place),
+    output INTEGER NOT NULL,
+    sealed BLOB NOT NULL CHECK (length(sealed) = 32),
+    counts BLOB NOT NULL CHECK (length(counts) = 32),
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (place, output)
+) STRICT;
+CREATE INDEX tables_by_table ON tables (sealed);
+CREATE INDEX tables_by_counts ON tables (counts);
 
 -- Jobs whose code stewards must let run first, and the packets that are sealed to them.
 CREATE TABLE code_reviews (

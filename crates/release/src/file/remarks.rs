@@ -3,6 +3,7 @@
 use super::examination::{Outcome, Rows};
 use super::log_check::Witnessed;
 use super::verify::Pinned;
+use crate::differencing::is_placed;
 use crate::path::{Approved, JudgedVerdict};
 use crate::rule::Rule;
 use crate::site::Verified;
@@ -51,6 +52,13 @@ pub(super) fn say_what_is_not_checked(
     }
     for file in judged.files.iter().filter(|file| file.declared_counts) {
         rows.say(&format!("counts in {}", file.name), Outcome::Noted, "are the job's word, bounded by bits");
+    }
+    if is_placed(judged) {
+        let text = format!(
+            "compared with all of a place before {}; the signer and the log say so",
+            judged.table_place
+        );
+        rows.say("tables", Outcome::Noted, text);
     }
     for warning in &judged.warnings {
         rows.say("warning", Outcome::Noted, warning_text(*warning));

@@ -54,6 +54,9 @@ pub struct Submit {
     pub code_approvals: Vec<Envelope>,
     /// What the stewards decided.
     pub decision: Decision,
+    /// Payload digests of the verdicts that its tables were compared with, sorted: the set of which the verdict has the
+    /// digest. None with a denial.
+    pub compared: Vec<Digest>,
     /// Size of the log that the witness cosigned last, as far as the console knows; 0 if it does not know.
     pub witnessed: Count,
 }

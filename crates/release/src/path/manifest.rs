@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Approved, CodeDenied, Denied, JudgedVerdict, ReviewedRun};
 use crate::account;
+use crate::differencing::{self, ComparedSet};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::key::{SignError, SignStatement, key_id};
 use crate::refusal::Refusal;
@@ -33,13 +34,15 @@ impl ManifestDraft {
     ///
     /// `released_before` says how many bits releases under this grant have spent of each dataset; the signer sums
     /// them from its own log. A dataset that is not named has spent none. Refuses an overrun, and a verdict or
-    /// code that a steward denied in the site directory; denials in the log are for the signer to look up.
+    /// code that a steward denied in the site directory; denials in the log are for the signer to look up, as is the set
+    /// of releases that the verdict was compared with ([`crate::differencing::check_compared`]).
     pub fn from_evidence(
         verdict: &JudgedVerdict,
         approved: &Approved,
         reviewed: &ReviewedRun,
         site: &Site,
         released_before: &BTreeMap<Name, u64>,
+        compared: &ComparedSet,
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         if approved.verdict() != verdict.payload_digest() {
@@ -57,8 +60,9 @@ impl ManifestDraft {
             return Err(Refusal::CodeDenied);
         }
         let accounts = accounts(verdict, released_before);
-        let manifest = build(verdict, approved, site, accounts, now)?;
+        let manifest = build(verdict, approved, site, accounts, Evidence::Digest(compared.digest()), now)?;
         check_accounts(&manifest, verdict)?;
+        check_compared(&manifest, verdict)?;
         Ok(Self { manifest })
     }
 
@@ -95,6 +99,7 @@ fn build(
     approved: &Approved,
     site: &Site,
     accounts: Vec<GrantAccount>,
+    differenced_against: Evidence,
     issued_at: Timestamp,
 ) -> Result<Manifest, Refusal> {
     let judged = verdict.verdict();
@@ -120,8 +125,7 @@ fn build(
         files: files.collect(),
         released_bits: Count(account::release_bits(judged.released_bits.0)?),
         accounts,
-        // Comparing tables with each other comes later; until then nobody may read this as done.
-        differenced_against: Evidence::NotChecked,
+        differenced_against,
         issued_at,
     })
 }
@@ -159,6 +163,17 @@ pub(crate) fn check_accounts(manifest: &Manifest, verdict: &JudgedVerdict) -> Re
     if has_room { Ok(()) } else { Err(Refusal::ManifestAccount) }
 }
 
+/// Checks that a manifest names a set of releases, and none if it releases no table. Which they were is told by the log.
+fn check_compared(manifest: &Manifest, verdict: &JudgedVerdict) -> Result<(), Refusal> {
+    let sound = match manifest.differenced_against {
+        Evidence::Digest(set) => {
+            differencing::is_placed(verdict.verdict()) || set == ComparedSet::default().digest()
+        }
+        Evidence::NotChecked => false,
+    };
+    if sound { Ok(()) } else { Err(Refusal::Differencing) }
+}
+
 /// Checks that a manifest is the one that its evidence gives. What the evidence cannot tell, its time and what was
 /// released before, is taken from the manifest and checked elsewhere.
 pub(crate) fn check_names_evidence(
@@ -167,6 +182,8 @@ pub(crate) fn check_names_evidence(
     approved: &Approved,
     site: &Site,
 ) -> Result<(), Refusal> {
-    let rebuilt = build(verdict, approved, site, manifest.accounts.clone(), manifest.issued_at)?;
+    check_compared(manifest, verdict)?;
+    let (accounts, against) = (manifest.accounts.clone(), manifest.differenced_against);
+    let rebuilt = build(verdict, approved, site, accounts, against, manifest.issued_at)?;
     if rebuilt == *manifest { Ok(()) } else { Err(Refusal::ManifestEvidence) }
 }

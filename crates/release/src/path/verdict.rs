@@ -6,6 +6,7 @@ use blobs::Digest;
 
 use super::SignedRequest;
 use crate::account::VERDICT_BITS;
+use crate::differencing;
 use crate::envelope::Envelope;
 use crate::key::key_id;
 use crate::refusal::Refusal;
@@ -52,6 +53,7 @@ impl JudgedVerdict {
         check_rules(&verdict)?;
         check_files(&verdict, request)?;
         check_bits(&verdict)?;
+        differencing::check_form(&verdict)?;
         if verdict.wall.name < request.least_wall() {
             return Err(Refusal::VerdictWall);
         }

@@ -34,7 +34,8 @@ pub struct Manifest {
     pub released_bits: Count,
     /// The grant's account for each dataset, as the signer sums it from its own log.
     pub accounts: Vec<GrantAccount>,
-    /// The set of outputs that stood in the log between the verdict's comparison and this signature.
+    /// Digest of the set of verdicts with tables of its datasets that were released before it
+    /// ([`crate::differencing::ComparedSet`]). Empty if it has no tables.
     pub differenced_against: Evidence,
     /// When.
     pub issued_at: Timestamp,

@@ -48,7 +48,10 @@ pub struct Verdict {
     pub verdict_bits: Count,
     /// What was charged to each dataset's account.
     pub charges: Vec<DatasetCharge>,
-    /// The set of outputs that this one was compared with for differencing.
+    /// Its place in the order of PASS verdicts with tables, from 1; 0 if it is none.
+    pub table_place: Count,
+    /// Digest of the set of verdicts that its tables were compared with: those of an earlier place that share a dataset
+    /// ([`crate::differencing::ComparedSet`]).
     pub differenced_against: Evidence,
     /// Head of the account after the charge.
     pub account_head: Evidence,

@@ -1,6 +1,7 @@
 //! Decisions before they are leaves: each is checked against the site, the log and those that were taken just before it.
 
 use blobs::Digest;
+use release::differencing::{ComparedSet, check_compared};
 use release::envelope::Envelope;
 use release::file::{self, CodeDenialFile, DenialFile, RELEASE_FILE_LIMIT, ReleaseFile};
 use release::log::socket::{Decision as Decide, Outcome, SignerRefusal, Submit};
@@ -78,7 +79,7 @@ impl<'a> Deciding<'a> {
         }
         let reviewed = ReviewedRun::check(&submit.code_approvals, &verdict, site)?;
         let approved = Approved::check(approvals, &verdict, site, now)?;
-        self.release(&verdict, &approved, &reviewed)
+        self.release(&verdict, &approved, &reviewed, &ComparedSet::new(submit.compared.iter().copied()))
     }
 
     /// The denials that lie in the site directory for these subjects.
@@ -121,15 +122,26 @@ impl<'a> Deciding<'a> {
         verdict: &JudgedVerdict,
         approved: &Approved,
         reviewed: &ReviewedRun,
+        compared: &ComparedSet,
     ) -> Result<(), Stopped> {
+        let ledgers = [self.history.ledger(), self.batch.ledger()];
+        let tables = ledgers.into_iter().flat_map(|ledger| ledger.tables());
+        let against = check_compared(verdict.verdict(), &verdict.payload_digest(), compared, tables)?;
+        let waiting: Vec<Digest> =
+            compared.iter().filter(|verdict| !self.is_decided(verdict)).copied().collect();
         let grant = &verdict.verdict().grant.id;
         let before = sum(self.history.ledger().released(grant), self.batch.ledger().released(grant));
-        let draft = ManifestDraft::from_evidence(verdict, approved, reviewed, self.site, &before, self.now)?;
-        let sums = released(draft.manifest(), verdict.request().payload_digest());
+        let draft = ManifestDraft::from_evidence(
+            verdict, approved, reviewed, self.site, &before, &against, self.now,
+        )?;
+        let request = verdict.request().payload_digest();
+        let sums =
+            released(draft.manifest(), verdict.verdict(), request, ComparedSet::new(waiting.iter().copied()));
         let manifest = draft.sign(&self.settings.release_key, self.site)?;
         let leaf = file::leaf(Event::Release, &manifest, &self.settings.release_key.public())?;
         let file = ReleaseFile::gather(manifest, verdict, approved, reviewed, self.site)?.to_bytes();
-        self.add(&leaf, verdict.payload_digest(), Outcome::Release, file, Some(sums))
+        let added = Some((sums, waiting));
+        self.add(&leaf, verdict.payload_digest(), Outcome::Release, file, added)
     }
 
     fn deny(&mut self, denied: &Denied, verdict: &JudgedVerdict) -> Result<(), Stopped> {
@@ -150,7 +162,7 @@ impl<'a> Deciding<'a> {
         verdict: Digest,
         outcome: Outcome,
         file: Vec<u8>,
-        released: Option<Released>,
+        released: Option<(Released, Vec<Digest>)>,
     ) -> Result<(), Stopped> {
         // Once it were a leaf, its file could never be finished, and no head above it published: whoever has the console
         // could end the log with one signature's hint of many megabytes.
@@ -158,6 +170,8 @@ impl<'a> Deciding<'a> {
             return Err(Refusal::SizeLimit.into());
         }
         let file = String::from_utf8(file).map_err(|_| StateError::Form)?;
-        Ok(self.batch.add(leaf, Decision { verdict, outcome, file }, released)?)
+        let (released, compared) = released.unzip();
+        let compared = compared.unwrap_or_default();
+        Ok(self.batch.add(leaf, Decision { verdict, outcome, file, compared }, released)?)
     }
 }

@@ -4,7 +4,7 @@
 use blobs::Digest;
 
 use super::past::Past;
-use super::sums::Sums;
+use super::sums::{Addend, Sums};
 use super::{
     Audit, AuditState, Found, follow, from_tiles, newest, newest_roles, say_release, statement, tiles_of,
 };
@@ -66,8 +66,7 @@ pub(super) fn examine(
     Ok(releases(audit, &leaves, &head)?.map(|()| {
         let seen = SeenHead { origin: head.origin.clone(), size: Count(head.size), root: head.root };
         let roles = chain.iter().map(Verified::payload_digest).collect();
-        let (recalled, totals) = (audit.sums.recalled.clone(), audit.sums.totals());
-        (head, Some(AuditState::new(audit.pinned, seen, roles, recalled, totals)))
+        (head, Some(AuditState::new(audit.pinned, seen, roles, &audit.sums)))
     }))
 }
 
@@ -105,7 +104,7 @@ fn resume(audit: &mut Audit<'_>, state: &AuditState, head: &Checkpoint) -> Found
             return Ok(Err(refusal));
         }
     }
-    audit.sums = Sums::resume(state.totals(), state.recalled.clone());
+    audit.sums = Sums::resume(state.totals(), state.recalled.clone(), state.tables());
     let said = |begin: &Begin| format!("continues the {} leaves that were read before", begin.edge.size());
     Ok(audit.rows.check("since", Ok(Begin { edge, roles }), said))
 }
@@ -203,7 +202,7 @@ fn releases(audit: &mut Audit<'_>, leaves: &PublicLeaves, head: &Checkpoint) -> 
         let checked = match audit.release(&leaf.payload())? {
             Ok(release) if release.witnessed().index != *index => Err(Refusal::LogEntries),
             Ok(release) => match past.compare(&release, audit.rows)? {
-                Ok(()) => audit.sums.add(release.manifest()),
+                Ok(()) => audit.sums.add(&Addend::from(&release)),
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),

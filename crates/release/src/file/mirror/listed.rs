@@ -8,6 +8,7 @@
 use blobs::Digest;
 
 use super::past::Past;
+use super::sums::Addend;
 use super::{Audit, Found, envelope, follow, newest, newest_roles, say_release};
 use crate::envelope::Envelope;
 use crate::file::LoggedRelease;
@@ -15,7 +16,7 @@ use crate::file::examination::Outcome;
 use crate::log::Checkpoint;
 use crate::refusal::Refusal;
 use crate::site::check_revocation;
-use crate::statement::{Manifest, Revocation, Roles};
+use crate::statement::{Revocation, Roles};
 use crate::value::{Count, Timestamp};
 
 pub(super) fn examine(audit: &mut Audit<'_>) -> Found<Checkpoint> {
@@ -125,7 +126,7 @@ fn revocation(audit: &Audit<'_>, roles: &Roles) -> Found<Revocation> {
 struct Listed {
     index: u64,
     digest: Digest,
-    manifest: Manifest,
+    added: Addend,
 }
 
 fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<()> {
@@ -139,7 +140,7 @@ fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<(
             Ok(release) => {
                 past.compare(&release, audit.rows)?.and_then(|()| newest.covers(&release)).map(|()| {
                     let index = release.witnessed().index;
-                    Listed { index, digest, manifest: release.manifest().clone() }
+                    Listed { index, digest, added: Addend::from(&release) }
                 })
             }
             Err(refusal) => Err(refusal),
@@ -150,9 +151,9 @@ fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<(
         }
     }
     listed.sort_by_key(|release| release.index);
-    for Listed { digest, manifest, .. } in listed {
-        audit.sums.know_of(&manifest);
-        let added = audit.sums.add(&manifest);
+    for Listed { digest, added, .. } in listed {
+        audit.sums.know_of(&added);
+        let added = audit.sums.add(&added);
         let recalled = audit.sums.recalled.contains(&digest);
         first = first.and(say_release(audit.rows, &digest, added, recalled));
     }

@@ -1,6 +1,6 @@
 //! What an auditor keeps of one examination for the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::seen::SeenHead;
 use super::super::verify::Pinned;
 use super::GrantTotal;
+use super::sums::Sums;
 use crate::json::{self, JsonError};
 use crate::value::{Count, Name};
 
@@ -32,6 +33,16 @@ pub struct AuditState {
     pub recalled: BTreeSet<Digest>,
     /// What left.
     totals: Vec<SeenTotal>,
+    /// Releases with tables, by dataset and place.
+    tables: Vec<SeenTables>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SeenTables {
+    dataset: Name,
+    place: Count,
+    verdict: Digest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +56,8 @@ struct SeenTotal {
 }
 
 impl AuditState {
-    pub(super) fn new(
-        pinned: &Pinned,
-        head: SeenHead,
-        roles: Vec<Digest>,
-        recalled: BTreeSet<Digest>,
-        totals: Vec<GrantTotal>,
-    ) -> Self {
-        let totals = totals.into_iter().map(|total| SeenTotal {
+    pub(super) fn new(pinned: &Pinned, head: SeenHead, roles: Vec<Digest>, sums: &Sums) -> Self {
+        let totals = sums.totals().into_iter().map(|total| SeenTotal {
             dataset: total.dataset,
             grant: total.grant,
             releases: Count(total.releases),
@@ -60,7 +65,27 @@ impl AuditState {
             limit: Count(total.limit),
         });
         let (pin, accept_on_box_witness) = (pinned.roles, pinned.accept_on_box_witness);
-        Self { pin, accept_on_box_witness, head, roles, recalled, totals: totals.collect() }
+        let of_dataset = |(dataset, tables): (&Name, &BTreeMap<u64, Digest>)| {
+            let one = |(place, verdict): (&u64, &Digest)| SeenTables {
+                dataset: dataset.clone(),
+                place: Count(*place),
+                verdict: *verdict,
+            };
+            tables.iter().map(one).collect::<Vec<_>>()
+        };
+        Self {
+            pin,
+            accept_on_box_witness,
+            head,
+            roles,
+            recalled: sums.recalled.clone(),
+            totals: totals.collect(),
+            tables: sums.tables.iter().flat_map(of_dataset).collect(),
+        }
+    }
+
+    pub(super) fn tables(&self) -> impl Iterator<Item = (Name, u64, Digest)> + '_ {
+        self.tables.iter().map(|seen| (seen.dataset.clone(), seen.place.0, seen.verdict))
     }
 
     pub(super) fn totals(&self) -> impl Iterator<Item = GrantTotal> + '_ {

@@ -1,0 +1,186 @@
+//! Comparing a job's tables with those that left or may leave, and keeping them for the next.
+//!
+//! Comparing and storing the verdict happen under one lock, so that of any two verdicts the later one was compared
+//! with the earlier. The tables are read by a process behind the wall, which has no data; here only files are copied.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use blobs::{BlobStore, Digest};
+use egress::{Compared, Detail, EARLIER_BYTES_LIMIT, EarlierTable, Finding, JudgedFile};
+use release::differencing::{ComparedSet, PLACE_LIMIT, SET_LIMIT};
+use release::envelope::Envelope;
+use release::report::OutputReport;
+use release::rule::Rule;
+use release::statement::{DatasetSnapshot, DeclaredOutput, OutputKind, Request, RuleResult};
+use release::value::{Count, Name};
+
+use crate::files;
+use crate::judgement::Found;
+use crate::outputs::{Outputs, OutputsError};
+use crate::room::{Room, RoomError};
+use crate::store::tables::{self, KeptTable};
+use crate::wall::{Child, Program};
+
+/// What a verdict's tables were compared with, as the store must still have it when the verdict is stored.
+#[derive(Debug, Clone, Default)]
+pub struct ComparedWith {
+    /// The verdicts.
+    pub set: ComparedSet,
+    /// The datasets by which they were found.
+    pub datasets: Vec<Name>,
+    /// The job's own tables, in the quarantine.
+    pub tables: Vec<KeptTable>,
+}
+
+/// True if a job declares what is compared.
+pub fn has_tables(declared: &[DeclaredOutput]) -> bool {
+    declared.iter().any(|output| matches!(output.kind(), OutputKind::Table | OutputKind::Figure))
+}
+
+/// Compares what was sealed. The caller holds [`Room::table_order`] until the verdict is stored.
+pub fn compare(
+    outputs: &Outputs<'_>,
+    datasets: &[DatasetSnapshot],
+    found: &mut Found,
+) -> Result<ComparedWith, OutputsError> {
+    if !has_tables(outputs.declared) {
+        let mut report = OutputReport::unchecked();
+        report.rules[Rule::TableDifferencing.index()] = RuleResult::NotApplicable;
+        found.comparer = Some(report);
+        return Ok(ComparedWith::default());
+    }
+    let names: Vec<Name> = datasets.iter().map(|dataset| dataset.name.clone()).collect();
+    let asked = names.clone();
+    let read = outputs.room.store.read(move |connection| {
+        let set = tables::set(connection, &asked)?;
+        Ok((set, tables::earlier(connection, &asked)?, tables::next_place(connection)?))
+    });
+    let (set, earlier, place) = read.map_err(RoomError::from)?;
+    let bytes = earlier.iter().fold(0u64, |sum, table| sum.saturating_add(table.kept.bytes));
+    if set.len() > SET_LIMIT || bytes > EARLIER_BYTES_LIMIT || place > PLACE_LIMIT {
+        refuse(outputs.declared, found);
+    } else {
+        let directory = lay_out(outputs, found, &earlier)?;
+        let task = task(outputs, datasets, &earlier)?;
+        let sealed = outputs.sealed();
+        let child = Child {
+            program: Program::Comparer,
+            reads: vec![(&sealed, "/canonical"), (&directory, "/compared")],
+            writes: None,
+            data: &[],
+        };
+        let (report, detail) = outputs.run_with_detail(&child, task.to_json())?;
+        found.comparer = Some(report);
+        found.add_detail("compare", detail);
+    }
+    Ok(ComparedWith { set, datasets: names, tables: kept(found) })
+}
+
+fn task(
+    outputs: &Outputs<'_>,
+    datasets: &[DatasetSnapshot],
+    earlier: &[tables::EarlierTable],
+) -> Result<Compared, OutputsError> {
+    let mut compared = Compared {
+        policy: outputs.policy.clone(),
+        outputs: outputs.declared.to_vec(),
+        catalogue: outputs.catalogue.clone(),
+        snapshot: snapshot(datasets),
+        earlier: Vec::new(),
+    };
+    for table in earlier {
+        let foreign = || io::Error::from(io::ErrorKind::InvalidData);
+        // It was admitted, so it was verified; only the enclave writes it.
+        let request = Envelope::parse(&table.request).map_err(|_| foreign())?;
+        let request: Request = request.unverified().map_err(|_| foreign())?;
+        let output = request.outputs.get(table.kept.output).ok_or_else(foreign)?.clone();
+        let of = format!("job {} of project {}", request.job, request.project);
+        compared.earlier.push(EarlierTable { of, output, snapshot: snapshot(&request.datasets) });
+    }
+    Ok(compared)
+}
+
+/// Equal for jobs that saw the same data.
+fn snapshot(datasets: &[DatasetSnapshot]) -> String {
+    let mut names: Vec<String> =
+        datasets.iter().map(|dataset| format!("{} {}", dataset.name, dataset.tree.sha256)).collect();
+    names.sort();
+    names.join("\n")
+}
+
+/// A read-only directory with copies of the earlier tables and of all counts before rounding.
+fn lay_out(
+    outputs: &Outputs<'_>,
+    found: &Found,
+    earlier: &[tables::EarlierTable],
+) -> Result<PathBuf, OutputsError> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = outputs.work.join("compared");
+    files::new_directory(&directory, 0o700)?;
+    let quarantine = BlobStore::open(&outputs.quarantine, 0o600)?;
+    for (index, counts, _) in &found.counts {
+        lay(&quarantine, *counts, &directory, &egress::own_counts_file(*index))?;
+    }
+    let compared = &outputs.room.places.compared;
+    for (index, table) in earlier.iter().enumerate() {
+        lay(compared, table.kept.table, &directory, &egress::earlier_table_file(index))?;
+        lay(compared, table.kept.counts, &directory, &egress::earlier_counts_file(index))?;
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o555))?;
+    Ok(directory)
+}
+
+fn lay(store: &BlobStore, file: Digest, directory: &Path, name: &Name) -> Result<(), OutputsError> {
+    files::write_readable(&directory.join(name.as_str()), store.open_blob(file)?)?;
+    Ok(())
+}
+
+/// More than is compared: nothing leaves that was compared with a part.
+fn refuse(declared: &[DeclaredOutput], found: &mut Found) {
+    let mut report = OutputReport::unchecked();
+    report.rules[Rule::TableDifferencing.index()] = RuleResult::Blocked;
+    found.comparer = Some(report);
+    let finding = Finding {
+        rule: Rule::TableDifferencing.name(),
+        result: RuleResult::Blocked,
+        detail: format!(
+            "the dataset has more earlier tables than are compared: {SET_LIMIT} verdicts, {EARLIER_BYTES_LIMIT} bytes"
+        ),
+    };
+    let files =
+        declared.iter().filter(|output| output.kind() == OutputKind::Table).map(|output| JudgedFile {
+            name: output.path().to_string(),
+            kind: Some(output.kind()),
+            bytes: Count(0),
+            released_bits: Count(0),
+            findings: vec![finding.clone()],
+        });
+    let detail = Detail { files: files.take(1).collect() };
+    found.add_detail("compare", serde_json::to_vec(&detail).expect("findings have a JSON form"));
+}
+
+/// The job's own tables that have counts.
+fn kept(found: &Found) -> Vec<KeptTable> {
+    let one = |(index, counts, counts_bytes): &(usize, Digest, u64)| {
+        let file = found.files.iter().find(|file| file.index == *index)?;
+        let bytes = file.bytes.saturating_add(*counts_bytes);
+        Some(KeptTable { output: *index, table: file.digest, counts: *counts, bytes })
+    };
+    found.counts.iter().filter_map(one).collect()
+}
+
+/// Copies a verdict's tables from its quarantine to where they stay as long as later ones are compared with them. The
+/// caller holds [`Room::unnamed_files`] until a row names them.
+pub fn keep(room: &Room, quarantine: &Path, tables: &[KeptTable]) -> Result<(), RoomError> {
+    let quarantine = BlobStore::open(quarantine, 0o600)?;
+    for file in tables.iter().flat_map(|table| [table.table, table.counts]) {
+        if !room.places.compared.contains(file) {
+            let from = quarantine.open_blob(file)?;
+            let bytes = from.metadata()?.len();
+            room.places.compared.copy_in(from, Some(file), bytes)?;
+        }
+    }
+    Ok(())
+}
