@@ -145,6 +145,14 @@ fn rows_of_several_jobs_that_leave_a_few_of_a_total_are_blocked_together() {
 }
 
 #[test]
+fn a_row_of_nobody_that_another_table_left_out_is_not_told_by_subtraction() {
+    let zeros = BY_PLAN.replace(r#""countColumn":"n""#, r#""countColumn":"n","structuralZeros":[["other"]]"#);
+    let earlier = Wrote(BY_PLAN, "one", "plan,n\nfree,100\nindividual,80\n");
+    let own = Wrote(zeros.leak(), "one", "plan,n\nfree,150\nindividual,130\nother,0\n");
+    assert_eq!(outcome(&[earlier], &[own]), RuleResult::Passed);
+}
+
+#[test]
 fn two_tables_of_one_job_that_differ_by_one_unit_are_blocked() {
     let twice = BY_PLAN.replace("by_plan", "again");
     let again: &'static str = twice.leak();

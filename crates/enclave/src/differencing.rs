@@ -93,10 +93,11 @@ fn task(
     for table in earlier {
         let foreign = || io::Error::from(io::ErrorKind::InvalidData);
         // It was admitted, so it was verified; only the enclave writes it.
-        let request = Envelope::parse(&table.request).map_err(|_| foreign())?;
-        let request: Request = request.unverified().map_err(|_| foreign())?;
+        let envelope = Envelope::parse(&table.request).map_err(|_| foreign())?;
+        let request: Request = envelope.unverified().map_err(|_| foreign())?;
         let output = request.outputs.get(table.kept.output).ok_or_else(foreign)?.clone();
-        let of = format!("job {} of project {}", request.job, request.project);
+        let of =
+            format!("job {} of project {} ({})", request.job, request.project, envelope.payload_digest());
         compared.earlier.push(EarlierTable { of, output, snapshot: snapshot(&request.datasets) });
     }
     Ok(compared)

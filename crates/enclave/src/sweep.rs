@@ -66,14 +66,13 @@ fn sweep_quarantine(room: &Room, request: Digest, run: u32) -> Result<(), RoomEr
         Some(State::Running | State::InReview | State::Approved) => true,
         Some(State::Released) => {
             let digest = verdict.as_ref().map(|verdict| verdict.verdict);
-            let open = room.store.read(move |connection| {
+            room.store.read(move |connection| {
                 let release = digest.map(|digest| releases::of_verdict(connection, &digest)).transpose()?;
                 match release.flatten() {
                     Some(release) => releases::is_open(connection, &release.release_file),
                     None => Ok(false),
                 }
-            })?;
-            open
+            })?
         }
         Some(
             State::Submitted

@@ -152,6 +152,12 @@ impl History {
         self.statements.contains(payload)
     }
 
+    /// Forgets which releases have tables, as a rigged signer would.
+    #[cfg(test)]
+    pub fn forget_tables(&mut self) {
+        self.ledger.forget_tables();
+    }
+
     /// Forgets what was released, as a rigged signer would.
     #[cfg(test)]
     pub fn forget_released(&mut self) {

@@ -135,6 +135,12 @@ impl Ledger {
         &self.tables
     }
 
+    /// Forgets which releases have tables, as a rigged signer would.
+    #[cfg(test)]
+    pub fn forget_tables(&mut self) {
+        self.tables.clear();
+    }
+
     /// Forgets what was released, as a rigged signer would.
     #[cfg(test)]
     pub fn forget_released(&mut self) {

@@ -121,6 +121,11 @@ impl<D: Disk> Signer<D> {
     }
 
     #[cfg(test)]
+    pub fn forget_tables(&mut self) {
+        self.log.history_mut().forget_tables();
+    }
+
+    #[cfg(test)]
     pub fn forget_released(&mut self) {
         self.log.history_mut().forget_released();
     }

@@ -28,6 +28,7 @@ mod account;
 mod code;
 mod crashes;
 mod decisions;
+mod differencing;
 mod durable;
 mod history;
 mod meanwhile;
@@ -204,9 +205,15 @@ impl Site {
 }
 
 fn submit(told: &Told, decision: Decision) -> Message {
+    submit_compared(told, decision, &[])
+}
+
+/// The same, with the verdicts that its tables were compared with.
+fn submit_compared(told: &Told, decision: Decision, compared: &[Digest]) -> Message {
     let (request, verdict) = (told.release.request.clone(), told.release.verdict.clone());
     let code_approvals = told.release.code_approvals.clone();
-    Message::Submit(Submit { request, verdict, code_approvals, decision, witnessed: Count(0) })
+    let compared = compared.to_vec();
+    Message::Submit(Submit { request, verdict, code_approvals, decision, compared, witnessed: Count(0) })
 }
 
 fn approvals(told: &Told) -> Decision {
@@ -271,6 +278,10 @@ fn file(answer: Answer, outcome: Outcome) -> String {
 }
 
 fn release<D: Disk>(signer: &mut Signer<D>, told: &Told) -> String {
-    let appended = appended(ask(signer, &submit(told, approvals(told))));
+    release_compared(signer, told, &[])
+}
+
+fn release_compared<D: Disk>(signer: &mut Signer<D>, told: &Told, compared: &[Digest]) -> String {
+    let appended = appended(ask(signer, &submit_compared(told, approvals(told), compared)));
     file(ask(signer, &cosigned(told, &appended, now())), Outcome::Release)
 }

@@ -130,6 +130,7 @@ fn the_room_starts_answers_by_name_and_stops() {
         verdict: told.release.verdict.clone(),
         code_approvals: told.release.code_approvals.clone(),
         decision: Decision::Approvals(told.release.approvals.clone()),
+        compared: Vec::new(),
         witnessed: Count(0),
     });
     assert_eq!(room.ask(&submit), Answer::Refused(SignerRefusal::Rule(Refusal::OutOfForce)));

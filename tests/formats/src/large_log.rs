@@ -73,6 +73,7 @@ fn told(number: u64, before: u64, recalled: &[Digest]) -> Told {
         .grant(move |grant| {
             grant.datasets.get_mut(&name("hie")).expect("the dataset").release_bits = plenty;
         })
+        .without_tables()
         .verdict(move |verdict| verdict.run = Count(number + 1))
         .manifest(move |manifest| {
             manifest.accounts.iter_mut().for_each(|account| account.released_before = Count(before));

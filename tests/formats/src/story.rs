@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use blobs::Digest;
 use egress::{InMemory, Task};
 use release::account::VERDICT_BITS;
+use release::differencing::ComparedSet;
 use release::envelope::Envelope;
 use release::file::ReleaseFile;
 use release::key::{SecretKey, Sign, key_id};
@@ -19,20 +20,18 @@ use crate::ssh_story::StoryKey;
 
 type Change<T> = dyn Fn(&mut T);
 
-/// A change to one part of the story; nothing by default.
-pub struct Edit<T>(Option<Box<Change<T>>>);
+/// Changes to one part of the story, one after the other; nothing by default.
+pub struct Edit<T>(Vec<Box<Change<T>>>);
 
 impl<T> Default for Edit<T> {
     fn default() -> Self {
-        Self(None)
+        Self(Vec::new())
     }
 }
 
 impl<T> Edit<T> {
     fn apply(&self, part: &mut T) {
-        if let Some(edit) = &self.0 {
-            edit(part);
-        }
+        self.0.iter().for_each(|edit| edit(part));
     }
 
     fn applied(&self, mut part: T) -> T {
@@ -53,7 +52,7 @@ macro_rules! story {
 
         impl Story {
             $($(#[$doc])* pub fn $part(mut self, edit: impl Fn(&mut $type) + 'static) -> Self {
-                self.$part = Edit(Some(Box::new(edit)));
+                self.$part.0.push(Box::new(edit));
                 self
             })*
         }
@@ -101,6 +100,31 @@ impl Story {
     pub fn signed_by(mut self, statement: &'static str, keys: &[&'static str]) -> Self {
         self.signers.insert(statement, keys.to_vec());
         self
+    }
+
+    /// The job declares no table, so that nothing is compared: several of its runs can be released one after the other.
+    pub fn without_tables(self) -> Self {
+        self.request(|request| request.outputs.retain(|output| output.kind() != OutputKind::Table))
+            .verdict(|verdict| {
+                verdict.files.retain(|file| file.name != name("by_plan.csv"));
+                let released = verdict.files.iter().map(|file| file.released_bits.0).sum();
+                verdict.released_bits = Count(released);
+                verdict.charges[0].release_bits = Count(released + VERDICT_BITS);
+                verdict.table_place = Count(0);
+            })
+            .files(|files| drop(files.remove(&name("by_plan.csv"))))
+    }
+
+    /// The verdict about this run has this place and was compared with these, of which the manifest names those that were
+    /// released.
+    pub fn compared(self, run: u64, place: u64, with: &[Digest], released: &[Digest]) -> Self {
+        let set = |verdicts: &[Digest]| Evidence::Digest(ComparedSet::new(verdicts.iter().copied()).digest());
+        let (with, released) = (set(with), set(released));
+        self.verdict(move |verdict| {
+            verdict.run = Count(run);
+            (verdict.table_place, verdict.differenced_against) = (Count(place), with);
+        })
+        .manifest(move |manifest| manifest.differenced_against = released)
     }
 
     fn sign<P: Predicate>(&self, statement: &str, predicate: &P, usual: &[&'static str]) -> Envelope {
@@ -397,6 +421,8 @@ fn judged(dataset: &Catalogue) -> (BTreeMap<Name, Vec<u8>>, OutputReport) {
     // What the makers of views and the scanner say in an honest box.
     rules.rules[Rule::CopyExact.index()] = RuleResult::Passed;
     rules.rules[Rule::CopyViews.index()] = RuleResult::Passed;
+    // And whoever compares, of the first table.
+    rules.rules[Rule::TableDifferencing.index()] = RuleResult::Passed;
     (canonical.0, rules)
 }
 
@@ -463,12 +489,13 @@ fn verdict(
         },
         released_bits: Count(released),
         verdict_bits: Count(VERDICT_BITS),
+        table_place: Count(1),
         charges: vec![DatasetCharge {
             dataset: name("hie"),
             answer_bits: Count(12),
             release_bits: Count(released + VERDICT_BITS),
         }],
-        differenced_against: Evidence::NotChecked,
+        differenced_against: Evidence::Digest(ComparedSet::default().digest()),
         account_head: Evidence::NotChecked,
         code_review: Evidence::NotChecked,
         attestation: Evidence::NotChecked,
@@ -704,7 +731,7 @@ fn manifest(
                 limit: grant.datasets.get(&dataset.name).map_or(Count(0), |bits| bits.release_bits),
             })
             .collect(),
-        differenced_against: Evidence::NotChecked,
+        differenced_against: Evidence::Digest(ComparedSet::default().digest()),
         issued_at: time("2026-03-02T11:00:00Z"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use release::differencing::ComparedSet;
 use release::envelope::Envelope;
 use release::file::{CodeDenialFile, GivenFiles, LoggedDenial, Pinned, ReleaseFile};
 use release::key::Sign;
@@ -110,7 +111,16 @@ fn the_signer_builds_the_manifest_that_the_verifier_expects() {
     let Path { site, told, verdict, approved, reviewed } = path();
     let now = time("2026-03-02T11:00:00Z");
     let before = BTreeMap::from([(name("hie"), 2_048)]);
-    let draft = ManifestDraft::from_evidence(&verdict, &approved, &reviewed, &site, &before, now).unwrap();
+    let draft = ManifestDraft::from_evidence(
+        &verdict,
+        &approved,
+        &reviewed,
+        &site,
+        &before,
+        &ComparedSet::default(),
+        now,
+    )
+    .unwrap();
     let manifest = draft.clone().sign(&key("signer"), &site).unwrap();
     assert_eq!(manifest, told.release.manifest);
     assert_eq!(
@@ -130,8 +140,16 @@ fn the_signer_refuses_an_overrun_and_a_denied_or_expired_verdict() {
     let path = path();
     let draft = |site: &Site, before: u64, now: &str| {
         let before = BTreeMap::from([(name("hie"), before)]);
-        ManifestDraft::from_evidence(&path.verdict, &path.approved, &path.reviewed, site, &before, time(now))
-            .map(drop)
+        ManifestDraft::from_evidence(
+            &path.verdict,
+            &path.approved,
+            &path.reviewed,
+            site,
+            &before,
+            &ComparedSet::default(),
+            time(now),
+        )
+        .map(drop)
     };
     assert_eq!(draft(&path.site, 0, "2026-03-02T11:00:00Z"), Ok(()));
     assert_eq!(draft(&path.site, 39_000, "2026-03-02T11:00:00Z"), Err(Refusal::ManifestAccount));
@@ -193,7 +211,15 @@ fn a_room_whose_own_key_is_revoked_admits_and_signs_nothing() {
         site_of(&Story::default().revocation(move |revocation| revocation.keys.push(revoked)), &[])
     };
     let sign = |site: &Site| {
-        let draft = ManifestDraft::from_evidence(&verdict, &approved, &reviewed, site, &BTreeMap::new(), now);
+        let draft = ManifestDraft::from_evidence(
+            &verdict,
+            &approved,
+            &reviewed,
+            site,
+            &BTreeMap::new(),
+            &ComparedSet::default(),
+            now,
+        );
         draft.unwrap().sign(&key("signer"), site).map(drop)
     };
     let admit = |site: &Site| AdmittedRequest::admit(&told.release.request, site, now).map(drop);
@@ -235,8 +261,16 @@ fn a_review_goes_on_under_the_grant_and_roles_with_which_it_began_unless_they_ar
     let verdict = JudgedVerdict::verify(&told.release.verdict, &request, &site, now).unwrap();
     let approved = Approved::check(&told.release.approvals, &verdict, &site, now).unwrap();
     let reviewed = ReviewedRun::check(&told.release.code_approvals, &verdict, &site).unwrap();
-    let draft =
-        ManifestDraft::from_evidence(&verdict, &approved, &reviewed, &site, &BTreeMap::new(), now).unwrap();
+    let draft = ManifestDraft::from_evidence(
+        &verdict,
+        &approved,
+        &reviewed,
+        &site,
+        &BTreeMap::new(),
+        &ComparedSet::default(),
+        now,
+    )
+    .unwrap();
     assert_eq!(draft.manifest().roles.version, Count(3));
     let manifest = draft.sign(&key("signer"), &site).unwrap();
     let file = ReleaseFile::gather(manifest, &verdict, &approved, &reviewed, &site).unwrap();
@@ -461,7 +495,16 @@ fn code_that_a_steward_refused_in_the_site_directory_is_not_released() {
         let verdict = JudgedVerdict::verify(&told.release.verdict, &request, site, now).unwrap();
         let approved = Approved::check(&told.release.approvals, &verdict, site, now).unwrap();
         let reviewed = ReviewedRun::check(&told.release.code_approvals, &verdict, site)?;
-        ManifestDraft::from_evidence(&verdict, &approved, &reviewed, site, &BTreeMap::new(), now).map(drop)
+        ManifestDraft::from_evidence(
+            &verdict,
+            &approved,
+            &reviewed,
+            site,
+            &BTreeMap::new(),
+            &ComparedSet::default(),
+            now,
+        )
+        .map(drop)
     };
     let site = site_of(&story, &[]);
     let request = SignedRequest::verify(&told.release.request, &site).unwrap();

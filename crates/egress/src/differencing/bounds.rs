@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::sums::named;
+use super::sums::{have_same_categories, named};
 use super::{Found, Table, row_text};
 use crate::policy::TablePolicy;
 use crate::table::suppression::{Audit, audit, bears_on};
@@ -48,8 +48,12 @@ fn newly_told(
         Audit::Protected | Audit::NotAdditive => Some(BTreeSet::new()),
         Audit::TooLarge => None,
     };
-    let (after, before) = (rows(after)?, rows(before).unwrap_or_default());
-    Some(after.difference(&before).cloned().collect())
+    let (told, before) = (rows(after)?, rows(before).unwrap_or_default());
+    // A row that stands in another table of the same categories is not told by subtraction; it was judged there.
+    let is_written = |row: &&Key| {
+        after.iter().any(|other| have_same_categories(table, other) && other.rows.contains_key(*row))
+    };
+    Some(told.difference(&before).filter(|row| !is_written(row)).cloned().collect())
 }
 
 fn told_of(told: Option<Vec<Key>>, table: &str, others: &str) -> impl Iterator<Item = Found> {

@@ -36,6 +36,7 @@ fn a_run_without_the_review_of_its_code_that_the_grant_demands_is_not_signed() {
         verdict: told.release.verdict.clone(),
         code_approvals: Vec::new(),
         decision: approvals(&told),
+        compared: Vec::new(),
         witnessed: Count(0),
     });
     let missing = SignerRefusal::Rule(Refusal::CodeReviewMissing);

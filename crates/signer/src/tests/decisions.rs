@@ -181,6 +181,7 @@ fn evidence_that_breaks_a_rule_is_refused_by_that_rule_and_leaves_no_leaf() {
             verdict.result = VerdictResult::Blocked;
             verdict.rules[0].result = release::statement::RuleResult::Blocked;
             verdict.charges[0].release_bits = Count(0);
+            verdict.table_place = Count(0);
         })
         .tell();
     refuse(&mut signer, &blocked, Refusal::VerdictBlocked);
@@ -201,7 +202,7 @@ fn an_expired_site_and_a_clock_set_back_sign_nothing() {
     let late = signer.answer(&message, time("2026-03-08T09:00:00Z")).unwrap();
     assert_eq!(refused(late), SignerRefusal::Rule(Refusal::OutOfForce));
     release(&mut signer, &told);
-    let second = Story::default().verdict(|verdict| verdict.run = Count(2)).tell();
+    let second = Story::default().without_tables().verdict(|verdict| verdict.run = Count(2)).tell();
     let back = signer.answer(&submit(&second, approvals(&second)), time("2026-03-02T10:54:59Z")).unwrap();
     assert_eq!(refused(back), SignerRefusal::ClockBehind);
     assert!(matches!(ask(&mut signer, &submit(&second, approvals(&second))), Answer::Appended(_)));

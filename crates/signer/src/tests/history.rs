@@ -11,7 +11,7 @@ fn a_log_that_is_older_than_its_head_or_its_witness_is_refused() {
     let mut signer = site.open();
     release(&mut signer, &told);
     let get = |witnessed| Message::Get(Get { verdict: digest(&told), witnessed: Count(witnessed) });
-    let second = Story::default().verdict(|verdict| verdict.run = Count(2)).tell();
+    let second = Story::default().without_tables().verdict(|verdict| verdict.run = Count(2)).tell();
     ask(&mut signer, &submit(&second, approvals(&second)));
     let message = Message::Get(Get { verdict: digest(&second), witnessed: Count(10) });
     assert_eq!(refused(ask(&mut signer, &message)), SignerRefusal::LogBehindWitness);

@@ -6,26 +6,27 @@ use super::*;
 
 /// Two releases under a grant of so many bits; between them the signer may forget what left.
 fn two_releases(limit: u64, rigged: bool) -> (Site, Told) {
-    let story = |run: u64| {
+    let story = |run: u64, before: &[Digest]| {
         Story::default()
+            .compared(run, run, before, &[])
             .grant(move |grant| {
                 grant.datasets.get_mut(&name("hie")).expect("the dataset").release_bits = Count(limit);
             })
-            .verdict(move |verdict| verdict.run = Count(run))
             .tell()
     };
-    let first = story(1);
+    let first = story(1, &[]);
     let site = Site::of(&first);
     let mut signer = site.open();
     release(&mut signer, &first);
     if rigged {
         signer.forget_released();
     }
-    release(&mut signer, &story(2));
+    let second = story(2, &[digest(&first)]);
+    release_compared(&mut signer, &second, &[digest(&first)]);
     (site, first)
 }
 
-fn log(site: &Site, told: &Told, asked: &str) -> (u8, String) {
+pub(super) fn log(site: &Site, told: &Told, asked: &str) -> (u8, String) {
     let mirror = site.directory.path().join("public");
     let arguments: [std::ffi::OsString; 5] =
         ["log".into(), asked.into(), mirror.into(), "--roles".into(), told.pin.to_string().into()];

@@ -15,6 +15,7 @@ fn runs(first: u64, count: u64) -> Vec<Told> {
     let plenty = Count(1 << 40);
     let tell = |number| {
         Story::default()
+            .without_tables()
             .dataset(move |entry| {
                 if let CatalogueEntry::Dataset { limits, .. } = &mut entry.entry {
                     limits.release_bits = plenty;

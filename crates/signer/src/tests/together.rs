@@ -16,6 +16,7 @@ pub(super) fn run(number: u64) -> Told {
 /// The same, under a grant of so many bits.
 pub(super) fn run_under(number: u64, bits: u64) -> Told {
     Story::default()
+        .without_tables()
         .grant(move |grant| {
             grant.datasets.get_mut(&name("hie")).expect("the dataset").release_bits = Count(bits);
         })

@@ -109,12 +109,6 @@ fn manifest() -> Vec<Defect> {
                 manifest.roles.version = Count(1);
             }),
         ),
-        evidence(
-            "differenced",
-            "The manifest claims a comparison that no box makes yet.",
-            story()
-                .manifest(|manifest| manifest.differenced_against = Evidence::Digest(Digest::of(b"outputs"))),
-        ),
         account(
             "overrun",
             "More bits than the grant has left.",
@@ -505,6 +499,7 @@ fn verdict() -> Vec<Defect> {
                 verdict.result = VerdictResult::Blocked;
                 verdict.rules[Rule::CopyExact.index()].result = RuleResult::Blocked;
                 verdict.charges[0].release_bits = Count(0);
+                verdict.table_place = Count(0);
             }),
         ),
         reviewers(

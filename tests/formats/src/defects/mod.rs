@@ -1,6 +1,7 @@
 //! The defects, one at a time, and the innocent variants beside them.
 
 mod code;
+mod differencing;
 mod evidence;
 mod form;
 mod innocent;
@@ -108,6 +109,7 @@ pub fn all() -> Vec<Defect> {
         form::all(),
         site::all(),
         evidence::all(),
+        differencing::all(),
         code::all(),
         people::all(),
         ssh::all(),

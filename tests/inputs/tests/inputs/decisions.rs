@@ -89,6 +89,7 @@ impl Held {
             verdict: self.verdict.clone(),
             code_approvals: Vec::new(),
             decision: Decision::Approvals(approvals.iter().map(|approval| (*approval).clone()).collect()),
+            compared: Vec::new(),
             witnessed: Count(0),
         })
     }

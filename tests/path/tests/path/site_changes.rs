@@ -99,6 +99,7 @@ async fn ask_signer(tested: &TestBox, steward: &str, review: &str) -> Answer {
         verdict: parse(&held.verdict),
         code_approvals: Vec::new(),
         decision: Decision::Approvals(held.decisions.iter().map(|bytes| parse(bytes)).collect()),
+        compared: Vec::new(),
         witnessed: Count(0),
     };
     let socket = tested.stage.home.join("run/signer/signer.sock");

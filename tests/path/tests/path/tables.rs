@@ -90,7 +90,7 @@ fn tables_that_give_back_a_row_left_out_are_blocked_and_their_twins_are_not() {
         // Hundreds stand in the row that is left out: it is told, and needs no protection.
         assert_eq!(blocked_by(&tested, "large", COUNTS, &counts("n\n500\n")).await, None);
         let nobody =
-            [("by_plan.csv", "plan,n\nfree,100\nshared,100\ndeductible,0\n"), ("all.csv", "n\n200\n")];
+            [("by_plan.csv", "plan,n\nfree,300\nshared,340\ndeductible,0\n"), ("all.csv", "n\n640\n")];
         let zero = blocked_by(&tested, "nobody", COUNTS, &nobody).await;
         assert_eq!(zero.as_deref(), Some("table.zero-cells"));
         let impossible = COUNTS.replacen(
@@ -99,5 +99,67 @@ fn tables_that_give_back_a_row_left_out_are_blocked_and_their_twins_are_not() {
             1,
         );
         assert_eq!(blocked_by(&tested, "structural", &impossible, &nobody).await, None);
+    });
+}
+
+const BY_PLAN: &str = r#"[[output]]
+path = "by_plan.csv"
+kind = "table"
+count_column = "n"
+columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "integer" }]
+"#;
+
+/// Runs a job that writes such a table.
+async fn count(tested: &TestBox, name: &str, free: u32) -> api::v1::Job {
+    let code = write(&[("by_plan.csv", &format!("plan,n\nfree,{free}\nshared,210\n"))]);
+    let bundle = tested.bundle(name, &[("databox.toml", &manifest(BY_PLAN)), ("job.py", &code)]);
+    tested.run_job("kim", &bundle).await
+}
+
+#[test]
+fn a_table_with_one_person_fewer_than_that_of_another_job_is_blocked_and_names_it_and_its_twin_is_released() {
+    let mut tested = TestBox::start();
+    wait(async {
+        let first = count(&tested, "first", 301).await;
+        assert_eq!(state(&first), State::InReview, "{:?}", first.outcome);
+        // Both are rounded to 300. The first one is only pending.
+        let fewer = count(&tested, "fewer", 300).await;
+        assert_eq!(fewer.outcome.clone().unwrap_or_default().rule, "table.differencing");
+        let opened = tested.opened("ana", &fewer.job).await;
+        let found: String = opened
+            .content
+            .details
+            .iter()
+            .filter(|(label, _)| label.as_str() == "compare")
+            .map(|(_, detail)| String::from_utf8_lossy(detail).into_owned())
+            .collect();
+        assert!(found.contains("by_plan.csv of job") && found.contains(&first.job), "{found}");
+        assert!(!found.contains("301"), "exact counts stay inside: {found}");
+        let twin = count(&tested, "twin", 350).await;
+        assert_eq!(state(&twin), State::InReview, "{:?}", twin.outcome);
+        let [one, two] = [&first, &twin].map(|job| tested.opened("ana", &job.job));
+        let (one, two) = (one.await, two.await);
+        assert_eq!((one.verdict.table_place.0, two.verdict.table_place.0), (1, 2));
+        let set = release::differencing::ComparedSet::new([one.digest]).digest();
+        assert_eq!(two.verdict.differenced_against, release::statement::Evidence::Digest(set));
+        // The later one is released first: it was compared with the one that is pending still.
+        for job in [&twin, &first] {
+            let review = tested.opened("ana", &job.job).await.review.review;
+            for steward in ["ana", "ben"] {
+                let mut desk = tested.desk(steward).await;
+                let opened = desk.open(&review).await.unwrap();
+                desk.approve(&opened).await.unwrap();
+            }
+            assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+        }
+    });
+    // What was released is compared with what comes after a restart.
+    tested.stage.kill_and_restart("enclave").unwrap();
+    wait(async {
+        let fewer = count(&tested, "fewer-again", 300).await;
+        assert_eq!(fewer.outcome.unwrap_or_default().rule, "table.differencing");
+        let third = count(&tested, "third", 450).await;
+        let third = tested.opened("ana", &third.job).await;
+        assert_eq!(third.verdict.table_place.0, 3);
     });
 }

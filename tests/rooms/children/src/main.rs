@@ -16,7 +16,7 @@ mod views;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use egress::{EgressError, Judgement, ScanTask, Task};
+use egress::{Compared, EgressError, Judgement, ScanTask, Task};
 use release::value::Name;
 use scan::ScanError;
 
@@ -58,12 +58,20 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Canonicalise => {
             let task = Task::from_json(&text)?;
             let lie = told(&task);
-            lies::canonicalise(lie, &task, &arguments.out, &arguments.canonical)?
+            lies::canonicalise(lie, &task, &arguments.out, &arguments.canonical, arguments.counts.as_deref())?
         }
         Subcommand::Judge => {
             let task = Task::from_json(&text)?;
             let honest = egress::judge(&task, &mut Directory::open(&arguments.canonical)?)?;
             lies::judge(told(&task), &honest)
+        }
+        Subcommand::Compare => {
+            let compared = Compared::from_json(&text)?;
+            let mut canonical = Directory::open(&arguments.canonical)?;
+            let mut others = Directory::open(&arguments.compared)?;
+            let honest = egress::compare(&compared, &mut canonical, &mut others)?;
+            let names = compared.outputs.iter().map(|output| output.path()).collect();
+            lies::compare(Lie::in_names(names), &honest)
         }
         Subcommand::Views => {
             let task = Task::from_json(&text)?;

@@ -239,7 +239,11 @@ columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "
 "#;
 
 async fn run_table(tested: &TestBox, name: &str, smallest: u32) -> Job {
-    let code = format!("open('/out/{name}.csv', 'w').write('plan,n\\nfree,100\\nshared,{smallest}\\n')\n");
+    run_counts(tested, name, 100, smallest).await
+}
+
+async fn run_counts(tested: &TestBox, name: &str, free: u32, shared: u32) -> Job {
+    let code = format!("open('/out/{name}.csv', 'w').write('plan,n\\nfree,{free}\\nshared,{shared}\\n')\n");
     run(tested, name, &TABLE.replace("NAME", name), &code).await
 }
 
@@ -264,6 +268,31 @@ fn what_a_lying_judge_allows_no_steward_can_approve_since_their_own_judge_says_o
         let opened = desk.open(&review).await.unwrap();
         assert!(desk.approve(&opened).await.is_ok(), "an honest judge's word is confirmed");
     });
+}
+
+#[test]
+fn a_child_that_lies_about_tables_hides_a_difference_at_most_and_one_that_says_nothing_forbids() {
+    let tested = shared();
+    wait(async {
+        let first = run_counts(&tested, "compared", 300, 290).await;
+        assert_eq!(state(&first), State::InReview, "{:?}", first.outcome);
+        let (honest, silent, foreign) = tokio::join!(
+            run_counts(&tested, "fewer", 299, 290),
+            run_counts(&tested, "compare-silent", 400, 390),
+            run_counts(&tested, "compare-foreign", 500, 490)
+        );
+        assert_eq!(end_of(&honest), (State::Blocked, "table.differencing".to_owned()));
+        assert_eq!(end_of(&silent), (State::Blocked, "table.differencing".to_owned()));
+        assert_eq!(end_of(&foreign), (State::Lost, String::new()));
+        // This is what such a child gains: the bytes and their price stay what they are.
+        let lenient = run_counts(&tested, "compare-lenient", 299, 290).await;
+        assert_eq!(state(&lenient), State::InReview, "{:?}", lenient.outcome);
+        let [first, lenient] = [&first, &lenient].map(|job| Held::of_review(&tested, &job.job));
+        let (first, lenient) = tokio::join!(first, lenient);
+        let [first, lenient] = [&first, &lenient].map(|held| held.opened.verdict.files[0].released_bits);
+        assert_eq!(first, lenient);
+    });
+    assert_no_row_outside(&tested);
 }
 
 #[test]

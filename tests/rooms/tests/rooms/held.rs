@@ -101,6 +101,7 @@ impl Held {
             verdict: self.verdict.clone(),
             code_approvals: Vec::new(),
             decision,
+            compared: Vec::new(),
             witnessed: Count(0),
         })
     }

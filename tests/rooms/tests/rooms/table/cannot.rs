@@ -1,7 +1,7 @@
 //! What whoever takes over a room or a child cannot do, in the words of the design, and the tests that try.
 
 use super::rows::{
-    BUNDLE, CANONICALISER, CONSOLE_ENCLAVE, CONSOLE_SIGNER, CONSOLE_STEWARDS, ENCLAVE_CONSOLE,
+    BUNDLE, CANONICALISER, COMPARER, CONSOLE_ENCLAVE, CONSOLE_SIGNER, CONSOLE_STEWARDS, ENCLAVE_CONSOLE,
     ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_LENIENT, PROCESSES, REPEAT, REPLAY, SCANNER, SIGNER,
     SMUGGLE, SOCKETS, UNBUNDLER, UNITS, WITNESS,
 };
@@ -34,6 +34,7 @@ pub const CANNOT: &[(&str, &str, &[&str])] = &[
     ("canonicaliser", "choose other canonical bytes; they are judged like any", &[SMUGGLE, CANONICALISER]),
     ("judge", "nothing lasting: stewards and auditors run it again and compare", &[JUDGE, JUDGE_LENIENT]),
     ("judge", "the enclave refuses less than its own floor from lengths and declared shapes", &[JUDGE]),
+    ("comparer", "hide a difference; neither change what leaves nor lower its price", &[COMPARER]),
     ("views", "hide a view", &[SCANNER]),
     ("scanner", "hide a copy; neither change what leaves nor lower its price", &[SCANNER]),
     ("scanner", "one fixed-size message: rule ids and places, never bytes", &[SCANNER]),

@@ -7,6 +7,8 @@ pub const SMUGGLE: &str = "children::rows_that_a_lying_canonicaliser_puts_into_w
 pub const CANONICALISER: &str = "children::what_a_lying_canonicaliser_writes_is_judged_like_any_and_counts_only_under_declared_names_and_limits";
 pub const JUDGE: &str =
     "children::nothing_becomes_cheaper_by_a_judge_that_lies_and_a_rule_that_it_leaves_out_forbids";
+pub const COMPARER: &str =
+    "children::a_child_that_lies_about_tables_hides_a_difference_at_most_and_one_that_says_nothing_forbids";
 pub const JUDGE_LENIENT: &str =
     "children::what_a_lying_judge_allows_no_steward_can_approve_since_their_own_judge_says_otherwise";
 pub const SCANNER: &str = "children::views_and_a_scanner_that_lie_hide_a_copy_at_most_and_neither_change_what_leaves_nor_lower_its_price";
@@ -478,6 +480,13 @@ pub const ROWS: &[Row] = &[
         forged: Told(&[JUDGE, JUDGE_LENIENT]),
         replayed: Nothing("It keeps nothing from one run to the next."),
         withheld: Told(&[JUDGE]),
+        reordered: Nothing("It hands back one message of fixed size."),
+    },
+    Row {
+        message: "child comparer",
+        forged: Told(&[COMPARER]),
+        replayed: Nothing("It keeps nothing from one run to the next."),
+        withheld: Told(&[COMPARER]),
         reordered: Nothing("It hands back one message of fixed size."),
     },
     Row {
