@@ -84,6 +84,7 @@ mod tests {
             reviewers: vec!["ana".to_owned()],
             received_at: 100,
             expires_at: 200,
+            placed: None,
         }
     }
 

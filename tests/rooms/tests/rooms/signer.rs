@@ -283,7 +283,7 @@ fn hand_to_enclave(tested: &mut TestBox, forged: &[(Refusal, ReleaseFile)]) {
         std::fs::write(&path, file.to_bytes()).unwrap();
         words.push(format!("release:{}", path.display()));
     }
-    let liar = Liar::start(&tested, "console", CONSOLE, "forged", &words);
+    let liar = Liar::start(tested, "console", CONSOLE, "forged", &words);
     let home = tested.stage.home.clone();
     tested.stage.rooms().restart(&home, "enclave").unwrap();
     // All but one are about a verdict whose release is there already: the signer signs one manifest a verdict, ever.
@@ -314,7 +314,7 @@ fn lay_into_outbox(tested: &mut TestBox, forged: &[(Refusal, ReleaseFile)], held
         let digest = store.put(&file.to_bytes()).unwrap();
         words.push(format!("release:{}:{digest}", held.job()));
     }
-    let liar = Liar::start(&tested, "enclave", ENCLAVE, "outbox", &words);
+    let liar = Liar::start(tested, "enclave", ENCLAVE, "outbox", &words);
     until("the gateway's refusals", || {
         let passed = told(tested, "gateway", "was passed over", "event").len();
         (passed >= forged.len()).then_some(())
