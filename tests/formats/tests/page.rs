@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use test_formats::vector::Vector;
 
 /// Rules that the page checks: each vector that breaks one of them is refused by this name.
-const CHECKED: [&str; 32] = [
+const CHECKED: [&str; 33] = [
     "approval-binding",
     "approval-by-requester",
     "approval-interest",
@@ -18,6 +18,7 @@ const CHECKED: [&str; 32] = [
     "approval-time",
     "approvals-organisations",
     "catalogue-signatures",
+    "differencing",
     "envelope-form",
     "file-differs",
     "files-set",
