@@ -43,7 +43,7 @@ const SCHEMA: &str = "
 ";
 
 /// The schema that this program knows.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// A store that cannot be opened.
 #[derive(Debug, thiserror::Error)]
