@@ -112,8 +112,11 @@ fn appends_in_a_second_one_by_one_and_together() {
     let [files, single, releases, denials] = [files, single, releases, denials].map(middle);
     println!("the signer, to witnessed and published leaves with their files; the middle of {ROUNDS} rounds");
     println!("files of a release's size made durable one after the other: {files:.0} a second");
-    println!("releases one by one: {single:.1} a second, {:.1} ms each", 1000.0 / single);
-    println!("{limit} releases together: {releases:.0} a second, {:.1} times that", releases / single);
+    println!("releases one by one: {single:.1} a second, {:.1} ms each (bar: 2000)", 1000.0 / single);
+    println!(
+        "{limit} releases together: {releases:.0} a second (bar: 500), {:.1} times that",
+        releases / single
+    );
     println!("  and {:.2} times the files made durable one after the other", releases / files);
     println!("{limit} denials together: {denials:.0} a second, {:.1} times the files", denials / files);
 }
