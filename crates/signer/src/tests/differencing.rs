@@ -82,7 +82,7 @@ fn verdicts_that_wait_together_are_compared_with_those_before_them() {
 }
 
 #[test]
-fn releases_of_other_datasets_and_without_tables_are_not_asked() {
+fn a_release_without_tables_is_not_asked_what_it_was_compared_with() {
     let first = placed(1, 1, &[]);
     let site = Site::of(&first);
     let mut signer = site.open();
