@@ -9,6 +9,7 @@ use release::statement::{DeclaredOutput, OutputKind};
 use scan::numeric::{self, Block, Characters, Element};
 
 use crate::directory::Directory;
+use crate::views;
 
 /// Bytes of a tensor that are read at a time; whole values of each type.
 const CHUNK: u64 = 1 << 16;
@@ -22,7 +23,7 @@ pub(crate) fn file_name(output: usize) -> String {
 /// has none: the judge blocks it.
 pub(crate) fn write(outputs: &[DeclaredOutput], canonical: &Directory, views: &Directory) -> io::Result<()> {
     for (index, output) in outputs.iter().enumerate().take(OUTPUT_LIMIT) {
-        let (file, bytes) = match canonical.file(output.path().as_str()) {
+        let (mut file, bytes) = match canonical.file(output.path().as_str()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
@@ -30,8 +31,7 @@ pub(crate) fn write(outputs: &[DeclaredOutput], canonical: &Directory, views: &D
         match output.kind() {
             OutputKind::Weights => write_tensors(file, bytes, &mut sink)?,
             OutputKind::Metrics | OutputKind::Table | OutputKind::Figure => {
-                let mut text = Vec::new();
-                file.take(bytes).read_to_end(&mut text)?;
+                let text = views::text_of(output.kind(), &mut file, bytes)?;
                 numeric::write_text(&text, &mut sink)?;
             }
         }

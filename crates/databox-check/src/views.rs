@@ -59,8 +59,10 @@ pub(crate) fn write(
         match output.kind() {
             OutputKind::Weights => write_tensors(&mut file, bytes, &mut sinks)?,
             OutputKind::Metrics | OutputKind::Table | OutputKind::Figure => {
-                let mut text = Vec::new();
-                (&mut file).take(bytes).read_to_end(&mut text)?;
+                let text = text_of(output.kind(), &mut file, bytes)?;
+                if output.kind() == OutputKind::Figure {
+                    sinks.of(View::Strings).write_all(&text)?;
+                }
                 write_text(&text, &mut sinks)?;
             }
         }
@@ -191,6 +193,16 @@ fn is_decoded(view: View) -> bool {
             | View::F16HighBytes
             | View::I16HighBytes
     )
+}
+
+/// The text of a canonical file; of a figure its table, whose lines are told apart by an escape in the file itself.
+pub(crate) fn text_of(kind: OutputKind, file: &mut dyn Read, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(bytes).read_to_end(&mut text)?;
+    match kind {
+        OutputKind::Figure => Ok(egress::figure_table(&text).unwrap_or(text)),
+        OutputKind::Weights | OutputKind::Metrics | OutputKind::Table => Ok(text),
+    }
 }
 
 fn write_text(text: &[u8], sinks: &mut Sinks) -> io::Result<()> {

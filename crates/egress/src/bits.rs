@@ -18,7 +18,7 @@ pub fn declared_fixed_bytes(policy: &Policy, output: &DeclaredOutput) -> u64 {
         }
         DeclaredOutput::Metrics { names, .. } => metrics::fixed_bytes(names),
         DeclaredOutput::Table { columns, .. } => table::header(output, columns).len() as u64,
-        // A chart has no canonical form yet, so that nothing of it is known to be fixed.
+        // Which columns are drawn and how is the job's to choose, so that nothing is taken off.
         DeclaredOutput::Figure { .. } => 0,
     }
 }

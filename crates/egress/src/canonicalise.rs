@@ -5,12 +5,13 @@ use std::io::{self, Read};
 use release::rule::Rule;
 use release::statement::{DeclaredColumn, DeclaredOutput, OutputKind};
 
+use crate::figure;
 use crate::files::{ReadSeek, Sink, Source};
 use crate::finding::{Judgement, Notes, Record, Recorded, conclude};
 use crate::metrics;
 use crate::policy::Policy;
 use crate::survey::{applies, size_limit, survey};
-use crate::table::{self, compared::counts_to_bytes, tabulation::Tabulation};
+use crate::table::{self, Columns, compared::counts_to_bytes, tabulation::Tabulation};
 use crate::task::{EgressError, Task};
 use crate::weights::{self, FormError};
 
@@ -82,14 +83,10 @@ fn write_form(
                 Err(error) => refuse(record, Rule::WeightsForm, &error),
             };
         }
-        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } => {
+        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } | DeclaredOutput::Figure { .. } => {
             let mut written = Vec::new();
             reader.take(size).read_to_end(&mut written)?;
             form_text(task, policy, output, &written, Reading::Written, record)
-        }
-        DeclaredOutput::Figure { .. } => {
-            record.block(Rule::FigureForm, "not built yet: no chart can be released");
-            None
         }
     };
     let Some(Formed { bytes, notes, counts, .. }) = formed else { return Ok(None) };
@@ -114,7 +111,7 @@ pub(crate) enum Reading {
     Canonical,
 }
 
-/// The canonical form of metrics or a table.
+/// The canonical form of metrics, a table or a figure.
 pub(crate) struct Formed {
     pub(crate) bytes: Vec<u8>,
     /// What was changed.
@@ -125,7 +122,7 @@ pub(crate) struct Formed {
     pub(crate) tabulation: Option<Tabulation>,
 }
 
-/// The canonical form of metrics or a table, and what was changed. What the rules say of it is recorded; the smallest
+/// The canonical form of metrics, a table or a figure, and what was changed. What the rules say of it is recorded; the smallest
 /// count is looked at before rounding, which would hide it.
 pub(crate) fn form_text(
     task: &Task,
@@ -144,8 +141,12 @@ pub(crate) fn form_text(
             metrics::check(&policy.metrics, &form, record);
             Formed { bytes: form.bytes, notes: form.notes, counts: None, tabulation: None }
         }
-        DeclaredOutput::Table { .. } => form_table(task, policy, output, written, reading, record)?,
-        DeclaredOutput::Weights { .. } | DeclaredOutput::Figure { .. } => return None,
+        DeclaredOutput::Table { .. } => {
+            let (columns, here) = plan(task, output, Some(written), reading, record)?;
+            form_table(policy, &columns, &here, written, reading, record)?
+        }
+        DeclaredOutput::Figure { .. } => form_figure(task, policy, output, written, reading, record)?,
+        DeclaredOutput::Weights { .. } => return None,
     };
     let limit = size_limit(policy, output.kind());
     if formed.bytes.len() as u64 > limit {
@@ -158,25 +159,54 @@ pub(crate) fn form_text(
     Some(formed)
 }
 
-fn form_table(
+/// The columns of a table or figure, and their declarations without those that do not stand there. Where nothing is
+/// declared, a table's first line says which it has.
+fn plan(
     task: &Task,
-    policy: &Policy,
     output: &DeclaredOutput,
+    table: Option<&[u8]>,
+    reading: Reading,
+    record: &mut Record,
+) -> Option<(Columns, Vec<DeclaredColumn>)> {
+    let (columns, count, shares, structural_zeros) = match output {
+        DeclaredOutput::Table {
+            columns,
+            count_column,
+            largest_column,
+            two_largest_column,
+            structural_zeros,
+            ..
+        } => (
+            columns,
+            count_column,
+            [largest_column.as_ref(), two_largest_column.as_ref()],
+            &structural_zeros[..],
+        ),
+        DeclaredOutput::Figure { columns, count_column, .. } => {
+            (columns, count_column, [None, None], &[][..])
+        }
+        DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => return None,
+    };
+    let stands = |column: &&DeclaredColumn| reading == Reading::Written || !output.is_withheld(&column.name);
+    let here: Vec<DeclaredColumn> = columns.iter().filter(stands).cloned().collect();
+    let declared = table::Declared { columns: &here, count: count.as_ref(), shares, structural_zeros };
+    let digits = task.checked_policy().ok()?.table.max_integer_digits as u32;
+    let planned = match table.filter(|_| task.as_written && columns.is_empty()) {
+        Some(table) => table::as_written(table, declared, digits),
+        None => table::planned(declared, &task.catalogue, task.as_written),
+    };
+    let planned = planned.map_err(|error| record.block(form_rule(output.kind()), error.to_string())).ok()?;
+    Some((planned, here))
+}
+
+fn form_table(
+    policy: &Policy,
+    columns: &Columns,
+    declared: &[DeclaredColumn],
     written: &[u8],
     reading: Reading,
     record: &mut Record,
 ) -> Option<Formed> {
-    let DeclaredOutput::Table {
-        columns,
-        count_column,
-        largest_column,
-        two_largest_column,
-        structural_zeros,
-        ..
-    } = output
-    else {
-        return None;
-    };
     for rule in [
         Rule::TableCells,
         Rule::TableForm,
@@ -186,27 +216,10 @@ fn form_table(
     ] {
         record.ran(rule);
     }
-    let here: Vec<DeclaredColumn> = columns
-        .iter()
-        .filter(|column| reading == Reading::Written || !output.is_withheld(&column.name))
-        .cloned()
-        .collect();
-    let declared = table::Declared {
-        columns: &here,
-        count: count_column.as_ref(),
-        shares: [largest_column.as_ref(), two_largest_column.as_ref()],
-        structural_zeros,
-    };
-    let planned = match task.as_written && columns.is_empty() {
-        true => table::as_written(written, declared, policy.table.max_integer_digits as u32),
-        false => table::planned(declared, &task.catalogue, task.as_written),
-    };
-    let formed = planned.and_then(|columns| {
-        if reading == Reading::Written {
-            table::begin_shares(&policy.table, &columns, record);
-        }
-        table::form(&policy.table, &here, &columns, written)
-    });
+    if reading == Reading::Written {
+        table::begin_shares(&policy.table, columns, record);
+    }
+    let formed = table::form(&policy.table, declared, columns, written);
     let form = formed.map_err(|error| record.block(Rule::TableForm, error.to_string())).ok()?;
     table::check(&policy.table, &form, record);
     // What was not read to the end has no form.
@@ -215,6 +228,23 @@ fn form_table(
     }
     let counts = form.counted.then(|| counts_to_bytes(&form.counts));
     Some(Formed { bytes: form.bytes, notes: form.notes, counts, tabulation: form.tabulation })
+}
+
+/// A figure is its table, under every rule for tables, and how it is drawn.
+fn form_figure(
+    task: &Task,
+    policy: &Policy,
+    output: &DeclaredOutput,
+    written: &[u8],
+    reading: Reading,
+    record: &mut Record,
+) -> Option<Formed> {
+    record.ran(Rule::FigureForm);
+    let (columns, here) = plan(task, output, None, reading, record)?;
+    let read = figure::read(&columns, written);
+    let figure = read.map_err(|error| record.block(Rule::FigureForm, error.to_string())).ok()?;
+    let formed = form_table(policy, &columns, &here, &figure.table, reading, record)?;
+    Some(Formed { bytes: figure.write(&formed.bytes), ..formed })
 }
 
 /// The rule about the canonical form of a kind.

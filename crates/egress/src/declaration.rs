@@ -176,7 +176,8 @@ pub fn is_left_out(policy: &Policy, rule: Rule, outputs: &[DeclaredOutput]) -> b
     outputs.iter().any(|output| match (rule, output) {
         (
             Rule::TableDominance | Rule::TablePPercent,
-            DeclaredOutput::Table { columns, count_column, largest_column: None, .. },
+            DeclaredOutput::Table { columns, count_column, largest_column: None, .. }
+            | DeclaredOutput::Figure { columns, count_column, .. },
         ) => {
             let is_value = |column: &DeclaredColumn| {
                 Some(&column.name) != count_column.as_ref()

@@ -9,6 +9,7 @@ mod bits;
 mod canonicalise;
 mod declaration;
 mod differencing;
+mod figure;
 mod files;
 mod finding;
 mod json;
@@ -28,6 +29,7 @@ pub use differencing::{
     Compared, EARLIER_BYTES_LIMIT, EarlierTable, compare, earlier_counts_file, earlier_table_file,
     own_counts_file, written_counts_file,
 };
+pub use figure::figure_table;
 pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;

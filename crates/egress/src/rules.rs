@@ -188,14 +188,31 @@ const COPY_VIEWS_EXAMPLES: &[Example] = &[
     ),
 ];
 
-const FIGURE_FORM: &str = "A picture holds whatever its pixels hold. A chart will be released as its values, under the \
-    rules for tables, and be drawn by whoever looks; until that is built, none is released.";
-const FIGURE_FORM_EXAMPLES: &[Example] = &[example(
-    "any chart",
-    r#"{"kind":"figure","path":"chart.json","columns":[{"name":"plan","type":"category:hie.plan"}]}"#,
-    Text("{}"),
-    Blocked,
-)];
+const CHART: &str = r#"{"kind":"figure","path":"chart.json","columns":[{"name":"plan","type":"category:hie.plan"},
+    {"name":"n","type":"integer"}],"countColumn":"n"}"#;
+const FIGURE_FORM: &str = "A picture holds whatever its pixels hold. A chart is released as its values, under the rules \
+    for tables, and as what is drawn from which column; whoever looks draws it. Titles, notes, colours and links are refused.";
+const FIGURE_FORM_EXAMPLES: &[Example] = &[
+    example(
+        "a bar for each group",
+        CHART,
+        Text(
+            r#"{"mark":"bar","data":{"values":[{"plan":"free","n":50},{"plan":"individual","n":40}]},
+            "encoding":{"x":{"field":"plan","type":"nominal"},"y":{"field":"n","type":"quantitative"}}}"#,
+        ),
+        Passed,
+    ),
+    example(
+        "a title, which can say anything",
+        CHART,
+        Text(
+            r#"{"title":"125024","mark":"bar","data":{"values":[{"plan":"free","n":50}]},
+            "encoding":{"x":{"field":"plan","type":"nominal"}}}"#,
+        ),
+        Blocked,
+    ),
+    example("no chart", CHART, Text("{}"), Blocked),
+];
 
 const METRICS_COUNT: &str = "A long list of metrics is a table of data by another name.";
 const METRICS_COUNT_EXAMPLES: &[Example] = &[example("one metric", METRICS, Text("{\"loss\":0.5}"), Passed)];

@@ -94,13 +94,15 @@ pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
         | Rule::ReleaseBits => true,
         Rule::FigureForm => has(OutputKind::Figure),
         Rule::MetricsCount | Rule::MetricsDegreesOfFreedom | Rule::MetricsForm => has(OutputKind::Metrics),
-        Rule::TableDifferencing
+        Rule::TableCells
+        | Rule::TableDifferencing
         | Rule::TableDominance
+        | Rule::TableForm
         | Rule::TablePPercent
+        | Rule::TableRounding
         | Rule::TableSmallestCount
         | Rule::TableSuppression
         | Rule::TableZeroCells => has(OutputKind::Table) || has(OutputKind::Figure),
-        Rule::TableCells | Rule::TableForm | Rule::TableRounding => has(OutputKind::Table),
         Rule::WeightsCapacity | Rule::WeightsForm => has(OutputKind::Weights),
     }
 }

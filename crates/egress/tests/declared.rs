@@ -179,16 +179,6 @@ fn a_scale_takes_no_declared_name() {
 }
 
 #[test]
-fn charts_are_blocked_by_name() {
-    let declared =
-        r#"{"kind":"figure","path":"c.json","columns":[{"name":"n","type":"integer"}],"countColumn":"n"}"#;
-    let (judgement, files) = form(&task(&[declared]), &[("c.json", b"{}")]);
-    assert_eq!(result(&judgement, Rule::FigureForm), RuleResult::Blocked);
-    assert!(judgement.files[0].findings[0].detail.contains("not built yet"));
-    assert!(files.0.is_empty());
-}
-
-#[test]
 fn without_a_declaration_nothing_leaves_but_at_the_desk_all_of_it_is_charged() {
     let bare = [
         (r#"{"kind":"weights","path":"f","tensors":[]}"#, support::tensors(&[("w", &[2], &[0.5, 1.0])])),

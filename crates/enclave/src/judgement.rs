@@ -185,14 +185,14 @@ impl Judgement {
 }
 
 /// The first output that a rule is about: where the scanner found the first copy, or the only output of the rule's
-/// kind. None where it cannot be told.
+/// kinds. None where it cannot be told.
 pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Option<u32> {
-    let kind = match rule {
+    let kinds: &[OutputKind] = match rule {
         Rule::CopyBundle | Rule::CopyExact | Rule::CopyNumeric => {
             return found.places().iter().map(|place| u32::from(place.output)).min();
         }
-        Rule::FigureForm => OutputKind::Figure,
-        Rule::MetricsCount | Rule::MetricsDegreesOfFreedom | Rule::MetricsForm => OutputKind::Metrics,
+        Rule::FigureForm => &[OutputKind::Figure],
+        Rule::MetricsCount | Rule::MetricsDegreesOfFreedom | Rule::MetricsForm => &[OutputKind::Metrics],
         Rule::TableCells
         | Rule::TableDifferencing
         | Rule::TableDominance
@@ -201,15 +201,15 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
         | Rule::TableRounding
         | Rule::TableSmallestCount
         | Rule::TableSuppression
-        | Rule::TableZeroCells => OutputKind::Table,
-        Rule::WeightsCapacity | Rule::WeightsForm => OutputKind::Weights,
+        | Rule::TableZeroCells => &[OutputKind::Table, OutputKind::Figure],
+        Rule::WeightsCapacity | Rule::WeightsForm => &[OutputKind::Weights],
         Rule::OutputDeclared => {
             let is_missing = |index: &usize| found.files.iter().all(|file| file.index != *index);
             return (0..declared.len()).find(is_missing).and_then(|index| u32::try_from(index).ok());
         }
         Rule::CopyViews | Rule::ReleaseBits => return None,
     };
-    let mut of_kind = declared.iter().enumerate().filter(|(_, output)| output.kind() == kind);
+    let mut of_kind = declared.iter().enumerate().filter(|(_, output)| kinds.contains(&output.kind()));
     match (of_kind.next(), of_kind.next()) {
         (Some((index, _)), None) => u32::try_from(index).ok(),
         _ => None,

@@ -16,8 +16,7 @@ use release::value::Name;
 
 use crate::finding::{Notes, Record, quoted};
 use crate::policy::TablePolicy;
-use columns::Cell;
-pub(crate) use columns::{Columns, Declared, as_written, planned};
+pub(crate) use columns::{Cell, Columns, Declared, as_written, planned};
 use number::NumberError;
 use tabulation::{Tabulation, behind};
 

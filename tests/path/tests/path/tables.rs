@@ -34,6 +34,13 @@ count_column = "n"
 columns = [{ name = "n", type = "integer" }]
 "#;
 
+const CHART: &str = r#"[[output]]
+path = "chart.vl.json"
+kind = "figure"
+count_column = "n"
+columns = [{ name = "plan", type = "category:hie.plan" }, { name = "n", type = "integer" }]
+"#;
+
 /// Python that writes these files.
 fn write(files: &[(&str, &str)]) -> String {
     files.iter().map(|(name, text)| format!("open('/out/{name}', 'w').write({text:?})\n")).collect()
@@ -161,5 +168,44 @@ fn a_table_with_one_person_fewer_than_that_of_another_job_is_blocked_and_names_i
         let third = count(&tested, "third", 450).await;
         let third = tested.opened("ana", &third.job).await;
         assert_eq!(third.verdict.table_place.0, 3);
+    });
+}
+
+#[test]
+fn a_chart_is_released_as_its_values_and_one_with_a_title_or_a_small_group_is_blocked() {
+    let tested = TestBox::start();
+    let chart = |more: &str, count: u32| {
+        format!(
+            r#"{{{more}"mark":"bar","data":{{"values":[{{"plan":"shared","n":42}},{{"plan":"free","n":{count}}}]}},
+            "encoding":{{"x":{{"field":"plan","type":"nominal"}},"y":{{"field":"n","type":"quantitative"}}}}}}"#
+        )
+    };
+    wait(async {
+        for (name, rule, text) in [
+            ("titled", "figure.form", chart(r#""title":"patient","#, 57)),
+            ("small", "table.smallest-count", chart("", 3)),
+        ] {
+            let blocked = blocked_by(&tested, name, CHART, &[("chart.vl.json", &text)]).await;
+            assert_eq!(blocked.as_deref(), Some(rule), "{name}");
+        }
+        let code = write(&[("chart.vl.json", &chart("", 57))]);
+        let bundle = tested.bundle("twin", &[("databox.toml", &manifest(CHART)), ("job.py", &code)]);
+        let job = tested.run_job("kim", &bundle).await;
+        assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+        tested.approve("ana").await;
+        tested.approve("ben").await;
+        assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+        let out = tested.directory().join("released");
+        let file = tested.shelf("kim").await.get(&job.job, &out).await.unwrap();
+        let released = std::fs::read_to_string(out.join("chart.vl.json")).unwrap();
+        assert!(released.contains(r#""values":"plan,n\nfree,55\nshared,40\n""#), "{released}");
+        let verifier = std::process::Command::new(harness::programs().join("databox-verify"))
+            .arg(&file)
+            .arg("--files")
+            .arg(&out)
+            .args(["--roles", &tested.stage.pin.to_string(), "--accept-on-box-witness"])
+            .output()
+            .unwrap();
+        assert!(verifier.status.success(), "{}", String::from_utf8_lossy(&verifier.stdout));
     });
 }
