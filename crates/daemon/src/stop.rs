@@ -35,5 +35,17 @@ pub fn stop_on_signals() -> io::Result<StopFlag> {
 /// way, so that none outlives it; a service manager does not.
 pub fn die_with_parent() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-    Ok(())
+    leave_terminal()
+}
+
+/// Gives up the terminal of whoever started this program.
+// On the terminal of root a room that was taken over could type commands, which root's shell would run (TIOCSTI).
+fn leave_terminal() -> io::Result<()> {
+    match rustix::process::setsid() {
+        Ok(_) => Ok(()),
+        // It leads a group or session already: systemd made it one, without a terminal; or it is the first program of a
+        // shell's own line, which nobody starts a room as.
+        Err(rustix::io::Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -69,7 +69,7 @@ pub const DIRECTORIES: [Directory; 23] = [
     directory("drop", 0o750, Whose::Operator, ENCLAVE),
     directory("drop/datasets", 0o750, Whose::Operator, ENCLAVE),
     directory("drop/runtimes", 0o750, Whose::Operator, ENCLAVE),
-    directory("drafts", 0o755, ENCLAVE, ENCLAVE),
+    directory("drafts", 0o750, ENCLAVE, ENCLAVE),
     directory("gateway", 0o700, GATEWAY, GATEWAY),
     directory("enclave", 0o700, ENCLAVE, ENCLAVE),
     directory("console", 0o700, CONSOLE, CONSOLE),

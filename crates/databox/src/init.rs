@@ -36,7 +36,7 @@ pub struct InitArguments {
     /// Where the witness listens, such as http://127.0.0.1:7445.
     #[arg(long, default_value = "http://127.0.0.1:7445")]
     pub witness: String,
-    /// The wall around jobs: `strongest` (the strongest whose probe runs here), `native`, `vm`, or the path of an
+    /// The wall around jobs: `strongest` (the strongest whose probe runs here; with --users the native one), `native`, `vm`, or the path of an
     /// OCI runtime that the site trusts.
     #[arg(long, default_value = "strongest")]
     pub wall: String,
@@ -79,7 +79,11 @@ pub fn init_for(arguments: &InitArguments, users: Option<&RoomUsers>) -> Result<
     }
     let home = Home::at(&arguments.directory);
     witness_address(&arguments.witness)?;
-    let wall = walls::choose(&arguments.wall)?;
+    // What root's probe shows need not be there for the enclave's user: its control groups, its devices.
+    let wall = match (users, arguments.wall.as_str()) {
+        (Some(_), "strongest") => walls::choose("native")?,
+        (_, named) => walls::choose(named)?,
+    };
     make_directories(&home)?;
     let public = make_keys(&home, &arguments.site)?;
     certificate::make_authority(&home, &arguments.site)?;

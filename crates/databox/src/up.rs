@@ -4,6 +4,7 @@
 //! own. Else all are one user, and the walls between *rooms* are thinner than that; the wall around *jobs* is the same.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,10 @@ impl Rooms {
         let path = home.journal(room);
         // The journal of the run before says why it ended.
         let _ = std::fs::rename(&path, path.with_extension("log.before"));
-        let journal = File::create(&path).map_err(file_failure(&path))?;
+        // For the operator alone: the seconds at which runs begin and end are kept from everybody by the time grid. The
+        // room can add to it, and neither read nor shorten it.
+        let journal = File::options().append(true).create_new(true).mode(0o600).open(&path);
+        let journal = journal.map_err(file_failure(&path))?;
         let mut command = Self::command(home, room)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(journal);
         let held = self.lock.try_clone().map_err(file_failure(&path))?;
@@ -116,8 +120,9 @@ impl Rooms {
 /// Two processes with one signer's or one enclave's state would each undo what the other has promised.
 fn lock(home: &Home) -> Result<File, Failure> {
     let path = home.join("run/up.lock");
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(file_failure(&path))?;
+    File::options().create(true).truncate(false).write(true).open(&path).map_err(file_failure(&path))?;
+    // The rooms have it too, and shall not write to it.
+    let file = File::open(&path).map_err(file_failure(&path))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(_) => {
@@ -133,7 +138,9 @@ fn lock(home: &Home) -> Result<File, Failure> {
 
 /// What a room said when it could not start, in words, and what to do about it.
 fn did_not_start(home: &Home, room: &str, journal: &str) -> Failure {
-    let said = last_words(journal).unwrap_or_else(|| "it said nothing".to_owned());
+    // A room that was taken over could write to the operator's terminal.
+    let said = last_words(journal).map(|said| crate::review::printable(&said));
+    let said = said.unwrap_or_else(|| "it said nothing".to_owned());
     Failure::new("ROOM_DID_NOT_START", format!("the {room} did not start: {said}"))
         .hint(format!("{}; its journal is {}", remedy(home, room, &said), home.journal(room).display()))
         .exit(Exit::Unavailable)

@@ -1,10 +1,10 @@
 //! Users of rooms. On a server each room has one of its own, so that none opens another's files and a socket knows who
 //! speaks; `deploy/databox.sysusers.conf` makes them. Without them all rooms run as whoever starts the box.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::process::Command;
 
 use crate::failure::{Exit, Failure, file_failure};
@@ -49,10 +49,15 @@ impl RoomUsers {
         };
         let users = ROOMS.map(|room| Ok((room, numbers(passwd, Whose::Room(room))?)));
         let pairs = pairs().map(|pair| Ok((pair, numbers(group, Whose::Pair(pair))?.0)));
-        Ok(Self {
-            users: users.into_iter().collect::<Result<_, Failure>>()?,
-            pairs: pairs.collect::<Result<_, Failure>>()?,
-        })
+        let users = users.into_iter().collect::<Result<BTreeMap<_, _>, Failure>>()?;
+        let found = Self { users, pairs: pairs.collect::<Result<_, Failure>>()? };
+        // Two rooms of one user read each other's files, and a room of root's reads all.
+        match found.are_different() {
+            true => Ok(found),
+            false => Err(Failure::new("NO_SUCH_USER", "two of the rooms' users or groups have one number, or root's")
+                .hint("make them anew, each with a number of its own: `systemd-sysusers deploy/databox.sysusers.conf`")
+                .exit(Exit::Usage)),
+        }
     }
 
     /// Numbers from this one on, which nobody else on the machine may have. They need no names.
@@ -61,12 +66,16 @@ impl RoomUsers {
         let mut one = || next.next().expect("numbers enough");
         Self {
             users: ROOMS.map(|room| (room, one())).map(|(room, number)| (room, (number, number))).into(),
-            pairs: pairs()
-                .collect::<std::collections::BTreeSet<_>>()
-                .into_iter()
-                .map(|pair| (pair, one()))
-                .collect(),
+            pairs: pairs().collect::<BTreeSet<_>>().into_iter().map(|pair| (pair, one())).collect(),
         }
+    }
+
+    fn are_different(&self) -> bool {
+        let users: BTreeSet<u32> = self.users.values().map(|(user, _)| *user).collect();
+        let groups = self.users.values().map(|(_, group)| *group).chain(self.pairs.values().copied());
+        let groups: BTreeSet<u32> = groups.collect();
+        let all = [users.len(), groups.len()] == [self.users.len(), self.users.len() + self.pairs.len()];
+        all && !users.contains(&0) && !groups.contains(&0)
     }
 
     /// The number of a room's user.
@@ -98,7 +107,7 @@ impl RoomUsers {
         let directories = DIRECTORIES.iter().map(|made| (made.below, made.owner, made.group, made.mode));
         for (below, owner, group, mode) in directories.chain(keys) {
             let path = home.join(below);
-            chown(&path, Some(self.owner(owner)), Some(self.group(group))).map_err(file_failure(&path))?;
+            lchown(&path, Some(self.owner(owner)), Some(self.group(group))).map_err(file_failure(&path))?;
             // A change of owner takes away the bit by which what is laid down belongs to the pair.
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode))
                 .map_err(file_failure(&path))?;
@@ -107,8 +116,12 @@ impl RoomUsers {
     }
 }
 
-/// The command line that runs a program as the user whom a room's state belongs to, with that room's groups and no right
-/// of root. If that is whoever asks, or they are not root, the program itself.
+/// Rooms that speak to nobody but by sockets in the file system.
+const WITHOUT_NETWORK: [&str; 2] = ["enclave", "signer"];
+
+/// The command line that runs a program as the user whom a room's state belongs to, with that room's groups, no right of
+/// root, and without a network where the room has none. If that user is whoever asks, or they are not root, the program
+/// itself.
 ///
 /// # Errors
 /// If the room's directories cannot be looked at.
@@ -124,8 +137,14 @@ pub fn command_as(home: &Home, room: &str, program: impl Into<OsString>) -> Resu
     let shared = DIRECTORIES.iter().filter(|made| made.group.has(room));
     let groups =
         shared.map(|made| Ok(look(made.below)?.gid().to_string())).collect::<Result<Vec<_>, Failure>>()?;
-    // util-linux: it becomes the program, under the same process id.
-    let mut command = Command::new("/usr/bin/setpriv");
+    // util-linux: both become the program, under the same process id.
+    let mut command = match WITHOUT_NETWORK.contains(&room) {
+        true => Command::new("/usr/bin/unshare"),
+        false => Command::new("/usr/bin/setpriv"),
+    };
+    if WITHOUT_NETWORK.contains(&room) {
+        command.args(["--net", "--", "/usr/bin/setpriv"]);
+    }
     command.args(["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]);
     command.arg(format!("--reuid={}", own.uid())).arg(format!("--regid={}", own.gid()));
     command.arg(format!("--groups={}", groups.join(","))).arg("--").arg(program.into());
@@ -134,7 +153,7 @@ pub fn command_as(home: &Home, room: &str, program: impl Into<OsString>) -> Resu
 
 /// Whether each room's state belongs to a user of its own.
 pub fn are_apart(home: &Home) -> bool {
-    let owners: Option<std::collections::BTreeSet<_>> =
+    let owners: Option<BTreeSet<_>> =
         ROOMS.iter().map(|room| Some(fs::metadata(home.join(room)).ok()?.uid())).collect();
     owners.is_some_and(|owners| owners.len() == ROOMS.len())
 }
@@ -160,6 +179,10 @@ mod tests {
             ("NO_SUCH_USER", true)
         );
         assert_eq!(RoomUsers::named_in(PASSWD, "").unwrap_err().reason, "NO_SUCH_USER");
+        for (from, to) in [("x:994:984", "x:993:984"), ("x:994:984", "x:994:983"), ("x:994:984", "x:0:984")] {
+            let failure = RoomUsers::named_in(&PASSWD.replace(from, to), GROUP).unwrap_err();
+            assert!(failure.text.contains("one number"), "{}", failure.text);
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::Check;
-use crate::home::{DIRECTORIES, Home, KEYS, ROOMS};
+use crate::home::{DIRECTORIES, Home, KEYS, ROOMS, Whose};
+use crate::users;
 
 /// Whoever writes these decides what a room believes or does: nobody but the operator.
 const OPERATORS: [&str; 3] = ["site", "tls/ca.pem", "keys/box.public.json"];
@@ -17,6 +18,9 @@ pub fn examine(home: &Home) -> Vec<Check> {
     let configurations = ROOMS.map(|room| format!("{room}.toml"));
     let operators = OPERATORS.into_iter().chain(configurations.iter().map(String::as_str));
     wrong.extend(operators.filter_map(|below| not_for_others(home, below)));
+    if users::are_apart(home) {
+        wrong.extend(owners(home));
+    }
     if wrong.is_empty() {
         wrong.push(Check::ok(
             "permissions",
@@ -24,6 +28,28 @@ pub fn examine(home: &Home) -> Vec<Check> {
         ));
     }
     wrong
+}
+
+/// Where rooms have users of their own: directories and keys that are not whose they should be.
+fn owners(home: &Home) -> Vec<Check> {
+    let of_room = |room: &str| fs::metadata(home.join(room)).map(|found| found.uid()).unwrap_or_default();
+    let directories = DIRECTORIES.iter().map(|made| (made.below, made.owner));
+    let wrong = |(below, owner): (&str, Whose)| {
+        let expected = match owner {
+            Whose::Room(room) => of_room(room),
+            Whose::Operator | Whose::Pair(_) => 0,
+        };
+        let path = home.join(below);
+        let found = fs::symlink_metadata(&path).ok()?.uid();
+        (found != expected).then(|| {
+            Check::fail(
+                "permissions",
+                format!("{} belongs to user {found}, and should to user {expected}", path.display()),
+                format!("chown {expected} {}; then think about who may have read it", path.display()),
+            )
+        })
+    };
+    directories.chain(KEYS).filter_map(wrong).collect()
 }
 
 fn look(home: &Home, below: &str) -> Result<Metadata, Check> {

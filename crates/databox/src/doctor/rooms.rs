@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
 use super::Check;
 use super::configurations::Configurations;
 
@@ -33,7 +35,11 @@ fn at_address(address: &SocketAddr) -> io::Result<TcpStream> {
 }
 
 fn at_socket(socket: &Path) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(socket)?;
+    // Whoever stands still does not take connections from the queue: with a full one a plain call would wait for ever.
+    let end = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
+    connect(&end, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(end);
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }

@@ -1,9 +1,11 @@
 //! Where the rooms keep what they keep, as their own configurations say.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use blobs::Digest;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Mode, OFlags};
 
 use super::{Report, Rule};
 use crate::failure::{Failure, file_failure, whole};
@@ -87,6 +89,21 @@ pub struct Database {
     _directory: tempfile::TempDir,
 }
 
+/// Copies a file that a room keeps.
+// Root looks, and the room may be another user's: a link in the file's place would have root read what it points to, and
+// a pipe would have it wait for ever.
+fn copy_plain(path: &Path, copy: &Path) -> Result<(), Failure> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from);
+    let mut file = File::from(opened.map_err(file_failure(path))?);
+    if !file.metadata().map_err(file_failure(path))?.is_file() {
+        return Err(Failure::new("FILE", format!("{} is no plain file", path.display())));
+    }
+    let mut to = File::create_new(copy).map_err(file_failure(copy))?;
+    std::io::copy(&mut file, &mut to).map_err(file_failure(path))?;
+    Ok(())
+}
+
 /// Opens a copy of a database; None if there is none, or if it is damaged, which is reported.
 pub fn database(path: &Path, report: &mut Report) -> Result<Option<Database>, Failure> {
     if !path.exists() {
@@ -94,12 +111,12 @@ pub fn database(path: &Path, report: &mut Report) -> Result<Option<Database>, Fa
     }
     let directory = tempfile::tempdir().map_err(file_failure(path))?;
     let copy = directory.path().join("copy.db");
-    std::fs::copy(path, &copy).map_err(file_failure(path))?;
+    copy_plain(path, &copy)?;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let log = PathBuf::from(log);
     if log.exists() {
-        std::fs::copy(&log, directory.path().join("copy.db-wal")).map_err(file_failure(&log))?;
+        copy_plain(&log, &directory.path().join("copy.db-wal"))?;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let connection = Connection::open_with_flags(&copy, flags).map_err(file_failure(path))?;

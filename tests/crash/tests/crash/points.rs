@@ -1,6 +1,6 @@
 //! Which points there are, and which of them were killed at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::durable::DurableCall;
@@ -72,6 +72,14 @@ impl Points {
     /// A life of this scene is about to be recorded.
     pub fn recording(&self, scene: &'static str) {
         *self.lock().lives.entry(scene).or_default() += 1;
+    }
+
+    /// Rooms, states and calls that somebody was killed at, each once, however often the call comes in the state.
+    pub fn distinct(&self) -> usize {
+        let book = self.lock();
+        let killed = book.points.iter().filter(|(_, known)| known.killed());
+        let kinds: BTreeSet<_> = killed.map(|(point, _)| (point.room, &point.state, &point.call)).collect();
+        kinds.len()
     }
 
     /// Looks at or changes what is known of a point.

@@ -89,6 +89,7 @@ fn sweep(each_call: bool, limit: Duration, least: usize, record: fn(&mut Sweep))
     .into_iter()
     .sum();
     println!("{kills} kills, {:.1} s", begun.elapsed().as_secs_f64());
+    println!("{} different rooms, states and calls", points.distinct());
     tell(&points);
     let (open, untouched) = (points.open(), points.untouched_kinds());
     println!("{} calls that only some recordings have did not come again:", untouched.len());

@@ -167,7 +167,7 @@ fn while_the_enclave_hangs() {
     wait(released(&tested, &running));
 }
 
-/// A gateway that hangs is seen as gone by the enclave, whose run goes on; a client is told so and may ask again.
+/// A gateway that hangs is seen as gone by the enclave, whose run goes on.
 fn while_the_gateway_hangs() {
     let mut tested = TestBox::start();
     let running = wait(running_for(&tested, HANGING / 3, &[State::Running]));

@@ -203,7 +203,8 @@ async fn all_is_said_to_be_there(bench: &Bench, answers: &Answers, said: &Said) 
 }
 
 #[test]
-fn a_researcher_signs_and_believes_nothing_that_a_lying_gateway_made_up_and_hands_in_again_what_it_lost() {
+fn a_researcher_signs_only_what_the_pinned_site_says_takes_no_other_job_or_event_for_theirs_and_hands_in_again_what_was_lost()
+ {
     let mut tested = TestBox::start_with_users();
     let unseen = prepare(&tested, "unseen");
     let said = wait(honest(&tested, unseen));

@@ -24,7 +24,7 @@ pub const CONSOLE_STEWARDS: &str = "console_to_stewards::a_steward_opens_and_sig
 pub const ENCLAVE_CONSOLE: &str = "enclave_to_console::the_console_takes_no_verdict_and_no_packet_of_a_lying_enclave_that_does_not_verify_and_forgets_none";
 pub const ENCLAVE_GATEWAY: &str = "enclave_to_gateway::what_a_lying_enclave_lays_into_the_outbox_is_not_served_and_moves_off_the_table_are_not_believed";
 pub const RECIPIENTS: &str = "gateway_to_recipients::a_recipient_keeps_nothing_of_a_lying_gateway_that_is_not_this_release_whole_and_logged";
-pub const RESEARCHERS: &str = "gateway_to_researchers::a_researcher_signs_and_believes_nothing_that_a_lying_gateway_made_up_and_hands_in_again_what_it_lost";
+pub const RESEARCHERS: &str = "gateway_to_researchers::a_researcher_signs_only_what_the_pinned_site_says_takes_no_other_job_or_event_for_theirs_and_hands_in_again_what_was_lost";
 pub const REPLAY: &str =
     "gateway::a_request_that_a_lying_gateway_replays_is_run_and_charged_once_and_a_forged_one_never";
 pub const BUNDLE: &str =
@@ -121,7 +121,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         message: "LinkRequest.cancel_taken",
-        forged: Told(&[ENCLAVE_GATEWAY]),
+        forged: Nothing("An enclave can run what was called off; without consent nothing of it leaves."),
         replayed: Told(&[ENCLAVE_GATEWAY]),
         withheld: Nothing("The gateway sends the cancel again until the job has ended."),
         reordered: Told(&[ENCLAVE_GATEWAY]),
@@ -161,7 +161,9 @@ pub const ROWS: &[Row] = &[
         message: "ExchangeRequest.outcome_taken",
         forged: Told(&[ENCLAVE_CONSOLE]),
         replayed: Nothing("What is marked as taken can be marked so again."),
-        withheld: Told(&[CONSOLE_ENCLAVE]),
+        withheld: Nothing(
+            "The console sends the outcome again, and the answer to a repeat is the first one.",
+        ),
         reordered: Told(&[ENCLAVE_CONSOLE]),
     },
     Row {
@@ -301,7 +303,9 @@ pub const ROWS: &[Row] = &[
         message: "GetJobResponse",
         forged: Told(&[RESEARCHERS]),
         replayed: Told(&[RESEARCHERS]),
-        withheld: Told(&[RESEARCHERS]),
+        withheld: Nothing(
+            "A gateway can stall, and tell an older state of the same job; what leaves is verified for itself.",
+        ),
         reordered: Nothing("There is one answer to one question."),
     },
     Row {
@@ -335,7 +339,9 @@ pub const ROWS: &[Row] = &[
     Row {
         message: "GetSiteResponse",
         forged: Told(&[RESEARCHERS]),
-        replayed: Told(&[RESEARCHERS]),
+        replayed: Nothing(
+            "An older site that has not expired is one; what is signed under it the enclave judges by its own.",
+        ),
         withheld: Told(&[RESEARCHERS]),
         reordered: Nothing("Files are put in their places by their names, whatever their order."),
     },
@@ -393,7 +399,7 @@ pub const ROWS: &[Row] = &[
         message: "signer cosign",
         forged: Told(&[CONSOLE_SIGNER, WITNESS]),
         replayed: Told(&[REPEAT]),
-        withheld: Told(&[CONSOLE_SIGNER]),
+        withheld: Told(&[WITNESS]),
         reordered: Told(&[REPEAT]),
     },
     Row {
@@ -465,7 +471,9 @@ pub const ROWS: &[Row] = &[
         message: "child job",
         forged: Told(&[SMUGGLE]),
         replayed: Told(&[JOB_PROCESS]),
-        withheld: Told(&[CANONICALISER]),
+        withheld: Nothing(
+            "An output that is missing is refused by its rule, which the suite of bad inputs tries.",
+        ),
         reordered: Told(&[JOB_PROCESS]),
     },
     Row {
