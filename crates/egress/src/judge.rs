@@ -116,7 +116,7 @@ fn judge_suppression(
     tables: &[(usize, Tabulation)],
     counted: &[usize],
 ) {
-    let is_table = |file: &&mut Recorded| matches!(file.kind, Some(OutputKind::Table | OutputKind::Figure));
+    let is_table = |file: &&mut Recorded| file.kind.is_some_and(OutputKind::is_tabular);
     for file in files.iter_mut().filter(is_table) {
         file.record.ran(Rule::TableSuppression);
     }

@@ -102,7 +102,7 @@ pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
         | Rule::TableRounding
         | Rule::TableSmallestCount
         | Rule::TableSuppression
-        | Rule::TableZeroCells => has(OutputKind::Table) || has(OutputKind::Figure),
+        | Rule::TableZeroCells => outputs.iter().any(|output| output.kind().is_tabular()),
         Rule::WeightsCapacity | Rule::WeightsForm => has(OutputKind::Weights),
     }
 }

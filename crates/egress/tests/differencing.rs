@@ -101,6 +101,21 @@ fn the_same_table_with_one_unit_fewer_is_blocked_though_both_are_rounded_alike_a
 }
 
 #[test]
+fn a_chart_is_compared_like_the_table_of_its_values() {
+    const CHART: &str = r#"{"kind":"figure","path":"chart.json","columns":[
+        {"name":"plan","type":"category:hie.plan"},{"name":"n","type":"integer"}],"countColumn":"n"}"#;
+    const FEWER: &str = r#"{"mark":"bar","encoding":{"x":{"field":"plan","type":"nominal"}},"data":{"values":[
+        {"plan":"free","n":99},{"plan":"individual","n":80},{"plan":"other","n":60}]}}"#;
+    const OTHERS: &str = r#"{"mark":"bar","encoding":{"x":{"field":"plan","type":"nominal"}},"data":{"values":[
+        {"plan":"free","n":40},{"plan":"individual","n":20},{"plan":"other","n":15}]}}"#;
+    let (fewer, others) = (Wrote(CHART, "one", FEWER), Wrote(CHART, "one", OTHERS));
+    assert!(finding(&[FIRST], &[fewer]).contains("by_plan.csv of job 0"));
+    assert!(finding(&[fewer], &[FIRST]).contains("chart.json of job 0"));
+    assert_eq!(outcome(&[FIRST], &[others]), RuleResult::Passed);
+    assert_eq!(outcome(&[others], &[FIRST]), RuleResult::Passed);
+}
+
+#[test]
 fn a_snapshot_with_one_person_more_is_compared_with_the_one_before() {
     let later = Wrote(BY_PLAN, "two", "plan,n\nfree,101\nindividual,80\nother,60\n");
     assert!(finding(&[FIRST], &[later]).contains("\"free\""));

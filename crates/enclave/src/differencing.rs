@@ -13,7 +13,7 @@ use release::differencing::{ComparedSet, PLACE_LIMIT, SET_LIMIT};
 use release::envelope::Envelope;
 use release::report::OutputReport;
 use release::rule::Rule;
-use release::statement::{DatasetSnapshot, DeclaredOutput, OutputKind, Request, RuleResult};
+use release::statement::{DatasetSnapshot, DeclaredOutput, Request, RuleResult};
 use release::value::{Count, Name};
 
 use crate::files;
@@ -36,7 +36,7 @@ pub struct ComparedWith {
 
 /// True if a job declares what is compared.
 pub fn has_tables(declared: &[DeclaredOutput]) -> bool {
-    declared.iter().any(|output| matches!(output.kind(), OutputKind::Table | OutputKind::Figure))
+    declared.iter().any(|output| output.kind().is_tabular())
 }
 
 /// Compares what was sealed. The caller holds [`Room::table_order`] until the verdict is stored.
@@ -150,14 +150,13 @@ fn refuse(declared: &[DeclaredOutput], found: &mut Found) {
             "the dataset has more earlier tables than are compared: {SET_LIMIT} verdicts, {EARLIER_BYTES_LIMIT} bytes"
         ),
     };
-    let files =
-        declared.iter().filter(|output| output.kind() == OutputKind::Table).map(|output| JudgedFile {
-            name: output.path().to_string(),
-            kind: Some(output.kind()),
-            bytes: Count(0),
-            released_bits: Count(0),
-            findings: vec![finding.clone()],
-        });
+    let files = declared.iter().filter(|output| output.kind().is_tabular()).map(|output| JudgedFile {
+        name: output.path().to_string(),
+        kind: Some(output.kind()),
+        bytes: Count(0),
+        released_bits: Count(0),
+        findings: vec![finding.clone()],
+    });
     let detail = Detail { files: files.take(1).collect() };
     found.add_detail("compare", serde_json::to_vec(&detail).expect("findings have a JSON form"));
 }

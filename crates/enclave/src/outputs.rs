@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use blobs::{BlobStore, Digest, StoreError as BlobError};
 use egress::{ScanTask, Task};
 use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
-use release::statement::{Catalogue, DeclaredOutput, OutputKind};
+use release::statement::{Catalogue, DeclaredOutput};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
 
@@ -149,9 +149,7 @@ impl Outputs<'_> {
     fn seal_counts(&self, canonical: &Path) -> Result<Vec<(usize, Digest, u64)>, OutputsError> {
         let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
         let mut sealed = Vec::new();
-        for (index, _) in
-            self.declared.iter().enumerate().filter(|(_, output)| output.kind() == OutputKind::Table)
-        {
+        for (index, _) in self.declared.iter().enumerate().filter(|(_, output)| output.kind().is_tabular()) {
             let name = egress::written_counts_file(index);
             make_readable(canonical, &name)?;
             let Ok(Some(file)) = files::open_plain(canonical, &name) else { continue };

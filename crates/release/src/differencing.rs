@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::statement::{DatasetSnapshot, Evidence, OutputKind, RuleResult, Verdict, VerdictResult};
+use crate::statement::{DatasetSnapshot, Evidence, RuleResult, Verdict, VerdictResult};
 
 /// Most verdicts in a set. A dataset that has more releases no further table.
 pub const SET_LIMIT: usize = 4096;
@@ -65,7 +65,7 @@ impl ComparedSet {
 
 /// True if a verdict's tables may leave, so that others must be compared with them.
 pub fn is_placed(verdict: &Verdict) -> bool {
-    verdict.result == VerdictResult::Pass && verdict.files.iter().any(|file| file.kind == OutputKind::Table)
+    verdict.result == VerdictResult::Pass && verdict.files.iter().any(|file| file.kind.is_tabular())
 }
 
 /// Checks that a verdict has a place and a set if it has tables that may leave, and neither if not. A set that

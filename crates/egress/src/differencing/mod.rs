@@ -11,7 +11,7 @@ mod sums;
 use std::io::Read;
 
 use release::rule::Rule;
-use release::statement::{Catalogue, DeclaredOutput, OutputKind};
+use release::statement::{Catalogue, DeclaredOutput};
 use release::value::Name;
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +114,7 @@ pub fn compare(
     let (mut own, mut files) = (Vec::new(), Vec::new());
     for (index, output) in compared.outputs.iter().enumerate() {
         let mut record = Record::new();
-        if output.kind() == OutputKind::Table {
+        if output.kind().is_tabular() {
             record.ran(Rule::TableDifferencing);
             let table = read_own(compared, &policy, index, canonical, others, &mut record)?;
             own.extend(table.map(|table| (index, table)));

@@ -1,13 +1,15 @@
 //! A canonical table with its counts as they were before rounding, for comparing it with other tables.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use release::statement::{Catalogue, ColumnType, DeclaredColumn, DeclaredOutput};
+use release::statement::{Catalogue, ColumnType, DeclaredColumn, DeclaredOutput, OutputKind};
 
 use super::columns::{self, Declared, planned};
 use super::number::round_to_multiple;
 use super::tabulation::{Range, Tabulation};
 use super::{Changes, TableError, count_of, dimension_name, not_csv, read_row, reader};
+use crate::figure::figure_table;
 
 /// Bytes of one count.
 const COUNT_BYTES: usize = 8;
@@ -31,8 +33,16 @@ pub(crate) fn tabulate(
     counts: &[u8],
     base: Option<u64>,
 ) -> Result<Option<Tabulation>, TableError> {
-    let DeclaredOutput::Table { columns: declared, count_column, structural_zeros, .. } = output else {
-        return Ok(None);
+    let (declared, count_column, structural_zeros) = match output {
+        DeclaredOutput::Table { columns, count_column, structural_zeros, .. } => {
+            (columns, count_column, &structural_zeros[..])
+        }
+        DeclaredOutput::Figure { columns, count_column, .. } => (columns, count_column, &[][..]),
+        DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => return Ok(None),
+    };
+    let table = match output.kind() {
+        OutputKind::Figure => Cow::Owned(figure_table(canonical).ok_or(TableError::Header)?),
+        OutputKind::Table | OutputKind::Weights | OutputKind::Metrics => Cow::Borrowed(canonical),
     };
     let released: Vec<DeclaredColumn> =
         declared.iter().filter(|column| !output.is_withheld(&column.name)).cloned().collect();
@@ -41,7 +51,7 @@ pub(crate) fn tabulate(
     let columns =
         planned(Declared { columns: &released, count, shares: [None; 2], structural_zeros }, &[], true)?;
     let Some(count) = columns.count else { return Ok(None) };
-    let mut reader = reader(canonical);
+    let mut reader = reader(&table);
     let mut record = csv::StringRecord::new();
     let header_read = reader.read_record(&mut record).map_err(not_csv)?;
     if !header_read || !record.iter().eq(columns.list.iter().map(|(name, _)| name.as_str())) {

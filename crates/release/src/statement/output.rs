@@ -73,6 +73,13 @@ pub enum OutputKind {
     Figure,
 }
 
+impl OutputKind {
+    /// Whether the rules for tables hold: a chart is a table and how it is drawn.
+    pub fn is_tabular(self) -> bool {
+        matches!(self, Self::Table | Self::Figure)
+    }
+}
+
 impl DeclaredOutput {
     /// File name under `/out`.
     pub fn path(&self) -> &Name {

@@ -159,7 +159,7 @@ async fn no_other_job_is_taken_for_the_one_asked_for(bench: &Bench, answers: &An
     }
     let list = |job: Job, next: &str| ListJobsResponse { jobs: vec![job], next_page_token: next.to_owned() };
     answers.say("list-jobs", &list(said.one.clone(), ""));
-    assert_eq!(bench.jobs().await.unwrap(), [said.one.clone()]);
+    assert_eq!(bench.jobs().await.unwrap(), std::slice::from_ref(&said.one));
     let unnamed = Job { job: "\r".to_owned(), ..said.one.clone() };
     let painted = Job { project: "\u{1b}[2J".to_owned(), ..said.one.clone() };
     for lie in [list(said.one.clone(), "more"), list(unnamed, ""), list(painted, "")] {
