@@ -2,19 +2,23 @@
 
 use super::rows::{
     BUNDLE, CANONICALISER, COMPARER, CONSOLE_ENCLAVE, CONSOLE_SIGNER, CONSOLE_STEWARDS, ENCLAVE_CONSOLE,
-    ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_LENIENT, PROCESSES, REPEAT, REPLAY, SCANNER, SIGNER,
-    SMUGGLE, SOCKETS, UNBUNDLER, UNITS, WITNESS,
+    ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_LENIENT, NETWORK, PROCESSES, REPEAT, REPLAY, SCANNER,
+    SIGNER, SMUGGLE, SOCKETS, TERMINAL, UNBUNDLER, UNITS, WITNESS,
 };
 
 /// Who, the sentence, and the tests.
 pub const CANNOT: &[(&str, &str, &[&str])] = &[
-    ("every room", "No room has two of {network, private data, release key}.", &[PROCESSES, UNITS]),
+    ("every room", "No room has two of {network, private data, release key}.", &[PROCESSES, NETWORK, UNITS]),
     ("every room", "with the peer's uid checked", &[SOCKETS]),
-    ("every room", "each with its own user and unit", &[FILES]),
+    ("every room", "each with its own user and unit", &[FILES, TERMINAL]),
     ("gateway", "Cannot read data", &[PROCESSES, FILES, UNITS]),
     ("gateway", "run a job nobody signed", &[REPLAY, BUNDLE]),
     ("gateway", "or release anything", &[super::rows::ACKNOWLEDGEMENTS, CONSOLE_SIGNER]),
-    ("enclave", "none; its file tree holds exactly two sockets; it listens nowhere", &[PROCESSES, UNITS]),
+    (
+        "enclave",
+        "none; its file tree holds exactly two sockets; it listens nowhere",
+        &[PROCESSES, NETWORK, UNITS],
+    ),
     ("enclave", "What it smuggles must pass two stewards", &[CONSOLE_SIGNER, ENCLAVE_GATEWAY]),
     ("enclave", "whose own tools re-check every rule that needs no data", &[JUDGE_LENIENT]),
     ("enclave", "and stays within the grant's bits", &[CONSOLE_SIGNER]),

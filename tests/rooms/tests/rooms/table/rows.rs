@@ -42,6 +42,8 @@ pub const WITHDRAWN: &str =
 pub const PROCESSES: &str = "separation::each_room_is_a_user_of_its_own_enclave_and_signer_have_no_network_and_no_other_room_opens_what_is_its_own";
 pub const FILES: &str =
     "users_of_rooms::no_room_reads_or_writes_what_is_anothers_and_each_reads_and_writes_its_own";
+pub const NETWORK: &str = "users_of_rooms::a_program_in_the_place_of_enclave_or_signer_reaches_nobody_and_one_in_that_of_gateway_or_console_does";
+pub const TERMINAL: &str = "users_of_rooms::no_room_has_the_terminal_of_whoever_started_it";
 pub const SOCKETS: &str =
     "users_of_rooms::a_socket_answers_the_room_that_it_is_for_and_no_other_not_even_root";
 pub const UNITS: &str =
