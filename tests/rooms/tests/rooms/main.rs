@@ -3,6 +3,7 @@
 //! message has which test, and fails on an empty row.
 
 mod cancel;
+mod changing_files;
 mod children;
 mod code_review;
 mod console_to_enclave;

@@ -30,6 +30,8 @@ pub const REPLAY: &str =
 pub const BUNDLE: &str =
     "gateway::a_purpose_or_a_bundle_that_the_researcher_did_not_sign_is_never_run_or_shown_to_a_steward";
 pub const ACKNOWLEDGEMENTS: &str = "gateway::acknowledgements_that_a_lying_gateway_forges_withholds_or_reorders_release_nothing_and_lose_nothing";
+pub const CHANGING: &str =
+    "changing_files::of_a_bundle_that_changes_while_it_is_copied_the_enclave_runs_what_was_signed_or_nothing";
 pub const HAND_OVER: &str =
     "gateway::a_hand_over_that_the_researcher_did_not_sign_so_burns_no_request_and_fills_no_database";
 pub const CANCEL: &str = "cancel::a_running_or_waiting_job_ends_on_its_requesters_word_and_on_no_one_elses";
@@ -66,7 +68,7 @@ pub const ROWS: &[Row] = &[
     // The gateway to the enclave.
     Row {
         message: "LinkResponse.submit",
-        forged: Told(&[REPLAY, BUNDLE, HAND_OVER]),
+        forged: Told(&[REPLAY, BUNDLE, HAND_OVER, CHANGING]),
         replayed: Told(&[REPLAY]),
         withheld: Told(&[BUNDLE]),
         reordered: Told(&[REPLAY]),
