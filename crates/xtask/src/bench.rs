@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 7] = ["listening", "commits", "verify", "log", "walls", "append", "scan"];
+const NAMES: [&str; 8] = ["listening", "commits", "verify", "log", "walls", "append", "scan", "job"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -29,6 +29,7 @@ pub fn run(name: &str) -> Result<(), String> {
         "verify" | "log" => bench("test-formats", name),
         "scan" => bench("test-egress-bench", name),
         "append" => append(),
+        "job" => job(),
         _ => bench("database", name),
     }
 }
@@ -49,6 +50,23 @@ fn walls() -> Result<(), String> {
     let built = build::optimised()?;
     let mut measuring = Command::new(built.join("walls-bench"));
     checked(measuring.arg("--helper").arg(built.join("databox-launch")))
+}
+
+/// What a box takes for a job that does next to nothing.
+fn job() -> Result<(), String> {
+    build::programs()?;
+    let arguments = [
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "test-path",
+        "--",
+        "--exact",
+        "--ignored",
+        "--nocapture",
+    ];
+    checked(cargo(&arguments).arg("speed::an_empty_job_from_its_start_to_its_verdict"))
 }
 
 /// What the copy scan finds of 80 encodings, and whom it stops for nothing. See `tests/egress-bench/README.md`.

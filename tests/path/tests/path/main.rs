@@ -24,6 +24,7 @@ mod restart;
 mod roles;
 mod rotation;
 mod site_changes;
+mod speed;
 mod ssh_agent;
 mod tables;
 mod time_grid;
