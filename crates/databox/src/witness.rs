@@ -18,8 +18,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use release::log::VerifierKey;
 use release::log::witness::{REQUEST_LIMIT, WitnessRefusal};
+use release::log::{KeyType, VerifierKey};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -44,8 +44,11 @@ pub struct WitnessArguments {
     #[arg(long)]
     pub listen: SocketAddr,
     /// A box's public keys (box.public.json). Give it once for each log to be watched.
-    #[arg(long = "log", required = true)]
+    #[arg(long = "log", required_unless_present = "log_keys")]
     pub logs: Vec<PathBuf>,
+    /// The key of a log that is no box's, as C2SP writes it: NAME+ID+KEY, where the name is the log's origin.
+    #[arg(long = "log-key")]
+    pub log_keys: Vec<VerifierKey>,
     /// End with the process that started it.
     #[arg(long)]
     pub die_with_parent: bool,
@@ -56,7 +59,8 @@ pub async fn serve(arguments: &WitnessArguments) -> Result<(), Failure> {
     if arguments.die_with_parent {
         daemon::die_with_parent().map_err(|error| Failure::new("PARENT", whole(&error)))?;
     }
-    let logs = arguments.logs.iter().map(|path| log_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let logs = arguments.logs.iter().map(|path| log_key(path));
+    let logs = logs.chain(arguments.log_keys.iter().map(key_of_log)).collect::<Result<Vec<_>, _>>()?;
     let witness = Witness::open(&arguments.state, &arguments.name, logs)?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         Failure::new("ADDRESS_IN_USE", format!("{}: {}", arguments.listen, whole(&error)))
@@ -177,6 +181,14 @@ fn log_key(path: &Path) -> Result<VerifierKey, Failure> {
     VerifierKey::of_log(&public.log).map_err(file_failure(path))
 }
 
+fn key_of_log(key: &VerifierKey) -> Result<VerifierKey, Failure> {
+    if key.key_type() != KeyType::Log {
+        return Err(Failure::new("LOG_KEY", format!("{key} is a witness's key"))
+            .hint("give --log-key the key with which the log signs its checkpoints"));
+    }
+    Ok(key.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -185,7 +197,7 @@ mod tests {
     use release::key::{SecretKey, Sign};
     use release::log::checkpoint::cosignatures;
     use release::log::witness::AddCheckpoint;
-    use release::log::{Checkpoint, Event, KeyType, Leaf, LeafSignature, Note, NoteSignature, Tree};
+    use release::log::{Checkpoint, Event, Leaf, LeafSignature, Note, NoteSignature, Tree};
 
     use super::*;
 
@@ -235,6 +247,14 @@ mod tests {
         let mut note = Note::parse(log.request(3, 3).split_once("\n\n").unwrap().1.as_bytes()).unwrap();
         NoteSignature::parse_lines(&line).unwrap().into_iter().for_each(|line| note.push(line));
         assert_eq!(cosignatures(&note, &[again.key.clone()]).unwrap()[0].time.seconds(), 2000);
+    }
+
+    #[test]
+    fn the_key_of_a_foreign_log_is_a_logs_and_not_a_witnesss() {
+        let log = Log::new("site.example/log").key;
+        assert_eq!(key_of_log(&log.to_string().parse().unwrap()).ok(), Some(log.clone()));
+        let witness = VerifierKey::new(log.name(), KeyType::Witness, *log.public()).unwrap();
+        assert_eq!(key_of_log(&witness).err().unwrap().reason, "LOG_KEY");
     }
 
     #[test]

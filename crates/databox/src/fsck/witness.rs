@@ -24,7 +24,7 @@ pub fn examine(directory: &Path, log: &Log, report: &mut Report) -> Result<(), F
     let mut seen = 0;
     for path in files_in(&directory.join("heads")).into_iter().filter(|path| !is_being_written(path)) {
         let bytes = std::fs::read(&path).map_err(file_failure(&path))?;
-        let kept = Note::parse(&bytes).ok().and_then(|note| Checkpoint::parse(note.text()).ok());
+        let kept = Note::parse(&bytes).ok().and_then(|note| Checkpoint::parse_of_any_log(note.text()).ok());
         let Some(kept) = kept else {
             report.add(Rule::Witness, format!("{} is no checkpoint", path.display()));
             continue;

@@ -101,7 +101,7 @@ impl Witness {
             Err(error) => return Err(file_failure(&path)(error)),
         };
         let note = Note::parse(&bytes).map_err(file_failure(&path))?;
-        let checkpoint = Checkpoint::open(&note, &log).map_err(file_failure(&path))?;
+        let checkpoint = Checkpoint::open_of_any_log(&note, &log).map_err(file_failure(&path))?;
         // Its own cosignature makes sure that the file is one that this witness wrote.
         let own = cosignatures(&note, std::slice::from_ref(&self.key)).map_err(file_failure(&path))?;
         if own.is_empty() {

@@ -57,10 +57,26 @@ impl Checkpoint {
 
     /// Reads the text. It says nothing about who signed it.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
-        let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Text)?.split('\n');
-        let (Some(origin), Some(size), Some(root), None) =
-            (lines.next(), lines.next(), lines.next(), lines.next())
-        else {
+        match Self::and_extensions(text)? {
+            (checkpoint, None) => Ok(checkpoint),
+            (_, Some(_)) => Err(CheckpointError::Text),
+        }
+    }
+
+    /// Reads the text of any C2SP log, which may have further lines of its own. This is for a witness alone, who says that
+    /// the tree grew and nothing of such lines: were a verifier of releases to take them, a log could say to each reader
+    /// what it likes under one cosigned root.
+    pub fn parse_of_any_log(text: &str) -> Result<Self, CheckpointError> {
+        match Self::and_extensions(text)? {
+            (_, Some(lines)) if lines.split('\n').any(str::is_empty) => Err(CheckpointError::Text),
+            (checkpoint, _) => Ok(checkpoint),
+        }
+    }
+
+    /// The head, and the lines after it if there are any.
+    fn and_extensions(text: &str) -> Result<(Self, Option<&str>), CheckpointError> {
+        let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Text)?.splitn(4, '\n');
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(CheckpointError::Text);
         };
         let size = parse_decimal(size).ok_or(CheckpointError::Text)?;
@@ -68,7 +84,7 @@ impl Checkpoint {
         if origin.is_empty() {
             return Err(CheckpointError::Text);
         }
-        Ok(Self { origin: origin.to_owned(), size, root })
+        Ok((Self { origin: origin.to_owned(), size, root }, lines.next()))
     }
 
     /// Signs it with the log's key. `sign` gives the Ed25519 signature of its argument.
@@ -92,19 +108,27 @@ impl Checkpoint {
     /// Reads a signed checkpoint of this log. Lines of other keys are ignored; a line of the log's key that does
     /// not verify refuses the whole.
     pub fn open(note: &Note, log: &VerifierKey) -> Result<Self, CheckpointError> {
+        Self::parse(note.text())?.signed_by(log, note)
+    }
+
+    /// The same for a witness of any C2SP log, as [`Checkpoint::parse_of_any_log`] has it.
+    pub fn open_of_any_log(note: &Note, log: &VerifierKey) -> Result<Self, CheckpointError> {
+        Self::parse_of_any_log(note.text())?.signed_by(log, note)
+    }
+
+    fn signed_by(self, log: &VerifierKey, note: &Note) -> Result<Self, CheckpointError> {
         if log.key_type() != KeyType::Log {
             return Err(CheckpointError::KeyType);
         }
-        let checkpoint = Self::parse(note.text())?;
-        if checkpoint.origin != log.name() {
-            return Err(CheckpointError::Origin(checkpoint.origin));
+        if self.origin != log.name() {
+            return Err(CheckpointError::Origin(self.origin));
         }
         let mut signed = false;
         for line in log.lines(note) {
             log.verify_raw(note.text().as_bytes(), &line.bytes)?;
             signed = true;
         }
-        if signed { Ok(checkpoint) } else { Err(CheckpointError::NotSigned) }
+        if signed { Ok(self) } else { Err(CheckpointError::NotSigned) }
     }
 }
 

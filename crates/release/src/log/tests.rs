@@ -156,6 +156,15 @@ fn a_checkpoint_of_another_log_or_with_another_line_is_refused() {
         text.replacen(log.key.name(), "", 1),
     ] {
         assert_eq!(Checkpoint::parse(&wrong), Err(CheckpointError::Text), "{wrong}");
+        let of_any = Checkpoint::parse_of_any_log(&wrong).is_ok();
+        assert_eq!(
+            of_any,
+            wrong.ends_with("extension\n"),
+            "a witness takes further lines and nothing else: {wrong}"
+        );
+    }
+    for blank in [format!("{text}\n"), format!("{text}one\n\n"), format!("{text}one\n\ntwo\n")] {
+        assert_eq!(Checkpoint::parse_of_any_log(&blank), Err(CheckpointError::Text), "{blank}");
     }
 }
 

@@ -107,7 +107,7 @@ impl AddCheckpoint {
 
     /// The origin that the checkpoint claims, so that the caller can look up key and head.
     pub fn origin(&self) -> Result<String, WitnessRefusal> {
-        Checkpoint::parse(self.checkpoint.text())
+        Checkpoint::parse_of_any_log(self.checkpoint.text())
             .map(|head| head.origin)
             .map_err(|_| WitnessRefusal::Malformed)
     }
@@ -117,7 +117,7 @@ impl AddCheckpoint {
     pub fn decide(&self, log: Option<&VerifierKey>, last: &Head) -> Result<Head, WitnessRefusal> {
         let origin = self.origin()?;
         let log = log.filter(|log| log.name() == origin).ok_or(WitnessRefusal::UnknownLog)?;
-        let new = Checkpoint::open(&self.checkpoint, log).map_err(|error| match error {
+        let new = Checkpoint::open_of_any_log(&self.checkpoint, log).map_err(|error| match error {
             CheckpointError::Text | CheckpointError::Origin(_) => WitnessRefusal::Malformed,
             _ => WitnessRefusal::NotSigned,
         })?;

@@ -8,6 +8,7 @@ mod clocks;
 mod code_review;
 mod doctor;
 mod examples;
+mod foreign;
 mod full_disk;
 mod json;
 mod late_clocks;

@@ -10,7 +10,7 @@ use crate::site_changes::{approve, console_has, in_review, install, install_enve
 use crate::wait;
 
 /// The next version of the roles, signed by both stewards.
-fn renew(tested: &TestBox, edit: impl FnOnce(&mut Roles)) {
+pub fn renew(tested: &TestBox, edit: impl FnOnce(&mut Roles)) {
     let mut roles = site(tested).roles().clone();
     (roles.version, roles.issued_at) = (Count(roles.version.0 + 1), databox::site::now());
     edit(&mut roles);
