@@ -22,7 +22,7 @@ fn python(script: &str) -> Command {
 }
 
 /// A process that ends with the test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

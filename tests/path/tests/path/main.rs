@@ -30,6 +30,7 @@ mod ssh_agent;
 mod tables;
 mod time_grid;
 mod together;
+mod token;
 mod transcript;
 mod users_of_rooms;
 mod waits;
