@@ -152,6 +152,19 @@ fn refusals(tested: &TestBox) -> usize {
     journal.lines().filter(|line| line.contains("\"log-witnesses\"")).count()
 }
 
+/// The key of the log in Python that has this directory.
+fn log_key(directory: &Path) -> String {
+    let key = python("log.py").arg("key").arg(directory).output().unwrap();
+    String::from_utf8(key.stdout).unwrap().trim_end().to_owned()
+}
+
+/// The key of the witness that has this state.
+fn witness_key(state: &Path) -> String {
+    let text = std::fs::read(state.join("witness.public.json")).unwrap();
+    let public: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    public["verifierKey"].as_str().unwrap().to_owned()
+}
+
 /// The log in Python, and `databox witness` that watches it.
 struct ForeignLog {
     directory: tempfile::TempDir,
@@ -172,18 +185,16 @@ impl ForeignLog {
     /// Starts the witness, or starts it again with the state that it has.
     fn start_witness(&mut self) {
         self.process = None;
-        let key = python("log.py").arg("key").arg(self.directory.path()).output().unwrap();
-        let key = String::from_utf8(key.stdout).unwrap();
+        let key = log_key(self.directory.path());
         let state = self.directory.path().join("witness");
         let mut command = Command::new(harness::programs().join("databox"));
         command.args(["witness", "--name", "witness.example/w", "--die-with-parent"]);
-        command.args(["--listen", &self.address, "--log-key", key.trim_end()]).arg("--state").arg(&state);
+        command.args(["--listen", &self.address, "--log-key", &key]).arg("--state").arg(&state);
         let public = state.join("witness.public.json");
         let _ = std::fs::remove_file(&public);
         self.process = Some(Running(command.stdin(Stdio::null()).spawn().unwrap()));
-        let text = wait(until("the witness", async || std::fs::read(&public).ok()));
-        let public: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        self.witness = public["verifierKey"].as_str().unwrap().to_owned();
+        wait(until("the witness", async || public.is_file().then_some(())));
+        self.witness = witness_key(&state);
     }
 
     /// Asks for a cosignature from one size to another, and gives status, content type and body, or `cosigned`.
@@ -248,4 +259,29 @@ fn a_witness_cosigns_all_lines_of_a_checkpoint_that_has_more_than_the_boxs_own()
     log.is_refused(422, (3, 5), "extension fork");
     assert_eq!(log.ask(3, 5, ""), "cosigned");
     assert_eq!(log.ask(5, 6, "extension"), "cosigned");
+}
+
+#[test]
+fn one_witness_watches_a_box_and_a_foreign_log_and_an_examination_of_the_box_finds_nothing_wrong_with_it() {
+    let mut tested = TestBox::start();
+    tested.stage.kill_witness();
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = tested.stage.witness_command().unwrap();
+    command.args(["--log-key", &log_key(directory.path())]).stdin(Stdio::null());
+    let process = Some(Running(command.spawn().unwrap()));
+    let address = tested.stage.endpoints().witness.to_string();
+    wait(until("the witness", async || std::net::TcpStream::connect(&address).ok()));
+    let state = tested.directory().join("witness");
+    let log = ForeignLog { directory, address, witness: witness_key(&state), process };
+    assert_eq!(log.ask(0, 3, "extension"), "cosigned");
+    wait(async {
+        let job = in_review(&tested, "one", "1").await;
+        approve(&tested, "ana", &job).await.unwrap();
+        approve(&tested, "ben", &job).await.unwrap();
+        assert_eq!(tested.wait("kim", &job, State::Released).await, State::Released);
+    });
+    drop(log);
+    tested.stage.stop();
+    let found = databox::fsck::examine(&tested.stage.home, &[state]).unwrap();
+    assert!(found.broken().is_empty(), "{:?}", found.broken());
 }
