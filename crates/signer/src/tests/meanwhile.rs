@@ -168,3 +168,40 @@ fn a_grant_or_a_policy_that_expires_between_approval_and_signature_signs_nothing
         appended(ask(&mut site.open(), &submit(&told, approvals(&told))));
     }
 }
+
+/// Whoever signed nothing of the grant: what is revoked meanwhile is their consent alone.
+#[test]
+fn an_approval_of_a_supervisor_who_is_revoked_before_the_signature_counts_no_more() {
+    let supervised = || {
+        Story::default()
+            .without_tables()
+            .grant(|grant| grant.approvals.supervisors = vec![name("supervisor-sue")])
+            .verdict(|verdict| verdict.reviewers.push(test_formats::story::reviewer("supervisor-sue")))
+            .approvals(|approvals| {
+                let mut sue = approvals[0].clone();
+                sue.steward = name("supervisor-sue");
+                approvals.push(sue);
+            })
+            .tell()
+    };
+    let sue = key_id(&key("supervisor-sue").public());
+    let max = key_id(&key("researcher-max").public());
+    let cases: Vec<(&str, Change, Change)> = vec![
+        (
+            "person",
+            revoked(|one| one.people.push(name("supervisor-sue"))),
+            revoked(|one| one.people.push(name("researcher-max"))),
+        ),
+        ("key", revoked(move |one| one.keys.push(sue)), revoked(move |one| one.keys.push(max))),
+    ];
+    for (what, change, beside) in cases {
+        let after = |change: &Change| {
+            let told = supervised();
+            let site = Site::of(&told);
+            change(&site, &told);
+            ask(&mut site.open(), &submit(&told, approvals(&told)))
+        };
+        assert_eq!(refused(after(&change)), SignerRefusal::Rule(Refusal::Revoked), "{what}");
+        appended(after(&beside));
+    }
+}
