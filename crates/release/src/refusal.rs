@@ -95,6 +95,7 @@ refusals! {
     105 CodeReviewTime = "code-review-time", "An approval of code is expired, from the future, older than its request, newer than the run, or too old for it.";
     106 CodeDenied = "code-denied", "A steward has refused the code of this request.";
     107 Differencing = "differencing", "The verdict and an earlier release of a dataset were not compared with each other, or the set that is named is another.";
+    108 LogOrder = "log-order", "A release does not name the newest roles and revocation that stand before it in the log, or versions in the log go back.";
 }
 
 impl Refusal {

@@ -13,7 +13,7 @@ use release::log::merkle::leaf_hash;
 use release::log::tiles::{TILE_WIDTH, Tile, new_tiles, write_bundle};
 use release::log::{Checkpoint, Event, Leaf, LeafSignature, LogProof, Tree};
 use release::refusal::Refusal;
-use release::statement::Manifest;
+use release::statement::{Manifest, Roles, RolesId};
 use release::value::Count;
 
 use crate::log_story::{LogStory, cosigner};
@@ -32,8 +32,19 @@ pub struct LargeLog {
     /// The digests of the manifests, in the order of the log.
     pub released: Vec<Digest>,
     bits: u64,
-    recalled: Vec<Digest>,
+    /// What releases are signed under. The log has what it has: whoever sets this back signs as one would who took over the
+    /// signer's keys.
+    pub standing: Standing,
     other: &'static str,
+}
+
+/// What the site decided after the beginning.
+#[derive(Clone, Default)]
+pub struct Standing {
+    /// Recalled releases: a version of the revocation more for each.
+    pub recalled: Vec<Digest>,
+    /// Versions of the roles after the second.
+    pub roles: Vec<Envelope>,
 }
 
 /// What the auditor's program says of a mirror, and its exit code.
@@ -62,9 +73,10 @@ fn story_with(recalled: &[Digest]) -> Story {
 }
 
 /// A telling that differs from every other in its run, and in what was released before it.
-fn told(number: u64, before: u64, recalled: &[Digest]) -> Told {
+fn told(number: u64, before: u64, standing: &Standing) -> Told {
     let plenty = Count(1 << 40);
-    story_with(recalled)
+    let (newest, roles) = (standing.roles.last().cloned(), standing.roles.clone());
+    story_with(&standing.recalled)
         .dataset(move |entry| {
             if let release::statement::CatalogueEntry::Dataset { limits, .. } = &mut entry.entry {
                 limits.release_bits = plenty;
@@ -77,14 +89,19 @@ fn told(number: u64, before: u64, recalled: &[Digest]) -> Told {
         .verdict(move |verdict| verdict.run = Count(number + 1))
         .manifest(move |manifest| {
             manifest.accounts.iter_mut().for_each(|account| account.released_before = Count(before));
+            if let Some(newest) = &newest {
+                let version = newest.unverified::<Roles>().expect("roles").version;
+                manifest.roles = RolesId { version, payload: newest.payload_digest().into() };
+            }
         })
+        .release(move |release| release.roles.extend(roles.iter().cloned()))
         .tell()
 }
 
 impl LargeLog {
     /// A log with what the site decided and nothing else. Logs with other `other` words have other denials.
     pub fn begin(directory: &Path, other: &'static str) -> Self {
-        let first = told(0, 0, &[]);
+        let first = told(0, 0, &Standing::default());
         let decided = Story::default().decide();
         let mut log = Self {
             directory: directory.to_owned(),
@@ -95,7 +112,7 @@ impl LargeLog {
             published: 0,
             released: Vec::new(),
             bits: 0,
-            recalled: Vec::new(),
+            standing: Standing::default(),
             other,
         };
         let release = &first.release;
@@ -109,11 +126,17 @@ impl LargeLog {
             ("grants", &release.grant),
             ("revocations", &release.revocation),
         ];
+        log.write(&format!("policies/{}.toml", Digest::of(&release.policy_file)), &release.policy_file);
         for (folder, envelope) in decisions {
-            log.write(&format!("{folder}/{}.json", envelope.payload_digest()), &envelope.to_bytes());
-            log.append(&Leaf::of(envelope).expect("a leaf"));
+            log.decide(folder, envelope);
         }
         log
+    }
+
+    /// Appends a statement of the site, whoever signed it.
+    pub fn decide(&mut self, folder: &str, envelope: &Envelope) {
+        self.write(&format!("{folder}/{}.json", envelope.payload_digest()), &envelope.to_bytes());
+        self.append(&Leaf::of(envelope).expect("a leaf"));
     }
 
     /// Goes on to this many leaves, with as many releases more, evenly between denials.
@@ -129,10 +152,21 @@ impl LargeLog {
 
     /// A newer revocation, which recalls a release; those that are signed after it stand under it.
     pub fn recall(&mut self, release: Digest) {
-        self.recalled.push(release);
-        let envelope = &story_with(&self.recalled).decide().revocation;
-        self.write(&format!("revocations/{}.json", envelope.payload_digest()), &envelope.to_bytes());
-        self.append(&Leaf::of(envelope).expect("a leaf"));
+        self.standing.recalled.push(release);
+        let envelope = story_with(&self.standing.recalled).decide().revocation;
+        self.decide("revocations", &envelope);
+    }
+
+    /// The next version of the roles, changed like this; releases that are signed after it stand under it.
+    pub fn renew_roles(&mut self, change: impl FnOnce(&mut Roles)) {
+        let second = Story::default().decide().roles[1].clone();
+        let mut roles: Roles = self.standing.roles.last().unwrap_or(&second).unverified().expect("roles");
+        roles.version = Count(roles.version.0 + 1);
+        change(&mut roles);
+        let (rita, rolf) = (key("root-rita"), key("root-rolf"));
+        let envelope = Envelope::sign(&roles, &[&rita, &rolf]).expect("an envelope");
+        self.decide("roles", &envelope);
+        self.standing.roles.push(envelope);
     }
 
     /// Witnesses cosign at this moment from now on.
@@ -169,7 +203,7 @@ impl LargeLog {
 
     /// Appends a release, which is not proven yet.
     pub fn sign_release(&mut self, number: u64) -> (u64, ReleaseFile) {
-        let told = told(number, self.bits, &self.recalled);
+        let told = told(number, self.bits, &self.standing);
         let manifest: Manifest = told.release.manifest.unverified().expect("a manifest");
         self.bits += manifest.released_bits.0;
         (self.append(&leaf_of(&told.release.manifest)), told.release)

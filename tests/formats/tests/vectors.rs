@@ -13,12 +13,13 @@ use test_formats::vector::{Vector, directory};
 
 /// Refusals that no release file can show: they are met on the way to one, or in a mirror of the log. `tests/path.rs`,
 /// `tests/site.rs` and the signer have their tests.
-const NOT_IN_A_FILE: [Refusal; 5] = [
+const NOT_IN_A_FILE: [Refusal; 6] = [
     Refusal::RevocationDropped,
     Refusal::Denied,
     Refusal::LogEntries,
     Refusal::LogStatement,
     Refusal::CodeDenied,
+    Refusal::LogOrder,
 ];
 
 fn vectors() -> Vec<(String, Vector)> {

@@ -1,20 +1,15 @@
 //! Reading the entries of a log, all or those since the last time. Leaves of denials are counted and dropped, so that
 //! memory grows with what the site decided and released alone.
 
-use blobs::Digest;
-
 use super::past::Past;
+use super::standing::Standing;
 use super::sums::{Addend, Sums};
-use super::{
-    Audit, AuditState, Found, follow, from_tiles, newest, newest_roles, say_release, statement, tiles_of,
-};
+use super::{Audit, AuditState, Found, from_tiles, newest, say_release, statements, tiles_of};
 use crate::file::SeenHead;
-use crate::file::examination::Outcome;
+use crate::file::verify::LoggedRelease;
 use crate::log::frontier::Frontier;
 use crate::log::{Checkpoint, Event, Leaf, tiles};
 use crate::refusal::Refusal;
-use crate::site::Verified;
-use crate::statement::{Revocation, Roles};
 use crate::value::Count;
 
 /// Largest bundle of entries: 256 entries of at most 64 KiB.
@@ -23,11 +18,11 @@ const BUNDLE_LIMIT: usize = 256 * (65_535 + 2);
 /// What was read before, or nothing.
 struct Begin {
     edge: Frontier,
-    roles: Vec<Verified<Roles>>,
+    standing: Standing,
 }
 
 /// The leaves that stand for something public, with their places.
-type PublicLeaves = Vec<(u64, Leaf)>;
+pub(super) type PublicLeaves = Vec<(u64, Leaf)>;
 
 pub(super) fn examine(
     audit: &mut Audit<'_>,
@@ -39,9 +34,9 @@ pub(super) fn examine(
     };
     let begin = match since {
         Some(state) => resume(audit, state, &head)?,
-        None => Ok(Begin { edge: Frontier::default(), roles: Vec::new() }),
+        None => Ok(Begin { edge: Frontier::default(), standing: Standing::default() }),
     };
-    let Begin { edge, roles } = match begin {
+    let Begin { edge, mut standing } = match begin {
         Ok(begin) => begin,
         Err(refusal) => return refuse(audit, "since", refusal),
     };
@@ -49,24 +44,22 @@ pub(super) fn examine(
         Ok(leaves) => leaves,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let chain = follow_all(audit, roles, &leaves)?;
-    let chain = audit.rows.check("roles", chain, |chain| format!("{} versions", chain.len()));
-    let verified = chain.and_then(|chain| {
-        let roles = newest_roles(&chain)?;
-        audit.check_head(&note, &roles).map(|_| chain)
-    });
-    let chain = match verified {
-        Ok(chain) => chain,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let statements = statements(audit, &leaves)?;
-    if let Err(refusal) = audit.rows.check("statements", statements, |count| format!("{count} are there")) {
+    let roles = statements::follow_roles(audit, &mut standing, &leaves)?;
+    let roles = audit.rows.check("roles", roles, |roles| format!("{} versions", roles.version));
+    if let Err(refusal) = roles.and_then(|roles| audit.check_head(&note, &roles)) {
         return Ok(Err(refusal));
     }
-    Ok(releases(audit, &leaves, &head)?.map(|()| {
+    let read = statements::read(audit, &mut standing, &leaves)?;
+    let said = |count: &usize| format!("{count} are there, each signed by those who could at its place");
+    if let Err(refusal) = audit.rows.check("statements", read, said) {
+        return Ok(Err(refusal));
+    }
+    Ok(releases(audit, &standing, &leaves, &head)?.map(|()| {
         let seen = SeenHead { origin: head.origin.clone(), size: Count(head.size), root: head.root };
-        let roles = chain.iter().map(Verified::payload_digest).collect();
-        (head, Some(AuditState::new(audit.pinned, seen, roles, &audit.sums)))
+        let state = standing
+            .newest_revocation()
+            .map(|revocation| AuditState::new(audit.pinned, seen, standing.roles(), revocation, &audit.sums));
+        (head, state)
     }))
 }
 
@@ -95,18 +88,13 @@ fn resume(audit: &mut Audit<'_>, state: &AuditState, head: &Checkpoint) -> Found
     if edge.root() != seen.root {
         return Ok(Err(Refusal::Rollback));
     }
-    let mut roles = Vec::new();
-    for digest in &state.roles {
-        let envelope = super::envelope(audit.mirror, &format!("roles/{digest}.json"))?;
-        let envelope = envelope.filter(|envelope| envelope.payload_digest() == *digest);
-        let followed = envelope.ok_or(Refusal::LogStatement);
-        if let Err(refusal) = followed.and_then(|envelope| follow(&mut roles, &envelope, audit.pinned)) {
-            return Ok(Err(refusal));
-        }
-    }
+    let standing = match statements::resume(audit, state)? {
+        Ok(standing) => standing,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     audit.sums = Sums::resume(state.totals(), state.recalled.clone(), state.tables());
     let said = |begin: &Begin| format!("continues the {} leaves that were read before", begin.edge.size());
-    Ok(audit.rows.check("since", Ok(Begin { edge, roles }), said))
+    Ok(audit.rows.check("since", Ok(Begin { edge, standing }), said))
 }
 
 /// Reads the entries to the right of an edge. They and what is left of it must lead to the head's root.
@@ -141,68 +129,20 @@ fn read_bundle(audit: &Audit<'_>, bundle: &tiles::Tile) -> Found<Vec<Vec<u8>>> {
     Ok(entries.ok_or(Refusal::LogEntries))
 }
 
-/// The chain of roles in the order of the log, from the pin.
-fn follow_all(
-    audit: &Audit<'_>,
-    mut chain: Vec<Verified<Roles>>,
-    leaves: &PublicLeaves,
-) -> Found<Vec<Verified<Roles>>> {
-    for (_, leaf) in leaves.iter().filter(|(_, leaf)| leaf.event() == Event::Roles) {
-        let envelope = statement(audit.mirror, leaf, "roles")?.ok_or(Refusal::LogStatement);
-        if let Err(refusal) = envelope.and_then(|envelope| follow(&mut chain, &envelope, audit.pinned)) {
-            return Ok(Err(refusal));
-        }
-    }
-    Ok(if chain.is_empty() { Err(Refusal::RolesPin) } else { Ok(chain) })
-}
-
-/// Reads every statement of the site that is a leaf, and remembers what grants allow and what is recalled.
-fn statements(audit: &mut Audit<'_>, leaves: &PublicLeaves) -> Found<usize> {
-    let mut count = 0;
-    let is_read_now = |release: &Digest| {
-        leaves.iter().any(|(_, leaf)| leaf.event() == Event::Release && leaf.payload() == *release)
-    };
-    for (_, leaf) in leaves {
-        let folder = match leaf.event() {
-            Event::Roles => "roles",
-            Event::Policy => "policies",
-            Event::Grant => "grants",
-            Event::Catalogue => "catalogue",
-            Event::Revocation => "revocations",
-            Event::Release | Event::Denial | Event::CodeDenial => continue,
-        };
-        let Some(envelope) = statement(audit.mirror, leaf, folder)? else {
-            return Ok(Err(Refusal::LogStatement));
-        };
-        let read = match leaf.event() {
-            Event::Grant => envelope.unverified().map(|grant| audit.sums.know(&grant)),
-            Event::Revocation => envelope.unverified().map(|revocation: Revocation| {
-                for release in revocation.releases {
-                    // A release that is read now says so in a row of its own.
-                    if audit.sums.recalled.insert(release) && !is_read_now(&release) {
-                        audit.rows.say("recalled", Outcome::Noted, format!("release {release}"));
-                    }
-                }
-            }),
-            _ => Ok(()),
-        };
-        if let Err(refusal) = read {
-            return Ok(Err(refusal));
-        }
-        count += 1;
-    }
-    Ok(Ok(count))
-}
-
 /// All are read, whatever is found in one, so that the totals are complete.
-fn releases(audit: &mut Audit<'_>, leaves: &PublicLeaves, head: &Checkpoint) -> Found<()> {
+fn releases(
+    audit: &mut Audit<'_>,
+    standing: &Standing,
+    leaves: &PublicLeaves,
+    head: &Checkpoint,
+) -> Found<()> {
     let past = Past::of(audit.mirror, head);
     let mut first = Ok(());
     for (index, leaf) in leaves.iter().filter(|(_, leaf)| leaf.event() == Event::Release) {
         let checked = match audit.release(&leaf.payload())? {
             Ok(release) if release.witnessed().index != *index => Err(Refusal::LogEntries),
             Ok(release) => match past.compare(&release, audit.rows)? {
-                Ok(()) => audit.sums.add(&Addend::from(&release)),
+                Ok(()) => add(&mut audit.sums, standing, &release),
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
@@ -211,4 +151,11 @@ fn releases(audit: &mut Audit<'_>, leaves: &PublicLeaves, head: &Checkpoint) -> 
         first = first.and(say_release(audit.rows, &leaf.payload(), checked, recalled));
     }
     Ok(first)
+}
+
+/// What left has left, also under roles that were newer no more: it is added up before it is refused.
+fn add(sums: &mut Sums, standing: &Standing, release: &LoggedRelease) -> Result<String, Refusal> {
+    let added = sums.add(&Addend::from(release));
+    standing.is_named_by(release.manifest(), release.witnessed().index)?;
+    added
 }

@@ -9,7 +9,7 @@ use blobs::Digest;
 
 use super::past::Past;
 use super::sums::Addend;
-use super::{Audit, Found, envelope, follow, newest, newest_roles, say_release};
+use super::{Audit, Found, envelope, follow, newest, say_release};
 use crate::envelope::Envelope;
 use crate::file::LoggedRelease;
 use crate::file::examination::Outcome;
@@ -96,13 +96,14 @@ fn roles(audit: &Audit<'_>) -> Found<Roles> {
         Err(refusal) => return Ok(Err(refusal)),
     };
     versioned.sort_by_key(|(version, _)| *version);
-    let mut chain = Vec::new();
+    let mut newest = None;
     for (_, envelope) in versioned {
-        if let Err(refusal) = follow(&mut chain, envelope, audit.pinned) {
-            return Ok(Err(refusal));
+        match follow(newest.as_ref(), envelope, audit.pinned) {
+            Ok(next) => newest = Some(next),
+            Err(refusal) => return Ok(Err(refusal)),
         }
     }
-    Ok(newest_roles(&chain))
+    Ok(newest.map(|roles| roles.statement().clone()).ok_or(Refusal::RolesPin))
 }
 
 /// The newest revocation that is there. Earlier ones may be signed by people whom older roles named.
@@ -127,6 +128,34 @@ struct Listed {
     index: u64,
     digest: Digest,
     added: Addend,
+    stands_on: StandsOn,
+}
+
+/// The roles and the revocation of a release, each by version and payload digest.
+#[derive(Clone, Copy)]
+struct StandsOn {
+    roles: (Count, Digest),
+    revocation: (Count, Digest),
+}
+
+impl StandsOn {
+    fn of(release: &LoggedRelease) -> Self {
+        let (roles, revocation) = (release.site().roles_id(), release.site().verified_revocation());
+        Self {
+            roles: (roles.version, roles.payload.sha256),
+            revocation: (revocation.statement().version, revocation.payload_digest()),
+        }
+    }
+
+    /// Refuses one that goes back behind a release before it. Whoever took over the signer's keys would name the roles and
+    /// the revocation from before it was noticed.
+    fn follows(self, before: Option<Self>) -> Result<(), Refusal> {
+        let goes_on = |before: (Count, Digest), now: (Count, Digest)| before == now || before.0 < now.0;
+        let sound = before.is_none_or(|before| {
+            goes_on(before.roles, self.roles) && goes_on(before.revocation, self.revocation)
+        });
+        if sound { Ok(()) } else { Err(Refusal::LogOrder) }
+    }
 }
 
 fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<()> {
@@ -140,7 +169,8 @@ fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<(
             Ok(release) => {
                 past.compare(&release, audit.rows)?.and_then(|()| newest.covers(&release)).map(|()| {
                     let index = release.witnessed().index;
-                    Listed { index, digest, added: Addend::from(&release) }
+                    let (added, stands_on) = (Addend::from(&release), StandsOn::of(&release));
+                    Listed { index, digest, added, stands_on }
                 })
             }
             Err(refusal) => Err(refusal),
@@ -151,9 +181,15 @@ fn releases(audit: &mut Audit<'_>, head: &Checkpoint, newest: Newest) -> Found<(
         }
     }
     listed.sort_by_key(|release| release.index);
-    for Listed { digest, added, .. } in listed {
+    let mut before = None;
+    for Listed { digest, added, stands_on, .. } in listed {
         audit.sums.know_of(&added);
         let added = audit.sums.add(&added);
+        let follows = stands_on.follows(before);
+        if follows.is_ok() {
+            before = Some(stands_on);
+        }
+        let added = follows.and(added);
         let recalled = audit.sums.recalled.contains(&digest);
         first = first.and(say_release(audit.rows, &digest, added, recalled));
     }

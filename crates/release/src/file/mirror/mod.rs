@@ -5,6 +5,8 @@ mod entries;
 mod listed;
 mod past;
 mod since;
+mod standing;
+mod statements;
 mod sums;
 
 use std::io;
@@ -15,7 +17,7 @@ use super::verify::{GivenFiles, LoggedRelease, Pinned};
 use super::{RELEASE_FILE_LIMIT, ReleaseFile};
 use crate::envelope::{ENVELOPE_LIMIT, Envelope};
 use crate::log::tiled::{TiledError, TiledTree};
-use crate::log::{Checkpoint, Event, Leaf, LogProof, Note};
+use crate::log::{Checkpoint, Leaf, LogProof, Note};
 use crate::refusal::Refusal;
 use crate::site::{CLOCK_SKEW_SECONDS, Verified, next_roles};
 use crate::statement::Roles;
@@ -173,9 +175,8 @@ impl Audit<'_> {
 /// The statement that a leaf stands for.
 fn statement(mirror: &dyn Mirror, leaf: &Leaf, folder: &str) -> io::Result<Option<Envelope>> {
     let envelope = envelope(mirror, &format!("{folder}/{}.json", leaf.payload()))?;
-    Ok(envelope.filter(|envelope| {
-        envelope.payload_digest() == leaf.payload() && Event::of(envelope.kind()) == Some(leaf.event())
-    }))
+    // Signatures too: a statement under which fewer signed than its leaf says, or others, is not the one that was logged.
+    Ok(envelope.filter(|envelope| Leaf::of(envelope).is_ok_and(|own| own == *leaf)))
 }
 
 fn envelope(mirror: &dyn Mirror, path: &str) -> io::Result<Option<Envelope>> {
@@ -183,15 +184,13 @@ fn envelope(mirror: &dyn Mirror, path: &str) -> io::Result<Option<Envelope>> {
     Ok(bytes.and_then(|bytes| Envelope::parse(&bytes).ok()))
 }
 
-/// Adds the next version of the roles to a chain.
-fn follow(chain: &mut Vec<Verified<Roles>>, envelope: &Envelope, pinned: &Pinned) -> Result<(), Refusal> {
-    let next = next_roles(chain.last(), envelope, &pinned.roles, Timestamp::LAST)?;
-    chain.push(next);
-    Ok(())
-}
-
-fn newest_roles(chain: &[Verified<Roles>]) -> Result<Roles, Refusal> {
-    chain.last().map(|roles| roles.statement().clone()).ok_or(Refusal::RolesPin)
+/// Verifies the next version of the roles.
+fn follow(
+    before: Option<&Verified<Roles>>,
+    envelope: &Envelope,
+    pinned: &Pinned,
+) -> Result<Verified<Roles>, Refusal> {
+    next_roles(before, envelope, &pinned.roles, Timestamp::LAST)
 }
 
 /// Says of a release what came of it.

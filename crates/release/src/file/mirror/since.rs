@@ -29,6 +29,8 @@ pub struct AuditState {
     pub head: SeenHead,
     /// Payload digests of every version of the roles in the log, the first first.
     pub roles: Vec<Digest>,
+    /// Payload digest of the newest revocation in the log.
+    pub revocation: Digest,
     /// Payload digests of recalled manifests.
     pub recalled: BTreeSet<Digest>,
     /// What left.
@@ -56,7 +58,13 @@ struct SeenTotal {
 }
 
 impl AuditState {
-    pub(super) fn new(pinned: &Pinned, head: SeenHead, roles: Vec<Digest>, sums: &Sums) -> Self {
+    pub(super) fn new(
+        pinned: &Pinned,
+        head: SeenHead,
+        roles: Vec<Digest>,
+        revocation: Digest,
+        sums: &Sums,
+    ) -> Self {
         let totals = sums.totals().into_iter().map(|total| SeenTotal {
             dataset: total.dataset,
             grant: total.grant,
@@ -78,6 +86,7 @@ impl AuditState {
             accept_on_box_witness,
             head,
             roles,
+            revocation,
             recalled: sums.recalled.clone(),
             totals: totals.collect(),
             tables: sums.tables.iter().flat_map(of_dataset).collect(),
