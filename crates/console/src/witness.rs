@@ -73,7 +73,8 @@ async fn ask(address: &str, body: &str) -> Result<Answer, WitnessError> {
         Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|_| WitnessError::Form)?;
     let text = String::from_utf8(bytes.to_bytes().to_vec()).map_err(|_| WitnessError::Form)?;
     match status {
-        StatusCode::OK if !text.is_empty() => Ok(Answer::Cosigned(text)),
+        // Without its newline the last line would run into the next witness's first.
+        StatusCode::OK if text.ends_with('\n') => Ok(Answer::Cosigned(text)),
         StatusCode::CONFLICT => {
             text.trim_end().parse().map(Answer::OtherSize).map_err(|_| WitnessError::Form)
         }

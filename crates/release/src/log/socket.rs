@@ -225,7 +225,7 @@ pub enum SignerRefusal {
     LogBehindWitness,
     /// The log never had this size, or it does not cover the verdict's leaf.
     SizeUnknown,
-    /// The cosignatures are not signature lines.
+    /// None of the cosignatures is a signature line.
     CosignatureForm,
     /// The clock is more than five minutes behind the last signature.
     ClockBehind,

@@ -140,7 +140,11 @@ impl<D: Disk> Signer<D> {
     /// The log's own checkpoint of this size, with the cosignatures of witnesses that the site's roles name, if they
     /// are enough.
     fn cosigned(&self, size: u64, lines: &str, now: Timestamp) -> Result<Note, Stopped> {
-        let lines = NoteSignature::parse_lines(lines).map_err(|_| SignerRefusal::CosignatureForm)?;
+        // What is no signature line is passed over: else a witness's answer could keep all the others from counting.
+        let lines: Vec<_> = lines.split('\n').filter_map(|line| NoteSignature::parse(line).ok()).collect();
+        if lines.is_empty() {
+            return Err(SignerRefusal::CosignatureForm.into());
+        }
         let site = intake::load(&self.settings.site_directory, &self.settings.site_pin, now)?;
         // An older directory would bring back witnesses that were dropped since.
         site.not_older_than(&self.log.state().seen)?;
@@ -152,20 +156,21 @@ impl<D: Disk> Signer<D> {
         let refused = |_| Refusal::LogWitnesses;
         let unwitnessed = self.checkpoint(size)?;
         let mut note = unwitnessed.clone();
-        for line in lines {
-            let mut alone = unwitnessed.clone();
-            alone.push(line.clone());
-            // Verifiers refuse a note with a line of a known key that does not verify. Left in, one witness that lies
-            // would keep all the others from counting.
-            if checkpoint::cosignatures(&alone, &witnesses).is_ok() {
-                note.push(line);
-            }
+        for witness in &witnesses {
+            // One true line of each, and nothing else. Verifiers refuse a note with a line of a known key that does not
+            // verify, and one with too many lines: left in, one witness that lies would keep all the others from counting.
+            let is_true = |line: &&NoteSignature| {
+                let mut alone = unwitnessed.clone();
+                alone.push((*line).clone());
+                let cosigned = checkpoint::cosignatures(&alone, std::slice::from_ref(witness));
+                cosigned.is_ok_and(|found| !found.is_empty())
+            };
+            lines.iter().find(is_true).into_iter().for_each(|line| note.push(line.clone()));
         }
         let cosigned = checkpoint::cosignatures(&note, &witnesses).map_err(refused)?;
         let log = self.verifier_key()?;
         checkpoint::quorum(&cosigned, &log, site.roles().witness_quorum.0).map_err(refused)?;
-        let known: Vec<_> = witnesses.iter().chain([&log]).collect();
-        Ok(note.only(&known))
+        Ok(note)
     }
 
     /// The release file or denial file of a decision under a cosigned checkpoint. A release is verified as everyone

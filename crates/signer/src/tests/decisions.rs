@@ -59,6 +59,33 @@ fn nothing_is_public_before_a_witness_has_cosigned() {
 }
 
 #[test]
+fn nonsense_and_a_crowd_of_lines_keep_no_true_one_from_counting() {
+    let told = Story::default().tell();
+    let begun = |site: &Site| {
+        let mut signer = site.open();
+        let appended = appended(ask(&mut signer, &submit(&told, approvals(&told))));
+        (signer, appended)
+    };
+    for crowd in ["nonsense\n", "\n\n", "unknown", "own"] {
+        let site = Site::of(&told);
+        let (mut signer, appended) = begun(&site);
+        let true_line = cosignature(&appended.add_checkpoint, WITNESS, now());
+        let before = match crowd {
+            "unknown" => {
+                cosignature(&appended.add_checkpoint, "witness.stranger.example/x", now()).repeat(200)
+            }
+            "own" => true_line.repeat(200),
+            nonsense => nonsense.to_owned(),
+        };
+        let cosignatures = before + &true_line;
+        let message = Cosign { verdict: digest(&told), size: appended.size, cosignatures };
+        let text = file(ask(&mut signer, &Message::Cosign(message)), Outcome::Release);
+        let file = ReleaseFile::parse(text.as_bytes()).unwrap();
+        assert!(file.verify(&Pinned::new(told.pin), now(), GivenFiles::NotGiven).is_ok(), "{crowd}");
+    }
+}
+
+#[test]
 fn a_line_that_does_not_verify_keeps_no_true_one_from_counting() {
     let told = Story::default().tell();
     let site = Site::of(&told);

@@ -1,7 +1,7 @@
 //! The witness protocol with somebody else's programs on the other side: a witness and a log in `foreign/`, in Python's
 //! standard library and the `openssl` command, written from the specifications of C2SP.
 
-use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -38,34 +38,34 @@ struct ForeignWitness {
 }
 
 impl ForeignWitness {
-    /// Starts it on the port of the box's own witness, which ends, and has roles and console name it.
-    fn instead_of_own(tested: &mut TestBox) -> Self {
-        tested.stage.kill_witness();
+    /// Starts it, and gives it and its entry in roles.
+    fn start(tested: &TestBox, address: SocketAddr) -> (Self, Witness) {
         let directory = tested.directory().join("foreign-witness");
         std::fs::create_dir(&directory).unwrap();
-        let (address, log) = (tested.stage.endpoints().witness, site(tested).roles().log.clone());
+        let log = site(tested).roles().log.clone();
         let mut command = python("witness.py");
         command.arg(&directory).arg(address.port().to_string()).arg(&log.origin).arg(log.public.to_string());
         let said = directory.join("said");
         let mut process = Running(command.stdout(std::fs::File::create(&said).unwrap()).spawn().unwrap());
-        let first =
-            || BufReader::new(std::fs::File::open(&said).unwrap()).lines().map_while(Result::ok).next();
         let line = wait(until("the witness's key", async || {
             assert!(process.0.try_wait().unwrap().is_none(), "the witness ended");
-            first()
+            let text = std::fs::read_to_string(&said).unwrap();
+            text.split_once('\n').map(|(first, _)| first.to_owned())
         }));
         let (name, public) = line.split_once(' ').unwrap();
-        let public = public.parse().unwrap();
-        let witness = Witness { name: name.to_owned(), public, on_box_machine: false };
+        let (name, public) = (name.to_owned(), public.parse().unwrap());
+        (Self { directory, _process: process }, Witness { name, public, on_box_machine: false })
+    }
+
+    /// Starts it on the port of the box's own witness, which ends, and has roles and console name it.
+    fn instead_of_own(tested: &mut TestBox) -> Self {
+        tested.stage.kill_witness();
+        let address = tested.stage.endpoints().witness;
+        let (started, witness) = Self::start(tested, address);
         renew(tested, |roles| roles.witnesses = vec![witness]);
-        let console = tested.stage.home.configuration("console");
-        let text = std::fs::read_to_string(&console).unwrap();
-        let own = format!("\"http://{address}\"");
-        assert!(text.contains(&own), "{text}");
-        std::fs::write(&console, text.replace(&own, &format!("\"http://{address}/submit\""))).unwrap();
-        tested.stage.kill_and_restart("console").unwrap();
+        ask_instead_of_own(tested, &format!("\"http://{address}/submit\""));
         wait(console_has(tested, "ben", |site| site.roles().version.0 == 2));
-        Self { directory, _process: process }
+        started
     }
 
     fn be(&self, how: &str) {
@@ -77,6 +77,16 @@ impl ForeignWitness {
         let text = std::fs::read_to_string(self.directory.join("said")).unwrap();
         text.lines().skip(1).map(str::to_owned).collect()
     }
+}
+
+/// Has the console ask witnesses at these addresses in the place of the box's own.
+fn ask_instead_of_own(tested: &mut TestBox, addresses: &str) {
+    let console = tested.stage.home.configuration("console");
+    let text = std::fs::read_to_string(&console).unwrap();
+    let own = format!("\"http://{}\"", tested.stage.endpoints().witness);
+    assert!(text.contains(&own), "{text}");
+    std::fs::write(&console, text.replace(&own, addresses)).unwrap();
+    tested.stage.kill_and_restart("console").unwrap();
 }
 
 /// As an auditor does who counts no witness on the box's machine.
@@ -139,6 +149,23 @@ fn nothing_is_released_on_a_foreign_witness_that_signs_another_size_or_with_anot
         witness.be("honest");
         assert_eq!(tested.wait("kim", &job, State::Released).await, State::Released);
     });
+}
+
+#[test]
+fn a_witness_that_answers_nonsense_keeps_no_other_from_counting() {
+    let mut tested = TestBox::start();
+    let (foreign, own) =
+        (databox::throwaway::Endpoints::free().unwrap().witness, tested.stage.endpoints().witness);
+    let (witness, _) = ForeignWitness::start(&tested, foreign);
+    witness.be("nonsense");
+    ask_instead_of_own(&mut tested, &format!("\"http://{foreign}/submit\", \"http://{own}\""));
+    wait(async {
+        let job = in_review(&tested, "one", "1").await;
+        approve(&tested, "ana", &job).await.unwrap();
+        approve(&tested, "ben", &job).await.unwrap();
+        assert_eq!(tested.wait("kim", &job, State::Released).await, State::Released);
+    });
+    assert!(witness.said().iter().any(|line| line == "nonsense"), "{:?}", witness.said());
 }
 
 /// How often it has answered so.

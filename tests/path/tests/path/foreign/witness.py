@@ -1,7 +1,8 @@
 """A witness after https://c2sp.org/tlog-witness: `witness.py DIRECTORY PORT ORIGIN LOG_KEY`.
 
 It listens below the submission prefix `/submit`. The file `how` in its directory may make it a liar, anew for each request:
-`other-key` signs with a key that nobody knows, `other-size` a tree of one leaf more than it was shown.
+`other-key` signs with a key that nobody knows, `other-size` a tree of one leaf more than it was shown, and
+`nonsense` answers what is no signature and no line.
 """
 
 import base64
@@ -79,6 +80,9 @@ def add_checkpoint(body):
     if not c2sp.consistent(last, last_root, size, root, proof):
         raise Refused(422, "not shown to be consistent")
     how = (directory / "how").read_text() if (directory / "how").exists() else "honest"
+    if how == "nonsense":
+        print(how, flush=True)
+        return "\n\u2014 no signature\n\x00 and no end of the line"
     key, shown = own, text
     if how == "other-key":
         key = stranger
