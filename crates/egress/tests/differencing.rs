@@ -20,7 +20,7 @@ const ALL: &str =
 const BY_AGE: &str = r#"{"kind":"table","path":"by_age.csv","columns":[
     {"name":"age","type":"integer"},{"name":"n","type":"integer"}],"countColumn":"n"}"#;
 
-/// `hie` with the categories `plan` (three of them) and `health` (two).
+/// `hie` with the categories `plan` and `region` (three each) and `health` (two).
 fn catalogue() -> Catalogue {
     let mut catalogue = catalogue_with(&["free", "individual", "other"]);
     if let CatalogueEntry::Dataset { tables, .. } = &mut catalogue.entry {
@@ -28,6 +28,11 @@ fn catalogue() -> Catalogue {
             name: name("health"),
             value_type: ValueType::Category,
             categories: vec!["good".to_owned(), "poor".to_owned()],
+        });
+        tables[0].columns.push(Column {
+            name: name("region"),
+            value_type: ValueType::Category,
+            categories: ["north", "south", "unknown"].map(str::to_owned).into(),
         });
     }
     catalogue
@@ -157,6 +162,57 @@ fn rows_of_several_jobs_that_leave_a_few_of_a_total_are_blocked_together() {
     // Of another snapshot the rows are those of others.
     let elsewhere = Wrote(BY_PLAN, "two", "plan,n\nfree,150\n");
     assert_eq!(outcome(&[total, elsewhere], &[individual]), RuleResult::Passed);
+}
+
+#[test]
+fn a_table_of_other_people_hides_nothing_that_the_rows_of_several_jobs_tell_together() {
+    let total = Wrote(ALL, "hie A", "n\n240\n");
+    let free = Wrote(BY_PLAN, "hie A", "plan,n\nfree,150\n");
+    let decoy = Wrote(BY_PLAN, "hie A", "plan,n\nfree,40\nother,30\n");
+    let individual = Wrote(BY_PLAN, "hie A", "plan,n\nindividual,83\n");
+    assert_ne!(outcome(&[total, free], &[decoy]), RuleResult::Blocked, "it is of others");
+    for earlier in [[total, free, decoy], [decoy, free, total], [decoy, total, free]] {
+        assert_eq!(outcome(&earlier, &[individual]), RuleResult::Blocked);
+    }
+    let sixty = Wrote(BY_PLAN, "hie A", "plan,n\nindividual,60\n");
+    assert_ne!(outcome(&[total, free, decoy], &[sixty]), RuleResult::Blocked, "thirty are left");
+    // A dataset beside it in the request changes nothing of the one that both have.
+    let with_another = Wrote(BY_PLAN, "hie A\nx B", "plan,n\nindividual,83\n");
+    assert_eq!(outcome(&[total, free], &[with_another]), RuleResult::Blocked);
+    let newer = Wrote(BY_PLAN, "hie B\nx B", "plan,n\nindividual,83\n");
+    assert_ne!(outcome(&[total, free], &[newer]), RuleResult::Blocked);
+}
+
+#[test]
+fn tables_of_different_people_that_happen_to_be_close_in_one_group_are_shown_to_the_stewards() {
+    let men = Wrote(BY_PLAN, "one", "plan,n\nfree,50\nindividual,80\nother,60\n");
+    let women = Wrote(BY_PLAN, "one", "plan,n\nfree,47\nindividual,40\nother,95\n");
+    let judgement = compared(&[men], &[women]);
+    assert_eq!(result(&judgement, Rule::TableDifferencing), RuleResult::Noted);
+    let told = &judgement.files[0].findings[0].detail;
+    assert!(told.contains("\"free\"") && told.contains("by_plan.csv of job 0"), "{told}");
+    assert!(told.contains("other people") && !told.contains("47") && !told.contains("50"), "{told}");
+    let far = Wrote(BY_PLAN, "one", "plan,n\nfree,90\nindividual,40\nother,95\n");
+    assert_eq!(outcome(&[men], &[far]), RuleResult::Passed);
+}
+
+#[test]
+fn sums_that_differ_by_few_where_both_tables_leave_rows_out_are_shown_to_the_stewards() {
+    const BY_HEALTH_ALONE: &str = r#"{"kind":"table","path":"by_health.csv","columns":[
+        {"name":"health","type":"category:hie.health"},{"name":"plan","type":"category:hie.plan"},
+        {"name":"n","type":"integer"}],"countColumn":"n"}"#;
+    let one = Wrote(BY_HEALTH_ALONE, "one", "health,plan,n\ngood,free,70\n");
+    let other = Wrote(BY_HEALTH, "one", "health,plan,n\npoor,free,69\n");
+    // By plan and health no row is the same; summed over health by nobody, since the categories are the same.
+    assert_eq!(outcome(&[one], &[other]), RuleResult::Passed);
+    const BY_REGION: &str = r#"{"kind":"table","path":"by_region.csv","columns":[
+        {"name":"plan","type":"category:hie.plan"},{"name":"region","type":"category:hie.region"},
+        {"name":"n","type":"integer"}],"countColumn":"n"}"#;
+    let regions = |text: &'static str| Wrote(BY_REGION, "one", text);
+    let near = regions("plan,region,n\nfree,north,40\nfree,south,29\n");
+    assert_eq!(outcome(&[one], &[near]), RuleResult::Noted, "69 against 70, and neither has all rows");
+    let far = regions("plan,region,n\nfree,north,40\nfree,south,50\n");
+    assert_eq!(outcome(&[one], &[far]), RuleResult::Passed);
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) fn find(policy: &TablePolicy, own: &[(usize, Table)], earlier: &[Tabl
     let mut found = Vec::new();
     let own_tables: Vec<&Tabulation> = own.iter().map(|(_, table)| &table.counts).collect();
     for (index, table) in own {
-        let same = earlier.iter().filter(|other| other.snapshot == table.snapshot);
+        let same = earlier.iter().filter(|other| other.is_of_same_data(table));
         let bearing: Vec<&Table> =
             same.clone().filter(|other| bears_on(&other.counts, &table.counts)).take(TABLE_LIMIT).collect();
         let mut all = own_tables.clone();
@@ -36,30 +36,41 @@ pub(super) fn find(policy: &TablePolicy, own: &[(usize, Table)], earlier: &[Tabl
     found
 }
 
-/// The rows that `after` tells and `before` does not; none if they cannot be computed.
+/// Why no bounds were computed.
+enum Unclear {
+    TooLarge,
+    NotAdditive,
+}
+
+/// The rows that `after` tells and `before` does not.
 fn newly_told(
     policy: &TablePolicy,
     table: &Tabulation,
     before: &[&Tabulation],
     after: &[&Tabulation],
-) -> Option<Vec<Key>> {
+) -> Result<Vec<Key>, Unclear> {
     let rows = |others: &[&Tabulation]| match audit(policy, table, others) {
-        Audit::Told(rows) => Some(rows.into_iter().map(|(row, _)| row).collect::<BTreeSet<_>>()),
-        Audit::Protected | Audit::NotAdditive => Some(BTreeSet::new()),
-        Audit::TooLarge => None,
+        Audit::Told(rows) => Ok(rows.into_iter().map(|(row, _)| row).collect::<BTreeSet<_>>()),
+        Audit::Protected => Ok(BTreeSet::new()),
+        Audit::NotAdditive => Err(Unclear::NotAdditive),
+        Audit::TooLarge => Err(Unclear::TooLarge),
     };
     let (told, before) = (rows(after)?, rows(before).unwrap_or_default());
     // A row that stands in another table of the same categories is not told by subtraction; it was judged there.
     let is_written = |row: &&Key| {
         after.iter().any(|other| have_same_categories(table, other) && other.rows.contains_key(*row))
     };
-    Some(told.difference(&before).filter(|row| !is_written(row)).cloned().collect())
+    Ok(told.difference(&before).filter(|row| !is_written(row)).cloned().collect())
 }
 
-fn told_of(told: Option<Vec<Key>>, table: &str, others: &str) -> impl Iterator<Item = Found> {
-    let too_large = told.is_none().then(|| {
-        Found::TooLarge(format!(
-            "too large to tell what {others} and {table} say of rows left out, beyond sums over their common categories"
+fn told_of(told: Result<Vec<Key>, Unclear>, table: &str, others: &str) -> impl Iterator<Item = Found> {
+    let unclear = told.as_ref().err().map(|why| {
+        let why = match why {
+            Unclear::TooLarge => "they are too large together",
+            Unclear::NotAdditive => "their counts do not add up, so that they may be of other people",
+        };
+        Found::Unclear(format!(
+            "what {others} and {table} say of rows left out, beyond sums over their common categories, is not known: {why}"
         ))
     });
     let isolated = told.into_iter().flatten().map(move |row| {
@@ -69,5 +80,5 @@ fn told_of(told: Option<Vec<Key>>, table: &str, others: &str) -> impl Iterator<I
         ))
     });
     let isolated: Vec<Found> = isolated.collect();
-    isolated.into_iter().chain(too_large)
+    isolated.into_iter().chain(unclear)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
-use crate::table::tabulation::{Dimension, Key, Tabulation};
+use crate::table::tabulation::{Dimension, Key, Range, Tabulation};
 
 /// The units of some rows of a table.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,9 +14,27 @@ struct Total {
     is_whole: bool,
 }
 
-/// The sums, by their values of the common categories, that differ by at least 1 and by fewer than `smallest` units. A
-/// sum that neither table has whole says nothing.
-pub(super) fn isolated(one: &Tabulation, other: &Tabulation, smallest: i128) -> Vec<Key> {
+/// What two tables say of each other.
+#[derive(Debug, Default)]
+pub(super) struct Apart {
+    /// Sums, by their values of the common categories, that differ by at least 1 and by fewer than the smallest count.
+    pub(super) few: Vec<Key>,
+    /// Of these, whether one of the tables leaves out no row of any of them.
+    pub(super) are_whole: bool,
+    /// No sum that both have differs by more: they are of the same people but for a few. Tables of different people
+    /// differ by a few here and there, and isolate nobody by that.
+    pub(super) agree: bool,
+}
+
+impl Apart {
+    /// Whether these sums isolate people, as far as sums can tell.
+    pub(super) fn isolates(&self) -> bool {
+        !self.few.is_empty() && self.are_whole && self.agree
+    }
+}
+
+/// Compares the sums of two tables over the categories that both have.
+pub(super) fn apart(one: &Tabulation, other: &Tabulation, smallest: i128) -> Apart {
     let names: BTreeSet<&str> = other.dimensions.iter().map(|dimension| &dimension.name[..]).collect();
     let common: Vec<&str> = one
         .dimensions
@@ -25,12 +43,25 @@ pub(super) fn isolated(one: &Tabulation, other: &Tabulation, smallest: i128) -> 
         .filter(|name| names.contains(name))
         .collect();
     let others = totals(other, &common);
-    let differs = |(key, one): (Key, Total)| {
-        let other = others.get(&key)?;
-        let apart = (one.units - other.units).abs();
-        ((one.is_whole || other.is_whole) && (1..smallest).contains(&apart)).then_some(key)
-    };
-    totals(one, &common).into_iter().filter_map(differs).collect()
+    let mut found = Apart { few: Vec::new(), are_whole: true, agree: true };
+    for (key, one) in totals(one, &common) {
+        let Some(other) = others.get(&key) else { continue };
+        let difference = (one.units - other.units).abs();
+        let is_whole = one.is_whole || other.is_whole;
+        // What both leave rows out of may differ by those.
+        found.agree &= difference < smallest || !is_whole;
+        if (1..smallest).contains(&difference) {
+            found.are_whole &= is_whole;
+            found.few.push(key);
+        }
+    }
+    found
+}
+
+/// The sums by which two tables isolate few people.
+fn isolated(one: &Tabulation, other: &Tabulation, smallest: i128) -> Vec<Key> {
+    let found = apart(one, other, smallest);
+    if found.isolates() { found.few } else { Vec::new() }
 }
 
 /// True if two tables tell rows apart by the same categories.
@@ -68,47 +99,65 @@ fn totals(table: &Tabulation, common: &[&str]) -> BTreeMap<Key, Total> {
     totals
 }
 
-/// The sums that differ once the tables of one snapshot are put together, and the tables that it takes.
+/// Most earlier tables, the latest first, from each of which the others are put together.
+const SEEDS: usize = 16;
+
+/// The sums that differ once tables of the same categories are put together, and the tables that it takes.
 pub(super) fn isolated_together(table: &Table, earlier: &[Table], smallest: i128) -> Vec<(Key, String)> {
     let mut found = Vec::new();
     let mut groups: BTreeMap<Vec<&str>, Vec<&Table>> = BTreeMap::new();
-    for other in earlier.iter().filter(|other| other.snapshot == table.snapshot) {
+    for other in earlier.iter().filter(|other| other.is_of_same_data(table)) {
         groups.entry(names(&other.counts).collect()).or_default().push(other);
     }
     let own_names: Vec<&str> = names(&table.counts).collect();
     for (group_names, group) in &groups {
-        let (whole, names) = together(group);
-        if *group_names != own_names && group.len() > 1 {
-            let keys = isolated(&table.counts, &whole, smallest);
-            found.extend(keys.into_iter().map(|key| (key, names.clone())));
+        if *group_names != own_names {
+            for seed in group.iter().take(SEEDS) {
+                let (whole, taken) = together(seed, group);
+                let keys = isolated(&table.counts, &whole, smallest);
+                found.extend(keys.into_iter().filter(|_| taken.len() > 1).map(|key| (key, named(&taken))));
+            }
+            continue;
         }
-        if *group_names == own_names {
+        let others = groups.iter().filter(|(other, _)| *other != group_names).flat_map(|(_, group)| group);
+        for seed in group.iter().take(SEEDS) {
+            let ordered = [&[*seed], &group[..]].concat();
+            let (with, taken) = together(table, &ordered);
             // What it was before this table is not this table's doing.
-            let (with, _) = together(&[&[table], &group[..]].concat());
-            for other in groups.iter().filter(|(other, _)| *other != group_names).flat_map(|(_, group)| group)
-            {
-                let before = isolated(&whole, &other.counts, smallest);
-                let keys = isolated(&with, &other.counts, smallest);
-                let new = keys.into_iter().filter(|key| !before.contains(key));
-                found.extend(new.map(|key| (key, format!("{names} and {}", other.name))));
+            let before = taken.get(1).map(|first| together(first, &taken[1..]).0);
+            for other in others.clone() {
+                let old = before.as_ref().map(|before| isolated(before, &other.counts, smallest));
+                let keys = isolated(&with, &other.counts, smallest).into_iter();
+                let new = keys.filter(|key| !old.as_ref().is_some_and(|old| old.contains(key)));
+                let names = named(&[&taken[1..], &[other]].concat());
+                found.extend(new.map(|key| (key, names.clone())));
             }
         }
     }
     found
 }
 
-/// The rows of tables of the same categories, those of the first before those of the next, and their names.
-fn together(tables: &[&Table]) -> (Tabulation, String) {
-    let mut whole = tables[0].counts.clone();
-    for table in &tables[1..] {
-        for (key, range) in &table.counts.rows {
-            whole.rows.entry(key.clone()).or_insert(*range);
+/// The rows of a table and of all those of the same categories that say nothing else of any row, and which these are.
+/// One that contradicts is of other people: its rows in the place of the true ones would hide what those tell.
+fn together<'t>(seed: &'t Table, tables: &[&'t Table]) -> (Tabulation, Vec<&'t Table>) {
+    let (mut whole, mut taken) = (seed.counts.clone(), vec![seed]);
+    for table in tables {
+        if taken.iter().any(|known| std::ptr::eq(*known, *table)) {
+            continue;
         }
+        let contradicts = |(key, range): (&Key, &Range)| {
+            whole.rows.get(key).is_some_and(|known| known.least != range.least)
+        };
+        if table.counts.rows.iter().any(contradicts) {
+            continue;
+        }
+        whole.rows.extend(table.counts.rows.iter().map(|(key, range)| (key.clone(), *range)));
         for (dimension, more) in whole.dimensions.iter_mut().zip(&table.counts.dimensions) {
             dimension.values.extend(more.values.iter().cloned());
         }
+        taken.push(table);
     }
-    (whole, named(tables))
+    (whole, taken)
 }
 
 /// At most three names.

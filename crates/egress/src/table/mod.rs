@@ -202,7 +202,8 @@ fn check_size(policy: &TablePolicy, form: &Form, record: &mut Record) {
             );
         }
         Some(count) if count < i128::from(least) => {
-            let detail = format!("a row stands for {count} units; the policy asks for at least {least}");
+            // Not how many: findings go to stewards, and what is counted exactly stays in the box.
+            let detail = format!("a row stands for fewer units than the policy asks for, which is {least}");
             record.block(Rule::TableSmallestCount, detail);
         }
         _ => {}

@@ -40,10 +40,9 @@ pub(super) fn judge_row(policy: &TablePolicy, columns: &Columns, row: &[Value], 
             place()
         )),
         (0, false) => Row::OfNobody,
-        (count, true) => Row::Refused(format!(
-            "{}: {count} units stand where, by the declaration, nobody can stand",
-            place()
-        )),
+        (_, true) => {
+            Row::Refused(format!("{}: somebody stands where, by the declaration, nobody can stand", place()))
+        }
         (_, false) => Row::OfUnits,
     }
 }
