@@ -63,6 +63,36 @@ pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
 }
 
+/// All that are kept, each with the name of its file, sorted by name.
+pub fn all() -> Vec<(String, Vector)> {
+    let files = std::fs::read_dir(directory()).expect("a folder of vectors");
+    let mut all: Vec<_> = files
+        .map(|entry| entry.expect("a file").path())
+        .map(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+            (name, Vector::parse(&std::fs::read(path).expect("a vector")))
+        })
+        .collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+/// Compares the bad vectors that a way of verifying takes with what its text says that it leaves out.
+///
+/// Each pair of `left_out` is the beginning of vectors' names and the words by which the text names what they break.
+/// Panics at a vector that is taken unsaid, at words that do not stand in the text, and at a pair of which nothing is
+/// taken any more.
+pub fn nothing_else_is_taken(taken: &[String], left_out: &[(&str, &str)], text: &str) {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let unsaid = |name: &&String| !left_out.iter().any(|(begin, _)| name.starts_with(begin));
+    let unsaid: Vec<_> = taken.iter().filter(unsaid).collect();
+    assert!(unsaid.is_empty(), "taken, and not said to be left out: {unsaid:#?}");
+    for (begin, words) in left_out {
+        assert!(text.contains(words), "the text does not say that it leaves out {words:?}: {begin}");
+        assert!(taken.iter().any(|name| name.starts_with(begin)), "{begin} is found now");
+    }
+}
+
 impl Vector {
     /// The text of the vector.
     pub fn to_bytes(&self) -> Vec<u8> {
