@@ -9,17 +9,22 @@ use std::path::{Path, PathBuf};
 use blobs::Digest;
 use databox_verify::command;
 use release::envelope::Envelope;
+use release::file::{CodeDenialFile, DenialFile, Examination, GivenFiles, Pinned, SeenState};
+use release::json;
 use release::key::Sign;
+use release::log::Event;
 use release::refusal::Refusal;
 use release::site::{Site, file_name};
 use release::statement::*;
 use serde_json::Value;
 
 use crate::defects;
+use crate::large_log::{self, LargeLog};
+use crate::log_story::LogStory;
 use crate::story::{POLICY_FILE, Story, Told, key, name, time, verified_at};
 
 /// The pages with examples.
-pub const PAGES: [&str; 3] = ["statements.md", "site-directory.md", "release-file.md"];
+pub const PAGES: [&str; 4] = ["statements.md", "site-directory.md", "release-file.md", "log.md"];
 
 const BEGIN: &str = "<!-- example ";
 const END: &str = "<!-- end of example -->";
@@ -58,7 +63,11 @@ fn example_of(which: &str) -> String {
     let reviewed = || Story::default().grant(|grant| grant.code_review = CodeReview::BeforeRun).tell();
     match which {
         "envelope" => fenced("json", &pretty(&as_value(&told.release.approvals[0].to_bytes()))),
-        "release-file" => fenced("json", &release_outline(&told)),
+        "release-file" => fenced("json", &outline(&told.bytes)),
+        "denial-file" => fenced("json", &outline(&denial_file(&told))),
+        "code-denial-file" => fenced("json", &outline(&code_denial_file(&reviewed()))),
+        "remembered" => fenced("json", &pretty(&as_value(&remembered(&told)))),
+        "kept" => fenced("json", &pretty(&as_value(&kept()))),
         "log-proof" => fenced("", told.release.log_proof.trim_end()),
         "verifier" => fenced("", verifier_output(&told).trim_end()),
         "refusals" => refusals(),
@@ -174,11 +183,63 @@ fn directory() -> String {
     site_files().iter().map(line).collect::<String>().trim_end().to_owned()
 }
 
-/// The whole release file but for the inside of its base64, which is shortened.
-fn release_outline(told: &Told) -> String {
-    let mut value = as_value(&told.bytes);
+/// A whole release or denial file but for the inside of its base64, which is shortened.
+fn outline(bytes: &[u8]) -> String {
+    let mut value = as_value(bytes);
     shorten(&mut value);
     pretty(&value)
+}
+
+/// The proof of a log in which a denial stands in the place of the release.
+fn proof_of(event: Event, denial: &Envelope) -> String {
+    let mut log = LogStory::of(&Story::default().decide(), denial);
+    let leaf = release::file::leaf(event, denial, &key("steward-ben").public()).expect("a leaf");
+    log.leaf = leaf.to_text().into_bytes();
+    log.proof()
+}
+
+fn denial_file(told: &Told) -> Vec<u8> {
+    let denial = denial(told);
+    let log_proof = proof_of(Event::Denial, &denial);
+    let (verdict, request) = (told.release.verdict.clone(), told.release.request.clone());
+    DenialFile { denial, verdict, request, log_proof }.to_bytes()
+}
+
+fn code_denial_file(told: &Told) -> Vec<u8> {
+    let denial = code_denial(told);
+    let log_proof = proof_of(Event::CodeDenial, &denial);
+    CodeDenialFile { denial, request: told.release.request.clone(), log_proof }.to_bytes()
+}
+
+/// What a verifier remembers that has seen the story's release and nothing else.
+fn remembered(told: &Told) -> Vec<u8> {
+    let pinned = Pinned { roles: told.pin, accept_on_box_witness: false, seen: None };
+    let found = Examination::of(&told.bytes, &pinned, verified_at(), GivenFiles::NotGiven);
+    let mut seen = SeenState::default();
+    seen.add(&found.result.expect("a release"), verified_at());
+    json::to_bytes(&seen)
+}
+
+/// What an auditor keeps of a log with one release.
+fn kept() -> Vec<u8> {
+    let directory = temporary();
+    let (mirror, kept) = (directory.join("mirror"), directory.join("state.json"));
+    let mut log = LargeLog::begin(&mirror, "a");
+    log.grow(10, 1);
+    log.publish();
+    let (code, text) = large_log::log(&mirror, &log.pin, &["--since", kept.to_str().expect("a path")]);
+    assert_eq!(code, 0, "{text}");
+    let bytes = fs::read(&kept).expect("what was kept");
+    fs::remove_dir_all(&directory).expect("the directory");
+    bytes
+}
+
+/// A directory of this thread's own.
+fn temporary() -> PathBuf {
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let directory = std::env::temp_dir().join(format!("databox-example-{process}-{thread:?}"));
+    fs::create_dir_all(&directory).expect("a directory");
+    directory
 }
 
 fn shorten(value: &mut Value) {
@@ -199,11 +260,7 @@ fn shorten(value: &mut Value) {
 }
 
 fn verifier_output(told: &Told) -> String {
-    let directory = std::env::temp_dir().join(format!(
-        "databox-example-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
+    let directory = temporary();
     let files = directory.join("files");
     fs::create_dir_all(&files).expect("a directory");
     let release = directory.join("example.release.json");

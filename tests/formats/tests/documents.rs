@@ -15,7 +15,15 @@ fn the_examples_are_what_the_code_makes() {
 
 #[test]
 fn each_field_of_a_statement_is_explained() {
-    let page = "statements.md";
+    explains_each_field("statements.md");
+}
+
+#[test]
+fn each_field_of_what_an_auditor_keeps_is_explained() {
+    explains_each_field("log.md");
+}
+
+fn explains_each_field(page: &str) {
     let text = fs::read_to_string(path(page)).unwrap();
     // Keys of maps are names of people and datasets, which no format explains.
     let names =
