@@ -61,8 +61,14 @@ fn blocks(language: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// Follows the page in a directory of its own.
+/// Follows the page.
 fn by_hand(vector: &Vector, files: &[(String, Vec<u8>)]) -> Output {
+    let steps: String = blocks("sh").into_iter().map(|(_, text)| text).collect();
+    follow(&steps, vector, files)
+}
+
+/// Follows these steps in a directory of its own.
+fn follow(steps: &str, vector: &Vector, files: &[(String, Vec<u8>)]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     std::fs::create_dir_all(at("given")).unwrap();
@@ -74,7 +80,6 @@ fn by_hand(vector: &Vector, files: &[(String, Vec<u8>)]) -> Output {
     for (name, text) in blocks("python ") {
         std::fs::write(at(&name), text).unwrap();
     }
-    let steps: String = blocks("sh").into_iter().map(|(_, text)| text).collect();
     std::fs::write(at("steps.sh"), steps).unwrap();
     let mut shell = Command::new("bash");
     shell.arg("steps.sh").current_dir(directory.path()).env("PIN", vector.roles.to_string());
@@ -154,6 +159,22 @@ fn by_hand_a_release_writes_nothing_outside_of_its_folder_and_replaces_no_key_th
         forged.release = serde_json::to_vec(&release).unwrap();
         assert!(!holds(&by_hand(&forged, &files)), "{keyid}");
     }
+}
+
+/// The vector with a weak wall has another grant than the page's example, which is found first. So the page is told of the
+/// grant's walls here, as whoever knows that grant would be.
+#[test]
+fn by_hand_a_wall_that_the_grant_does_not_allow_is_found() {
+    let (plain, files) = (plain(), files());
+    let steps: String = blocks("sh").into_iter().map(|(_, text)| text).collect();
+    let all = "walls='native oci vm-emulated oci-gvisor vm'";
+    assert!(steps.contains(all));
+    let least = "says grant \"\\\"leastWall\\\":\\\"${walls%% *}\\\"\"\n";
+    assert!(steps.contains(least));
+    let asked = |walls: &str| steps.replace(all, &format!("walls='{walls}'")).replace(least, "");
+    let said = follow(&asked("oci vm-emulated oci-gvisor vm"), &plain, &files);
+    assert!(!holds(&said) && said.stdout.ends_with(b"the wall was native\n"));
+    assert!(holds(&follow(&asked("native oci"), &plain, &files)));
 }
 
 /// Whether each holds by hand, by name; several at once, since most of the time goes into starting programs.
