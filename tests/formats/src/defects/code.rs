@@ -7,7 +7,7 @@ use release::statement::{CodeReview, Evidence, Interest, Member, RolesId};
 use release::value::Count;
 
 use super::{Defect, story};
-use crate::story::{Story, key, name, time};
+use crate::story::{Story, key, name, reviewer, time};
 
 pub(super) fn all() -> Vec<Defect> {
     [innocent(), missing(), evidence(), bindings(), people(), times()].into_iter().flatten().collect()
@@ -18,8 +18,25 @@ fn reviewed() -> Story {
     story().grant(|grant| grant.code_review = CodeReview::BeforeRun)
 }
 
+/// The same with a third steward, who approved the outputs in Ben's place. So about Ben, and about who approved the code
+/// together, the review of the code is asked and nothing else.
+fn outputs_without_ben() -> Story {
+    reviewed()
+        .second_roles(|roles| {
+            let role = roles.datasets.get_mut(&name("hie")).expect("the dataset");
+            role.stewards.push(name("supervisor-sue"));
+        })
+        .verdict(|verdict| verdict.reviewers.push(reviewer("supervisor-sue")))
+        .approvals(|approvals| approvals[1].steward = name("supervisor-sue"))
+}
+
 fn innocent() -> Vec<Defect> {
     vec![
+        Defect::innocent(
+            "code-reviewed-by-others",
+            "Of three stewards one approved the code and not the outputs, and another the outputs and not the code.",
+            outputs_without_ben(),
+        ),
         Defect::innocent(
             "code-reviewed",
             "The grant demands a review of the code, and two stewards approved it before the run.",
@@ -152,25 +169,24 @@ fn people() -> Vec<Defect> {
         Defect::new(
             Refusal::ApprovalByRequester,
             "code",
-            "The requester approves their own code, under a steward's name with a key of their own.",
-            story()
+            "The requester is a steward and approves their own code; others approve the outputs.",
+            outputs_without_ben()
                 .grant(|grant| {
-                    grant.code_review = CodeReview::BeforeRun;
-                    let keys = vec![key("steward-ana").public()];
+                    let keys = vec![key("steward-ben").public()];
                     let organisation = name("university");
-                    grant.members.insert(name("steward-ana"), Member { organisation, keys });
+                    grant.members.insert(name("steward-ben"), Member { organisation, keys });
                 })
                 .request(|request| {
-                    request.requester.id = name("steward-ana");
-                    request.requester.key_id = key_id(&key("steward-ana").public());
+                    request.requester.id = name("steward-ben");
+                    request.requester.key_id = key_id(&key("steward-ben").public());
                 })
-                .signed_by("request", &["steward-ana"]),
+                .signed_by("request", &["steward-ben"]),
         ),
         Defect::new(
             Refusal::ApprovalInterest,
             "code",
             "A steward marked as having an interest in the project approved its code, and another one the outputs.",
-            reviewed().revocation(|revocation| {
+            outputs_without_ben().revocation(|revocation| {
                 let interest = Interest { person: name("steward-ben"), project: name("visits") };
                 revocation.interests.push(interest);
             }),
@@ -193,13 +209,11 @@ fn people() -> Vec<Defect> {
         Defect::new(
             Refusal::ApprovalsOrganisations,
             "code",
-            "The stewards who approved the code belong to fewer organisations than the grant demands.",
-            story()
-                .grant(|grant| {
-                    grant.code_review = CodeReview::BeforeRun;
-                    grant.approvals.organisations = Count(3);
-                })
-                .second_roles(|_| ()),
+            "The stewards who approved the code belong to one organisation, those who approved the outputs to two.",
+            outputs_without_ben().code_approvals(|approvals| {
+                approvals[0].steward = name("steward-ben");
+                approvals[1].steward = name("supervisor-sue");
+            }),
         ),
         Defect::new(
             Refusal::ApprovalsSupervisor,

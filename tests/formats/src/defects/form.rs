@@ -40,22 +40,64 @@ fn replaced(from: &'static str, to: &'static str) -> Story {
 
 /// Gives the verdict another payload, signed by the enclave as if it were a statement.
 fn payload_edited(edit: impl Fn(String) -> String + 'static) -> Story {
+    edited(move |file| sign_again(&mut file["verdict"], &["enclave"], &edit))
+}
+
+/// Puts something in front of what a map of a statement holds, signed by those who sign that statement.
+fn in_front_of_map(
+    pointer: &'static str,
+    by: &'static [&'static str],
+    map: &'static str,
+    first: &'static str,
+) -> Story {
     edited(move |file| {
-        let payload =
-            STANDARD.decode(file["verdict"]["payload"].as_str().expect("a payload")).expect("base64");
-        let payload = edit(String::from_utf8(payload).expect("UTF-8")).into_bytes();
-        file["verdict"] = signed(&payload, "enclave");
+        sign_again(file.pointer_mut(pointer).expect("a statement"), by, |text| {
+            let begin = format!(r#""{map}":{{"#);
+            assert_eq!(text.matches(&begin).count(), 1, "{text}");
+            text.replacen(&begin, &format!("{begin}{first},"), 1)
+        });
     })
 }
 
-fn signed(payload: &[u8], by: &str) -> Value {
-    let key = key(by);
-    let signature = key.sign(&pre_authentication_encoding(payload));
-    json!({
-        "payload": STANDARD.encode(payload),
+/// Changes a payload and has it signed as if it were a statement.
+fn sign_again(statement: &mut Value, by: &[&str], edit: impl Fn(String) -> String) {
+    let payload = STANDARD.decode(statement["payload"].as_str().expect("a payload")).expect("base64");
+    let payload = edit(String::from_utf8(payload).expect("UTF-8")).into_bytes();
+    let signature = |by: &&str| {
+        let key = key(by);
+        let signature = key.sign(&pre_authentication_encoding(&payload));
+        json!({ "keyid": key_id(&key.public()).to_string(), "sig": STANDARD.encode(signature) })
+    };
+    *statement = json!({
+        "payload": STANDARD.encode(&payload),
         "payloadType": "application/vnd.in-toto+json",
-        "signatures": [{ "keyid": key_id(&key.public()).to_string(), "sig": STANDARD.encode(signature) }],
+        "signatures": by.iter().map(signature).collect::<Vec<_>>(),
+    });
+}
+
+/// Writes a payload in another base64; what it decodes to is for whoever forgives that the same.
+fn payload_base64(edit: impl Fn(&str) -> String + 'static) -> Story {
+    edited(move |file| {
+        let ends = |name: &&str| file[*name]["payload"].as_str().is_some_and(|text| text.ends_with('='));
+        let name = ["verdict", "request", "manifest", "grant"].into_iter().find(ends).expect("padding");
+        let text = file[name]["payload"].as_str().expect("a payload");
+        file[name]["payload"] = json!(edit(text));
     })
+}
+
+/// The last character before the padding holds fewer bits than others; the next letter sets one that decodes to nothing.
+fn with_surplus_bits(text: &str) -> String {
+    let begin = text.trim_end_matches('=');
+    let (last, padding) = (begin.len() - 1, &text[begin.len()..]);
+    let other = char::from(begin.as_bytes()[last] + 1);
+    format!("{}{other}{padding}", &begin[..last])
+}
+
+/// Levels of nesting at which a reader that calls itself for each has no stack left.
+const DEEP: usize = 20_000;
+
+fn deep() -> String {
+    "[".repeat(DEEP) + &"]".repeat(DEEP)
 }
 
 fn first_signature(file: &mut Value, statement: &str) -> (String, Vec<u8>) {
@@ -65,7 +107,10 @@ fn first_signature(file: &mut Value, statement: &str) -> (String, Vec<u8>) {
 }
 
 pub(super) fn all() -> Vec<Defect> {
-    [file(), envelopes(), payloads(), kinds(), counts()].into_iter().flatten().collect()
+    [file(), envelopes(), payload_texts(), payloads(), maps(), kinds(), counts()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn file() -> Vec<Defect> {
@@ -123,10 +168,8 @@ fn file() -> Vec<Defect> {
         form("cut-off", "The file ends early.", story().bytes(|bytes| bytes.truncate(bytes.len() / 2))),
         form(
             "deep",
-            "Nesting without end.",
-            story().bytes(|bytes| {
-                *bytes = [b"[".repeat(200), b"]".repeat(200)].concat();
-            }),
+            "A list twenty thousand levels deep, in which a reader that calls itself for each would have no stack left.",
+            story().bytes(|bytes| *bytes = deep().into_bytes()),
         ),
         form("empty", "An empty file.", story().bytes(Vec::clear)),
         form(
@@ -165,11 +208,7 @@ fn envelopes() -> Vec<Defect> {
             "Base64 whose last character has bits that decode to nothing.",
             edited(|file| {
                 let (text, _) = first_signature(file, "manifest");
-                // The last character before `==` holds two bits; the next letter sets a third.
-                let last = text.chars().rev().nth(2).expect("a character");
-                let other = char::from_u32(last as u32 + 1).expect("a character");
-                file["manifest"]["signatures"][0]["sig"] =
-                    json!(format!("{}{other}==", &text[..text.len() - 3]));
+                file["manifest"]["signatures"][0]["sig"] = json!(with_surplus_bits(&text));
             }),
         ),
         form(
@@ -187,6 +226,80 @@ fn envelopes() -> Vec<Defect> {
                 let (_, bytes) = first_signature(file, "manifest");
                 file["manifest"]["signatures"][0]["sig"] = json!(STANDARD.encode(&bytes[1..]));
             }),
+        ),
+    ]
+}
+
+/// The payload is what is signed: two texts of it would be two envelopes of one statement, and digests of files differ.
+fn payload_texts() -> Vec<Defect> {
+    let form = |which, about, story| Defect::new(Refusal::EnvelopeForm, which, about, story);
+    vec![
+        form(
+            "payload-no-padding",
+            "A payload in base64 without its padding.",
+            payload_base64(|text| text.trim_end_matches('=').to_owned()),
+        ),
+        form(
+            "payload-too-much-padding",
+            "A payload in base64 with a group of padding more.",
+            payload_base64(|text| format!("{text}====")),
+        ),
+        form(
+            "payload-surplus-bits",
+            "A payload in base64 whose last character has bits that decode to nothing.",
+            payload_base64(with_surplus_bits),
+        ),
+        form(
+            "payload-mixed-alphabets",
+            "A payload in both alphabets of base64.",
+            payload_base64(|text| format!("+_{}", &text[2..])),
+        ),
+        form(
+            "payload-space",
+            "A payload in base64 with a space in it, which many readers pass over.",
+            payload_base64(|text| format!("{} {}", &text[..64], &text[64..])),
+        ),
+        form(
+            "payload-other-letter",
+            "A payload in base64 with a letter that is none, which many readers pass over.",
+            payload_base64(|text| format!("{}*{}", &text[..64], &text[64..])),
+        ),
+    ]
+}
+
+/// One name twice in a map: readers keep the first or the last, and each is sure of what was signed.
+fn maps() -> Vec<Defect> {
+    let form = |which, about, story| Defect::new(Refusal::StatementForm, which, about, story);
+    vec![
+        form(
+            "member-twice",
+            "A grant with one member twice, each time with other keys.",
+            in_front_of_map(
+                "/grant",
+                &["steward-ana", "steward-ben"],
+                "members",
+                r#""researcher-mia":{"keys":[],"organisation":"university"}"#,
+            ),
+        ),
+        form(
+            "dataset-twice",
+            "A grant with two limits for one dataset.",
+            in_front_of_map(
+                "/grant",
+                &["steward-ana", "steward-ben"],
+                "datasets",
+                r#""hie":{"answerBits":"1","releaseBits":"1"}"#,
+            ),
+        ),
+        form(
+            "person-twice",
+            "Roles with one person twice, each time with other keys.",
+            in_front_of_map(
+                "/roles/1",
+                &["root-rita", "root-rolf"],
+                "people",
+                r#""root-rita":{"keys":[],"organisation":"hospital"}"#,
+            ),
         ),
     ]
 }
@@ -280,10 +393,9 @@ fn payloads() -> Vec<Defect> {
         ),
         form(
             "deep",
-            "A list a thousand levels deep in the place of a name.",
+            "A list twenty thousand levels deep in the place of a name.",
             payload_edited(|text| {
-                let deep = format!(r#""site":{}{}"#, "[".repeat(1000), "]".repeat(1000));
-                text.replacen(r#""site":"example-hospital""#, &deep, 1)
+                text.replacen(r#""site":"example-hospital""#, &format!(r#""site":{}"#, deep()), 1)
             }),
         ),
         form(

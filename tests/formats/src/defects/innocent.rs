@@ -1,7 +1,7 @@
 //! Releases that must be verified: a verifier that refuses everything would pass all other vectors.
 
 use release::key::{Sign, key_id};
-use release::statement::{Approval, Judgement, RolesId, Warning};
+use release::statement::{Approval, Judgement, Member, RolesId, Warning};
 use release::value::Count;
 use serde_json::Value;
 
@@ -157,6 +157,15 @@ pub(super) fn all() -> Vec<Defect> {
                     request.requester.key_id = key_id(&key("researcher-mia second").public());
                 })
                 .signed_by("request", &["researcher-mia second"]),
+        ),
+        Defect::innocent(
+            "two-members",
+            "A grant with two members, of whom one asked.",
+            story().grant(|grant| {
+                let keys = vec![key("researcher-noa").public()];
+                let member = Member { organisation: name("school"), keys };
+                grant.members.insert(name("researcher-noa"), member);
+            }),
         ),
         Defect::innocent(
             "last-bit-of-the-grant",

@@ -1,10 +1,12 @@
 //! Defects of the log proof, its witnesses and times, and what a verifier remembers.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use blobs::Digest;
 use release::file::{SeenHead, SeenRevocation, SeenRoles, SeenState};
 use release::key::Sign as _;
 use release::log::checkpoint::cosign;
-use release::log::{Event, KeyType, Leaf, LeafSignature, Note, NoteSignature, VerifierKey, merkle};
+use release::log::{Event, KeyType, Leaf, LeafSignature, Note, NoteSignature, VerifierKey};
 use release::refusal::Refusal;
 use release::site::RevokedThings;
 use release::statement::{Revocation, RolesId};
@@ -162,17 +164,64 @@ fn inclusion() -> Vec<Defect> {
         ),
         inclusion("long", "A hash too many.", proof(|proof| proof.hashes.push(Digest::of(b"x")))),
         inclusion("one-bit", "One hash is another.", proof(|proof| proof.hashes[0] = Digest::of(b"x"))),
+        // What tells a leaf from an inner node: without either, an entry of two hashes would pass for the node above them,
+        // and one root would stand for two logs.
         inclusion(
-            "node-for-leaf",
-            "An inner node of the tree passes for the entry.",
-            story().log(|log| {
-                let leaf = merkle::leaf_hash(&log.leaf);
-                let next = merkle::leaf_hash(&log.after[0]);
-                log.after[0] = [&[1][..], leaf.as_bytes(), next.as_bytes()].concat();
-                log.leaf = b"hidden\n".to_vec();
-            }),
+            "leaf-without-prefix",
+            "The log hashes its entries without the byte that tells them from inner nodes.",
+            hashed_with(&[], &[1]),
+        ),
+        inclusion(
+            "node-without-prefix",
+            "The log hashes inner nodes without the byte that tells them from entries.",
+            hashed_with(&[0], &[]),
         ),
     ]
+}
+
+/// The story with a log that puts these bytes before what it hashes, all else as it must be.
+fn hashed_with(leaf: &'static [u8], node: &'static [u8]) -> Story {
+    story().log(move |log| {
+        let entries = log.before.iter().chain([&log.leaf]).chain(&log.after);
+        let index = log.before.len();
+        let shown = |leaf: &[u8], node| {
+            let hash = |entry: &Vec<u8>| Digest::of(&[leaf, entry].concat());
+            path_and_root(&entries.clone().map(hash).collect::<Vec<_>>(), index, node)
+        };
+        let (right, wrong) = (shown(&[0], &[1]), shown(leaf, node));
+        log.edit_proof = Some(Box::new(move |proof| {
+            // The way is RFC 6962's, but for the bytes.
+            assert_eq!(proof.hashes, right.0);
+            let text = proof.checkpoint.text().replace(&base64(&right.1), &base64(&wrong.1));
+            assert_ne!(proof.checkpoint.text(), text);
+            proof.hashes = wrong.0.clone();
+            proof.checkpoint = signed_text(text);
+        }));
+    })
+}
+
+fn base64(digest: &Digest) -> String {
+    STANDARD.encode(digest.as_bytes())
+}
+
+/// The siblings of a leaf from the lowest on, and the root, as RFC 6962 builds its tree.
+fn path_and_root(leaves: &[Digest], index: usize, node: &[u8]) -> (Vec<Digest>, Digest) {
+    if let [leaf] = leaves {
+        return (Vec::new(), *leaf);
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let join =
+        |left: &Digest, right: &Digest| Digest::of(&[node, left.as_bytes(), right.as_bytes()].concat());
+    if index < left.len() {
+        let ((mut path, own), (_, other)) = (path_and_root(left, index, node), path_and_root(right, 0, node));
+        path.push(other);
+        (path, join(&own, &other))
+    } else {
+        let own = path_and_root(right, index - left.len(), node);
+        let ((mut path, own), (_, other)) = (own, path_and_root(left, 0, node));
+        path.push(other);
+        (path, join(&other, &own))
+    }
 }
 
 fn checkpoints() -> Vec<Defect> {

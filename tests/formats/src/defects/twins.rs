@@ -2,10 +2,10 @@
 //! note. Without it a verifier that refuses whatever looks unusual would pass.
 
 /// Beginnings of names, and the twin of those that begin so. The first that fits counts.
-const TWINS: [(&str, &str); 36] = [
+const TWINS: [(&str, &str); 39] = [
     ("approval-binding.roles", "roles-changed-in-review"),
-    ("approval-interest.code", "code-reviewed"),
-    ("approval-by-requester.code", "code-reviewed"),
+    ("approval-interest.code", "code-reviewed-by-others"),
+    ("approval-by-requester.code", "code-reviewed-by-others"),
     ("approval-signature.code", "code-reviewed"),
     ("approval-signature.security-key-claimed-pin", "security-key-with-pin"),
     ("approval-signature.security-key-no-pin", "security-key-with-pin"),
@@ -15,7 +15,7 @@ const TWINS: [(&str, &str); 36] = [
     ("approval-signature.ssh", "ssh-steward"),
     ("approval-signature.supervisor-of-nothing", "supervisor-approves"),
     ("approval-twice.code", "code-reviewed"),
-    ("approvals-organisations.code", "code-reviewed"),
+    ("approvals-organisations.code", "code-reviewed-by-others"),
     ("approvals-supervisor.code", "code-reviewed"),
     ("approvals-supervisor", "supervisor-approves"),
     ("approvals-too-few.code", "code-reviewed"),
@@ -23,6 +23,7 @@ const TWINS: [(&str, &str); 36] = [
     ("code-review-evidence.unasked", "plain"),
     ("code-review", "code-reviewed"),
     ("envelope-form.mixed-alphabets", "url-safe-base64"),
+    ("envelope-form.payload-mixed-alphabets", "url-safe-base64"),
     ("envelope-form.security-key", "security-key"),
     ("envelope-form.ssh", "ssh-steward"),
     ("file-differs", "with-files"),
@@ -39,6 +40,8 @@ const TWINS: [(&str, &str); 36] = [
     ("request-signature.own-key-named", "last-of-several-roles"),
     ("rollback.forked-log", "remembered-other-log"),
     ("rollback", "remembered-since"),
+    ("statement-form.dataset-twice", "two-members"),
+    ("statement-form.member-twice", "two-members"),
 ];
 
 /// The name of the twin of a vector.
