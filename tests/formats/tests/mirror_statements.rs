@@ -44,6 +44,32 @@ fn a_limit_is_not_told_of_a_grant_that_too_few_signed() {
 }
 
 #[test]
+fn the_limit_told_is_of_the_newest_version_also_if_an_earlier_one_comes_into_the_log_after_it() {
+    let version = |version: u64, bits: u64| {
+        let story = Story::default().grant(move |grant| {
+            grant.version = Count(version);
+            grant.datasets.get_mut(&name("hie")).expect("the dataset").release_bits = Count(bits);
+        });
+        story.decide().grant
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mirror, kept) = (directory.path().join("mirror"), directory.path().join("state"));
+    let since = ["--since", kept.to_str().expect("a path")];
+    let mut site = LargeLog::begin(&mirror, "a");
+    for (grant, told) in
+        [(version(3, 77_777), "77777"), (version(1, 55_555), "77777"), (version(4, 66_666), "66666")]
+    {
+        site.decide("grants", &grant);
+        site.publish();
+        for more in [&since[..], &[]] {
+            let (code, text) = log(&mirror, &site.pin, more);
+            assert_eq!(code, 0, "{text}");
+            assert!(text.contains(&format!("0 of {told} bits")), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_recall_is_not_told_of_a_revocation_that_nobody_signed_who_may() {
     let release = Digest::of(b"some release");
     let signed = |person: &'static str| {

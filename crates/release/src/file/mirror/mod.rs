@@ -57,7 +57,9 @@ pub struct GrantTotal {
     pub releases: u64,
     /// Bits that they carry, with their verdicts'.
     pub released_bits: u64,
-    /// Bits that the newest logged version of the grant allows; without entries, the one of the last release.
+    /// The newest version of the grant that is known: of those in the log; without entries, of those in releases.
+    pub grant_version: u64,
+    /// Bits that it allows.
     pub limit: u64,
 }
 

@@ -54,6 +54,7 @@ struct SeenTotal {
     grant: Name,
     releases: Count,
     released_bits: Count,
+    grant_version: Count,
     limit: Count,
 }
 
@@ -70,6 +71,7 @@ impl AuditState {
             grant: total.grant,
             releases: Count(total.releases),
             released_bits: Count(total.released_bits),
+            grant_version: Count(total.grant_version),
             limit: Count(total.limit),
         });
         let (pin, accept_on_box_witness) = (pinned.roles, pinned.accept_on_box_witness);
@@ -103,6 +105,7 @@ impl AuditState {
             grant: total.grant.clone(),
             releases: total.releases.0,
             released_bits: total.released_bits.0,
+            grant_version: total.grant_version.0,
             limit: total.limit.0,
         })
     }

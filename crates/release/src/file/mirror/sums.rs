@@ -58,7 +58,7 @@ impl Sums {
     /// Remembers what a version of a grant allows.
     pub(super) fn know(&mut self, grant: &Grant) {
         for (dataset, bits) in &grant.datasets {
-            self.total(&grant.id, dataset).limit = bits.release_bits.0;
+            self.limit(&grant.id, grant.version.0, dataset, bits.release_bits.0);
         }
     }
 
@@ -66,7 +66,15 @@ impl Sums {
     pub(super) fn know_of(&mut self, release: &Addend) {
         let manifest = &release.manifest;
         for account in &manifest.accounts {
-            self.total(&manifest.grant.id, &account.dataset).limit = account.limit.0;
+            self.limit(&manifest.grant.id, manifest.grant.version.0, &account.dataset, account.limit.0);
+        }
+    }
+
+    /// An earlier version may come into the log after a later one, and then changes nothing.
+    fn limit(&mut self, grant: &Name, version: u64, dataset: &Name, limit: u64) {
+        let total = self.total(grant, dataset);
+        if version >= total.grant_version {
+            (total.grant_version, total.limit) = (version, limit);
         }
     }
 
@@ -76,6 +84,7 @@ impl Sums {
             grant: grant.clone(),
             releases: 0,
             released_bits: 0,
+            grant_version: 0,
             limit: 0,
         })
     }
