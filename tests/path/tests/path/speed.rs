@@ -1,4 +1,5 @@
-//! How long the enclave takes for a job that does next to nothing. A measurement, run by `cargo xtask bench job`.
+//! How long a box takes for a job that does next to nothing, and from the last approval to its release. A measurement, run
+//! by `cargo xtask bench job`.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,13 +31,29 @@ fn median(mut all: Vec<Duration>) -> f64 {
     all[all.len() / 2].as_secs_f64() * 1000.0
 }
 
+/// From the last approval until the requester is told that the release is there.
+fn approved(tested: &TestBox, job: &str) -> Duration {
+    let decided = async |steward: &str| {
+        let opened = tested.opened(steward, job).await;
+        let begun = Instant::now();
+        tested.desk(steward).await.approve(&opened).await.unwrap();
+        begun
+    };
+    wait(async {
+        decided("ana").await;
+        let begun = decided("ben").await;
+        assert_eq!(tested.wait("kim", job, State::Released).await, State::Released);
+        begun.elapsed()
+    })
+}
+
 #[test]
 #[ignore = "a measurement: cargo xtask bench job"]
 fn an_empty_job_from_its_start_to_its_verdict() {
     let tested = TestBox::start();
     let account = tested.stage.home.join("enclave/account.db");
     let database = Connection::open_with_flags(account, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let (mut judged, mut bare) = (Vec::new(), Vec::new());
+    let (mut judged, mut bare, mut released) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..=JOBS {
         let files = [
             ("databox.toml", &manifest(ONE_METRIC)[..]),
@@ -56,8 +73,10 @@ fn an_empty_job_from_its_start_to_its_verdict() {
         assert_eq!(wait(tested.wait("kim", &job.to_string(), State::InReview)), State::InReview);
         let alone = Instant::now();
         assert!(Command::new("/usr/bin/python3").args(["-c", "import json"]).status().unwrap().success());
+        let release = approved(&tested, &job.to_string());
         // The first one warms the caches.
         if number > 0 {
+            released.push(release);
             judged.push(ended - begun);
             bare.push(alone.elapsed());
         }
@@ -65,4 +84,10 @@ fn an_empty_job_from_its_start_to_its_verdict() {
     let (judged, bare) = (median(judged), median(bare));
     println!("empty job, from its start to its verdict row: {judged:.0} ms (bar: 250), the median of {JOBS}");
     println!("  over python3 that starts and reads json: {:.1}", judged / bare);
+    let longest = released.iter().max().copied().unwrap_or_default();
+    let released = median(released);
+    println!(
+        "last approval to a release that can be fetched, its witness on the loopback: {released:.0} ms (bar: 2000)"
+    );
+    println!("  the longest of {JOBS}: {:.0} ms", longest.as_secs_f64() * 1000.0);
 }
