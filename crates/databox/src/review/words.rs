@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use egress::{Detail, Finding};
 use release::report::{NUMBERS_VIEW, view_name};
 use release::statement::{DeclaredOutput, Judgement, LayerState, RuleResult, VerdictResult, Wall};
 
@@ -37,6 +38,7 @@ pub fn words(opened: &Opened) -> String {
     for outcome in verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked) {
         let _ = writeln!(text, "blocked by {}", outcome.id);
     }
+    opened.content.details.iter().for_each(|(_, detail)| text += &findings(detail));
     for place in &opened.content.places {
         let view = view_name(place.view).unwrap_or("?");
         let unit = if place.view == NUMBERS_VIEW { "value" } else { "byte" };
@@ -71,6 +73,30 @@ pub fn words(opened: &Opened) -> String {
     }
     let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
     let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
+    text
+}
+
+/// Most findings that are shown of one process.
+const SHOWN: usize = 20;
+
+/// What one process of the box found, a line each. It read what a job shaped: nothing of it is believed but as words.
+fn findings(detail: &[u8]) -> String {
+    let Ok(Detail { files }) = serde_json::from_slice(detail) else { return String::new() };
+    let all: Vec<_> =
+        files.iter().flat_map(|file| file.findings.iter().map(move |one| (&file.name, one))).collect();
+    let line = |(name, one): &(&String, &Finding)| {
+        let result = if one.result == RuleResult::Blocked { "blocked" } else { "noted" };
+        format!(
+            "found      {}, {} ({result}): {}\n",
+            printable(name),
+            printable(&one.rule.to_string()),
+            printable(&one.detail)
+        )
+    };
+    let mut text: String = all.iter().take(SHOWN).map(line).collect();
+    if all.len() > SHOWN {
+        let _ = writeln!(text, "found      {} more", all.len() - SHOWN);
+    }
     text
 }
 

@@ -11,9 +11,9 @@ use crate::wait;
 
 const NO_CAPABILITY: &str = "0000000000000000";
 
-/// Inodes of sockets in a table of `/proc/net`, at this column, for lines that are wanted.
-fn inodes(table: &str, column: usize, wanted: impl Fn(&[&str]) -> bool) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(Path::new("/proc/net").join(table)).unwrap_or_default();
+/// Inodes of sockets in a table of the network that a process is in, at this column, for lines that are wanted.
+fn inodes(process: u32, table: &str, column: usize, wanted: impl Fn(&[&str]) -> bool) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
     let lines = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     lines.filter(|line| wanted(line)).filter_map(|line| Some((*line.get(column)?).to_owned())).collect()
 }
@@ -35,17 +35,18 @@ fn each_room_is_a_user_of_its_own_enclave_and_signer_have_no_network_and_no_othe
     let mut tested = TestBox::start_with_users();
     // Long enough for every stream to be open, and for a job to have been run and judged.
     let held = wait(Held::of_job(&tested, "one", "1"));
-    let mut network = BTreeSet::new();
-    for table in ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"] {
-        network.extend(inodes(table, 9, |_| true));
-    }
-    // `__SO_ACCEPTCON`: a unix socket that listens.
-    let listening = inodes("unix", 6, |line| line.get(3) == Some(&"00010000"));
     let home = tested.stage.home.directory().canonicalize().unwrap();
     let mut users = BTreeSet::new();
     for room in ROOMS {
-        users.insert(user_without_rights(tested.stage.rooms().process(room).unwrap()));
-        let files = open_files(tested.stage.rooms().process(room).unwrap());
+        let process = tested.stage.rooms().process(room).unwrap();
+        users.insert(user_without_rights(process));
+        let mut network = BTreeSet::new();
+        for table in ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"] {
+            network.extend(inodes(process, table, 9, |_| true));
+        }
+        // `__SO_ACCEPTCON`: a unix socket that listens.
+        let listening = inodes(process, "unix", 6, |line| line.get(3) == Some(&"00010000"));
+        let files = open_files(process);
         let sockets = sockets(&files);
         let faces_network = ["gateway", "console"].contains(&room);
         assert_eq!(!sockets.is_disjoint(&network), faces_network, "{room} and the network");
