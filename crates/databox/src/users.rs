@@ -138,11 +138,9 @@ pub fn command_as(home: &Home, room: &str, program: impl Into<OsString>) -> Resu
     let groups =
         shared.map(|made| Ok(look(made.below)?.gid().to_string())).collect::<Result<Vec<_>, Failure>>()?;
     // util-linux: both become the program, under the same process id.
-    let mut command = match WITHOUT_NETWORK.contains(&room) {
-        true => Command::new("/usr/bin/unshare"),
-        false => Command::new("/usr/bin/setpriv"),
-    };
+    let mut command = Command::new("/usr/bin/setpriv");
     if WITHOUT_NETWORK.contains(&room) {
+        command = Command::new("/usr/bin/unshare");
         command.args(["--net", "--", "/usr/bin/setpriv"]);
     }
     command.args(["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]);

@@ -13,8 +13,6 @@ use release::file::ReleaseFile;
 use crate::held::{Held, approve};
 use crate::{Liar, wait};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-front");
-
 /// A release as the real gateway handed it out.
 #[derive(Clone)]
 struct Said {
@@ -139,14 +137,8 @@ fn a_recipient_keeps_nothing_of_a_lying_gateway_that_is_not_this_release_whole_a
     let mut tested = TestBox::start_with_users();
     let [one, other] =
         wait(async { [Said::of(&tested, "one", "1").await, Said::of(&tested, "other", "2").await] });
-    tested.stage.rooms().kill("gateway");
-    let answers = Answers(tested.directory().join("answers"));
-    std::fs::create_dir(&answers.0).unwrap();
-    let tls = tested.stage.home.tls("gateway", "key").parent().unwrap().to_owned();
-    let address = tested.stage.endpoints().gateway.to_string();
-    let arguments = [address, tls.display().to_string(), answers.0.display().to_string()];
-    let liar = Liar::start(&tested, "gateway", PROGRAM, "recipients", &arguments);
-    liar.until("the gateway's address", |heard| !heard.is_empty());
+    let (liar, answers) = Liar::before_researchers(&mut tested);
+    let answers = Answers(answers);
 
     wait(async {
         let kept = tested.directory().join("kept");

@@ -20,8 +20,6 @@ use release::statement::Request;
 use crate::gateway::prepare;
 use crate::{Liar, wait};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lying-front");
-
 /// What the honest gateway said, and a request that it has not seen.
 struct Said {
     site: Vec<GetSiteResponse>,
@@ -208,14 +206,8 @@ fn a_researcher_signs_only_what_the_pinned_site_says_takes_no_other_job_or_event
     let mut tested = TestBox::start_with_users();
     let unseen = prepare(&tested, "unseen");
     let said = wait(honest(&tested, unseen));
-    tested.stage.rooms().kill("gateway");
-    let answers = Answers(tested.directory().join("answers"));
-    std::fs::create_dir(&answers.0).unwrap();
-    let tls = tested.stage.home.tls("gateway", "key").parent().unwrap().to_owned();
-    let address = tested.stage.endpoints().gateway.to_string();
-    let arguments = [address, tls.display().to_string(), answers.0.display().to_string()];
-    let liar = Liar::start(&tested, "gateway", PROGRAM, "researchers", &arguments);
-    liar.until("the gateway's address", |heard| !heard.is_empty());
+    let (liar, answers) = Liar::before_researchers(&mut tested);
+    let answers = Answers(answers);
     wait(async {
         what_is_signed_comes_from_the_pinned_site(&tested, &answers, &said).await;
         let bench = tested.bench("kim").await;

@@ -135,6 +135,20 @@ impl Liar {
         Self { child, said }
     }
 
+    /// Starts the liar that stands where researchers look for the gateway, which is gone. Its answers lie in files of the
+    /// directory that is given back.
+    fn before_researchers(tested: &mut TestBox) -> (Self, PathBuf) {
+        tested.stage.rooms().kill("gateway");
+        let answers = tested.directory().join("answers");
+        std::fs::create_dir(&answers).expect("a new directory");
+        let tls = tested.stage.home.join("tls");
+        let address = tested.stage.endpoints().gateway.to_string();
+        let arguments = [address, tls.display().to_string(), answers.display().to_string()];
+        let liar = Self::start(tested, "gateway", env!("CARGO_BIN_EXE_lying-front"), "front", &arguments);
+        liar.until("the gateway's address", |heard| !heard.is_empty());
+        (liar, answers)
+    }
+
     /// What it has heard up to now.
     fn heard(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.said).expect("the liar's file");
