@@ -17,7 +17,7 @@ use databox::users::RoomUsers;
 use lifecycle::State;
 
 /// How long a test waits for one thing before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The first of the users that rooms of a test's box have. Users of slots lie elsewhere.
 const FIRST_USER: u32 = 900_000;

@@ -22,10 +22,11 @@ pub fn kernel() -> (PathBuf, PathBuf) {
     (directory.join("boot").join(format!("vmlinuz-{name}")), release.path())
 }
 
-/// By two tests at the same time, the second finds the first one's.
+/// Of two tests at the same time, in one process or two, the second finds the first one's.
 fn fetch(directory: &PathBuf) {
-    let mine = directory.with_file_name(format!("kernel-{}", std::process::id()));
-    let unpacked = mine.join("unpacked");
+    let mine =
+        tempfile::Builder::new().prefix("kernel-").tempdir_in(programs().join("..")).expect("a directory");
+    let unpacked = mine.path().join("unpacked");
     fs::create_dir_all(&unpacked).expect("a directory");
     let depends = said(Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]));
     let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
@@ -34,9 +35,9 @@ fn fetch(directory: &PathBuf) {
     let archive = fs::read_dir(&mine).expect("the directory").map(|entry| entry.expect("an entry").path());
     let archive = archive.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
     said(Command::new("dpkg-deb").arg("-x").arg(archive.expect("a package")).arg(&unpacked));
-    if fs::rename(&mine, directory).is_err() {
-        assert!(directory.join("unpacked").is_dir(), "{directory:?} cannot be made");
-        fs::remove_dir_all(&mine).expect("what was fetched twice");
+    match fs::rename(mine.path(), directory) {
+        Ok(()) => drop(mine.keep()),
+        Err(error) => assert!(directory.join("unpacked").is_dir(), "{directory:?} cannot be made: {error}"),
     }
 }
 
