@@ -23,6 +23,7 @@ pub(crate) enum Subcommand {
     Compare,
     Views,
     Scan,
+    Findings,
 }
 
 impl Arguments {
@@ -34,6 +35,7 @@ impl Arguments {
             "compare" => Subcommand::Compare,
             "views" => Subcommand::Views,
             "scan" => Subcommand::Scan,
+            "findings" => Subcommand::Findings,
             _ => return None,
         };
         let mut arguments = Self {

@@ -1,7 +1,8 @@
-//! Canonicalise, judge, compare, views and scan, each meant to run behind a wall.
+//! Canonicalise, judge, compare, views, scan and findings, each meant to run behind a wall.
 //!
 //! One subcommand, one process: it reads a task from standard input, works on the directories that the wall shows it,
 //! and writes a report of fixed size to standard output, for `canonicalise`, `judge` and `compare` followed by detail for people.
+//! `findings` reads such detail from standard input and writes it in words.
 //!
 //! | subcommand     | reads                           | writes       |
 //! |----------------|---------------------------------|--------------|
@@ -10,12 +11,14 @@
 //! | `compare`      | `/canonical`, `/compared`       |              |
 //! | `views`        | `/canonical`                    | `/views`     |
 //! | `scan`         | `/canonical`, `/views`, `/data` |              |
+//! | `findings`     |                                 |              |
 //!
 //! Exit code 0 means that a report was written, also one that blocks; any other that there is none. `scan` alone sees
 //! data, and compares bytes only.
 
 mod arguments;
 mod directory;
+mod findings;
 mod numbers;
 mod scan_data;
 mod views;
@@ -37,7 +40,7 @@ const TASK_LIMIT: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
     #[error(
-        "usage: databox-check canonicalise|judge|compare|views|scan [--out DIR] [--canonical DIR] [--views DIR] \
+        "usage: databox-check canonicalise|judge|compare|views|scan|findings [--out DIR] [--canonical DIR] [--views DIR] \
          [--data DIR] [--compared DIR] [--counts DIR]"
     )]
     Usage,
@@ -117,6 +120,7 @@ fn run() -> Result<(), CheckError> {
             let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
             scan_data::scan(&task, &canonical, &views, &arguments.data)?.to_bytes()
         }
+        Subcommand::Findings => findings::words(&task)?.into_bytes(),
     };
     io::stdout().write_all(&report).and_then(|()| io::stdout().flush()).map_err(CheckError::Report)
 }

@@ -1,4 +1,4 @@
-//! The four subcommands as the box runs them, one process each, on real directories. The wall around them is tested
+//! The subcommands as the box runs them, one process each, on real directories. The wall around them is tested
 //! elsewhere.
 
 use std::fs;
@@ -227,4 +227,27 @@ fn the_examples_of_the_copy_rules_come_out_as_they_say() {
         }
     }
     assert_eq!(ran, 4);
+}
+
+#[test]
+fn findings_are_told_a_line_each_and_what_is_no_finding_is_told_by_no_line() {
+    let desk = Desk::new(&[METRICS]);
+    desk.write("out/metrics.json", r#"{"loss": 0.5, "two\nlines": 1}"#);
+    let output = desk.run("canonicalise");
+    let told = run("findings", desk.root.path(), &output.stdout[OutputReport::BYTES..]);
+    let words = String::from_utf8(told.stdout).unwrap();
+    assert!(told.status.success() && words.ends_with('\n'), "{words}");
+    assert!(words.lines().all(|line| line.starts_with("metrics.json, metrics.")), "{words}");
+    assert!(words.contains("(blocked): ") && words.contains("two"), "{words}");
+    let many = r#"{"name":"a\nb","kind":null,"bytes":"0","releasedBits":"0","findings":[FINDINGS]}"#;
+    let finding = r#"{"rule":"metrics.form","result":"noted","detail":"c\r\nd"}"#;
+    let many = format!(r#"{{"files":[{}]}}"#, many.replace("FINDINGS", &[finding; 100].join(",")));
+    let told = run("findings", desk.root.path(), many.as_bytes());
+    let words = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(words.lines().count(), 65, "{words}{}", String::from_utf8_lossy(&told.stderr));
+    assert!(words.starts_with("a b, metrics.form (noted): c  d\n") && words.ends_with("\n36 more\n"));
+    for bad in ["", "{}", "[]", r#"{"files":[{}]}"#, r#"{"files":[],"more":1}"#] {
+        let refused = run("findings", desk.root.path(), bad.as_bytes());
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{bad}");
+    }
 }

@@ -297,14 +297,20 @@ async fn look(desk: &mut Desk, arguments: &ReviewArguments) -> Result<(Looked, S
     // The console's word only chooses how it is looked at: neither way accepts the other's statements.
     if found.kind() == ReviewKind::Code {
         let opened = desk.open_code(found).await?;
-        let words = review::code::words(&opened);
+        let mut words = review::code::words(&opened);
+        if arguments.findings {
+            words += "found      nothing yet: this code has not run\n";
+        }
         if let Some(directory) = &arguments.files {
             review::code::write_files(&opened, directory)?;
         }
         return Ok((Looked::Code(Box::new(opened)), words));
     }
     let opened = desk.open_outputs(found).await?;
-    let words = review::words(&opened);
+    let mut words = review::words(&opened);
+    if arguments.findings {
+        words += &review::findings(&opened)?;
+    }
     if let Some(directory) = &arguments.files {
         review::write_files(&opened, directory)?;
     }

@@ -3,6 +3,7 @@
 //! files, judges them again behind a wall, says in words what will be signed, and only then asks for the key.
 
 pub mod code;
+mod findings;
 mod judging_again;
 mod words;
 
@@ -33,6 +34,7 @@ use crate::listed::{Listed, PAGE_SIZE};
 use crate::profile::Profile;
 use crate::site::now;
 
+pub use findings::findings;
 use judging_again::{compare_files, judge_again};
 pub use words::{printable, words};
 
@@ -359,6 +361,9 @@ pub struct ReviewArguments {
     /// Write the canonical files here, or the bundle's in a review of code, to look at them.
     #[arg(long)]
     pub files: Option<PathBuf>,
+    /// Say in words what the box found in the outputs. It may quote what the job wrote, rows of the data among it.
+    #[arg(long)]
+    pub findings: bool,
 }
 
 /// Writes the canonical files of a packet into a new directory.

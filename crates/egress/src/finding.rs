@@ -6,6 +6,8 @@ use release::statement::{OutputKind, RuleResult, VerdictResult};
 use release::value::{Count, Name};
 use serde::{Deserialize, Serialize};
 
+use crate::EgressError;
+
 /// Most findings of one file that are written out; further ones are only counted.
 const FINDING_LIMIT: usize = 16;
 
@@ -58,6 +60,13 @@ pub struct Judgement {
 pub struct Detail {
     /// As in [`Judgement::files`].
     pub files: Vec<JudgedFile>,
+}
+
+impl Detail {
+    /// Reads it, as [`Judgement::detail`] writes it. A child behind a wall does, never a process with data or a key.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EgressError> {
+        serde_json::from_slice(bytes).map_err(EgressError::Detail)
+    }
 }
 
 impl Judgement {

@@ -30,6 +30,9 @@ pub enum EgressError {
     /// The task is not JSON of the expected form.
     #[error("the task does not fit")]
     Task(#[source] serde_json::Error),
+    /// The findings are not JSON of the expected form.
+    #[error("the findings are not of the form in which they are written")]
+    Detail(#[source] serde_json::Error),
     /// The policy is not accepted.
     #[error("the policy of the task is not accepted")]
     Policy(#[from] PolicyError),

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use egress::{Detail, Finding};
 use release::report::{NUMBERS_VIEW, view_name};
 use release::statement::{DeclaredOutput, Judgement, LayerState, RuleResult, VerdictResult, Wall};
 
@@ -35,10 +34,11 @@ pub fn words(opened: &Opened) -> String {
         );
     }
     opened.request.outputs.iter().for_each(|output| text += &declared_empty(output));
-    for outcome in verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked) {
-        let _ = writeln!(text, "blocked by {}", outcome.id);
+    for (result, word) in [(RuleResult::Blocked, "blocked by"), (RuleResult::Noted, "noted by  ")] {
+        for outcome in verdict.rules.iter().filter(|outcome| outcome.result == result) {
+            let _ = writeln!(text, "{word} {}", outcome.id);
+        }
     }
-    opened.content.details.iter().for_each(|(_, detail)| text += &findings(detail));
     for place in &opened.content.places {
         let view = view_name(place.view).unwrap_or("?");
         let unit = if place.view == NUMBERS_VIEW { "value" } else { "byte" };
@@ -59,44 +59,15 @@ pub fn words(opened: &Opened) -> String {
     let _ = writeln!(text, "not run    {}", unchecked.join(", "));
     let _ = writeln!(text, "wall       {}", wall_words(&verdict.wall));
     for warning in &verdict.warnings {
-        let _ = writeln!(
-            text,
-            "warning    {}",
-            serde_json::to_value(warning)
-                .ok()
-                .and_then(|value| value.as_str().map(str::to_owned))
-                .unwrap_or_default()
-        );
+        let name = serde_json::to_value(warning).ok();
+        let name = name.as_ref().and_then(|value| value.as_str()).unwrap_or_default();
+        let _ = writeln!(text, "warning    {name}: {}", warning.meaning());
     }
     if !opened.review.held_up_by.is_empty() {
         let _ = writeln!(text, "held up    by {}, the console says", printable(&opened.review.held_up_by));
     }
     let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
     let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
-    text
-}
-
-/// Most findings that are shown of one process.
-const SHOWN: usize = 20;
-
-/// What one process of the box found, a line each. It read what a job shaped: nothing of it is believed but as words.
-fn findings(detail: &[u8]) -> String {
-    let Ok(Detail { files }) = serde_json::from_slice(detail) else { return String::new() };
-    let all: Vec<_> =
-        files.iter().flat_map(|file| file.findings.iter().map(move |one| (&file.name, one))).collect();
-    let line = |(name, one): &(&String, &Finding)| {
-        let result = if one.result == RuleResult::Blocked { "blocked" } else { "noted" };
-        format!(
-            "found      {}, {} ({result}): {}\n",
-            printable(name),
-            printable(&one.rule.to_string()),
-            printable(&one.detail)
-        )
-    };
-    let mut text: String = all.iter().take(SHOWN).map(line).collect();
-    if all.len() > SHOWN {
-        let _ = writeln!(text, "found      {} more", all.len() - SHOWN);
-    }
     text
 }
 

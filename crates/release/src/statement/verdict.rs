@@ -259,6 +259,19 @@ pub enum Warning {
     DemonstrationKeys,
 }
 
+impl Warning {
+    /// What it means, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::FineTimeGrid => "answers come sooner than the standard policy has it, and so tell more",
+            Self::WitnessOnBoxMachine => "the policy accepts a witness on the box's own machine",
+            Self::SharedKernel => "the job ran on the same kernel as the box",
+            Self::EmulatedMachine => "the job ran in an emulated machine, which no one vouches for as a wall",
+            Self::DemonstrationKeys => "the box made people's keys itself, as only a demonstration does",
+        }
+    }
+}
+
 /// A steward whom a packet is sealed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

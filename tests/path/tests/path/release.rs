@@ -49,6 +49,24 @@ fn an_approved_output_is_released_and_an_auditor_verifies_it_offline() {
     });
 }
 
+#[test]
+fn what_the_box_found_is_told_to_a_steward_who_asks_and_quotes_nothing_to_one_who_does_not() {
+    let tested = TestBox::start();
+    wait(async {
+        let code = r#"open("/out/metrics.json", "w").write('{"value": 0.5, "a row of the data": 2}')"#;
+        let text = manifest(ONE_METRIC);
+        let bundle = tested.bundle("quoting", &[("databox.toml", &text), ("job.py", code)]);
+        let job = tested.run_job("kim", &bundle).await;
+        assert_eq!(state(&job), State::Blocked);
+        let opened = tested.opened("ana", &job.job).await;
+        let told = databox::review::words(&opened);
+        assert!(told.contains("blocked by metrics.form") && !told.contains("a row of the data"), "{told}");
+        let found = databox::review::findings(&opened).unwrap();
+        let line = found.lines().find(|line| line.contains("a row of the data")).expect("it is quoted");
+        assert!(line.starts_with("found      metrics.json, metrics.form (blocked): "), "{line}");
+    });
+}
+
 fn verify(tested: &TestBox, file: &std::path::Path, more: &[&str]) -> std::process::Output {
     Command::new(harness::programs().join("databox-verify"))
         .arg(file)
