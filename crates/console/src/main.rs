@@ -19,7 +19,7 @@ use std::time::Duration;
 use api::internal::console_enclave_service_server::ConsoleEnclaveServiceServer;
 use api::v1::review_service_server::ReviewServiceServer;
 use blobs::BlobStore;
-use daemon::{Arguments, Journal, Look, SiteWatch};
+use daemon::{Arguments, Journal, Look, ServiceManager, SiteWatch};
 use release::site::SeenVersions;
 use server::{Limits, Listener, Principal, PrincipalError, Refused, Role};
 use tokio::sync::Notify;
@@ -114,11 +114,12 @@ async fn run(configuration: Configuration) -> Result<(), Failed> {
     let socket = server::unix::Socket::bind(&configuration.enclave_socket, enclave_user, JOURNAL)?;
     let limits = Limits { connections: configuration.connections, ..Limits::default() };
     let listener = Listener::bind(configuration.listen, &configuration.tls, limits, JOURNAL).await?;
-    tokio::spawn(watch_site(site.clone(), store.clone(), signing.clone()));
     tokio::spawn(expire(store.clone(), packets));
     take_up_again(&store, &site);
+    let watched = signing.clone();
     tokio::spawn(async move { signing.run().await });
     JOURNAL.info("ready").write();
+    tokio::spawn(watch_site(site.clone(), store, watched, ServiceManager::ready()));
     serve(listener, socket, link, reviews, gate(site)).await
 }
 
@@ -179,9 +180,12 @@ fn look_at_site(site: &SiteWatch, store: &Store) -> rusqlite::Result<bool> {
     Ok(matches!(look, Look::Newer))
 }
 
-async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>, signing: Arc<Signing>) {
+async fn watch_site(site: Arc<SiteWatch>, store: Arc<Store>, signing: Arc<Signing>, manager: ServiceManager) {
     loop {
         tokio::time::sleep(SITE_LOOK).await;
+        if store.seen().is_ok() {
+            manager.alive();
+        }
         match look_at_site(&site, &store) {
             Ok(false) => {}
             Ok(true) => {

@@ -47,7 +47,10 @@ type Streamed<T> = ReceiverStream<Result<T, Status>>;
 impl Reviews {
     fn store_failed(&self, error: &rusqlite::Error) -> Refused {
         self.journal.error("the store cannot be read or written").own_error(error).write();
-        Refused::Box
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Refused::Disk,
+            _ => Refused::Box,
+        }
     }
 
     fn find(&self, review: &str, steward: &Name) -> Result<store::Review, Refused> {

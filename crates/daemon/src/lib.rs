@@ -1,4 +1,4 @@
-//! What every room is as a process: configuration, log lines, peer check, orderly stop. No async runtime is in it,
+//! What every room is as a process: configuration, log lines, peer check, orderly stop, signs of life. No async runtime is in it,
 //! so that the signer can use it.
 
 mod arguments;
@@ -6,6 +6,7 @@ mod clocks;
 mod configuration;
 mod journal;
 mod peer;
+mod service_manager;
 mod site;
 mod stop;
 
@@ -14,6 +15,7 @@ pub use clocks::{Clocks, set_back_by};
 pub use configuration::{ConfigurationError, load, user_id};
 pub use journal::{Event, Journal, Level};
 pub use peer::{PeerError, check_peer, listen};
+pub use service_manager::ServiceManager;
 pub use site::{Look, NotAccepted, SiteWatch};
 pub use stop::{StopFlag, die_with_parent, stop_on_signals};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::Reason;
+use daemon::ServiceManager;
 use lifecycle::State;
 use release::value::Timestamp;
 
@@ -19,11 +20,13 @@ use crate::sweep;
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Watches the deadlines until the room stops.
-pub async fn watch(room: Arc<Room>) {
+pub async fn watch(room: Arc<Room>, manager: ServiceManager) {
     while !room.stop.is_raised() {
         let of = room.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || end_what_is_over(&of)).await {
-            room.journal.error("deadlines are not kept").own_error(&error).write();
+        match tokio::task::spawn_blocking(move || end_what_is_over(&of)).await {
+            Ok(Ok(())) => manager.alive(),
+            Ok(Err(error)) => room.journal.error("deadlines are not kept").own_error(&error).write(),
+            Err(_) => room.journal.error("deadlines are not kept").write(),
         }
         tokio::time::sleep(PERIOD).await;
     }

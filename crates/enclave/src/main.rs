@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex};
 use clap::Parser;
 use clock::Clock;
 use configuration::Configuration;
-use daemon::{ConfigurationError, Journal, StopFlag};
+use daemon::{ConfigurationError, Journal, ServiceManager, StopFlag};
 use room::{Checker, KeyFileError, Places, Room, RoomError};
 use sandbox::Launcher;
 use sandbox::machine::{Machine, MachineError};
@@ -184,8 +184,8 @@ async fn serve(room: Arc<Room>, gateway_user: u32, console_user: u32) -> Result<
     let scheduler = tokio::spawn(scheduler::schedule(room.clone()));
     tokio::spawn(links::keep(room.clone(), gateway));
     tokio::spawn(links::keep(room.clone(), console));
-    tokio::spawn(deadlines::watch(room.clone()));
     room.journal.info("ready").write();
+    tokio::spawn(deadlines::watch(room.clone(), ServiceManager::ready()));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use configuration::Configuration;
-use daemon::{ConfigurationError, Journal};
+use daemon::{ConfigurationError, Journal, ServiceManager};
 use room::{Room, StartError};
 use server::{BindError, Limits, Listener, ServeError};
 
@@ -83,8 +83,8 @@ async fn serve(configuration: Configuration, journal: Journal) -> Result<(), Gat
         .map_err(|source| GatewayError::Socket { path, source })?;
     let room = Room::open(configuration, journal).await?;
     room.look_at_site().await.map_err(StartError::from)?;
-    tokio::spawn(upkeep::run(room.clone()));
     journal.info("ready").number("port", listener.address()?.port()).write();
+    tokio::spawn(upkeep::run(room.clone(), ServiceManager::ready()));
     let people = server::serve(listener, room.gate(), services::routes(&room), services::NAMES, stopped());
     let enclave = server::unix::serve(socket, link::routes(&room), stopped());
     tokio::try_join!(people, enclave)?;

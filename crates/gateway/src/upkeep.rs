@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobs::{BlobStore, Digest};
+use daemon::ServiceManager;
 use rusqlite::Connection;
 
 use crate::room::{Room, now};
@@ -19,7 +20,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 const UNTOUCHED: i64 = 24 * 3600;
 
 /// Runs until the process ends.
-pub async fn run(room: Arc<Room>) {
+pub async fn run(room: Arc<Room>, manager: ServiceManager) {
     let mut site = tokio::time::interval(LOOK_AT_SITE);
     let mut limits = tokio::time::interval(LIMITS);
     let mut sweep = tokio::time::interval(SWEEP);
@@ -29,8 +30,9 @@ pub async fn run(room: Arc<Room>) {
             _ = limits.tick() => end_unheard(&room).await,
             _ = sweep.tick() => remove_unneeded(&room).await,
         };
-        if let Err(error) = done {
-            room.journal.error("upkeep failed").own_error(&error).write();
+        match done {
+            Ok(()) => manager.alive(),
+            Err(error) => room.journal.error("upkeep failed").own_error(&error).write(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use daemon::{Journal, StopFlag, check_peer};
+use daemon::{Journal, ServiceManager, StopFlag, check_peer};
 use release::log::socket::{self, Answer, Message, SignerRefusal, SocketError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -29,7 +29,9 @@ pub fn serve<D: Disk>(
 ) -> Result<(), LogError> {
     listener.set_nonblocking(true)?;
     let clock = Clock::started();
+    let manager = ServiceManager::ready();
     while !stop.is_raised() {
+        manager.alive();
         match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&IDLE)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}

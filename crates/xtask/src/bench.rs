@@ -1,6 +1,7 @@
 //! Measurements. Each prints ratios against a thing that it names, taken in the same run; none is a test.
 
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
 
 use crate::build;
 use crate::run::{cargo, checked, target};
@@ -76,19 +77,44 @@ pub fn egress(arguments: &[&str]) -> Result<(), String> {
     checked(command.args(arguments))
 }
 
-/// What the suite only prints: one test after the other, with nothing beside it.
+/// How often each attack is measured: the hundredth call that waits longest is chance's in any one of them.
+const ROUNDS: usize = 5;
+
+/// What the suite only prints: one test after the other, with nothing beside it, several times.
 fn listening() -> Result<(), String> {
     build::programs()?;
-    checked(&mut cargo(&[
-        "test",
-        "--quiet",
-        "--locked",
-        "--package",
-        "test-listening",
-        "--",
-        "--nocapture",
-        "--test-threads",
-        "1",
-        "is_served",
-    ]))
+    let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for round in 1..=ROUNDS {
+        println!("round {round} of {ROUNDS}");
+        let arguments = ["--quiet", "--locked", "--package", "test-listening", "--", "--nocapture"];
+        let mut command = cargo(&["test"]);
+        command.args(arguments).args(["--test-threads", "1", "is_served"]).stdout(Stdio::piped());
+        let output = command.spawn().and_then(Child::wait_with_output).map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        print!("{said}");
+        if !output.status.success() {
+            return Err("a bystander was not served".to_owned());
+        }
+        for (attack, ratio) in said.lines().filter_map(bystander_ratio) {
+            ratios.entry(attack).or_default().push(ratio);
+        }
+    }
+    println!(
+        "\nratio of the p99 of a bystander's waits beside an attack to that in peace, {ROUNDS} times (aim 3)"
+    );
+    for (attack, mut ratios) in ratios {
+        ratios.sort_by(f64::total_cmp);
+        let median = ratios[ratios.len() / 2];
+        println!("{attack:<56} {median:>5.2} ({:.2} to {:.2})", ratios[0], ratios[ratios.len() - 1]);
+    }
+    Ok(())
+}
+
+/// The attack and its ratio, from a line that the suite prints.
+fn bystander_ratio(line: &str) -> Option<(String, f64)> {
+    let (attack, _) = line.split_once(" times beside ")?;
+    let (attack, _times) = attack.rsplit_once(' ')?;
+    let (_, ratio) = line.split_once("ratio ")?;
+    let (ratio, _) = ratio.trim_start().split_once(' ')?;
+    Some((attack.trim().to_owned(), ratio.parse().ok()?))
 }

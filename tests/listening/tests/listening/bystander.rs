@@ -54,7 +54,7 @@ impl Bystander {
         let working = Working::begin(self);
         let result = work.await;
         let waits = working.end().await;
-        print(attack, 1, &quiet.and(self.in_peace().await), &waits);
+        print(self.room, attack, 1, &quiet.and(self.in_peace().await), &waits);
         result
     }
 
@@ -71,7 +71,7 @@ impl Bystander {
             results.push(work().await);
         }
         let waits = working.end().await;
-        print(attack, results.len(), &quiet.and(self.in_peace().await), &waits);
+        print(self.room, attack, results.len(), &quiet.and(self.in_peace().await), &waits);
         results
     }
 
@@ -165,9 +165,10 @@ impl Waits {
     }
 }
 
-fn print(attack: &str, times: usize, quiet: &Waits, waits: &Waits) {
+/// A line that `cargo xtask bench listening` reads again.
+fn print(room: Room, attack: &str, times: usize, quiet: &Waits, waits: &Waits) {
     println!(
-        "{attack:<44} {times:>3} times beside {:>5} calls of a bystander: p99 {:>6.1} ms, in peace {:>6.1} ms, \
+        "{room:?}: {attack:<44} {times:>3} times beside {:>5} calls of a bystander: p99 {:>6.1} ms, in peace {:>6.1} ms, \
          ratio {:>5.2} (aim 3); p50 ratio {:>5.2}",
         waits.0.len(),
         waits.at(99),

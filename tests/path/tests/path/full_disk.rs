@@ -1,6 +1,8 @@
-//! A full disk, of the enclave and of the gateway: new work is refused by name, and what was begun is finished.
+//! A full disk, of each room: new work is refused by name, and what was begun is finished.
 
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,46 +58,50 @@ fn a_full_disk_refuses_new_work_by_name_and_finishes_what_it_has() {
     assert_eq!(state(&wait(tested.run_job("kim", &bundle))), State::InReview, "there is room again");
 }
 
-/// A gateway whose state lies on a file system of so many bytes, in memory, in a mount namespace of its own.
-struct SmallGateway {
+/// A room whose state lies on a file system of so many bytes, in memory, in a mount namespace of its own.
+struct SmallRoom {
     child: Child,
     state: PathBuf,
+    // It keeps the file system when the room has ended.
+    _held: File,
 }
 
-impl SmallGateway {
+impl SmallRoom {
     const BYTES: u64 = 100 << 20;
 
-    fn start(tested: &mut TestBox) -> Self {
-        tested.stage.rooms().kill("gateway");
+    fn start(tested: &mut TestBox, room: &'static str) -> Self {
+        tested.stage.rooms().kill(room);
         let home = tested.stage.home.clone();
-        let (state, aside) = (home.join("gateway"), tested.directory().join("gateway-aside"));
+        let (state, aside) = (home.join(room), tested.directory().join(format!("{room}-aside")));
         let script = format!(
             "cp -a \"$0\" \"$1\" && mount -t tmpfs -o mode=0700,size={} none \"$0\" && cp -a \"$1/.\" \"$0\" && \
              shift && exec \"$@\"",
             Self::BYTES
         );
-        let gateway = Rooms::command(&home, "gateway").unwrap();
-        let journal = std::fs::File::create(home.journal("gateway")).unwrap();
+        let command = Rooms::command(&home, room).unwrap();
+        let journal = File::create(home.journal(room)).unwrap();
         let child = Command::new("unshare")
             .args(["--mount", "sh", "-c", &script])
             .args([&state, &aside])
-            .arg(gateway.get_program())
-            .args(gateway.get_args())
+            .arg(command.get_program())
+            .args(command.get_args())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(journal)
             .spawn()
             .unwrap();
         let deadline = Instant::now() + PATIENCE;
-        while !std::fs::read_to_string(home.journal("gateway")).unwrap().contains(r#""event":"ready""#) {
+        while !std::fs::read_to_string(home.journal(room)).unwrap().contains(r#""event":"ready""#) {
             assert!(
                 Instant::now() < deadline,
-                "the gateway does not start: these tests need root for `mount`"
+                "the {room} does not start: these tests need root for `mount`"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
         let inside = PathBuf::from(format!("/proc/{}/root", child.id()));
-        Self { state: inside.join(state.strip_prefix("/").unwrap()), child }
+        let held = File::open(inside.join(state.strip_prefix("/").unwrap())).unwrap();
+        let state = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()));
+        Self { child, state, _held: held }
     }
 
     /// Fills the file system until so many bytes are left, with a file that is no room's.
@@ -108,9 +114,19 @@ impl SmallGateway {
     fn empty(&self) {
         std::fs::remove_file(self.state.join("ballast")).unwrap();
     }
+
+    /// Ends it, and starts the room as before on its own disk with the state that it left.
+    fn back_on_its_own_disk(mut self, tested: &mut TestBox, room: &'static str) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+        let own = tested.stage.home.join(room);
+        let copied = Command::new("cp").arg("-a").arg(self.state.join(".")).arg(&own).status().unwrap();
+        assert!(copied.success(), "{own:?}");
+        tested.stage.kill_and_restart(room).unwrap();
+    }
 }
 
-impl Drop for SmallGateway {
+impl Drop for SmallRoom {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -126,7 +142,7 @@ fn bundle(tested: &TestBox, name: &str) -> PathBuf {
 /// Bytes that no compression makes fewer.
 fn random(bytes: usize) -> Vec<u8> {
     let mut read = Vec::new();
-    std::fs::File::open("/dev/urandom").unwrap().take(bytes as u64).read_to_end(&mut read).unwrap();
+    File::open("/dev/urandom").unwrap().take(bytes as u64).read_to_end(&mut read).unwrap();
     read
 }
 
@@ -176,7 +192,7 @@ async fn create(channel: &Channel, prepared: &Prepared) -> Result<String, Status
 #[test]
 fn a_gateway_whose_disk_is_full_refuses_new_work_by_name_and_goes_on_with_what_it_has() {
     let mut tested = TestBox::start();
-    let gateway = SmallGateway::start(&mut tested);
+    let gateway = SmallRoom::start(&mut tested, "gateway");
     wait(async {
         let bench = tested.bench("kim").await;
         let channel = bench.channel();
@@ -218,4 +234,53 @@ fn a_gateway_whose_disk_is_full_refuses_new_work_by_name_and_goes_on_with_what_i
         let job = create(&channel, &whole).await.unwrap();
         assert_eq!(tested.wait("kim", &job, State::InReview).await, State::InReview);
     });
+}
+
+#[test]
+fn a_console_whose_disk_is_full_takes_no_decision_by_name_loses_none_and_goes_on_when_there_is_room() {
+    let mut tested = TestBox::start();
+    let console = SmallRoom::start(&mut tested, "console");
+    wait(async {
+        let before = tested.run_job("kim", &bundle(&tested, "before")).await;
+        assert_eq!(state(&before), State::InReview);
+        tested.approve("ana").await;
+        console.fill(0);
+        let opened = tested.opened("ben", &before.job).await;
+        let refused = tested.desk("ben").await.approve(&opened).await.unwrap_err();
+        assert_eq!(refused.reason, "DISK", "{refused}");
+        // Its verdict waits in the enclave.
+        let bench = tested.bench("kim").await;
+        let during =
+            bench.submit(&bench.prepare(&bundle(&tested, "during")).await.unwrap()).await.unwrap().job;
+        assert_eq!(tested.wait("kim", &during, State::InReview).await, State::InReview);
+        console.empty();
+        tested.desk("ben").await.approve(&opened).await.unwrap();
+        assert_eq!(tested.wait("kim", &before.job, State::Released).await, State::Released);
+        for steward in ["ana", "ben"] {
+            let opened = tested.opened(steward, &during).await;
+            tested.desk(steward).await.approve(&opened).await.unwrap();
+        }
+        assert_eq!(tested.wait("kim", &during, State::Released).await, State::Released);
+    });
+}
+
+#[test]
+fn a_signer_whose_disk_is_full_signs_nothing_that_it_cannot_keep_and_finishes_it_when_there_is_room() {
+    let mut tested = TestBox::start();
+    let signer = SmallRoom::start(&mut tested, "signer");
+    let job = wait(tested.run_job("kim", &bundle(&tested, "approved")));
+    assert_eq!(state(&job), State::InReview);
+    signer.fill(0);
+    wait(async {
+        tested.approve("ana").await;
+        let opened = tested.opened("ben", &job.job).await;
+        // It is kept and waits for the signer; whether this call hears of it in time is not the point.
+        let _ = tested.desk("ben").await.approve(&opened).await;
+        let reached = state(&tested.bench("kim").await.job(&job.job).await.unwrap());
+        assert_ne!(reached, State::Released);
+    });
+    signer.empty();
+    // What could not be made durable may be lost although it reads well: the signer ended, and is started anew.
+    signer.back_on_its_own_disk(&mut tested, "signer");
+    assert_eq!(wait(tested.wait("kim", &job.job, State::Released)), State::Released);
 }

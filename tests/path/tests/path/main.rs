@@ -24,6 +24,7 @@ mod release;
 mod restart;
 mod roles;
 mod rotation;
+mod service_manager;
 mod site_changes;
 mod speed;
 mod ssh_agent;
