@@ -5,6 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use api::reason::Word as _;
 use api::v1::{Dataset, Job, Outcome, Release, Review, ReviewKind, SubmitDecisionResponse, WatchJobResponse};
 use databox::failure::{Exit, Failure};
+use lifecycle::State;
+use release::rule::Rule;
 use serde_json::{Value, json};
 
 /// A line for each thing made.
@@ -131,6 +133,10 @@ fn failed_at(job: &Job, told: &api::v1::Failure) -> String {
 
 fn hint(outcome: &Outcome) -> &'static str {
     let reason = outcome.reason();
+    if reason == api::v1::Reason::Policy && outcome.rule == Rule::TableDifferencing.name().as_str() {
+        return "with a table of another job it tells of a few people; only the box can see that: use the groups and people \
+                of the other table, or ask the stewards, to whom it is named";
+    }
     let told = outcome.failure.as_ref().filter(|_| reason == api::v1::Reason::ProgramFailed);
     told.and_then(databox::place::hint).unwrap_or_else(|| reason.hint())
 }
@@ -175,6 +181,12 @@ pub fn job(job: &Job, json: bool) {
         }
         println!("hint     {}", hint(&outcome));
         limits(job, &outcome);
+    }
+    if databox::job::state(job) == State::Released {
+        println!(
+            "hint     `databox release get {} --out DIR` fetches and verifies it",
+            job.job.get(..12).unwrap_or(&job.job)
+        );
     }
     if !outcome.rule.is_empty() {
         println!("rule     {} in {}", outcome.rule, outcome.file);

@@ -24,6 +24,15 @@ time = "10min"
 path = "metrics.json"
 kind = "metrics"
 names = ["rows"]
+
+# A table, its groups by a category of the signed catalogue (`databox data ls` names the datasets), with the count of
+# people in each; kind = "figure" and a path such as "chart.vl.json" declare a chart in the same way. docs/formats/bundle.md
+# has every key.
+# [[output]]
+# path = "by_category.csv"
+# kind = "table"
+# count_column = "n"
+# columns = [{ name = "category", type = "category:DATASET.CATEGORY" }, { name = "n", type = "integer" }]
 "#;
 
 const NEW_JOB: &str = r#"import json, pathlib

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use release::envelope::{Envelope, EnvelopeError};
 use release::refusal::Refusal;
 use release::site::{Site, SiteError, read_files};
-use release::statement::Grant;
+use release::statement::{Grant, Kind};
 
 use super::{from_draft, now, replace};
 use crate::failure::{Exit, Failure, file_failure, whole};
@@ -55,6 +55,11 @@ pub fn install(arguments: &InstallArguments) -> Result<PathBuf, Failure> {
     }
     let mut added = vec![(name.clone(), bytes)];
     if let Some(policy) = &arguments.policy_file {
+        if envelope.kind() != Kind::Policy {
+            return Err(Failure::new("POLICY_FILE", format!("{} is no policy", arguments.file.display()))
+                .hint("--policy-file goes with the signed statement of a policy; nothing was installed")
+                .exit(Exit::Usage));
+        }
         let toml = fs::read(policy).map_err(file_failure(policy))?;
         added.insert(0, (name.with_extension("toml"), toml));
     }

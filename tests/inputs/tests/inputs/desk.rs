@@ -117,6 +117,8 @@ fn statements(typist: &Typist) {
     let install = ["site", "install", &revocation, "--site-directory", &site];
     let said = typist.refused(&install, "PIN_MISSING", 2);
     assert!(said.contains("--pin DIGEST") && said.contains(&pin), "{said}");
+    let with_policy = ["--pin", &pin, "--policy-file", &revocation];
+    typist.refused(&[&install[..], &with_policy].concat(), "POLICY_FILE", 2);
     typist.taken(&[&install[..], &["--pin", &pin]].concat());
 }
 
