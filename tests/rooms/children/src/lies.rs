@@ -34,6 +34,8 @@ pub(crate) enum Lie {
     CanonicaliseBeside,
     /// Its report is a byte too short.
     CanonicaliseShort,
+    /// It reaches for what it must not, and has no report if it got anything.
+    CanonicaliseReach,
     /// The judge says that the files carry nothing.
     JudgeCheap,
     /// It leaves every rule out.
@@ -44,6 +46,10 @@ pub(crate) enum Lie {
     JudgeForeign,
     /// It never ends.
     JudgeAsleep,
+    /// It reaches for what it must not, and has no report if it got anything.
+    JudgeReach,
+    /// The same, and it takes data for what it may see.
+    JudgeMistaken,
     /// Whoever compares leaves the rule out.
     CompareSilent,
     /// It says that no table isolates anybody.
@@ -56,16 +62,20 @@ pub(crate) enum Lie {
     ViewsMissing,
     /// They are links to the data, which only the next child sees.
     ViewsLink,
+    /// It reaches for what it must not, and has no report if it got anything.
+    ViewsReach,
     /// The scanner says that it found nothing.
     ScanHide,
     /// It sends rows in the place of its message.
     ScanLeak,
     /// It sends a message of another kind.
     ScanForeign,
+    /// It reaches for what it must not, and has no report if it got anything.
+    ScanReach,
 }
 
 impl Lie {
-    const ALL: [(Self, &'static str); 21] = [
+    const ALL: [(Self, &'static str); 26] = [
         (Self::CanonicaliseSmuggle, "canonicalise-smuggle"),
         (Self::CanonicaliseRaw, "canonicalise-raw"),
         (Self::CanonicaliseMore, "canonicalise-more"),
@@ -73,20 +83,25 @@ impl Lie {
         (Self::CanonicaliseDirectory, "canonicalise-directory"),
         (Self::CanonicaliseBeside, "canonicalise-beside"),
         (Self::CanonicaliseShort, "canonicalise-short"),
+        (Self::CanonicaliseReach, "canonicalise-reach"),
         (Self::JudgeCheap, "judge-cheap"),
         (Self::JudgeSilent, "judge-silent"),
         (Self::JudgeLenient, "judge-lenient"),
         (Self::JudgeForeign, "judge-foreign"),
         (Self::JudgeAsleep, "judge-asleep"),
+        (Self::JudgeReach, "judge-reach"),
+        (Self::JudgeMistaken, "judge-mistaken"),
         (Self::CompareSilent, "compare-silent"),
         (Self::CompareLenient, "compare-lenient"),
         (Self::CompareForeign, "compare-foreign"),
         (Self::ViewsEmpty, "views-empty"),
         (Self::ViewsMissing, "views-missing"),
         (Self::ViewsLink, "views-link"),
+        (Self::ViewsReach, "views-reach"),
         (Self::ScanHide, "scan-hide"),
         (Self::ScanLeak, "scan-leak"),
         (Self::ScanForeign, "scan-foreign"),
+        (Self::ScanReach, "scan-reach"),
     ];
 
     /// The lie that one of these names asks for.

@@ -8,6 +8,7 @@ mod directory;
 mod lies;
 #[path = "../../../../crates/databox-check/src/numbers.rs"]
 mod numbers;
+mod reach;
 #[path = "../../../../crates/databox-check/src/scan_data.rs"]
 mod scan_data;
 #[path = "../../../../crates/databox-check/src/views.rs"]
@@ -38,6 +39,8 @@ enum CheckError {
     Data(#[source] io::Error),
     #[error("there is no answer to the search")]
     Scan(#[from] ScanError),
+    #[error("it got where it must not: {0:?}")]
+    Escaped(Vec<String>),
 }
 
 fn main() -> ExitCode {
@@ -58,10 +61,13 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Canonicalise => {
             let task = Task::from_json(&text)?;
             let lie = told(&task);
+            reach(lie == Some(Lie::CanonicaliseReach), &["/out", "/canonical"], &["/canonical"])?;
             lies::canonicalise(lie, &task, &arguments.out, &arguments.canonical, arguments.counts.as_deref())?
         }
         Subcommand::Judge => {
             let task = Task::from_json(&text)?;
+            reach(told(&task) == Some(Lie::JudgeReach), &["/canonical"], &[])?;
+            reach(told(&task) == Some(Lie::JudgeMistaken), &["/canonical", "/data"], &[])?;
             let honest = egress::judge(&task, &mut Directory::open(&arguments.canonical)?)?;
             lies::judge(told(&task), &honest)
         }
@@ -75,11 +81,14 @@ fn run() -> Result<(), CheckError> {
         }
         Subcommand::Views => {
             let task = Task::from_json(&text)?;
+            reach(told(&task) == Some(Lie::ViewsReach), &["/canonical", "/views"], &["/views"])?;
             lies::views(told(&task), &task, &arguments.canonical, &arguments.views)?.to_bytes()
         }
         Subcommand::Scan => {
             let task = ScanTask::from_json(&text)?;
             let names: Vec<_> = task.files.iter().map(|file| &file.name).collect();
+            let seen = ["/canonical", "/views", "/data"];
+            reach(Lie::in_names(names.clone()) == Some(Lie::ScanReach), &seen, &[])?;
             let (canonical, views) =
                 (Directory::open(&arguments.canonical)?, Directory::open(&arguments.views)?);
             let honest = scan_data::scan(&task, &canonical, &views, &arguments.data)?;
@@ -90,6 +99,12 @@ fn run() -> Result<(), CheckError> {
     };
     io::stdout().write_all(&report)?;
     Ok(io::stdout().flush()?)
+}
+
+/// A child that got what it must not have has no report, so that its job does not end as its honest twin's.
+fn reach(does: bool, sees: &[&str], writes: &[&str]) -> Result<(), CheckError> {
+    let escapes = if does { reach::escapes(sees, writes) } else { Vec::new() };
+    if escapes.is_empty() { Ok(()) } else { Err(CheckError::Escaped(escapes)) }
 }
 
 fn told(task: &Task) -> Option<Lie> {

@@ -330,6 +330,15 @@ fn views_and_a_scanner_that_lie_hide_a_copy_at_most_and_neither_change_what_leav
 }
 
 #[test]
+fn a_checker_that_was_taken_over_sees_writes_and_speaks_to_nothing_but_what_its_wall_shows() {
+    let tested = shared();
+    let reaches = ["canonicalise-reach", "judge-reach", "views-reach", "scan-reach"];
+    expect(&tested, &reaches.map(|lie| (lie, State::InReview, "")));
+    // A wall that shows something else than what is expected would be noticed.
+    assert_ne!(end_of(&wait(run_metric(&tested, "judge-mistaken"))).0, State::InReview);
+}
+
+#[test]
 fn an_unbundler_that_was_taken_over_sees_and_writes_nothing_but_its_own_directory() {
     let tested = shared();
     let code = r#"

@@ -12,6 +12,8 @@ pub const COMPARER: &str =
 pub const JUDGE_LENIENT: &str =
     "children::what_a_lying_judge_allows_no_steward_can_approve_since_their_own_judge_says_otherwise";
 pub const SCANNER: &str = "children::views_and_a_scanner_that_lie_hide_a_copy_at_most_and_neither_change_what_leaves_nor_lower_its_price";
+pub const REACH: &str =
+    "children::a_checker_that_was_taken_over_sees_writes_and_speaks_to_nothing_but_what_its_wall_shows";
 pub const UNBUNDLER: &str =
     "children::an_unbundler_that_was_taken_over_sees_and_writes_nothing_but_its_own_directory";
 pub const JOB_PROCESS: &str = "children::a_job_that_leaves_a_process_behind_changes_nothing_after_its_end";

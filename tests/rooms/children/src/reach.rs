@@ -1,0 +1,73 @@
+//! What a child that was taken over reaches for: other directories, other files, a network, other processes.
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+
+/// Every directory that the wall shows to one child or another, and some of the machine's.
+const PLACES: [&str; 12] = [
+    "/out",
+    "/canonical",
+    "/views",
+    "/data",
+    "/compared",
+    "/unpacked",
+    "/etc/passwd",
+    "/root",
+    "/home",
+    "/run",
+    "/var/lib",
+    "/usr",
+];
+
+/// What went well that must not, and what did not that must: a child that sees `sees` may write below `writes` alone.
+pub(crate) fn escapes(sees: &[&str], writes: &[&str]) -> Vec<String> {
+    let mut escapes = Vec::new();
+    for place in PLACES {
+        match (fs::metadata(place).is_ok(), sees.contains(&place)) {
+            (true, false) => escapes.push(format!("saw {place}")),
+            (false, true) => escapes.push(format!("did not see {place}")),
+            _ => {}
+        }
+    }
+    let below = PLACES.iter().filter(|place| !writes.contains(place)).map(|place| format!("{place}/escaped"));
+    let beside = [
+        "/escaped",
+        "/tmp/escaped",
+        "/dev/shm/escaped",
+        "/databox-check",
+        "/databox-unbundle",
+        "/data/hie/hie.csv",
+    ];
+    for place in below.chain(beside.map(str::to_owned)) {
+        if fs::OpenOptions::new().write(true).create(true).truncate(false).open(&place).is_ok() {
+            escapes.push(format!("wrote {place}"));
+        }
+    }
+    let process = std::process::id();
+    for other in (1..process + 50).filter(|other| *other != process) {
+        if fs::read(format!("/proc/{other}/environ")).is_ok()
+            || Path::new(&format!("/proc/{other}/root/etc")).exists()
+        {
+            escapes.push(format!("looked into process {other}"));
+        }
+    }
+    for (what, spoke) in [
+        ("connected", UnixStream::connect("/run/gateway/gateway.sock").is_ok()),
+        ("listened on a socket of its own", UnixListener::bind("/tmp/escaped.sock").is_ok()),
+        ("listened on TCP", TcpListener::bind("127.0.0.1:0").is_ok()),
+        ("had UDP", UdpSocket::bind("127.0.0.1:0").is_ok()),
+    ] {
+        if spoke {
+            escapes.push(what.to_owned());
+        }
+    }
+    for program in ["/databox-check", "/bin/sh", "/usr/bin/python3"] {
+        if Command::new(program).arg("--version").output().is_ok() {
+            escapes.push(format!("started {program}"));
+        }
+    }
+    escapes
+}
