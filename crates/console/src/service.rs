@@ -79,23 +79,23 @@ impl Reviews {
         let age = u64::try_from(daemon::now_seconds() - review.received_at).unwrap_or(0);
         // What is decided is shown as it was; before that, only what counts now.
         let decided = matches!(review.standing, Standing::Released | Standing::Denied | Standing::Approved);
-        let (counting, needed) = self.progress(&review.verdict).unwrap_or((0, 0));
+        let of_request = self.of_request(&review.verdict).unwrap_or_default();
         Review {
             review: review.verdict.to_string(),
             state: state.into(),
-            approvals: if decided { review.approvals } else { counting },
-            needed,
+            approvals: if decided { review.approvals } else { of_request.approvals },
             age_minutes: age / 60,
             held_up_by: review.held_up_by.clone(),
             kind: match review.subject {
                 Subject::Outputs => ReviewKind::Outputs.into(),
                 Subject::Code => ReviewKind::Code.into(),
             },
+            ..of_request
         }
     }
 
-    /// How many approvals count now, and how many are needed.
-    fn progress(&self, verdict: &Digest) -> Option<(u32, u32)> {
+    /// What the request of a review says: whose job it is, how many approvals count now, and how many are needed.
+    fn of_request(&self, verdict: &Digest) -> Option<Review> {
         let site = self.site.current()?;
         let statements = self.store.statements(verdict).ok()??;
         let request = desk::request(&statements.request, &site).ok()?;
@@ -103,7 +103,16 @@ impl Reviews {
             true => desk::counting_code(&statements.decisions, &request, &site),
             false => desk::counting_approvals(&statements, &site).ok()?,
         };
-        Some((u32::try_from(counting.len()).unwrap_or(u32::MAX), desk::needed(&request, &site)))
+        let said = request.request();
+        Some(Review {
+            approvals: u32::try_from(counting.len()).unwrap_or(u32::MAX),
+            needed: desk::needed(&request, &site),
+            job: request.payload_digest().to_string(),
+            job_name: said.job.to_string(),
+            project: said.project.to_string(),
+            requester: said.requester.id.to_string(),
+            ..Review::default()
+        })
     }
 
     /// The approvals of the code on which the run under review rests, for a steward's tool to check.

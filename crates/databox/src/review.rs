@@ -89,7 +89,10 @@ impl Desk {
             let request = ListReviewsRequest { page_size: PAGE_SIZE, page_token };
             let page = self.client.list_reviews(request).await.map_err(client::refused)?.into_inner();
             for review in page.reviews {
-                listed.add(review, |one| (&one.review, vec![&one.held_up_by]))?;
+                listed.add(review, |one| {
+                    let words = [&one.held_up_by, &one.job, &one.job_name, &one.project, &one.requester];
+                    (&one.review, words.map(|word| &word[..]).to_vec())
+                })?;
             }
             if !listed.goes_on(&page.next_page_token)? {
                 return Ok(listed.entries());

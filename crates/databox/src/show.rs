@@ -255,6 +255,14 @@ fn review_state(review: &Review) -> &'static str {
     review.state().as_str_name().trim_start_matches("REVIEW_STATE_")
 }
 
+/// Whose job a review is of, in the console's words.
+fn of_whom(review: &Review) -> String {
+    match review.job.get(..12) {
+        Some(job) => format!("{job} {}/{} of {}", review.project, review.job_name, review.requester),
+        None => "of a request that does not verify now".to_owned(),
+    }
+}
+
 fn review_kind(review: &Review) -> &'static str {
     kind_word(review.kind())
 }
@@ -281,15 +289,17 @@ pub fn reviews(reviews: &[Review], json: bool) {
         let values: Vec<_> = reviews
             .iter()
             .map(|one| json!({ "review": one.review, "state": review_state(one), "approvals": one.approvals, "needed": one.needed,
-                         "kind": review_kind(one), "heldUpBy": one.held_up_by }))
+                         "kind": review_kind(one), "heldUpBy": one.held_up_by, "job": one.job, "jobName": one.job_name,
+                         "project": one.project, "requester": one.requester }))
             .collect();
         println!("{}", json!({ "reviews": values }));
         return;
     }
     for review in reviews {
         println!(
-            "{}  {:<7} {:<9} {} of {} approvals  {} min{}",
+            "{}  {}  {:<7} {:<9} {} of {} approvals  {} min{}",
             review.review,
+            databox::review::printable(&of_whom(review)),
             review_kind(review),
             review_state(review),
             review.approvals,

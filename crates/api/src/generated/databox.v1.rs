@@ -2684,6 +2684,16 @@ pub struct Review {
     /// What is under review. It is for people: a steward's tool looks at what it opens.
     #[prost(enumeration = "ReviewKind", tag = "7")]
     pub kind: i32,
+    /// Whose job it is: the job's id, its name, its project and its requester. They are for people, to find a review by; a
+    /// steward's tool says what the signed request says. Empty while the request does not verify from the site in force.
+    #[prost(string, tag = "8")]
+    pub job: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub job_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub project: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub requester: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetReviewRequest {

@@ -216,10 +216,9 @@ fn jobs(typed: &mut Typed) {
     let shown = typed.answer("job show", &[&released, "--profile", &kim], 0);
     assert_eq!(shown["state"], "IN_REVIEW");
     let review = typed.answer("review ls", &["--profile", &ana], 0)["reviews"].as_array().unwrap().clone();
-    let review = review.iter().find(|review| review["state"] == "OPEN").unwrap()["review"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let open = review.iter().find(|review| review["state"] == "OPEN").unwrap();
+    assert_eq!((&open["job"], &open["requester"]), (&released[..].into(), &"kim".into()), "{open}");
+    let review = open["review"].as_str().unwrap().to_owned();
     let looked = typed.answer("review show", &[&review, "--profile", &ana], 0);
     assert!(looked["words"].as_str().unwrap().contains("PASS"));
     // With --json nobody is asked.
