@@ -9,7 +9,7 @@ use databox::failure::{Exit, Failure};
 use databox::policy::PolicyCommand;
 use databox::review::ReviewArguments;
 use databox::runtime::RuntimeArguments;
-use databox::{check, demo, doctor, fsck, init, key, local, site, witness};
+use databox::{check, demo, doctor, fsck, init, key, local, site, walls, witness};
 use release::statement::DenialReason;
 use release::value::Name;
 
@@ -52,6 +52,9 @@ pub enum Command {
     Fsck(fsck::FsckArguments),
     /// Operator: whether a box can do its work, and what to do if not. It changes nothing.
     Doctor(doctor::DoctorArguments),
+    /// For `init` and `doctor`: tries the wall that standard input names, as whoever runs it.
+    #[command(name = walls::PROBE, hide = true)]
+    ProbeWall,
     /// Anyone: your own keys.
     #[command(subcommand)]
     Key(KeyCommand),

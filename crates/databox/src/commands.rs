@@ -11,7 +11,7 @@ use databox::release_files::{self, Shelf};
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
 use databox::{
-    certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, policy, runtime, site,
+    certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, policy, runtime, site, walls,
     witness,
 };
 use release::statement::{DenialDecision, DenialReason};
@@ -39,6 +39,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Init(arguments) => show::made(&init::init(&arguments)?, json),
         Command::Up { directory } => up(&Home::at(directory))?,
         Command::Doctor(arguments) => return doctor::run(&arguments, json),
+        Command::ProbeWall => walls::answer_probe()?,
         Command::Fsck(arguments) => return fsck::run(&arguments, json),
         Command::Key(KeyCommand::New(arguments)) if arguments.ssh_key.is_some() => {
             let ssh_key = arguments.ssh_key.clone().unwrap_or_default();

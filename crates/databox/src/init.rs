@@ -16,7 +16,7 @@ use crate::certificate;
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::home::{DIRECTORIES, Directory, Home, ROOMS};
 use crate::users::RoomUsers;
-use crate::walls::{self, WallBuilder};
+use crate::walls::{self, By, WallBuilder};
 
 /// What `init` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,7 +36,7 @@ pub struct InitArguments {
     /// Where the witness listens, such as http://127.0.0.1:7445.
     #[arg(long, default_value = "http://127.0.0.1:7445")]
     pub witness: String,
-    /// The wall around jobs: `strongest` (the strongest whose probe runs here; with --users the native one), `native`, `vm`, or the path of an
+    /// The wall around jobs: `strongest` (the strongest whose probe runs here, with --users as the enclave's user), `native`, `vm`, or the path of an
     /// OCI runtime that the site trusts.
     #[arg(long, default_value = "strongest")]
     pub wall: String,
@@ -79,10 +79,12 @@ pub fn init_for(arguments: &InitArguments, users: Option<&RoomUsers>) -> Result<
     }
     let home = Home::at(&arguments.directory);
     witness_address(&arguments.witness)?;
-    // What root's probe shows need not be there for the enclave's user: its control groups, its devices.
-    let wall = match (users, arguments.wall.as_str()) {
-        (Some(_), "strongest") => walls::choose("native")?,
-        (_, named) => walls::choose(named)?,
+    // What root can have need not be there for the enclave's user: its control groups, its devices.
+    let wall = match users {
+        None => walls::choose(&arguments.wall, &By::Caller)?,
+        Some(users) => {
+            walls::choose(&arguments.wall, &By::Enclave(&|program| Ok(users.command("enclave", program))))?
+        }
     };
     make_directories(&home)?;
     let public = make_keys(&home, &arguments.site)?;

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, lchown};
 use std::process::Command;
 
 use crate::failure::{Exit, Failure, file_failure};
-use crate::home::{DIRECTORIES, Home, KEYS, ROOMS, Whose};
+use crate::home::{DIRECTORIES, Directory, Home, KEYS, ROOMS, Whose};
 
 /// The numbers of the rooms' users and of the groups that two rooms share.
 #[derive(Debug, Clone)]
@@ -83,6 +83,12 @@ impl RoomUsers {
         self.users[room].0
     }
 
+    /// As [`command_as`], for a room whose home is not made yet.
+    pub fn command(&self, room: &str, program: impl Into<OsString>) -> Command {
+        let groups: Vec<u32> = pairs_of(room).map(|made| self.group(made.group)).collect();
+        command(room, self.users[room], &groups, program)
+    }
+
     fn owner(&self, whose: Whose) -> u32 {
         match whose {
             Whose::Room(room) => self.users[room].0,
@@ -134,19 +140,28 @@ pub fn command_as(home: &Home, room: &str, program: impl Into<OsString>) -> Resu
     if !rustix::process::geteuid().is_root() || own.uid() == 0 {
         return Ok(Command::new(program.into()));
     }
-    let shared = DIRECTORIES.iter().filter(|made| made.group.has(room));
     let groups =
-        shared.map(|made| Ok(look(made.below)?.gid().to_string())).collect::<Result<Vec<_>, Failure>>()?;
+        pairs_of(room).map(|made| Ok(look(made.below)?.gid())).collect::<Result<Vec<_>, Failure>>()?;
+    Ok(command(room, (own.uid(), own.gid()), &groups, program))
+}
+
+/// The directories whose group a room has beside its own.
+fn pairs_of(room: &str) -> impl Iterator<Item = &'static Directory> {
+    DIRECTORIES.iter().filter(move |made| made.group.has(room))
+}
+
+fn command(room: &str, (user, group): (u32, u32), groups: &[u32], program: impl Into<OsString>) -> Command {
     // util-linux: both become the program, under the same process id.
     let mut command = Command::new("/usr/bin/setpriv");
     if WITHOUT_NETWORK.contains(&room) {
         command = Command::new("/usr/bin/unshare");
         command.args(["--net", "--", "/usr/bin/setpriv"]);
     }
+    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
     command.args(["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]);
-    command.arg(format!("--reuid={}", own.uid())).arg(format!("--regid={}", own.gid()));
+    command.arg(format!("--reuid={user}")).arg(format!("--regid={group}"));
     command.arg(format!("--groups={}", groups.join(","))).arg("--").arg(program.into());
-    Ok(command)
+    command
 }
 
 /// Whether each room's state belongs to a user of its own.

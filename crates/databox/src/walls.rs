@@ -1,17 +1,20 @@
 //! The walls that this machine can put around jobs, each found out by running a program of ours behind it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use sandbox::machine::{Machine, MachineSettings, usual_image_maker, usual_qemu};
 use sandbox::oci::{OciRuntime, RuntimeName};
 use sandbox::{Evidence, Launcher, LayerName, ProbeError, State, Wall};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::programs;
 
 /// What builds the wall around jobs, beside the launcher.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WallBuilder {
     /// Nothing: the native wall.
     Native,
@@ -52,11 +55,71 @@ pub fn machine() -> Option<MachineSettings> {
     })
 }
 
+/// Why a wall cannot be had, and what the operator can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotHad {
+    /// The whole reason.
+    pub text: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl From<ProbeError> for NotHad {
+    fn from(error: ProbeError) -> Self {
+        Self { text: whole(&error), remedy: error.remedy().to_owned() }
+    }
+}
+
+/// Whether a wall was had.
+type Tried = Result<Evidence, NotHad>;
+
+/// Who tries the walls. What one user can have another need not: control groups, `/dev/kvm`, namespaces.
+pub enum By<'a> {
+    /// Whoever runs this command.
+    Caller,
+    /// The user of the enclave, by the command line that runs a program as that user.
+    Enclave(&'a dyn Fn(PathBuf) -> Result<Command, Failure>),
+}
+
+/// The command of this program by which another user tries a wall. The wall comes on standard input.
+pub const PROBE: &str = "probe-wall";
+
 /// Runs a small program behind a wall. A machine gets little time: one that needs more is of no use.
 ///
 /// # Errors
-/// The launcher is not there, or there is no temporary directory.
-pub fn probe(builder: &WallBuilder) -> Result<Result<Evidence, ProbeError>, Failure> {
+/// The launcher is not there, there is no temporary directory, or the enclave's user cannot run this program.
+pub fn probe(builder: &WallBuilder, by: &By<'_>) -> Result<Tried, Failure> {
+    let By::Enclave(command) = by else { return probe_as_caller(builder) };
+    let failed = |text: String| {
+        Failure::new("WALL", format!("the enclave's user cannot try a wall: {text}"))
+            .hint("every user must be able to enter the directory of the programs, and to run `databox`")
+    };
+    let mut child = command(programs::find("databox")?)?
+        .arg(PROBE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(whole(&error)))?;
+    let asked = serde_json::to_vec(builder).map_err(|error| failed(whole(&error)))?;
+    // One that ended already says why by its answer.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&asked));
+    let answer = child.wait_with_output().map_err(|error| failed(whole(&error)))?;
+    let answer: Result<Tried, (String, Option<String>)> =
+        serde_json::from_slice(&answer.stdout).map_err(|_| failed("it gave no answer".to_owned()))?;
+    answer.map_err(|(text, hint)| Failure { hint, ..Failure::new("WALL", text) })
+}
+
+/// What `databox probe-wall` does: reads a wall, tries it, and prints what came of it.
+pub fn answer_probe() -> Result<(), Failure> {
+    let builder: WallBuilder = serde_json::from_reader(std::io::stdin())
+        .map_err(|error| Failure::new("WALL", whole(&error)).exit(Exit::Usage))?;
+    let answer = probe_as_caller(&builder).map_err(|failure| (failure.text, failure.hint));
+    println!("{}", serde_json::json!(answer));
+    Ok(())
+}
+
+fn probe_as_caller(builder: &WallBuilder) -> Result<Tried, Failure> {
     let helper = programs::find("databox-launch")?;
     let temporary = std::env::temp_dir();
     let scratch = tempfile::tempdir_in(&temporary).map_err(file_failure(&temporary))?;
@@ -65,29 +128,29 @@ pub fn probe(builder: &WallBuilder) -> Result<Result<Evidence, ProbeError>, Fail
         WallBuilder::Runtime(runtime) => Launcher::behind(helper, runtime.clone()),
         WallBuilder::Machine(settings) => match Machine::find(settings, scratch.path()) {
             Ok(machine) => Launcher::in_machine(helper, machine),
-            Err(error) => return Ok(Err(ProbeError::Machine(error))),
+            Err(error) => return Ok(Err(ProbeError::Machine(error).into())),
         },
     };
-    Ok(sandbox::probe(&launcher))
+    Ok(sandbox::probe(&launcher).map_err(NotHad::from))
 }
 
 /// What is to build the wall: `strongest` is the first whose probe runs; `native` is the launcher alone; `vm` is a machine;
-/// anything else is a runtime's path. What is asked for by name must run.
+/// anything else is a runtime's path. Nothing is taken whose probe does not run for whoever will use it.
 ///
 /// # Errors
 /// What was asked for is not there, or cannot build a wall here.
-pub fn choose(asked: &str) -> Result<WallBuilder, Failure> {
+pub fn choose(asked: &str, by: &By<'_>) -> Result<WallBuilder, Failure> {
     let refused = |text: String| Failure::new("WALL", text).exit(Exit::Usage);
     let named = match asked {
-        "native" => return Ok(WallBuilder::Native),
+        "native" => WallBuilder::Native,
         "strongest" => {
             let machines = machine().map(WallBuilder::Machine).into_iter();
             for builder in machines.chain(runtimes().into_iter().map(WallBuilder::Runtime)) {
-                if probe(&builder)?.is_ok_and(|evidence| is_bounded(&evidence)) {
+                if probe(&builder, by)?.is_ok_and(|evidence| is_bounded(&evidence)) {
                     return Ok(builder);
                 }
             }
-            return Ok(WallBuilder::Native);
+            WallBuilder::Native
         }
         "vm" => {
             WallBuilder::Machine(machine().ok_or_else(|| refused(NO_KERNEL.to_owned()).hint(INSTALL_KERNEL))?)
@@ -96,9 +159,9 @@ pub fn choose(asked: &str) -> Result<WallBuilder, Failure> {
             refused(whole(&error)).hint("give `strongest`, `native`, `vm`, or the path of runsc or crun")
         })?),
     };
-    match probe(&named)? {
+    match probe(&named, by)? {
         Ok(_) => Ok(named),
-        Err(error) => Err(refused(whole(&error)).hint(error.remedy())),
+        Err(NotHad { text, remedy }) => Err(refused(text).hint(remedy)),
     }
 }
 

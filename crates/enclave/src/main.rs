@@ -134,7 +134,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
     Ok(Room {
         launcher: Launcher::new(&configuration.launcher),
-        jobs: jobs(&configuration, &places.machines)?,
+        jobs: jobs(&configuration, &places.work)?,
         key,
         places,
         store,
@@ -152,12 +152,12 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
 }
 
 /// What builds the wall is asked once what it is: after another was installed the room must be started again.
-fn jobs(configuration: &Configuration, machines: &Path) -> Result<Launcher, EnclaveError> {
+fn jobs(configuration: &Configuration, work: &Path) -> Result<Launcher, EnclaveError> {
     let launcher = &configuration.launcher;
     match (&configuration.oci_runtime, &configuration.machine) {
         (None, None) => Ok(Launcher::new(launcher)),
         (Some(path), None) => Ok(Launcher::behind(launcher, OciRuntime::find(path)?)),
-        (None, Some(settings)) => Ok(Launcher::in_machine(launcher, Machine::find(settings, machines)?)),
+        (None, Some(settings)) => Ok(Launcher::in_machine(launcher, Machine::find(settings, work)?)),
         (Some(_), Some(_)) => Err(EnclaveError::TwoWalls),
     }
 }

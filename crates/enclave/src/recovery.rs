@@ -17,7 +17,7 @@ use crate::sweep;
 /// else is done.
 pub fn at_start(room: &Room) -> Result<(), RoomError> {
     // Nothing runs yet, so whatever lies here belongs to a run that is over or a copy that was interrupted.
-    for directory in [&room.places.work, &room.places.machines, &room.places.incoming] {
+    for directory in [&room.places.work, &room.places.incoming] {
         empty(directory)?;
     }
     unfinished(room)?;

@@ -69,8 +69,6 @@ pub struct Places {
     pub runtimes: PathBuf,
     /// What a job's interpreter imports to say where it failed.
     pub failure: PathBuf,
-    /// Disks of machines that run.
-    pub machines: PathBuf,
     /// Copies that are being made.
     pub incoming: PathBuf,
     /// Bundles that the gateway hands over.
@@ -101,7 +99,6 @@ impl Places {
             compared: BlobStore::open(own("compared")?, 0o600)?,
             datasets: own("datasets")?,
             runtimes: own("runtimes")?,
-            machines: own("machines")?,
             incoming: own("incoming")?,
             from_gateway: configuration.from_gateway_directory.clone(),
             outbox: BlobStore::open(&configuration.to_gateway_directory, 0o640)?,

@@ -1,12 +1,13 @@
 //! Room on the disk. What a run may need is set aside before it starts, so that no run can take another one's part,
 //! and what finishes work that was begun keeps a part that no new work gets.
 //!
-//! A job itself writes to memory only, bounded by the kernel. What follows it (its bundle unpacked, copies of its
-//! outputs, canonical forms, views) goes to the disk, and is counted by [`used`] while the run lasts.
+//! A job itself writes to memory only, bounded by the kernel. What goes before and follows it (its bundle unpacked, the
+//! images of its machine, copies of its outputs, canonical forms, views) goes to the disk, and is counted by [`used`] while
+//! the run lasts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::configuration::JobLimits;
 use crate::room::Room;
@@ -29,6 +30,15 @@ pub fn is_there_for_a_run(room: &Room, beside: usize) -> bool {
 fn is_enough(limits: &JobLimits, free: u64, beside: usize) -> bool {
     let runs = u64::try_from(beside).unwrap_or(u64::MAX).saturating_add(1);
     free >= limits.disk_reserve_bytes.saturating_add(limits.run_disk_bytes.saturating_mul(runs))
+}
+
+/// True if jobs have no machines, or images of these trees leave a run some of its part of the disk. Of a run that begins all
+/// the same its researcher would hear that its outputs are too large. It depends on the site and the request alone, and so
+/// tells nothing of the data.
+pub fn images_fit<'a>(room: &Room, runtime: &'a Path, data: impl Iterator<Item = &'a PathBuf>) -> bool {
+    let most = room.configuration.limits.run_disk_bytes;
+    let take = |trees: u64, tree: &Path| trees.saturating_add(used(tree, most));
+    !room.jobs.has_disks() || data.map(PathBuf::as_path).fold(take(0, runtime), take) < most
 }
 
 /// Bytes that this user may still write there; none if that cannot be told.

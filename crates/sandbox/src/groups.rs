@@ -4,13 +4,17 @@
 //! still has it, each controller by itself; where neither gives one, the limits of each process are all there is, and
 //! the evidence says so. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/`.
 
+mod places;
+
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::oci::{OciRuntime, RuntimeName};
 use crate::specification::Specification;
+
+pub use places::Places;
 
 /// The subgroup into which a room puts itself, since in version 2 a group with limits for its children holds no process.
 const ROOM: &str = "databox-room";
@@ -30,6 +34,17 @@ enum Hierarchy {
     Memory,
     Processes,
     Processor,
+}
+
+impl Hierarchy {
+    /// What gives a group as much processor time as there is.
+    fn most_processor_time(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Hierarchy::Unified => &[("cpu.max", "max"), ("cpu.weight", "10000")],
+            Hierarchy::Processor => &[("cpu.cfs_quota_us", "-1"), ("cpu.shares", "262144")],
+            Hierarchy::Memory | Hierarchy::Processes => &[],
+        }
+    }
 }
 
 /// Which limits of a group stand.
@@ -54,52 +69,6 @@ pub struct RanInto {
     pub memory: bool,
     /// A process or thread was refused.
     pub processes: bool,
-}
-
-/// Where groups can be made: the directory of this process's own group in each hierarchy.
-#[derive(Debug, Default)]
-pub struct Places {
-    found: Vec<(Hierarchy, PathBuf)>,
-}
-
-impl Places {
-    /// Looks at what this machine has, and where in it this process stands.
-    pub fn find() -> Places {
-        let read = |name: &str| fs::read_to_string(name).unwrap_or_default();
-        Places::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
-    }
-
-    fn parse(mounts: &str, own: &str) -> Places {
-        let mut found = Vec::new();
-        for line in mounts.lines() {
-            let Some((before, after)) = line.split_once(" - ") else { continue };
-            let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
-            let (Some(root), Some(point), Some(kind)) = (before.next(), before.next(), after.next()) else {
-                continue;
-            };
-            let options = after.nth(1).unwrap_or_default();
-            let (hierarchy, controller) = match kind {
-                "cgroup2" => (Hierarchy::Unified, ""),
-                "cgroup" if has(options, "memory") => (Hierarchy::Memory, "memory"),
-                "cgroup" if has(options, "pids") => (Hierarchy::Processes, "pids"),
-                "cgroup" if has(options, "cpu") => (Hierarchy::Processor, "cpu"),
-                _ => continue,
-            };
-            let Some(path) = own_path(own, controller) else { continue };
-            // A container may show a part of a hierarchy only, at whose top its own group is.
-            let Ok(below) = Path::new(path).strip_prefix(root) else { continue };
-            let directory = Path::new(point).join(below);
-            let directory = match directory.file_name() {
-                Some(name) if name == ROOM => directory.parent().unwrap_or(&directory).to_owned(),
-                _ => directory,
-            };
-            if !found.iter().any(|(known, _)| *known == hierarchy) {
-                found.push((hierarchy, directory));
-            }
-        }
-        found.sort();
-        Places { found }
-    }
 }
 
 /// Makes room for the groups of programs in a delegated subtree of version 2: moves this process into a subgroup and has
@@ -130,26 +99,13 @@ fn make_room_in(base: &Path, own: u32) -> io::Result<()> {
     fs::write(base.join("cgroup.subtree_control"), wanted.join(" "))
 }
 
-fn has(options: &str, controller: &str) -> bool {
-    options.split(',').any(|option| option == controller)
-}
-
-/// The path of this process's group in one hierarchy; `""` is version 2.
-fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
-    own.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?);
-        let is_it = match controller {
-            "" => controllers.is_empty(),
-            _ => has(controllers, controller),
-        };
-        is_it.then_some(path)
-    })
-}
-
 /// The groups of one program.
 #[derive(Debug)]
 pub struct Group {
+    /// Where each can be made.
+    places: Vec<(Hierarchy, PathBuf)>,
+    most: Most,
+    /// Those that are made.
     directories: Vec<(Hierarchy, PathBuf)>,
     stood: Stood,
     /// True once the first process was made in the group of version 2.
@@ -157,25 +113,44 @@ pub struct Group {
 }
 
 impl Group {
-    /// Makes them, with the limits of a specification. What cannot be had is left out. `number` is the helper's process
-    /// id, by which what a killed helper leaves behind is known. A runtime is in them, too, and is given what it needs.
-    pub fn make(
+    /// Nothing is made yet. `number` is the helper's process id, by which what a killed helper leaves behind is known. A
+    /// runtime will be in them, too, and is given what it needs.
+    pub fn new(
         places: &Places,
         number: u32,
         specification: &Specification,
         runtime: Option<&OciRuntime>,
     ) -> Group {
-        let most = Most::of(specification, runtime);
-        let mut group = Group { directories: Vec::new(), stood: Stood::default(), entered: false };
-        for (hierarchy, base) in &places.found {
-            sweep(base);
-            let directory = base.join(format!("{PREFIX}{number}"));
-            if group.gives_more(*hierarchy) && fs::create_dir(&directory).is_ok() {
-                group.limit(*hierarchy, &directory, most);
-                group.directories.push((*hierarchy, directory));
+        let name = format!("{PREFIX}{number}");
+        let places = places.found.iter().map(|(hierarchy, base)| (*hierarchy, base.join(&name)));
+        Group {
+            places: places.collect(),
+            most: Most::of(specification, runtime),
+            directories: Vec::new(),
+            stood: Stood::default(),
+            entered: false,
+        }
+    }
+
+    /// Makes that of version 2, in which the first process is made. What cannot be had is left out.
+    pub fn make_unified(&mut self) {
+        self.make(|hierarchy| hierarchy == Hierarchy::Unified);
+    }
+
+    /// Makes the others, and puts this process in where it is not yet, before it starts another.
+    pub fn make_others(&mut self, process: u32) {
+        self.make(|hierarchy| hierarchy != Hierarchy::Unified);
+        self.add(process);
+    }
+
+    fn make(&mut self, these: impl Fn(Hierarchy) -> bool) {
+        let places: Vec<_> = self.places.iter().filter(|(one, _)| these(*one)).cloned().collect();
+        for (hierarchy, directory) in places {
+            if self.gives_more(hierarchy) && make_anew(&directory).is_ok() {
+                self.limit(hierarchy, &directory);
+                self.directories.push((hierarchy, directory));
             }
         }
-        group
     }
 
     /// A controller is in one version or the other; a group that would limit nothing is not made.
@@ -188,8 +163,9 @@ impl Group {
         }
     }
 
-    fn limit(&mut self, hierarchy: Hierarchy, directory: &Path, most: Most) {
-        let set = |file: &str, value: String| fs::write(directory.join(file), value).is_ok();
+    fn limit(&mut self, hierarchy: Hierarchy, directory: &Path) {
+        let most = self.most;
+        let set = |file: &str, value: String| write(&directory.join(file), &value).is_ok();
         let (memory, processes) = (most.memory.to_string(), most.processes.to_string());
         let time = most.processors.saturating_mul(PERIOD);
         let stood = &mut self.stood;
@@ -228,13 +204,12 @@ impl Group {
         self.entered = true;
     }
 
-    /// Puts a process in where it is not yet, before it starts another.
-    pub fn add(&mut self, process: u32) {
+    fn add(&mut self, process: u32) {
         for (hierarchy, directory) in &self.directories {
             if self.entered && *hierarchy == Hierarchy::Unified {
                 continue;
             }
-            if fs::write(directory.join("cgroup.procs"), process.to_string()).is_err() {
+            if write(&directory.join("cgroup.procs"), &process.to_string()).is_err() {
                 match hierarchy {
                     Hierarchy::Unified => self.stood = Stood::default(),
                     Hierarchy::Memory => self.stood.memory = false,
@@ -250,12 +225,18 @@ impl Group {
         self.stood
     }
 
-    /// Kills every process in it at once, where the kernel can.
+    /// Kills every process in it at once, where the kernel can, and lets the dead end first: processes need processor
+    /// time to end, and on a busy machine would wait for it for as long as a job's share makes them.
     pub fn kill(&self) {
+        let unified = self.directories.iter().find(|(hierarchy, _)| *hierarchy == Hierarchy::Unified);
+        // Where it cannot be had, the end of the first process ends all others. Then the share stays as it is, since what
+        // is not killed yet could use more of the machine with it.
+        if unified.is_none_or(|(_, directory)| write(&directory.join("cgroup.kill"), "1").is_err()) {
+            return;
+        }
         for (hierarchy, directory) in &self.directories {
-            if *hierarchy == Hierarchy::Unified {
-                // Where it cannot be had, the end of the first process ends all others.
-                let _ = fs::write(directory.join("cgroup.kill"), "1");
+            for (file, value) in hierarchy.most_processor_time() {
+                let _ = write(&directory.join(file), value);
             }
         }
     }
@@ -323,6 +304,22 @@ impl Most {
     }
 }
 
+/// One with the name may be left of a killed helper that had the same process id.
+fn make_anew(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_dir(directory)?;
+            fs::create_dir(directory)
+        }
+        made => made,
+    }
+}
+
+/// Writes to a file of the kernel's, which has no length to be cut to: asking for that costs it a node.
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    File::options().write(true).create(true).truncate(false).open(file)?.write_all(value.as_bytes())
+}
+
 /// A group is empty a moment after its last process was waited for.
 fn remove(directory: &Path) {
     for _ in 0..100 {
@@ -331,18 +328,6 @@ fn remove(directory: &Path) {
                 std::thread::sleep(Duration::from_millis(2));
             }
             _ => return,
-        }
-    }
-}
-
-/// Removes what helpers left behind that were killed. One that has a process cannot be removed.
-fn sweep(base: &Path) {
-    let Ok(entries) = fs::read_dir(base) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        if number.is_some_and(|number| !Path::new("/proc").join(number).exists()) {
-            let _ = fs::remove_dir(entry.path());
         }
     }
 }

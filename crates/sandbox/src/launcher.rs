@@ -115,6 +115,24 @@ impl Launcher {
         Launcher { helper: helper.into(), behind: Behind::Machine(machine) }
     }
 
+    /// The same, with the images and disks of what a machine runs in this directory, as [`Machine::find`] says. Other walls
+    /// have none.
+    ///
+    /// # Errors
+    /// The directory is not there.
+    pub fn with_disks_in(&self, directory: &Path) -> io::Result<Launcher> {
+        let behind = match &self.behind {
+            Behind::Machine(machine) => Behind::Machine(machine.with_disks_in(directory)?),
+            other => other.clone(),
+        };
+        Ok(Launcher { helper: self.helper.clone(), behind })
+    }
+
+    /// Whether what it runs has a machine of its own.
+    pub fn has_disks(&self) -> bool {
+        matches!(self.behind, Behind::Machine(_))
+    }
+
     /// The kind of wall that it builds.
     pub fn wall(&self) -> Wall {
         match &self.behind {
@@ -177,7 +195,6 @@ impl Launcher {
         // The helper finds the control socket at 0, the program's output at 1 and the program's input at 2.
         let helper = Command::new(&self.helper)
             .env_clear()
-            .current_dir("/")
             .stdin(OwnedFd::from(control_end))
             .stdout(output_end)
             .stderr(input.program_end)

@@ -12,12 +12,15 @@ const NAMES: [&str; 8] = ["listening", "commits", "verify", "log", "walls", "app
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
 
 /// Takes one measurement, of optimised programs in a target directory of their own.
-pub fn run(name: &str) -> Result<(), String> {
+pub fn run(name: &str, parts: &[&str]) -> Result<(), String> {
     if !NAMES.contains(&name) {
         return Err(format!("there is no measurement {name}; there are {}", NAMES.join(", ")));
     }
     if name == "walls" {
-        return walls();
+        return walls(parts);
+    }
+    if let [part, ..] = parts {
+        return Err(format!("{name} has no parts, and so no {part}"));
     }
     if std::env::var_os(OPTIMISED).is_none() {
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -47,10 +50,10 @@ fn append() -> Result<(), String> {
 }
 
 /// What the wall costs, with a launcher as it is installed: optimised and static. It needs nothing else of the box.
-fn walls() -> Result<(), String> {
+fn walls(parts: &[&str]) -> Result<(), String> {
     let built = build::optimised()?;
     let mut measuring = Command::new(built.join("walls-bench"));
-    checked(measuring.arg("--helper").arg(built.join("databox-launch")))
+    checked(measuring.arg("--helper").arg(built.join("databox-launch")).args(parts))
 }
 
 /// What a box takes for a job that does next to nothing.

@@ -15,7 +15,7 @@ const USAGE: &str = "cargo xtask build                  every program, into targ
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
 cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs secrets listening
                                    egress-bench
-cargo xtask attacks                the hostile matrix: each attempt, behind which wall, and how it came out
+cargo xtask attacks [--long]       the hostile matrix: each attempt, behind which wall, and how it came out
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask bench commits          durable changes a second: those that come together, against one by one
 cargo xtask bench verify           how long a release takes to verify, over its signatures and digests alone
@@ -25,7 +25,7 @@ cargo xtask bench job              how long an empty job takes from its start to
 cargo xtask bench scan             how fast the search for exact copies is, over Hyperscan with the same literals
 cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
-cargo xtask bench walls            what the wall around a job costs, over bare and beside others, and what it leaves
+cargo xtask bench walls [PART…]    what the wall around a job costs, over bare and beside others, and what it leaves
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
 
 fn main() -> ExitCode {
@@ -35,8 +35,9 @@ fn main() -> ExitCode {
         Some((&"build", [])) => build::programs().map(|_| ()),
         Some((&"demo", rest)) => demo(rest),
         Some((&"test", rest)) => suites::run(rest),
-        Some((&"attacks", [])) => suites::attacks(),
-        Some((&"bench", [name])) => bench::run(name),
+        Some((&"attacks", [])) => suites::attacks(false),
+        Some((&"attacks", ["--long"])) => suites::attacks(true),
+        Some((&"bench", [name, parts @ ..])) => bench::run(name, parts),
         Some((&"egress-bench", rest)) => bench::egress(rest),
         Some((&"lint", [])) => lint::run(),
         _ => {

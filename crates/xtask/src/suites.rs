@@ -1,5 +1,7 @@
 //! The suites, each with its time.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use crate::build;
@@ -25,6 +27,9 @@ pub fn run(words: &[&str]) -> Result<(), String> {
     if let Some(unknown) = named.iter().find(|word| !SUITES.contains(word)) {
         return Err(format!("there is no suite {unknown}; there are {}", SUITES.join(", ")));
     }
+    if long && (named.is_empty() || named.contains(&"attacks")) {
+        install("/usr/bin/stress-ng", "stress-ng")?;
+    }
     let begun = Instant::now();
     build::programs()?;
     let mut times = vec![("build", begun.elapsed())];
@@ -42,8 +47,22 @@ pub fn run(words: &[&str]) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("suites that failed: {}", failed.join(", "))) }
 }
 
-/// Prints the table of the hostile matrix, behind the native wall and those of the OCI runtimes of this machine.
-pub fn attacks() -> Result<(), String> {
+/// Installs a package of Debian's that only the long run needs.
+fn install(program: &str, package: &str) -> Result<(), String> {
+    if Path::new(program).exists() {
+        return Ok(());
+    }
+    let apt = |arguments: &[&str]| checked(Command::new("apt-get").args(arguments));
+    apt(&["install", "--yes", "--quiet", package])
+        .or_else(|_| {
+            apt(&["update", "--quiet"]).and_then(|()| apt(&["install", "--yes", "--quiet", package]))
+        })
+        .map_err(|error| format!("{package} is needed in the long run, and cannot be installed: {error}"))
+}
+
+/// Prints the table of the hostile matrix: behind the native wall, those of the OCI runtimes of this machine, and in emulated
+/// machines, there in the long run with what is tried from outside.
+pub fn attacks(long: bool) -> Result<(), String> {
     let programs = build::programs()?;
     checked(&mut cargo(&[
         "build",
@@ -55,7 +74,8 @@ pub fn attacks() -> Result<(), String> {
         "hostile-suite",
     ]))?;
     let mut suite = std::process::Command::new(target().join("debug/hostile-suite"));
-    checked(suite.args(["--every", "--table"]).arg("--helper").arg(programs.join("databox-launch")))
+    suite.args(["--every", "--table"]).args(long.then_some("--long"));
+    checked(suite.arg("--helper").arg(programs.join("databox-launch")))
 }
 
 fn command(suite: &str, long: bool) -> std::process::Command {

@@ -5,6 +5,7 @@
 //! a wall as whoever starts it and tells each attempt as one JSON object a line.
 
 pub mod differences;
+pub mod held;
 pub mod outside;
 pub mod seen;
 pub mod stage;

@@ -104,6 +104,16 @@ impl Stage {
         self.launcher.wall()
     }
 
+    /// The launcher's program.
+    pub fn helper(&self) -> &Path {
+        self.launcher.helper()
+    }
+
+    /// The runtime's tree.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
     /// A path of the stage.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

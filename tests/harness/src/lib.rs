@@ -1,7 +1,6 @@
 //! Starts a whole throw-away box for tests: the real programs, real sockets, real files, in one temporary directory.
 
 mod code_review;
-pub mod machine;
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -38,6 +37,11 @@ pub fn programs() -> PathBuf {
     assert!(directory.join("databox").is_file(), "the programs are not built: run `cargo xtask build` first");
     // Walls take plain paths only.
     directory.canonicalize().expect("the directory is there")
+}
+
+/// A kernel for micro-VMs and its directory of modules.
+pub fn machine_kernel() -> (PathBuf, PathBuf) {
+    machine_kernel::unpacked_beside(&programs())
 }
 
 /// A small dataset in the place of the real one: so many people, two rows each, with the columns that tests need.

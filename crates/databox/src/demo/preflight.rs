@@ -2,11 +2,12 @@
 
 use crate::doctor::machine;
 use crate::failure::Failure;
+use crate::walls::By;
 
 /// Fails with the remedy if the machine lacks something.
 pub fn check() -> Result<(), Failure> {
     machine::all_programs()?;
     machine::python()?;
-    machine::wall()?;
+    machine::wall(&By::Caller)?;
     machine::loopback()
 }

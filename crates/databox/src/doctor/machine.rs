@@ -5,8 +5,9 @@ use std::path::Path;
 use sandbox::{Evidence, State};
 
 use super::Check;
-use crate::failure::{Failure, whole};
+use crate::failure::Failure;
 use crate::programs;
+use crate::walls::{By, WallBuilder, probe};
 
 /// Every program of a box.
 const PROGRAMS: [&str; 9] = [
@@ -21,7 +22,7 @@ const PROGRAMS: [&str; 9] = [
     "databox-verify",
 ];
 
-pub(super) fn examine() -> Vec<Check> {
+pub(super) fn examine(by: &By<'_>) -> Vec<Check> {
     let told = |name, result: Result<(), Failure>, ok: &str| match result {
         Ok(()) => Check::ok(name, ok),
         Err(failure) => Check::failed(name, &failure),
@@ -31,7 +32,7 @@ pub(super) fn examine() -> Vec<Check> {
         told("python", python(), "/usr/bin/python3 runs"),
         told("loopback", loopback(), "ports of 127.0.0.1 can be listened on"),
     ];
-    match wall() {
+    match wall(by) {
         Err(failure) => checks.push(Check::failed("wall", &failure)),
         Ok(evidence) => {
             checks.push(Check::ok("wall", "a program behind it was tried and held"));
@@ -57,8 +58,8 @@ fn layers(evidence: &Evidence) -> Check {
         format!("{} layers in force, without {}{absent}", on.len(), off.join(", ")),
         "`own-host-user` and `groups-dropped` need the enclave to start as root; `landlock` needs Linux 6.12, \
          `time-namespace` CONFIG_TIME_NS, `no-nested-namespaces` a writable /proc/sys; `cgroup-` layers need a delegated \
-         subtree of cgroup version 2 (`Delegate=memory pids cpu` in the unit), or root and version 1, which has no \
-         `cgroup-end-together`",
+         subtree of cgroup version 2 (`Delegate=memory pids cpu` in the unit; one that only the unit has is not seen from \
+         here, and the verdicts tell), or root and version 1, which has no `cgroup-end-together`",
     )
 }
 
@@ -82,9 +83,8 @@ pub fn python() -> Result<(), Failure> {
 }
 
 /// Really runs a small program behind the wall, as the enclave does when it starts.
-pub fn wall() -> Result<Evidence, Failure> {
-    crate::walls::probe(&crate::walls::WallBuilder::Native)?
-        .map_err(|error| Failure::new("NO_WALL", whole(&error)).hint(error.remedy()))
+pub fn wall(by: &By<'_>) -> Result<Evidence, Failure> {
+    probe(&WallBuilder::Native, by)?.map_err(|error| Failure::new("NO_WALL", error.text).hint(error.remedy))
 }
 
 /// Fails if no port can be listened on.

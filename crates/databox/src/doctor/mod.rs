@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use crate::failure::{Exit, Failure};
 use crate::home::Home;
+use crate::users;
+use crate::walls::By;
 use configurations::Configurations;
 
 /// What `doctor` needs to know.
@@ -105,8 +107,11 @@ impl fmt::Display for Check {
 
 /// Looks at everything. Each check stands for itself: one that cannot be made is a failure of its own and hides no other.
 pub fn examine(home: &Home) -> Vec<Check> {
-    let mut checks = machine::examine();
-    checks.extend(walls::examine());
+    // What root can have its room need not be able to.
+    let as_the_enclave = |program: PathBuf| users::command_as(home, "enclave", program);
+    let by = if users::are_apart(home) { By::Enclave(&as_the_enclave) } else { By::Caller };
+    let mut checks = machine::examine(&by);
+    checks.extend(walls::examine(&by));
     if !crate::home::ROOMS.iter().any(|room| home.configuration(room).exists()) {
         let text = format!("{} is not the home of a box", home.directory().display());
         checks.push(Check::fail("home", text, "--dir names the home that `databox init` made"));
@@ -116,7 +121,7 @@ pub fn examine(home: &Home) -> Vec<Check> {
     let (configurations, wrong) = Configurations::read(home);
     checks.extend(wrong);
     let Some(configurations) = configurations else { return checks };
-    checks.push(walls::of_jobs(&configurations.wall));
+    checks.push(walls::of_jobs(&configurations.wall, &by));
     checks.extend(disk::examine(&configurations));
     checks.extend(certificates::examine(home, &configurations));
     checks.extend(clock::examine(&configurations));

@@ -8,7 +8,7 @@ use sandbox::{Evidence, State};
 
 use super::Check;
 use crate::failure::whole;
-use crate::walls::{self, INSTALL_KERNEL, NO_KERNEL, WallBuilder};
+use crate::walls::{self, By, INSTALL_KERNEL, NO_KERNEL, WallBuilder};
 
 /// Whoever wants a stronger wall has to say so in the enclave's configuration.
 const USE: &str = "then write its path as `oci_runtime` into enclave.toml";
@@ -24,12 +24,12 @@ pub enum Configured {
     Machine(MachineSettings),
 }
 
-pub(super) fn examine() -> Vec<Check> {
+pub(super) fn examine(by: &By<'_>) -> Vec<Check> {
     let found = walls::runtimes();
     let of = |name: RuntimeName| found.iter().find(|runtime| runtime.name == name);
     let runtime = |name: &'static str, runtime: Option<&OciRuntime>, install: &str| match runtime {
         None => Check::better(name, "no runtime for it is on this machine", format!("{install}; {USE}")),
-        Some(runtime) => line(name, &WallBuilder::Runtime(runtime.clone())),
+        Some(runtime) => line(name, &WallBuilder::Runtime(runtime.clone()), by),
     };
     vec![
         runtime(
@@ -40,25 +40,25 @@ pub(super) fn examine() -> Vec<Check> {
         runtime("wall-oci", of(RuntimeName::Crun), "apt-get install crun"),
         match walls::machine() {
             None => Check::better("wall-vm", NO_KERNEL, INSTALL_KERNEL),
-            Some(settings) => line("wall-vm", &WallBuilder::Machine(settings)),
+            Some(settings) => line("wall-vm", &WallBuilder::Machine(settings), by),
         },
     ]
 }
 
-fn line(name: &'static str, builder: &WallBuilder) -> Check {
-    match walls::probe(builder) {
+fn line(name: &'static str, builder: &WallBuilder, by: &By<'_>) -> Check {
+    match walls::probe(builder, by) {
         Ok(Ok(evidence)) => Check::ok(name, held(builder, &evidence)),
         Ok(Err(error)) => Check::better(
             name,
-            format!("{} cannot be had: {}", walls::described(builder), whole(&error)),
-            error.remedy(),
+            format!("{} cannot be had: {}", walls::described(builder), error.text),
+            error.remedy,
         ),
         Err(failure) => Check::better(name, "was not tried", failure.text),
     }
 }
 
 /// What the configuration demands must be had: without it no job runs.
-pub(super) fn of_jobs(configured: &Configured) -> Check {
+pub(super) fn of_jobs(configured: &Configured, by: &By<'_>) -> Check {
     const NAME: &str = "wall-of-jobs";
     let remedy =
         "name another in enclave.toml, as `oci_runtime` or under [machine], or none for the native wall";
@@ -70,7 +70,7 @@ pub(super) fn of_jobs(configured: &Configured) -> Check {
             Ok(runtime) => WallBuilder::Runtime(runtime),
         },
     };
-    match walls::probe(&builder) {
+    match walls::probe(&builder, by) {
         Ok(Ok(evidence)) if matches!(&builder, WallBuilder::Machine(settings) if settings.emulated) => {
             Check::warn(
                 NAME,
@@ -80,7 +80,7 @@ pub(super) fn of_jobs(configured: &Configured) -> Check {
             )
         }
         Ok(Ok(_)) => Check::ok(NAME, walls::described(&builder)),
-        Ok(Err(error)) => Check::fail(NAME, whole(&error), format!("{}; or {remedy}", error.remedy())),
+        Ok(Err(error)) => Check::fail(NAME, error.text, format!("{}; or {remedy}", error.remedy)),
         Err(failure) => Check::failed(NAME, &failure),
     }
 }

@@ -22,7 +22,7 @@ pub fn examine(places: &Places, report: &mut Report) {
     for directory in stores.into_iter().map(AsRef::as_ref).chain(heads) {
         look_for_temporaries(directory, report);
     }
-    for name in ["work", "machines", "incoming"] {
+    for name in ["work", "incoming"] {
         for entry in std::fs::read_dir(places.enclave.join(name)).into_iter().flatten().flatten() {
             report.add(Rule::Unfinished, format!("{} is left over", entry.path().display()));
         }

@@ -1,3 +1,4 @@
+use super::places::sweep;
 use super::*;
 use crate::specification::{Calls, Limits, OutputSpace, StandardError};
 
@@ -36,6 +37,14 @@ fn specification() -> Specification {
     }
 }
 
+/// The groups of a helper of this number, with a first process.
+fn made(places: &Places, number: u32) -> Group {
+    let mut group = Group::new(places, number, &specification(), None);
+    group.make_unified();
+    group.make_others(43);
+    group
+}
+
 #[test]
 fn each_hierarchy_is_found_where_this_process_stands_in_it() {
     let own =
@@ -69,9 +78,10 @@ fn a_delegated_subtree_is_made_ready_and_limits_are_written_to_a_group_of_its_ow
     assert_eq!(read("cgroup.subtree_control"), "+memory +pids +cpu");
 
     let places = Places { found: vec![(Hierarchy::Unified, base.to_owned())] };
-    let mut group = Group::make(&places, std::process::id(), &specification(), None);
+    let mut group = Group::new(&places, std::process::id(), &specification(), None);
     let own = format!("{PREFIX}{}", std::process::id());
-    group.add(43);
+    group.make_unified();
+    group.make_others(43);
     let stood = group.stood();
     assert!(stood.memory && stood.end_together && stood.processes && stood.processor);
     assert_eq!(read(&format!("{own}/memory.max")), ((1 << 20) + 1000 + 200).to_string());
@@ -86,6 +96,7 @@ fn a_delegated_subtree_is_made_ready_and_limits_are_written_to_a_group_of_its_ow
     assert_eq!(group.ran_into(), RanInto { memory: true, processes: true });
     group.kill();
     assert_eq!(read(&format!("{own}/cgroup.kill")), "1");
+    assert_eq!(read(&format!("{own}/cpu.weight")), "10000", "the dead end first");
 }
 
 #[test]
@@ -94,7 +105,7 @@ fn without_controllers_or_rights_no_limit_is_claimed() {
     fs::write(directory.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
     assert!(make_room_in(directory.path(), 42).is_err());
     let nowhere = Places { found: vec![(Hierarchy::Unified, "/proc/nowhere".into())] };
-    assert_eq!(Group::make(&nowhere, 1, &specification(), None).stood(), Stood::default());
+    assert_eq!(made(&nowhere, 1).stood(), Stood::default());
 }
 
 #[test]
@@ -108,4 +119,27 @@ fn only_groups_of_dead_helpers_are_swept_away() {
     }
     sweep(directory.path());
     assert!(at(&living).exists() && at("other").exists() && !at(&dead).exists());
+}
+
+/// A helper is killed, and a later one gets its process id.
+#[test]
+fn a_group_that_was_left_under_the_same_number_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let left = directory.path().join(format!("{PREFIX}7"));
+    fs::create_dir(&left).unwrap();
+    let places = Places { found: vec![(Hierarchy::Processes, directory.path().to_owned())] };
+    assert!(made(&places, 7).stood().processes);
+    assert_eq!(fs::read_to_string(left.join("pids.max")).unwrap(), "8");
+}
+
+/// Nobody is dead where nothing was killed: what lives on must not get more of the machine.
+#[test]
+fn the_share_of_a_group_that_could_not_be_killed_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let places = Places { found: vec![(Hierarchy::Processor, directory.path().to_owned())] };
+    let group = made(&places, 7);
+    group.kill();
+    let own = directory.path().join(format!("{PREFIX}7"));
+    assert_eq!(fs::read_to_string(own.join("cpu.cfs_quota_us")).unwrap(), "200000");
+    assert!(!own.join("cpu.shares").exists());
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Builder, Ended, Evidence, Layer, LayerName, Outcome, State, Wall};
 use crate::launcher::{Cancel, LaunchError, Launcher, Stdin};
@@ -56,7 +56,7 @@ const IMAGE: &str = "image";
 const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64"];
 
 /// What a site names.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineSettings {
     /// The kernel of the machines, an image that QEMU can boot, such as Debian's `vmlinuz` of `linux-image-cloud-amd64`.
@@ -140,6 +140,10 @@ impl Machine {
             version,
             processor,
         })
+    }
+
+    pub(crate) fn with_disks_in(&self, scratch: &Path) -> io::Result<Machine> {
+        Ok(Machine { scratch: scratch.canonicalize()?, ..self.clone() })
     }
 
     /// The wall that it builds.

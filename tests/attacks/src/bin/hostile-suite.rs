@@ -2,22 +2,24 @@
 //! `--table` as a table.
 //!
 //!     hostile-suite --helper DATABOX-LAUNCH [--runtime DIR] [--only PROGRAM] [--oci PATH | --every]
-//!                   [--kernel IMAGE --modules DIR] [--here] [--table]
+//!                   [--kernel IMAGE --modules DIR] [--here] [--table] [--long]
 //!
-//! The wall is the native one, with `--oci` that of an OCI runtime, or with `--kernel` an emulated machine for each program; `--every` takes one after the other the native one
-//! and those of the runtimes of this machine. `--here` runs it once, as whoever starts it; otherwise root starts it twice
-//! more, with a group that no job may have and as user 65534. `--only` leaves out all but one program, or all but
-//! what is tried from `outside`.
+//! The wall is the native one, with `--oci` that of an OCI runtime, or with `--kernel` an emulated machine for each program;
+//! `--every` takes one after the other the native one, those of the runtimes of this machine, and machines with a kernel
+//! that is fetched. `--here` runs it once, as whoever starts it; otherwise root starts it twice more, with a group that no
+//! job may have and as user 65534. `--only` leaves out all but one program, or all but what is tried from `outside`. Of
+//! machines `--every` tries that with `--long` alone: each attempt boots two.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use sandbox::machine::{Machine, MachineSettings, usual_image_maker, usual_qemu};
 use sandbox::oci::{OciRuntime, RuntimeName};
+use test_attacks::PROGRAMS;
 use test_attacks::seen::{Outcome, Seen};
 use test_attacks::stage::{GROUP, Stage, is_root, open_directory};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Arguments {
     helper: PathBuf,
     runtime: Option<PathBuf>,
@@ -28,6 +30,7 @@ struct Arguments {
     every: bool,
     here: bool,
     table: bool,
+    long: bool,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn arguments() -> Result<Arguments, String> {
             "--every" => arguments.every = true,
             "--here" => arguments.here = true,
             "--table" => arguments.table = true,
+            "--long" => arguments.long = true,
             _ => return Err(format!("what is {word}?")),
         }
     }
@@ -152,7 +156,31 @@ fn everywhere(arguments: &Arguments) -> Result<Vec<Seen>, String> {
     for place in RuntimeName::PLACES.map(Path::new).into_iter().filter(|place| place.exists()) {
         seen.extend(elsewhere(arguments, Some(place))?);
     }
+    if !usual_qemu().exists() || !usual_image_maker().exists() {
+        eprintln!("NOT TRIED: machines, for want of QEMU: apt-get install qemu-system-x86 erofs-utils");
+        return Ok(seen);
+    }
+    seen.extend(in_machines(arguments)?);
     Ok(seen)
+}
+
+/// In an emulated machine each, all programs at the same time: a machine mostly waits.
+fn in_machines(arguments: &Arguments) -> Result<Vec<Seen>, String> {
+    let beside = arguments.helper.parent().ok_or("the helper has no directory")?;
+    let (kernel, modules) = machine_kernel::unpacked_beside(beside);
+    let parts = PROGRAMS.map(|(name, _)| name).into_iter().chain(arguments.long.then_some("outside"));
+    let asked = |part: &str| Arguments {
+        kernel: Some(kernel.clone()),
+        modules: Some(modules.clone()),
+        only: Some(part.to_owned()),
+        ..arguments.clone()
+    };
+    let asked: Vec<Arguments> = parts.map(asked).collect();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = asked.iter().map(|asked| scope.spawn(|| elsewhere(asked, None))).collect();
+        let seen = running.into_iter().map(|one| one.join().map_err(|_| "a thread panicked".to_owned())?);
+        seen.collect::<Result<Vec<_>, String>>().map(|seen| seen.into_iter().flatten().collect())
+    })
 }
 
 /// Runs this program again, as root with one more group and as a normal user, at the same time.

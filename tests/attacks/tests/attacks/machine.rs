@@ -25,7 +25,7 @@ fn tested() -> Tested {
     let python = directory.path().join("runtime");
     sandbox::host_python(Path::new("/usr/bin/python3"), &python).expect("a runtime");
     fs::create_dir(directory.path().join("machines")).expect("a directory");
-    let (kernel, modules) = harness::machine::kernel();
+    let (kernel, modules) = harness::machine_kernel();
     let settings = MachineSettings {
         kernel,
         modules: Some(modules),
@@ -249,7 +249,7 @@ fn a_kernel_that_is_none_and_a_mount_that_can_be_written_are_refused_by_name() {
 /// out, and in time.
 #[test]
 fn a_machine_on_this_processor_holds_or_is_told_to_be_unusable_in_time() {
-    let (kernel, modules) = harness::machine::kernel();
+    let (kernel, modules) = harness::machine_kernel();
     let settings = MachineSettings {
         kernel,
         modules: Some(modules),

@@ -8,6 +8,7 @@ mod layers;
 mod machine;
 mod matrix;
 mod outputs;
+mod stress;
 mod walls;
 mod weights;
 

@@ -101,7 +101,7 @@ fn behind_a_wall_that_gvisor_builds_every_attempt_is_contained_and_differs_only_
 
 /// As whoever runs the tests, or as root and as a normal user: all that programs try, at the same time.
 fn in_a_machine(long: bool) {
-    let (kernel, modules) = harness::machine::kernel();
+    let (kernel, modules) = harness::machine_kernel();
     let (kernel, modules) = (kernel.to_string_lossy(), modules.to_string_lossy());
     let mut walls = BTreeMap::<String, Vec<Seen>>::new();
     std::thread::scope(|scope| {
@@ -129,6 +129,20 @@ fn in_a_machine(long: bool) {
 #[test]
 fn in_a_machine_every_attempt_of_a_program_is_contained_and_differs_only_as_listed() {
     in_a_machine(false);
+}
+
+/// Each boots a machine for the attempt and one for its twin.
+#[test]
+#[ignore = "long"]
+fn in_a_machine_every_attempt_from_outside_is_contained_too() {
+    let (kernel, modules) = harness::machine_kernel();
+    let (kernel, modules) = (kernel.to_string_lossy(), modules.to_string_lossy());
+    let arguments = ["--kernel", &kernel, "--modules", &modules, "--only", "outside", "--here"];
+    let walls = matrix(&arguments);
+    let seen: Vec<&Seen> = walls.values().flatten().collect();
+    let failed: Vec<_> = seen.iter().filter(|one| one.outcome != Outcome::Contained).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(seen.len() >= 24, "{} attempts", seen.len());
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 use crate::wait;
 
 /// Says how much of the disk a run needs, and starts the enclave anew.
-fn set_run_disk(tested: &mut TestBox, bytes: u64) {
+pub(crate) fn set_run_disk(tested: &mut TestBox, bytes: u64) {
     let path = tested.stage.home.configuration("enclave");
     let text = std::fs::read_to_string(&path).unwrap();
     let lines = text.lines().map(|line| match line.starts_with("run_disk_bytes") {

@@ -2,12 +2,16 @@
 //! the runtimes and QEMU: `.ci/run` installs them.
 
 use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use databox::job::state;
 use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
 use release::statement::{CodeReview, WallName, Warning};
 
+use crate::full_disk::set_run_disk;
 use crate::site_changes::{approve, console_has};
 use crate::wait;
 
@@ -16,8 +20,46 @@ const RUNSC: &str = "oci_runtime = \"/usr/bin/runsc\"";
 
 /// A machine as the enclave's configuration has it, on one line.
 fn machine() -> String {
-    let (kernel, modules) = harness::machine::kernel();
+    let (kernel, modules) = harness::machine_kernel();
     format!("machine = {{ kernel = {kernel:?}, modules = {modules:?}, emulated = true }}")
+}
+
+/// Looks for the image of a run's machine in the run's own directory, for as long as `goes_on`: what lies there is counted as
+/// the run's part of the disk, and goes with it.
+fn images_seen(work: &Path, goes_on: &AtomicBool) -> bool {
+    let mut seen = false;
+    while goes_on.load(Ordering::SeqCst) && !seen {
+        let runs = fs::read_dir(work).into_iter().flatten().flatten();
+        let machines =
+            runs.flat_map(|run| fs::read_dir(run.path().join("machine")).into_iter().flatten().flatten());
+        seen = machines.into_iter().any(|machine| machine.path().join("0/image").exists());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    seen
+}
+
+#[test]
+fn what_a_machine_is_made_of_counts_as_its_runs_part_of_the_disk_and_a_job_that_has_none_left_is_refused() {
+    let mut tested = TestBox::start();
+    set_wall(&mut tested, Some(&machine()));
+    let files = [("databox.toml", &manifest(ONE_METRIC)[..]), ("job.py", &write_metric("0.5"))];
+    let bundle = tested.bundle("one", &files);
+    // Less than the interpreter takes.
+    set_run_disk(&mut tested, 4 << 20);
+    let refused = wait(tested.run_job("kim", &bundle));
+    assert_eq!(state(&refused), State::Refused);
+    assert_eq!(refused.outcome.unwrap().reason(), api::v1::Reason::Disk);
+    set_run_disk(&mut tested, 2 << 30);
+    let work = tested.stage.home.join("enclave/work");
+    let goes_on = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let seen = scope.spawn(|| images_seen(&work, &goes_on));
+        let job = wait(tested.run_job("kim", &bundle));
+        goes_on.store(false, Ordering::SeqCst);
+        assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+        assert!(seen.join().unwrap(), "the image lies where the run's part of the disk is counted");
+    });
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "nothing of it is left");
 }
 
 /// Starts the enclave anew, with the wall that this line of its configuration names, or the native one.

@@ -4,11 +4,12 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, StatVfsMountFlags, mkdir, rmdir, statvfs};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, mkdir, openat, readlinkat, rmdir, statvfs};
 use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Gid, Signal, Uid, getgroups, set_dumpable_behavior, set_parent_process_death_signal,
@@ -41,10 +42,16 @@ pub struct First {
     /// Who builds the rest of the wall, if not this process.
     pub runtime: Option<OciRuntime>,
     pub privileged: bool,
+    pub gate: Gate,
+}
+
+/// Where this process waits for the helper.
+pub struct Gate {
+    /// A byte comes when the identity map is written, and another when this process is in its groups: 1 if one of them
+    /// counts processes. An end means that the helper is dead.
+    pub go: PipeReader,
     /// The helper's namespace of control groups, as its link in `/proc` reads.
     pub outside: PathBuf,
-    /// A byte comes when the identity map is written; an end means that the helper is dead.
-    pub go: PipeReader,
 }
 
 impl First {
@@ -62,17 +69,13 @@ impl First {
     fn build(mut self) -> Result<Infallible, Refusal> {
         // The control socket: the program must not be able to speak for the helper.
         at(Step::Descriptors, dup2_stdin(stderr()))?;
-        at(Step::ParentLost, self.go.read_exact(&mut [0]))?;
-        // In its groups since before it was told to go, so that their paths begin with it.
-        self.leave_control_groups()?;
+        at(Step::ParentLost, self.gate.next())?;
         // Before the change of user, after which this process's files in /proc are root's.
         let time_namespace = at(Step::Time, start_clocks_anew())?;
         let groups_dropped = at(Step::User, self.take_user())?;
-        self.die_with_helper()?;
+        at(Step::ParentLost, self.gate.die_with_helper())?;
         at(Step::User, system::begin_session())?;
         at(Step::User, set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
-        // A pipe that the program's processes would hold otherwise.
-        drop(self.go);
         let no_nested_namespaces = forbid_namespaces(self.runtime.as_ref());
         at(Step::HostName, sethostname(b"box"))?;
         at(Step::HostName, setdomainname(b"(none)"))?;
@@ -80,19 +83,14 @@ impl First {
         let observed =
             Observed { groups_dropped, no_nested_namespaces, time_namespace, ..Observed::default() };
         match self.runtime {
-            Some(runtime) => container::build(self.start, self.sources, &runtime, observed),
-            None => build_natively(self.start, self.sources, observed),
+            Some(runtime) => {
+                // Its processes, and the tree that it is shown, which begins with its groups.
+                let namespaces = at(Step::Namespaces, own_namespaces())?;
+                self.start.counted = self.gate.pass(&namespaces)?;
+                container::build(self.start, self.sources, &runtime, observed)
+            }
+            None => build_natively(self.start, self.sources, observed, self.gate),
         }
-    }
-
-    /// Makes its own groups the top of what it sees of control groups.
-    fn leave_control_groups(&self) -> Result<(), Refusal> {
-        if !are_built(LayerName::CgroupNamespace) {
-            return Ok(());
-        }
-        at(Step::Namespaces, system::unshare(libc::CLONE_NEWCGROUP))?;
-        let own = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
-        if own == self.outside { at(Step::NamespacesShared, Err(Errno::EXIST)) } else { Ok(()) }
     }
 
     /// Becomes the job's user. Under the one-entry map there is no root inside to become again.
@@ -106,23 +104,61 @@ impl First {
         set_thread_res_uid(user, user, user)?;
         Ok(getgroups()?.is_empty())
     }
+}
+
+impl Gate {
+    fn next(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.go.read_exact(&mut byte).map(|()| byte[0])
+    }
 
     /// After the change of user, which clears this setting. If the helper died before it, the pipe has no writer.
-    fn die_with_helper(&self) -> Result<(), Refusal> {
-        at(Step::ParentLost, set_parent_process_death_signal(Some(Signal::KILL)))?;
+    fn die_with_helper(&self) -> Result<(), Errno> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut go = [PollFd::new(&self.go, PollFlags::IN)];
-        match at(Step::ParentLost, poll(&mut go, Some(&now)))? {
+        // What the helper says is left for later; of its end the kernel tells unasked.
+        match poll(&mut [PollFd::new(&self.go, PollFlags::empty())], Some(&now))? {
             0 => Ok(()),
-            _ => at(Step::ParentLost, Err(Errno::PIPE)),
+            _ => Err(Errno::PIPE),
         }
+    }
+
+    /// Waits until this process is in its groups, and makes them the top of what it sees of control groups: their paths
+    /// begin where it stands when it leaves. Nothing else runs here before: what did would be in no group. True if one
+    /// counts processes.
+    fn pass(mut self, namespaces: &OwnedFd) -> Result<bool, Refusal> {
+        let counted = at(Step::ParentLost, self.next())? == 1;
+        if !are_built(LayerName::CgroupNamespace) {
+            return Ok(counted);
+        }
+        at(Step::Namespaces, system::unshare(libc::CLONE_NEWCGROUP))?;
+        let own = at(Step::Namespaces, readlinkat(namespaces, "cgroup", Vec::new()))?;
+        if own.as_bytes() == self.outside.as_os_str().as_bytes() {
+            return at(Step::NamespacesShared, Err(Errno::EXIST));
+        }
+        Ok(counted)
     }
 }
 
-/// The rest of the native wall.
-fn build_natively(mut start: Start, sources: Vec<Source>, observed: Observed) -> Result<Infallible, Refusal> {
+/// The directory of this process's namespaces, opened while the host's `/proc` can be reached.
+fn own_namespaces() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, "/proc/self/ns", flags, Mode::empty())
+}
+
+/// The rest of the native wall. The helper makes what groups it still has to make while the tree is built.
+fn build_natively(
+    mut start: Start,
+    sources: Vec<Source>,
+    observed: Observed,
+    gate: Gate,
+) -> Result<Infallible, Refusal> {
+    let namespaces = at(Step::Namespaces, own_namespaces())?;
     let output = tree::enter(&start.specification, sources)?;
     let rules = Rules::new(&start.specification)?;
+    start.counted = gate.pass(&namespaces)?;
+    // A directory of the host, which no program may find open.
+    drop(namespaces);
     if are_built(LayerName::CapabilitiesDropped) {
         at(Step::Capabilities, drop_capabilities())?;
     }

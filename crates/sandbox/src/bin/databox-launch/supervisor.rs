@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, dup};
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, getegid, geteuid, pidfd_send_signal,
+    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, chdir, getegid, geteuid, pidfd_send_signal,
     set_dumpable_behavior, set_parent_process_death_signal, waitid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdin, stdout};
@@ -24,7 +24,7 @@ use sandbox::oci::OciRuntime;
 use sandbox::wire::{self, Message, Receiver};
 use sandbox::{Builder, Evidence, Layer, LayerName, Outcome, Refusal, Specification, State, Step, Wall};
 
-use crate::first::First;
+use crate::first::{First, Gate};
 use crate::layers::{are_built, places};
 use crate::program::{Observed, Report, Start};
 use crate::system::Forked;
@@ -78,6 +78,8 @@ pub fn at<T, E: Into<io::Error>>(step: Step, result: Result<T, E>) -> Result<T, 
 /// Returns what is to be said, and the output space that goes with it.
 fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     at(Step::ParentLost, set_parent_process_death_signal(Some(Signal::KILL)))?;
+    // Not asked of the caller's spawn: not every C library can do it without copying the caller's page tables.
+    at(Step::WorkingDirectory, chdir("/"))?;
     let (specification, runtime): (Specification, Option<OciRuntime>) =
         control().and_then(wire::receive).map_err(|_| Refusal::SpecificationUnreadable)?;
     let privileged = geteuid().is_root();
@@ -94,7 +96,9 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let sources = sources::open_all(&specification, runtime.as_ref(), privileged)?;
     let outside = at(Step::Namespaces, namespaces("self"))?;
     let groups_outside = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
-    let mut counted = Group::make(&places(), std::process::id(), &specification, runtime.as_ref());
+    let places = places();
+    let mut counted = Group::new(&places, std::process::id(), &specification, runtime.as_ref());
+    counted.make_unified();
     let (go, mut say_go) = at(Step::Descriptors, io::pipe())?;
     let (reports, report) = at(Step::Descriptors, UnixStream::pair())?;
     let report = fs::File::from(OwnedFd::from(report));
@@ -103,15 +107,16 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         Forked::Child => {
             // With this end open in the child, the child would not see the helper's death.
             drop((say_go, reports));
-            let (outside, counted) = (groups_outside, counted.stood().processes);
-            let start = Start { specification, filter, counted, input, output, report };
-            First { start, sources, runtime, privileged, outside, go }.run()
+            // Whether they are counted is told later.
+            let start = Start { specification, filter, counted: false, input, output, report };
+            let gate = Gate { go, outside: groups_outside };
+            First { start, sources, runtime, privileged, gate }.run()
         }
         Forked::Parent(parent) => parent,
     };
     // What is held open here the program's readers would wait for in vain.
     drop((go, report, sources, input, output));
-    counted.add(pid.as_raw_nonzero().get().unsigned_abs());
+    let number = pid.as_raw_nonzero().get().unsigned_abs();
     let stopped = at(Step::Descriptors, announce(&first))
         .and_then(|()| {
             at(Step::UserMap, map_identity(pid, &[inside(runtime.is_some()), user, group], privileged))
@@ -119,9 +124,20 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         .and_then(|()| apart_from(&outside, pid))
         .and_then(|()| at(Step::UserMap, set_dumpable_behavior(DumpableBehavior::NotDumpable)))
         .and_then(|()| at(Step::ParentLost, say_go.write_all(&[1])))
+        // While the first process builds. Until the second word it starts nothing.
+        .inspect(|()| {
+            counted.make_others(number);
+            // If it is dead it said why, which is heard below.
+            let _ = say_go.write_all(&[counted.stood().processes.into()]);
+            places.sweep();
+        })
         .and_then(|()| at(Step::ParentLost, wait(&first, time)));
-    counted.kill();
-    end(&first);
+    // The first process is reported dead only after all others of its namespace.
+    if !matches!(stopped, Ok(Stopped::ByItself)) {
+        counted.kill();
+        end(&first);
+    }
+    bury(&first);
     let mut reports = Receiver::new(reports);
     let message = conclude(&mut reports, stopped?, privileged, &counted, runtime.as_ref())?;
     Ok((message, reports.take_descriptor()))
@@ -213,10 +229,14 @@ fn wait(first: &OwnedFd, time: Duration) -> Result<Stopped, Errno> {
     }
 }
 
-/// Kills the first process, and with it its namespace, and waits until all of it is dead.
+/// Kills the first process, and with it its namespace.
 fn end(first: &OwnedFd) {
     // It fails only for a process that is dead already.
     let _ = pidfd_send_signal(first, Signal::KILL);
+}
+
+/// Waits until the first process, and so all of its namespace, is dead.
+fn bury(first: &OwnedFd) {
     while let Err(Errno::INTR) = waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED) {}
 }
 
@@ -264,6 +284,9 @@ fn conclude(
 /// The outcome, with what the kernel counted: it knows whether it killed for want of memory, and whether it refused a
 /// process.
 fn as_counted(outcome: Outcome, killed: bool, group: &Group) -> Outcome {
+    if outcome == Outcome::Succeeded {
+        return outcome;
+    }
     let ran_into = group.ran_into();
     match outcome {
         Outcome::Failed | Outcome::MemoryLimit if ran_into.memory => Outcome::MemoryLimit,

@@ -109,14 +109,21 @@ pub fn directory(root: &OwnedFd, path: &str) -> Result<(), Errno> {
 /// Attaches a mount at a path below the root. All of the path is made here: targets never lie within one another, so
 /// no part of it can belong to a mounted tree.
 pub fn attach(root: &OwnedFd, tree: &OwnedFd, target: &str, is_directory: bool) -> Result<(), Errno> {
-    for (end, _) in target.match_indices('/') {
-        directory(root, &target[..end])?;
-    }
-    if is_directory {
-        directory(root, target)?;
-    } else {
+    let place = || {
+        if is_directory {
+            return directory(root, target);
+        }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        openat(root, target, flags, Mode::from_raw_mode(0o444))?;
+        openat(root, target, flags, Mode::from_raw_mode(0o444)).map(drop)
+    };
+    match place() {
+        Err(Errno::NOENT) => {
+            for (end, _) in target.match_indices('/') {
+                directory(root, &target[..end])?;
+            }
+            place()?;
+        }
+        made => made?,
     }
     move_mount(tree, "", root, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }

@@ -1,6 +1,8 @@
 //! `cargo xtask bench walls`: what the native wall costs, as ratios within one run, and what it leaves behind.
 //!
-//!     walls-bench --helper DATABOX-LAUNCH
+//!     walls-bench --helper DATABOX-LAUNCH [PART…]
+//!
+//! Parts are launches, compute, packages, read, endings, residue and many; without one all are measured.
 //!
 //! Every pair is measured one beside the other, in turn, so that what else the machine does falls on both. Intervals are
 //! 95 %, by resampling pairs (Efron 1979). The helper must be built with optimisation: a debug build compiles its list of
@@ -8,13 +10,13 @@
 
 mod packages;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use sandbox::{Access, Cancel, Launcher, Mount, Outcome, OutputSpace, Specification, Stdin};
+use test_attacks::held::Held;
 use test_attacks::stage::{Stage, is_root, open_directory};
 
 const LAUNCHES: usize = 200;
@@ -27,11 +29,17 @@ fn main() -> ExitCode {
     let helper = match (words.next().as_deref(), words.next()) {
         (Some("--helper"), Some(helper)) => PathBuf::from(helper),
         _ => {
-            eprintln!("walls-bench --helper DATABOX-LAUNCH");
+            eprintln!("walls-bench --helper DATABOX-LAUNCH [PART…]");
             return ExitCode::from(2);
         }
     };
-    match run(&helper) {
+    let parts: Vec<String> = words.collect();
+    if let Some(unknown) = parts.iter().find(|part| PARTS.iter().all(|(name, _)| name != part)) {
+        let names = PARTS.map(|(name, _)| name).join(" ");
+        eprintln!("walls-bench: there is no part {unknown}; there are {names}");
+        return ExitCode::from(2);
+    }
+    match run(&helper, &parts) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(10),
         Err(text) => {
@@ -53,20 +61,31 @@ impl Bars {
     }
 }
 
-fn run(helper: &Path) -> Result<bool> {
+/// Takes one measurement or some that belong together.
+type Part = fn(&Stage, &mut Bars) -> Result<()>;
+
+const PARTS: [(&str, Part); 7] = [
+    ("launches", launches),
+    ("compute", compute),
+    ("packages", packages::measure),
+    ("read", read),
+    ("endings", endings),
+    ("residue", residue),
+    ("many", many),
+];
+
+fn run(helper: &Path, parts: &[String]) -> Result<bool> {
     let directory = open_directory().map_err(|error| error.to_string())?;
     let runtime = directory.path().join("runtime");
     sandbox::host_python(Path::new("/usr/bin/python3"), &runtime).map_err(|error| error.to_string())?;
     let stage = Stage::new(helper, &runtime).map_err(|error| error.to_string())?;
     let mut bars = Bars { met: true };
     println!("walls, as {}", if is_root() { "root" } else { "a normal user" });
-    launches(&stage, helper, &mut bars)?;
-    compute(&stage, &mut bars)?;
-    packages::measure(&stage, &mut bars)?;
-    read(&stage, &mut bars)?;
-    endings(&stage, helper, &mut bars)?;
-    residue(helper, &runtime, &mut bars)?;
-    many(&stage, helper, &mut bars)?;
+    for (name, part) in PARTS {
+        if parts.is_empty() || parts.iter().any(|wanted| wanted == name) {
+            part(&stage, &mut bars)?;
+        }
+    }
     Ok(bars.met)
 }
 
@@ -92,7 +111,8 @@ fn host_true(stage: &Stage) -> Specification {
     specification
 }
 
-fn launches(stage: &Stage, helper: &Path, bars: &mut Bars) -> Result<()> {
+fn launches(stage: &Stage, bars: &mut Bars) -> Result<()> {
+    let helper = stage.helper();
     let specification = host_true(stage);
     let unshare = [
         "--user",
@@ -284,7 +304,8 @@ fn cancelled(helper: &Path, specification: &Specification) -> Result<Duration> {
     }
 }
 
-fn endings(stage: &Stage, helper: &Path, bars: &mut Bars) -> Result<()> {
+fn endings(stage: &Stage, bars: &mut Bars) -> Result<()> {
+    let helper = stage.helper();
     let mut sleepers = stage.text(
         "import os, signal, time\nfor n in range(299):\n if not os.fork(): time.sleep(600)\nprint('ready', flush=True)\ntime.sleep(600)",
     );
@@ -310,7 +331,8 @@ fn endings(stage: &Stage, helper: &Path, bars: &mut Bars) -> Result<()> {
 /// 64 bytes that stand nowhere else; its parts are joined only in the job.
 const CANARY: [&str; 2] = ["canary-of-one-job-that-no-other-may-find-", "0123456789abcdefghijklm"];
 
-fn residue(helper: &Path, runtime: &Path, bars: &mut Bars) -> Result<()> {
+fn residue(stage: &Stage, bars: &mut Bars) -> Result<()> {
+    let (helper, runtime) = (stage.helper(), stage.runtime());
     let image = is_root().then(Image::new).transpose()?;
     let below = image.as_ref().map_or_else(std::env::temp_dir, |image| image.mounted.clone());
     let made = Stage::new_below(&below, helper, runtime);
@@ -386,56 +408,8 @@ impl Image {
     }
 }
 
-/// What the machine holds that a run could leave behind.
-#[derive(PartialEq, Eq, Debug)]
-struct Held {
-    mounts: usize,
-    groups: usize,
-    namespaces: usize,
-    descriptors: usize,
-    files: usize,
-}
-
-impl Held {
-    fn now() -> Self {
-        let entries = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
-        let groups =
-            Command::new("/usr/bin/find").args(["/sys/fs/cgroup", "-name", "databox-program-*"]).output();
-        let groups = groups.map_or(0, |output| {
-            // Other launchers on this machine have groups while they run.
-            let own = |line: &str| {
-                let helper = line.rsplit('-').next().unwrap_or_default();
-                !Path::new("/proc").join(helper).exists()
-            };
-            String::from_utf8_lossy(&output.stdout).lines().filter(|line| own(line)).count()
-        });
-        let mut namespaces = BTreeSet::new();
-        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            // This process and what it started; others of the machine come and go.
-            let parent = |path: &Path| {
-                let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-                stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1).map(str::to_owned))
-            };
-            let own = std::process::id().to_string();
-            let is_own = process.file_name().to_string_lossy() == own || parent(&process.path()) == Some(own);
-            for link in
-                fs::read_dir(process.path().join("ns")).into_iter().flatten().flatten().filter(|_| is_own)
-            {
-                namespaces.extend(fs::read_link(link.path()));
-            }
-        }
-        let left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("databox-program");
-        Self {
-            mounts: fs::read_to_string("/proc/self/mountinfo").map_or(0, |text| text.lines().count()),
-            groups,
-            namespaces: namespaces.len(),
-            descriptors: entries("/proc/self/fd"),
-            files: fs::read_dir(std::env::temp_dir()).map_or(0, |all| all.flatten().filter(left).count()),
-        }
-    }
-}
-
-fn many(stage: &Stage, helper: &Path, bars: &mut Bars) -> Result<()> {
+fn many(stage: &Stage, bars: &mut Bars) -> Result<()> {
+    let helper = stage.helper();
     let mut specification = host_true(stage);
     specification.output = Some(OutputSpace { target: "/out".into(), bytes: 1 << 20, entries: 10 });
     let files = |stage: &Stage| fs::read_dir(stage.path(".")).map_or(0, Iterator::count);

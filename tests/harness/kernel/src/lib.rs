@@ -1,17 +1,16 @@
 //! The kernel of micro-VMs for tests: Debian's, unpacked beside the programs and not installed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::programs;
-
-/// A kernel image and its directory of modules. The first call fetches the package from the machine's own mirror.
+/// A kernel image and its directory of modules, unpacked beside the directory of programs. The first call fetches the
+/// package from the machine's own mirror.
 ///
 /// # Panics
 /// It cannot be had: these tests need `apt-get download` and `dpkg-deb`.
-pub fn kernel() -> (PathBuf, PathBuf) {
-    let directory = programs().join("../kernel");
+pub fn unpacked_beside(programs: &Path) -> (PathBuf, PathBuf) {
+    let directory = programs.join("../kernel");
     if !directory.join("unpacked").is_dir() {
         fetch(&directory);
     }
