@@ -22,9 +22,9 @@ pub fn unpacked_beside(programs: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// Of two tests at the same time, in one process or two, the second finds the first one's.
-fn fetch(directory: &PathBuf) {
-    let mine =
-        tempfile::Builder::new().prefix("kernel-").tempdir_in(programs().join("..")).expect("a directory");
+fn fetch(directory: &Path) {
+    let beside = directory.parent().expect("it is beside the programs");
+    let mine = tempfile::Builder::new().prefix("kernel-").tempdir_in(beside).expect("a directory");
     let unpacked = mine.path().join("unpacked");
     fs::create_dir_all(&unpacked).expect("a directory");
     let depends = said(Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]));
