@@ -53,9 +53,6 @@ enum RunError {
     /// It took longer than a job may be RUNNING, its judging included.
     #[error("the run is past its deadline")]
     Deadline,
-    /// The images of runtime and data are larger than the run's part of the disk.
-    #[error("a machine's images of runtime and data do not fit into run_disk_bytes")]
-    Images,
     /// The launcher gave no output space back.
     #[error("the output space of the job is not there")]
     NoOutput,
@@ -290,13 +287,7 @@ fn steps(
     let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data };
     let specification = wall::job(room, slot, asked, &ready.policy, &view)?;
     // It returns when the last process of the job is dead; only then is what it wrote looked at.
-    if !space::images_fit(room, &ready.runtime, ready.data.iter().map(|(_, directory)| directory)) {
-        return Err(RunError::Images);
-    }
-    // A machine's images count as what the run puts on the disk, and go with it.
-    let disks = work.join("machine");
-    files::private_directory(&disks)?;
-    let ended = match room.jobs.with_disks_in(&disks)?.run(&specification, Stdin::Empty, watch.cancel) {
+    let ended = match wall::run_job(room, work, &view, &specification, watch.cancel) {
         Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
             return Ok(Finished::Failed(Reason::ProgramFailed.into()));
         }

@@ -9,6 +9,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sandbox::Wall;
+
 use crate::configuration::JobLimits;
 use crate::room::Room;
 
@@ -36,9 +38,10 @@ fn is_enough(limits: &JobLimits, free: u64, beside: usize) -> bool {
 /// the same its researcher would hear that its outputs are too large. It depends on the site and the request alone, and so
 /// tells nothing of the data.
 pub fn images_fit<'a>(room: &Room, runtime: &'a Path, data: impl Iterator<Item = &'a PathBuf>) -> bool {
+    let has_images = matches!(room.jobs.wall(), Wall::Vm | Wall::VmEmulated);
     let most = room.configuration.limits.run_disk_bytes;
     let take = |trees: u64, tree: &Path| trees.saturating_add(used(tree, most));
-    !room.jobs.has_disks() || data.map(PathBuf::as_path).fold(take(0, runtime), take) < most
+    !has_images || data.map(PathBuf::as_path).fold(take(0, runtime), take) < most
 }
 
 /// Bytes that this user may still write there; none if that cannot be told.

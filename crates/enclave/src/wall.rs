@@ -18,6 +18,7 @@ use sandbox::{
 use crate::failure;
 use crate::files;
 use crate::room::Room;
+use crate::space;
 
 /// Host users of one slot.
 const USERS_PER_SLOT: u32 = 8;
@@ -126,6 +127,26 @@ pub fn job(
     specification.mounts.push(mount(&room.places.failure, failure::TARGET, Access::ReadOnly));
     specification.environment.push(("PYTHONPATH".to_owned(), failure::TARGET.to_owned()));
     Ok(specification)
+}
+
+/// Runs a job. The images of its machine, if it has one, lie in the run's own directory: they count as what the run puts on
+/// the disk, and go with it.
+pub fn run_job(
+    room: &Room,
+    work: &Path,
+    view: &JobView<'_>,
+    specification: &Specification,
+    cancel: &Cancel,
+) -> Result<Ended, LaunchError> {
+    if !space::images_fit(room, view.runtime, view.data.iter().map(|(_, directory)| directory)) {
+        return Err(LaunchError::Machine(
+            "its images of runtime and data do not fit into run_disk_bytes".into(),
+        ));
+    }
+    let disks = work.join("machine");
+    files::private_directory(&disks).map_err(LaunchError::NoResources)?;
+    let jobs = room.jobs.with_disks_in(&disks).map_err(LaunchError::NoResources)?;
+    jobs.run(specification, Stdin::Empty, cancel)
 }
 
 /// The longest that a job runs, in seconds. More than box and policy give is refused at admission; a limit that was

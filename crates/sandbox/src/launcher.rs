@@ -128,11 +128,6 @@ impl Launcher {
         Ok(Launcher { helper: self.helper.clone(), behind })
     }
 
-    /// Whether what it runs has a machine of its own.
-    pub fn has_disks(&self) -> bool {
-        matches!(self.behind, Behind::Machine(_))
-    }
-
     /// The kind of wall that it builds.
     pub fn wall(&self) -> Wall {
         match &self.behind {

@@ -35,6 +35,9 @@ const TIME: Duration = Duration::from_secs(60);
 /// What a busy machine may take beyond it, to kill and to tell.
 const LATE: Duration = Duration::from_secs(30);
 
+/// In which an interpreter may still be at its start.
+const MOMENT: Duration = Duration::from_secs(10);
+
 /// The memory of all processes of the job, and of its directories.
 const MEMORY: u64 = 512 << 20;
 
@@ -100,7 +103,8 @@ fn a_job_of_stressors_stays_within_its_limits_ends_in_its_time_and_another_besid
         assert!(stressed.peak_bytes.is_none_or(|peak| peak <= MEMORY), "{class}: {:?}", stressed.peak_bytes);
         assert!(counted || !is_root(), "root has control groups here");
         assert_eq!(beside.outcome, Outcome::Cancelled, "{class}: the job beside was ended by nobody else");
-        assert!(beside.stdout.len() >= 2, "{class}: the job beside did nothing");
+        // Of a class that is over at once it may not even have begun.
+        assert!(beside.stdout.len() >= 2 || took < MOMENT, "{class}: the job beside did nothing");
     }
     // The machine is as it was: the innocent twin.
     let ended = stage.launch(&stage.text("print('well')")).expect("a run");
