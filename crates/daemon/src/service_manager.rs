@@ -4,8 +4,8 @@ use sd_notify::NotifyState;
 
 /// Where a room says that it is alive. Without such a place, as under `databox up`, it says nothing.
 ///
-/// A room calls [`alive`](Self::alive) from the loop that nothing goes on without, after that loop has used its store: if it
-/// came from a timer beside the work, a room whose work stands still would count as alive for ever.
+/// A room calls [`alive`](Self::alive) after each round of a loop that uses its store, or its log, whatever came of it: a
+/// timer that uses nothing would go on while the store stands still. Work that waits for something else is not seen.
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceManager {
     watches: bool,

@@ -23,10 +23,13 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub async fn watch(room: Arc<Room>, manager: ServiceManager) {
     while !room.stop.is_raised() {
         let of = room.clone();
-        match tokio::task::spawn_blocking(move || end_what_is_over(&of)).await {
-            Ok(Ok(())) => manager.alive(),
-            Ok(Err(error)) => room.journal.error("deadlines are not kept").own_error(&error).write(),
-            Err(_) => room.journal.error("deadlines are not kept").write(),
+        let round = tokio::task::spawn_blocking(move || end_what_is_over(&of)).await;
+        // Also after an error, such as a full disk's: to be killed for it would end the jobs that run.
+        if let Ok(done) = round {
+            manager.alive();
+            if let Err(error) = done {
+                room.journal.error("deadlines are not kept").own_error(&error).write();
+            }
         }
         tokio::time::sleep(PERIOD).await;
     }

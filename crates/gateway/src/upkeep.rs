@@ -30,9 +30,10 @@ pub async fn run(room: Arc<Room>, manager: ServiceManager) {
             _ = limits.tick() => end_unheard(&room).await,
             _ = sweep.tick() => remove_unneeded(&room).await,
         };
-        match done {
-            Ok(()) => manager.alive(),
-            Err(error) => room.journal.error("upkeep failed").own_error(&error).write(),
+        // Also after an error: a full disk is no reason to be killed.
+        manager.alive();
+        if let Err(error) = done {
+            room.journal.error("upkeep failed").own_error(&error).write();
         }
     }
 }

@@ -2,7 +2,11 @@
 //! the job itself. All lie in one box, whose checker and unbundler were replaced by liars; a declared output's name says
 //! which child lies, so that its honest twin is a job with another name.
 
+use std::io::Write as _;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
@@ -335,7 +339,48 @@ fn a_checker_that_was_taken_over_sees_writes_and_speaks_to_nothing_but_what_its_
     let reaches = ["canonicalise-reach", "judge-reach", "views-reach", "scan-reach"];
     expect(&tested, &reaches.map(|lie| (lie, State::InReview, "")));
     // A wall that shows something else than what is expected would be noticed.
-    assert_ne!(end_of(&wait(run_metric(&tested, "judge-mistaken"))).0, State::InReview);
+    assert_eq!(end_of(&wait(run_metric(&tested, "judge-mistaken"))).0, State::Lost);
+    // Without a wall the same attempts go well, as a user without rights.
+    let got = reached_without_a_wall();
+    for expected in [
+        "saw /etc/passwd",
+        "saw /usr",
+        "wrote /tmp/escaped",
+        "abstract",
+        "own",
+        "on TCP",
+        "UDP",
+        "started /bin/sh",
+    ] {
+        assert!(got.contains(expected), "{expected} did not go well outside either: {got}");
+    }
+}
+
+/// What a judge that reaches for what it must not gets outside of any wall.
+fn reached_without_a_wall() -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let liar = directory.path().join("lying-checker");
+    std::fs::copy(harness::programs().join("../liars/lying-checker"), &liar).unwrap();
+    let task = serde_json::json!({
+        "policy": include_str!("../../../../policies/egress/standard.toml"),
+        "outputs": [{ "kind": "metrics", "path": "judge-reach.json", "names": ["value"] }],
+        "catalogue": [],
+        "asWritten": false,
+    });
+    let mut command = Command::new(liar);
+    command.arg("judge").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(task.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    for made in ["/tmp/escaped", "/tmp/escaped.sock", "/dev/shm/escaped"] {
+        let _ = std::fs::remove_file(made);
+    }
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
