@@ -164,23 +164,23 @@ fn everywhere(arguments: &Arguments) -> Result<Vec<Seen>, String> {
     Ok(seen)
 }
 
-/// In an emulated machine each, all programs at the same time: a machine mostly waits.
+/// In an emulated machine each, one after the other: several at once take so long to come up that they are given up. As
+/// whoever starts this, and in the long run as a normal user, too.
 fn in_machines(arguments: &Arguments) -> Result<Vec<Seen>, String> {
     let beside = arguments.helper.parent().ok_or("the helper has no directory")?;
     let (kernel, modules) = machine_kernel::unpacked_beside(beside);
     let parts = PROGRAMS.map(|(name, _)| name).into_iter().chain(arguments.long.then_some("outside"));
-    let asked = |part: &str| Arguments {
-        kernel: Some(kernel.clone()),
-        modules: Some(modules.clone()),
-        only: Some(part.to_owned()),
-        ..arguments.clone()
-    };
-    let asked: Vec<Arguments> = parts.map(asked).collect();
-    std::thread::scope(|scope| {
-        let running: Vec<_> = asked.iter().map(|asked| scope.spawn(|| elsewhere(asked, None))).collect();
-        let seen = running.into_iter().map(|one| one.join().map_err(|_| "a thread panicked".to_owned())?);
-        seen.collect::<Result<Vec<_>, String>>().map(|seen| seen.into_iter().flatten().collect())
-    })
+    let mut seen = Vec::new();
+    for part in parts {
+        let asked = Arguments {
+            kernel: Some(kernel.clone()),
+            modules: Some(modules.clone()),
+            only: Some(part.to_owned()),
+            ..arguments.clone()
+        };
+        seen.extend(if arguments.long { elsewhere(&asked, None)? } else { here(&asked)? });
+    }
+    Ok(seen)
 }
 
 /// Runs this program again, as root with one more group and as a normal user, at the same time.
