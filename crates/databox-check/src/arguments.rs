@@ -10,6 +10,8 @@ pub(crate) struct Arguments {
     pub(crate) canonical: PathBuf,
     pub(crate) views: PathBuf,
     pub(crate) data: PathBuf,
+    /// An index for each directory of the data, under its name; at a desk there is none.
+    pub(crate) index: PathBuf,
     /// Earlier tables and exact counts, for `compare`.
     pub(crate) compared: PathBuf,
     /// Where `canonicalise` writes counts before rounding; at a desk nowhere.
@@ -44,6 +46,7 @@ impl Arguments {
             canonical: "/canonical".into(),
             views: "/views".into(),
             data: "/data".into(),
+            index: "/index".into(),
             compared: "/compared".into(),
             counts: None,
         };
@@ -53,6 +56,7 @@ impl Arguments {
                 "--canonical" => &mut arguments.canonical,
                 "--views" => &mut arguments.views,
                 "--data" => &mut arguments.data,
+                "--index" => &mut arguments.index,
                 "--compared" => &mut arguments.compared,
                 "--counts" => arguments.counts.insert(PathBuf::new()),
                 _ => return None,

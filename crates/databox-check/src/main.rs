@@ -10,7 +10,7 @@
 //! | `judge`        | `/canonical`                    |              |
 //! | `compare`      | `/canonical`, `/compared`       |              |
 //! | `views`        | `/canonical`                    | `/views`     |
-//! | `scan`         | `/canonical`, `/views`, `/data` |              |
+//! | `scan`         | `/canonical`, `/views`, `/data`, `/index` |    |
 //! | `findings`     |                                 |              |
 //!
 //! Exit code 0 means that a report was written, also one that blocks; any other that there is none. `scan` alone sees
@@ -41,7 +41,7 @@ const TASK_LIMIT: u64 = 64 << 20;
 enum CheckError {
     #[error(
         "usage: databox-check canonicalise|judge|compare|views|scan|findings [--out DIR] [--canonical DIR] [--views DIR] \
-         [--data DIR] [--compared DIR] [--counts DIR]"
+         [--data DIR] [--index DIR] [--compared DIR] [--counts DIR]"
     )]
     Usage,
     #[error("the task cannot be read")]
@@ -118,7 +118,7 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Scan => {
             let task = ScanTask::from_json(&task)?;
             let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
-            scan_data::scan(&task, &canonical, &views, &arguments.data)?.to_bytes()
+            scan_data::scan(&task, &canonical, &views, &arguments.data, &arguments.index)?.to_bytes()
         }
         Subcommand::Findings => findings::words(&task)?.into_bytes(),
     };

@@ -2,30 +2,30 @@
 //! so that it compares bytes and parses none of them.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::thread;
 
 use egress::ScanTask;
 use release::report::{OUTPUT_LIMIT, PLACE_LIMIT, ScanReport};
 use release::rule::Rule;
 use release::statement::RuleResult;
-use rustix::fs::{self, Mode, OFlags};
 use scan::numeric::{self, NumericReport, SearchedNumbers};
-use scan::{Background, Limits, SearchedView, Source, View};
+use scan::{Background, Limits, SearchedView, SnapshotIndex, Source, View};
 
 use crate::CheckError;
 use crate::directory::Directory;
 use crate::numbers;
 use crate::views;
 
-/// Searches. A canonical file that is not there cannot leave and is passed over; a view that is not there ends the
+/// Searches. With an index for each directory of `data`, under its name in `index`, less of the data is read. A canonical file that is not there cannot leave and is passed over; a view that is not there ends the
 /// search, since "no copy found" would say more than was looked at.
 pub(crate) fn scan(
     task: &ScanTask,
     canonical: &Directory,
     views: &Directory,
     data: &Path,
+    index: &Path,
 ) -> Result<ScanReport, CheckError> {
     let (mut searched, mut searched_numbers) = (Vec::new(), Vec::new());
     for (index, file) in task.files.iter().enumerate().take(OUTPUT_LIMIT) {
@@ -55,15 +55,15 @@ pub(crate) fn scan(
         let blocks = Box::new(BufReader::new(blocks));
         searched_numbers.push(SearchedNumbers { output: index as u16, blocks });
     }
-    let mut files = Vec::new();
-    collect(data, &mut files).map_err(CheckError::Data)?;
+    let files = scan::files_below(data).map_err(CheckError::Data)?;
+    let indexes = indexes(data, index).map_err(CheckError::Data)?;
     let checked = !searched_numbers.is_empty();
     let background = Background::of(&task.background);
     // They share nothing but the data, which both only read.
     let (report, found) = thread::scope(|scope| {
         let search = || numeric::search(searched_numbers, &files, numeric::PASS_VALUES);
         let beside = checked.then(|| scope.spawn(search));
-        let report = scan::search(searched, &files, &background, Limits::default());
+        let report = scan::search_indexed(searched, &files, &indexes, &background, Limits::default());
         (report, beside.map(|beside| beside.join().expect("a search does not panic")))
     });
     let mut report = report?;
@@ -93,8 +93,10 @@ struct ViewFile<'a> {
 }
 
 impl Source for ViewFile<'_> {
-    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(self.directory.file(&self.name)?.0))
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let (mut file, _) = self.directory.file(&self.name)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -102,32 +104,13 @@ impl Source for ViewFile<'_> {
     }
 }
 
-/// A private file.
-struct DataFile(PathBuf);
-
-impl Source for DataFile {
-    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Box::new(File::from(fs::open(&self.0, flags, Mode::empty())?)))
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(std::fs::symlink_metadata(&self.0)?.len())
-    }
-}
-
-/// All regular files below a directory, in the order of their names. Anything else that is no directory is an error:
-/// data that was not searched must not pass as searched.
-fn collect(directory: &Path, files: &mut Vec<DataFile>) -> io::Result<()> {
-    let mut entries = std::fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let kind = entry.file_type()?;
-        match (kind.is_dir(), kind.is_file()) {
-            (true, _) => collect(&entry.path(), files)?,
-            (_, true) => files.push(DataFile(entry.path())),
-            _ => return Err(io::ErrorKind::InvalidInput.into()),
-        }
-    }
-    Ok(())
+/// The index of each dataset, in the order of the files; none if one has none that fits. The data is read then.
+fn indexes(data: &Path, index: &Path) -> io::Result<Vec<SnapshotIndex>> {
+    let mut names = std::fs::read_dir(data)?.collect::<io::Result<Vec<_>>>()?;
+    names.sort_by_key(std::fs::DirEntry::file_name);
+    let of = |dataset: &std::fs::DirEntry| {
+        let files = scan::files_below(&dataset.path()).ok()?;
+        SnapshotIndex::open(File::open(index.join(dataset.file_name())).ok()?, &files).ok()
+    };
+    Ok(names.iter().map(of).collect::<Option<Vec<_>>>().unwrap_or_default())
 }

@@ -52,6 +52,9 @@ pub struct Room {
     pub running: Running,
 }
 
+/// What the name of an index ends with.
+pub const INDEX: &str = "index";
+
 /// The room's directories. Whoever reads them has the data; whoever writes them decides what is judged.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -109,6 +112,11 @@ impl Places {
     /// Where a snapshot of a dataset lies, if the room has it.
     pub fn snapshot(&self, dataset: &release::value::Name, tree: &Digest) -> Option<PathBuf> {
         there(self.datasets.join(dataset.as_str()).join(tree.to_string()))
+    }
+
+    /// Where the index of a snapshot lies: beside it, so that it goes where the data goes.
+    pub fn index_of(snapshot: &Path) -> PathBuf {
+        snapshot.with_added_extension(INDEX)
     }
 
     /// Where a runtime lies, if the room has it.

@@ -11,7 +11,7 @@ use lifecycle::State;
 
 use crate::files;
 use crate::outbox;
-use crate::room::{Room, RoomError};
+use crate::room::{INDEX, Room, RoomError};
 use crate::store::{code_reviews, jobs, releases, tables, verdicts};
 
 /// Sweeps, and writes down a failure.
@@ -46,6 +46,9 @@ pub fn sweep(room: &Room) -> Result<(), RoomError> {
         if !room.store.read(move |connection| tables::is_needed(connection, &file))? {
             room.places.compared.remove(file)?;
         }
+    }
+    for dataset in names(&room.places.datasets)? {
+        sweep_indexes(&room.places.datasets.join(dataset))?;
     }
     let needed = outbox::needed(room)?;
     for file in digests(&room.places.outbox)? {
@@ -95,6 +98,17 @@ fn sweep_quarantine(room: &Room, request: Digest, run: u32) -> Result<(), RoomEr
     Ok(())
 }
 
+/// An index whose snapshot is gone tells of data that is.
+fn sweep_indexes(dataset: &Path) -> io::Result<()> {
+    for name in names(dataset)? {
+        let path = dataset.join(&name);
+        if path.extension().is_some_and(|end| end == INDEX) && !path.with_extension("").exists() {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A run's directory name, `<request>-<run>`.
 fn run_of(name: &str) -> Option<(Digest, u32)> {
     let (request, run) = name.rsplit_once('-')?;
@@ -111,4 +125,21 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
         names.extend(entry?.file_name().into_string());
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_goes_with_its_snapshot() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("kept")).unwrap();
+        for name in ["kept.index", "gone.index"] {
+            fs::write(at(name), "index").unwrap();
+        }
+        sweep_indexes(directory.path()).unwrap();
+        assert!(at("kept").exists() && at("kept.index").exists() && !at("gone.index").exists());
+    }
 }

@@ -17,7 +17,7 @@ use sandbox::{
 
 use crate::failure;
 use crate::files;
-use crate::room::Room;
+use crate::room::{Places, Room};
 use crate::space;
 
 /// Host users of one slot.
@@ -212,6 +212,7 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
     mounts.extend(child.reads.iter().map(|(source, target)| mount(source, target, Access::ReadOnly)));
     mounts.extend(child.writes.iter().map(|(source, target)| mount(source, target, Access::Writable)));
     mounts.extend(data_mounts(child.data));
+    mounts.extend(index_mounts(child.data));
     let limits = &configuration.limits;
     Specification {
         mounts,
@@ -237,6 +238,14 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
         standard_error: StandardError::Nowhere,
         host_uid: slot.user(room, child.program),
     }
+}
+
+/// The index of each dataset that has one, seen as `/index/<name>`. Whoever sees it can try guesses of the data: so it
+/// is seen by whom sees the data, but for a job, which has no use for it.
+fn index_mounts(data: &[(String, PathBuf)]) -> impl Iterator<Item = Mount> {
+    let indexes = data.iter().map(|(name, snapshot)| (name, Places::index_of(snapshot)));
+    let there = indexes.filter(|(_, index)| index.is_file());
+    there.map(|(name, index)| mount(&index, &format!("/index/{name}"), Access::ReadOnly))
 }
 
 fn checker<'a>(
@@ -336,6 +345,17 @@ mod tests {
         }
         assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(directory.path().join("plain")).unwrap().permissions().mode() & 0o777, 0o444);
+    }
+
+    #[test]
+    fn an_index_is_shown_beside_its_data_and_where_there_is_none_nothing_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = ["hie", "other"].map(|name| (name.to_owned(), directory.path().join(name)));
+        data.iter().for_each(|(_, snapshot)| fs::create_dir(snapshot).unwrap());
+        fs::write(directory.path().join("hie.index"), "index").unwrap();
+        let mounts: Vec<_> = index_mounts(&data).collect();
+        let expected = mount(&directory.path().join("hie.index"), "/index/hie", Access::ReadOnly);
+        assert_eq!(mounts, [expected]);
     }
 
     #[test]

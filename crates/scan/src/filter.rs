@@ -101,7 +101,7 @@ fn bits(hash: u64) -> u64 {
 }
 
 /// Words with three bits, spread by the multiples of an odd number.
-static PATTERNS: [u64; 2048] = {
+pub(crate) static PATTERNS: [u64; 2048] = {
     let mut patterns = [0_u64; 2048];
     let mut at = 0;
     while at < patterns.len() {

@@ -30,15 +30,26 @@ impl Kind {
     }
 }
 
-/// The secret key of one search.
+/// A secret key: of one search, or of the index of one snapshot.
 pub(crate) struct HashKey([u128; 12]);
 
 impl HashKey {
+    /// Its bytes.
+    pub(crate) const BYTES: usize = 16 * 12;
+
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16 * 12];
+        let mut bytes = [0; Self::BYTES];
         getrandom::fill(&mut bytes)?;
+        Ok(Self::from_bytes(&bytes))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let (parts, _) = bytes.as_chunks();
-        Ok(Self(std::array::from_fn(|index| u128::from_le_bytes(parts[index]))))
+        Self(std::array::from_fn(|index| u128::from_le_bytes(parts[index])))
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|part| part.to_le_bytes()).collect()
     }
 
     /// Two words that nothing else is made of.

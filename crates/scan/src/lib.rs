@@ -52,7 +52,10 @@
 //!
 //! # How
 //!
-//! If there is little data for the views, its windows are put into a filter first, and what is said below is done for
+//! Where each snapshot has an index ([`SnapshotIndex`]), it is asked which parts of the views may share a window with which
+//! parts of the data, and what is said below is done for those alone: `search_indexed`.
+//!
+//! Else, if there is little data for the views, its windows are put into a filter first, and what is said below is done for
 //! those parts of the views alone that may share a window with it.
 //!
 //! The views are put into a filter at every offset, as many as fit into one pass, and the data streams by, one window
@@ -68,8 +71,10 @@ mod data;
 mod data_index;
 mod decoders;
 mod distances;
+mod files;
 mod filter;
 mod hash;
+mod hints;
 mod lens;
 mod number;
 pub mod numeric;
@@ -77,7 +82,9 @@ mod parallel;
 mod pass;
 mod planes;
 mod positions;
+mod run;
 mod search;
+mod snapshot_index;
 mod substitution;
 mod tally;
 mod tensor;
@@ -89,14 +96,14 @@ mod window;
 use std::io;
 
 use release::report::ScanReport;
-use release::rule::Rule;
-use release::statement::RuleResult;
 
 pub use background::Background;
 pub use comparison::LONG_STRIDES_BYTES;
 pub use data::Source;
 pub use decoders::{Allowance, DECODER_DEPTH, DecodeError, decode};
+pub use files::{DataFile, files_below};
 pub use number::Dtype;
+pub use snapshot_index::{IndexError, SnapshotIndex, build as build_index};
 pub use planes::{PLANE_BLOCK, PLANE_OVERLAP, planes};
 pub use substitution::SUBSTITUTED_RUN;
 pub use tensor::{ViewError, integers, low_halves, symbols, tensor};
@@ -104,16 +111,8 @@ pub use text::{text_digits, text_integers, text_numbers_scaled, text_strings};
 pub use text_numbers::text_numbers;
 pub use views::View;
 
-use background::KeyedBackground;
-use comparison::{Comparison, Substitution, comparisons};
-use data_index::DataIndex;
-use distances::Distances;
 use hash::{HashKey, Kind};
-use lens::{Lens, Seen};
-use pass::{Layer, Pass, Passes};
-use search::{Measure, Search};
-use substitution::{ReadFile, Searched, SymbolIndex, SymbolPasses};
-use tally::Tally;
+use run::Scan;
 
 /// Length in bytes from which a run is found that holds a whole window of 5 or more distinct bytes.
 pub const RUN: usize = Kind::Narrow.run();
@@ -199,6 +198,9 @@ pub enum ScanError {
     /// The data was not the same in each pass.
     #[error("the private data changed during the search")]
     DataChanged,
+    /// The index of a snapshot cannot be used.
+    #[error("the index of the data cannot be used")]
+    Index(#[from] IndexError),
     /// The system gave no random key.
     #[error("the system gave no random bytes")]
     NoRandomness(#[source] getrandom::Error),
@@ -206,256 +208,35 @@ pub enum ScanError {
 
 /// Searches the data for runs that stand in the views, as the crate's description promises.
 ///
-/// The report's [`Rule::CopyExact`] is blocked if a run was found, passed if none was, and not checked if there is no
-/// view; no other rule is run. Files are searched one by one: a run does not go on from one file to the next.
+/// The report's [`Rule::CopyExact`](release::rule::Rule) is blocked if a run was found, passed if none was, and not checked
+/// if there is no view; no other rule is run. Files are searched one by one: a run does not go on from one file to the next.
 pub fn search<S: Source>(
     views: Vec<SearchedView<'_>>,
     data: &[S],
     background: &Background,
     limits: Limits,
 ) -> Result<ScanReport, ScanError> {
+    search_indexed(views, data, &[], background, limits)
+}
+
+/// As [`search`], with indexes of all files of the data, in their order. With none, or with one that turns out to be
+/// damaged, the data is read instead; what is reported is the same.
+pub fn search_indexed<S: Source>(
+    mut views: Vec<SearchedView<'_>>,
+    data: &[S],
+    indexes: &[SnapshotIndex],
+    background: &Background,
+    limits: Limits,
+) -> Result<ScanReport, ScanError> {
     let key = HashKey::random().map_err(ScanError::NoRandomness)?;
     let data = data.iter().map(|source| source as &dyn Source).collect();
-    let scan = Scan { key: &key, background, data, limits };
-    scan.run(views)
-}
-
-/// Fewest bytes of a pass, if the limits allow so many.
-const SMALL_PASS: usize = 4 << 20;
-
-struct Scan<'a> {
-    key: &'a HashKey,
-    background: &'a Background,
-    data: Vec<&'a dyn Source>,
-    limits: Limits,
-}
-
-impl Scan<'_> {
-    fn run(&self, mut views: Vec<SearchedView<'_>>) -> Result<ScanReport, ScanError> {
-        let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
-        let checked = !views.is_empty();
-        views.sort_by_key(|view| (view.output, view.view));
-        let mut tally = Tally::default();
-        let mut measure = None;
-        for (comparison, layers) in layers(&views)? {
-            let measured = self.compare(&comparison, layers, &mut tally)?;
-            if comparison == Comparison::exact() {
-                measure = measured;
-            }
+    views.sort_by_key(|view| (view.output, view.view));
+    let mut scan = Scan { key: &key, background, data, indexes, limits };
+    match scan.run(&views) {
+        Err(ScanError::Index(_)) => {
+            scan.indexes = &[];
+            scan.run(&views)
         }
-        let searched = self.substituted(&views, &mut tally)?;
-        let measure = match measure {
-            Some(measure) => measure,
-            None => self.compare_nothing()?,
-        };
-        if measure.bytes == 0 {
-            return Err(ScanError::NoData);
-        }
-        let (runs, places) = tally.finish();
-        if checked {
-            rules[Rule::CopyExact.index()] = if runs > 0 { RuleResult::Blocked } else { RuleResult::Passed };
-        }
-        if searched == Searched::TooAlike {
-            rules[Rule::CopyViews.index()] = RuleResult::Blocked;
-        }
-        let exempt_millionths = millionths(measure);
-        Ok(ScanReport { rules, exempt_millionths, data_bytes: measure.bytes, runs, places })
-    }
-
-    /// Searches views, in as many passes as they need. `None` if there was no view.
-    fn compare(
-        &self,
-        comparison: &Comparison,
-        layers: Vec<Layer<'_>>,
-        tally: &mut Tally,
-    ) -> Result<Option<Measure>, ScanError> {
-        let background = self.background.keyed(self.key, &comparison.data);
-        let index = self.index(comparison, &layers, &background)?;
-        let mut measured = index.as_ref().map(|index| index.measure);
-        let pass_bytes = self.pass_bytes()?;
-        let batches = batches(layers, pass_bytes as u64);
-        let searched = parallel::in_order(self.limits.threads, batches, |layers| {
-            let mut passes = Passes::new(layers, pass_bytes, comparison.weak, index.as_ref());
-            let (mut tally, mut measures) = (Tally::default(), Vec::new());
-            while let Some(pass) = passes.advance(self.key)? {
-                if pass.is_done() {
-                    passes.finish(pass, &mut tally);
-                    continue;
-                }
-                let (pass, measure) = self.search(pass, comparison, &background)?;
-                measures.push(measure);
-                passes.finish(pass, &mut tally);
-            }
-            Ok((tally, measures))
-        })?;
-        for (found, measures) in searched {
-            tally.append(found);
-            for measure in measures {
-                if measured.is_some_and(|before| before != measure) {
-                    return Err(ScanError::DataChanged);
-                }
-                measured = Some(measure);
-            }
-        }
-        Ok(measured)
-    }
-
-    /// An index of the data, if it is worth its time.
-    fn index(
-        &self,
-        comparison: &Comparison,
-        layers: &[Layer<'_>],
-        background: &KeyedBackground,
-    ) -> Result<Option<DataIndex>, ScanError> {
-        let bytes = self.data_bytes()?.saturating_mul(comparison.data.len() as u64);
-        let views = layers.iter().map(|layer| layer.bytes).sum();
-        if bytes > self.limits.indexed_bytes || !data_index::is_worth(bytes, views) {
-            return Ok(None);
-        }
-        let mut index = DataIndex::new(bytes, comparison.weak);
-        self.read_data(&comparison.data, &mut |seen| {
-            index.add(seen, self.limits.chunk_bytes, self.key, background)
-        })?;
-        Ok(Some(index))
-    }
-
-    /// Searches views for data whose symbols are replaced by others.
-    fn substituted(&self, views: &[SearchedView<'_>], tally: &mut Tally) -> Result<Searched, ScanError> {
-        let distances = Distances::keyed(self.key);
-        let background = self.background.keyed(self.key, &[Lens::Same]);
-        let mut searched = Searched::Whole;
-        for substitution in Substitution::ALL {
-            let layers = views.iter().filter(|view| Substitution::of(view.view) == Some(substitution));
-            let layers = layers.map(|view| Layer::of(view, substitution.view()));
-            let layers = layers.collect::<Result<Vec<_>, _>>()?;
-            if layers.is_empty() {
-                continue;
-            }
-            let read = |read: &mut ReadFile<'_>| self.read_data(substitution.data(), &mut |seen| read(seen));
-            let index = (self.data_bytes()? <= self.limits.indexed_bytes)
-                .then(|| SymbolIndex::new(&distances, &read))
-                .transpose()?;
-            let pass_bytes = (substitution::PASS_SYMBOLS * substitution.view_width()) as u64;
-            let batches = batches(layers, pass_bytes);
-            let done = parallel::in_order(self.limits.threads, batches, |layers| {
-                let mut tally = Tally::default();
-                let came_to = substitution::search(
-                    SymbolPasses::new(layers, substitution, &distances, index.as_ref()),
-                    &distances,
-                    &read,
-                    &|bytes| background.bytes(bytes, self.key),
-                    &mut |output, view, stretch| tally.add(output, view, stretch),
-                )?;
-                Ok((tally, came_to))
-            })?;
-            for (found, came_to) in done {
-                tally.append(found);
-                if came_to == Searched::TooAlike {
-                    searched = came_to;
-                }
-            }
-        }
-        Ok(searched)
-    }
-
-    /// Reads every private file through each of these lenses.
-    fn read_data(&self, lenses: &[Lens], read: &mut ReadFile<'_>) -> Result<(), ScanError> {
-        for (file, source) in self.data.iter().enumerate() {
-            for lens in lenses {
-                let opened = source.open().and_then(|bytes| read(&mut Seen::new(bytes, *lens)));
-                opened.map_err(|source| ScanError::ReadData { file, source })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes of a pass. A pass is as long as the data, within bounds: much longer than its data it would cost more in
-    /// places of memory that are far from the processor than it saves in reading data.
-    fn pass_bytes(&self) -> Result<usize, ScanError> {
-        let bytes = usize::try_from(self.data_bytes()?).unwrap_or(usize::MAX).max(SMALL_PASS);
-        let most = self.limits.pass_bytes / self.limits.threads.max(1);
-        Ok(most.min(bytes.checked_next_power_of_two().unwrap_or(usize::MAX)))
-    }
-
-    /// Bytes of all private files.
-    fn data_bytes(&self) -> Result<u64, ScanError> {
-        let mut bytes = 0_u64;
-        for (file, source) in self.data.iter().enumerate() {
-            let length = source.length().map_err(|source| ScanError::ReadData { file, source })?;
-            bytes = bytes.saturating_add(length);
-        }
-        Ok(bytes)
-    }
-
-    /// Reads the data once, only to measure it.
-    fn compare_nothing(&self) -> Result<Measure, ScanError> {
-        let background = Background::default().keyed(self.key, &[]);
-        let nothing = Pass::of_nothing(self.key);
-        Ok(self.search(nothing, &Comparison::exact(), &background)?.1)
-    }
-
-    fn search(
-        &self,
-        pass: Pass,
-        comparison: &Comparison,
-        background: &KeyedBackground,
-    ) -> Result<(Pass, Measure), ScanError> {
-        let mut search = Search::new(self.key, background, pass);
-        self.read_data(&comparison.data, &mut |seen| search.search(seen, self.limits.chunk_bytes))?;
-        let measure = search.measure;
-        Ok((search.into_pass(), measure))
-    }
-}
-
-/// The views, read through their lenses, in groups of what they are compared with.
-fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<(Comparison, Vec<Layer<'a>>)>, ScanError> {
-    let mut groups: Vec<(Comparison, Vec<Layer<'a>>)> = Vec::new();
-    for view in views {
-        for (comparison, lens) in comparisons(view.view, view.length()?) {
-            let layer = Layer::of(view, lens)?;
-            match groups.iter_mut().find(|(known, _)| *known == comparison) {
-                Some((_, layers)) => layers.push(layer),
-                None => groups.push((comparison, vec![layer])),
-            }
-        }
-    }
-    Ok(groups)
-}
-
-/// Layers that are searched together: as many as fit into one pass.
-fn batches(layers: Vec<Layer<'_>>, pass_bytes: u64) -> Vec<Vec<Layer<'_>>> {
-    let mut batches: Vec<Vec<Layer<'_>>> = Vec::new();
-    let mut room = 0;
-    for layer in layers {
-        let bytes = layer.bytes;
-        match batches.last_mut() {
-            Some(batch) if bytes <= room => {
-                room -= bytes;
-                batch.push(layer);
-            }
-            _ => {
-                room = pass_bytes.saturating_sub(bytes);
-                batches.push(vec![layer]);
-            }
-        }
-    }
-    batches
-}
-
-/// The share of the data that is exempt, rounded up so that no exempt block reads as none.
-fn millionths(measure: Measure) -> u32 {
-    let millionths = (u128::from(measure.exempt) * 1_000_000).div_ceil(u128::from(measure.bytes));
-    u32::try_from(millionths).expect("no more is exempt than there is")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_exempt_block_in_a_great_deal_of_data_does_not_read_as_none() {
-        assert_eq!(millionths(Measure { bytes: 1 << 40, exempt: 64 }), 1);
-        assert_eq!(millionths(Measure { bytes: 1 << 40, exempt: 0 }), 0);
-        assert_eq!(millionths(Measure { bytes: u64::MAX, exempt: u64::MAX }), 1_000_000);
+        searched => searched,
     }
 }

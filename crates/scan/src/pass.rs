@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::background::{KeyedBackground, PUBLIC_WINDOW};
 use crate::bits::Bits;
 use crate::data::MARGIN;
-use crate::data_index::DataIndex;
+use crate::hints::{Hints, Near};
 use crate::filter::Filter;
 use crate::hash::{HashKey, Kind, array_at};
 use crate::lens::{Lens, Seen};
@@ -87,19 +87,14 @@ pub(crate) struct Passes<'a> {
     unfinished: Option<Unfinished<'a>>,
     pass_bytes: usize,
     weak: bool,
-    index: Option<&'a DataIndex>,
+    hints: Hints<'a>,
 }
 
 impl<'a> Passes<'a> {
-    /// With an index of the data, only what may stand in it is searched for.
-    pub(crate) fn new(
-        views: Vec<Layer<'a>>,
-        pass_bytes: usize,
-        weak: bool,
-        index: Option<&'a DataIndex>,
-    ) -> Self {
+    /// With hints of the data, only what may stand in it is searched for.
+    pub(crate) fn new(views: Vec<Layer<'a>>, pass_bytes: usize, weak: bool, hints: Hints<'a>) -> Self {
         let pass_bytes = pass_bytes.max(2 * OVERLAP);
-        Self { views: views.into_iter(), unfinished: None, pass_bytes, weak, index }
+        Self { views: views.into_iter(), unfinished: None, pass_bytes, weak, hints }
     }
 
     /// The next pass, or `None` once every view was searched to its end.
@@ -123,7 +118,10 @@ impl<'a> Passes<'a> {
             self.unfinished = (!last).then_some(unfinished);
         }
         bytes.shrink_to_fit();
-        Ok((!pieces.is_empty()).then(|| Pass::new(bytes, pieces, found, self.weak, key, self.index)))
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        Pass::new(bytes, pieces, found, self.weak, key, &self.hints).map(Some)
     }
 
     /// Takes up what a pass found.
@@ -162,8 +160,8 @@ pub(crate) struct Pass {
     pub(crate) filter: Filter,
     /// Whether there is one of 64 bytes among them.
     pub(crate) has_blocks: bool,
-    /// Where the windows begin that are looked for; `None` if all are.
-    near: Option<Bits>,
+    /// Where the windows begin that are looked for, and in what of the data; `None` if all are, and in all.
+    near: Option<Near>,
     /// The bytes of the runs found.
     pub(crate) found: Bits,
     /// Whether equal bytes show less than elsewhere: no window of 64 bytes is looked for, and fewer of 16.
@@ -172,8 +170,8 @@ pub(crate) struct Pass {
 
 impl Pass {
     /// A pass over no view, which measures the data alone.
-    pub(crate) fn of_nothing(key: &HashKey) -> Self {
-        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, None)
+    pub(crate) fn of_nothing(key: &HashKey) -> Result<Self, ScanError> {
+        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, &Hints::None)
     }
 
     fn new(
@@ -182,27 +180,29 @@ impl Pass {
         found_before: Vec<Range<usize>>,
         weak: bool,
         key: &HashKey,
-        index: Option<&DataIndex>,
-    ) -> Self {
+        hints: &Hints<'_>,
+    ) -> Result<Self, ScanError> {
         let mut found = Bits::zeros(bytes.len());
         found_before.into_iter().for_each(|range| found.set(range));
-        let near = index.map(|index| {
-            let mut near = Bits::zeros(bytes.len());
-            pieces.iter().for_each(|piece| index.mark(&bytes, piece.range.clone(), key, &mut near));
-            near
-        });
-        let mut filter = Filter::for_keys(near.as_ref().map_or(bytes.len(), Bits::count));
+        let ranges: Vec<_> = pieces.iter().map(|piece| piece.range.clone()).collect();
+        let near = hints.near(&bytes, &ranges, key)?;
+        let mut filter = Filter::for_keys(near.as_ref().map_or(bytes.len(), |near| near.starts.count()));
         let mut has_blocks = false;
         each_stretch(&pieces, near.as_ref(), |starts, piece| {
             let end = piece.end.min(starts.end + Kind::Wide.window() - 1);
             has_blocks |= insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
         });
-        Self { bytes, pieces, filter, has_blocks, near, found, weak }
+        Ok(Self { bytes, pieces, filter, has_blocks, near, found, weak })
     }
 
     /// Whether the data need not be read.
     pub(crate) fn is_done(&self) -> bool {
-        self.near.as_ref().is_some_and(|near| near.count() == 0)
+        self.near.as_ref().is_some_and(|near| near.starts.count() == 0)
+    }
+
+    /// What of each file is read; `None` if all of all files is.
+    pub(crate) fn stretches(&self) -> Option<&[(usize, Vec<Range<u64>>)]> {
+        self.near.as_ref()?.stretches.as_deref()
     }
 
     /// Shows each stretch of positions at which windows that are looked for may begin, with the piece that it is in.
@@ -212,7 +212,7 @@ impl Pass {
 
     /// How many positions [`Self::each_stretch`] shows.
     pub(crate) fn positions(&self) -> usize {
-        self.near.as_ref().map_or(self.bytes.len(), Bits::count)
+        self.near.as_ref().map_or(self.bytes.len(), |near| near.starts.count())
     }
 
     /// The bounds of the piece that `position` lies in.
@@ -233,10 +233,10 @@ impl Pass {
     }
 }
 
-fn each_stretch(pieces: &[Piece], near: Option<&Bits>, mut show: impl FnMut(Range<usize>, &Range<usize>)) {
+fn each_stretch(pieces: &[Piece], near: Option<&Near>, mut show: impl FnMut(Range<usize>, &Range<usize>)) {
     for Piece { range, .. } in pieces {
         match near {
-            Some(near) => near.stretches(range.clone()).for_each(|stretch| show(stretch, range)),
+            Some(near) => near.starts.stretches(range.clone()).for_each(|stretch| show(stretch, range)),
             None => show(range.clone(), range),
         }
     }

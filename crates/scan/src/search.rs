@@ -67,8 +67,25 @@ impl<'a> Search<'a> {
 
     /// Searches one private file, with `chunk_bytes` of it at a time.
     pub(crate) fn search(&mut self, file: impl Read, chunk_bytes: usize) -> io::Result<()> {
+        self.search_stream(Stream::new(file, self.read_bytes(chunk_bytes)))
+    }
+
+    /// Searches a stretch of a private file, of which `opened` begins where [`data::begin`](crate::data::begin) says.
+    pub(crate) fn search_within(
+        &mut self,
+        opened: impl Read,
+        stretch: &Range<u64>,
+        chunk_bytes: usize,
+    ) -> io::Result<()> {
+        self.search_stream(Stream::within(opened, self.read_bytes(chunk_bytes), stretch))
+    }
+
+    fn read_bytes(&self, chunk_bytes: usize) -> usize {
         let chunks = if self.parts.is_empty() { 1 } else { CHUNKS_OF_LARGE };
-        let mut stream = Stream::new(file, chunk_bytes.saturating_mul(chunks));
+        chunk_bytes.saturating_mul(chunks)
+    }
+
+    fn search_stream(&mut self, mut stream: Stream<impl Read>) -> io::Result<()> {
         while let Some((data, range)) = stream.advance()? {
             self.measure.bytes += range.len() as u64;
             self.search_chunk(data, range);

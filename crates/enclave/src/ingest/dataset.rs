@@ -17,7 +17,7 @@ use super::answer::Awaited;
 use super::copy::Copied;
 use super::description::DatasetDescription;
 use super::table::{self, TableError};
-use super::{IngestError, Look, copy, write_draft};
+use super::{IngestError, Look, copy, index, write_draft};
 use crate::reviewers;
 use crate::room::Room;
 
@@ -35,6 +35,7 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
     let description: DatasetDescription = toml::from_str(&fs::read_to_string(path.join("dataset.toml"))?)?;
     let store = room.places.datasets.join(name.as_str());
     let copied = copy::into_store(room, path, &["dataset.toml"], copy::Links::Refused, &store)?;
+    index::make(room, &copied);
     let smallest = room.configuration.category_smallest_count;
     let entry = entry(&site, name, &description, &copied, smallest, room.now())?;
     let bytes = json::to_bytes(&entry);

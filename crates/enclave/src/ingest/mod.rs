@@ -9,6 +9,7 @@ mod answer;
 mod copy;
 mod dataset;
 mod description;
+mod index;
 mod runtime;
 mod table;
 

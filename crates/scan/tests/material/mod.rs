@@ -1,8 +1,11 @@
 //! Seeded bytes, and a shorter way to call the search.
 #![allow(dead_code)]
 
+use std::fs::File;
+use std::io::{self, Read};
+
 use release::report::ScanReport;
-use scan::{Background, Limits, SearchedView, View};
+use scan::{Background, Limits, SearchedView, SnapshotIndex, Source, View};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same bytes in each run of the tests.
 pub struct Random(pub u64);
@@ -43,13 +46,47 @@ pub fn search(view: &[u8], data: &[&[u8]]) -> ScanReport {
     search_with(vec![raw(0, view)], data, &Background::default(), Limits::default())
 }
 
+/// Searches without and with an index of the data: both must report the same.
 pub fn search_with(
     views: Vec<SearchedView<'_>>,
     data: &[&[u8]],
     background: &Background,
     limits: Limits,
 ) -> ScanReport {
-    scan::search(views, data, background, limits).expect("slices are read without error")
+    let again = views.iter().map(|SearchedView { output, view, bytes }| SearchedView {
+        output: *output,
+        view: *view,
+        bytes: Box::new(Borrowed(bytes.as_ref())),
+    });
+    let indexes = [index(data)];
+    let indexed = scan::search_indexed(again.collect(), data, &indexes, background, limits);
+    let report = scan::search(views, data, background, limits).expect("slices are read without error");
+    assert_eq!(indexed.expect("slices are read without error"), report);
+    report
+}
+
+struct Borrowed<'a>(&'a dyn Source);
+
+impl Source for Borrowed<'_> {
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.0.open_at(offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+}
+
+/// The index of data.
+pub fn index(data: &[impl Source]) -> SnapshotIndex {
+    SnapshotIndex::open(index_file(data), data).expect("it was just made")
+}
+
+pub fn index_file(data: &[impl Source]) -> File {
+    let file = || tempfile::tempfile().expect("there is room for a file");
+    let index = file();
+    scan::build_index(data, &file(), &index).expect("slices are read without error");
+    index
 }
 
 pub fn raw(output: u16, bytes: &[u8]) -> SearchedView<'_> {

@@ -87,11 +87,11 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Scan => {
             let task = ScanTask::from_json(&text)?;
             let names: Vec<_> = task.files.iter().map(|file| &file.name).collect();
-            let seen = ["/canonical", "/views", "/data"];
+            let seen = ["/canonical", "/views", "/data", "/index"];
             reach(Lie::in_names(names.clone()) == Some(Lie::ScanReach), &seen, &[])?;
             let (canonical, views) =
                 (Directory::open(&arguments.canonical)?, Directory::open(&arguments.views)?);
-            let honest = scan_data::scan(&task, &canonical, &views, &arguments.data)?;
+            let honest = scan_data::scan(&task, &canonical, &views, &arguments.data, &arguments.index)?;
             lies::scan(Lie::in_names(names), &honest, &arguments.data)?
         }
         // It runs at stewards' desks, where no child is a liar's.

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every directory that the wall shows to one child or another, and some of the machine's.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "/out",
     "/canonical",
     "/views",
     "/data",
+    "/index",
     "/compared",
     "/unpacked",
     "/etc/passwd",
@@ -41,6 +42,7 @@ pub(crate) fn escapes(sees: &[&str], writes: &[&str]) -> Vec<String> {
         "/databox-check",
         "/databox-unbundle",
         "/data/hie/hie.csv",
+        "/index/hie",
     ];
     for place in below.chain(beside.map(str::to_owned)) {
         if fs::OpenOptions::new().write(true).create(true).truncate(false).open(&place).is_ok() {
