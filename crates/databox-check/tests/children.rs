@@ -86,7 +86,7 @@ impl Desk {
 fn run(subcommand: &str, root: &Path, task: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_databox-check"));
     command.arg(subcommand);
-    for name in ["out", "canonical", "views", "data"] {
+    for name in ["out", "canonical", "views", "data", "index"] {
         command.arg(format!("--{name}")).arg(root.join(name));
     }
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -169,6 +169,35 @@ fn bytes_laid_in_place_of_a_canonical_form_are_blocked_by_judge_and_scanner() {
     desk.write("canonical/more", "x");
     let (judged, _) = desk.report("judge");
     assert_eq!(judged.rules[Rule::OutputDeclared.index()], RuleResult::Blocked);
+}
+
+#[test]
+fn the_scanner_asks_an_index_and_says_what_it_says_without_and_does_not_use_one_that_does_not_fit() {
+    let desk = Desk::new(&[WEIGHTS]);
+    desk.write("out/model.safetensors", model(SECRET.bytes().map(f32::from)));
+    desk.report("canonicalise");
+    let report = desk.scanned();
+    assert_eq!(report.rules[Rule::CopyExact.index()], RuleResult::Blocked);
+    fs::create_dir(desk.path("index")).unwrap();
+    let lay_down = |data: &str| {
+        let files = scan::files_below(&desk.path(data)).unwrap();
+        let mut options = fs::OpenOptions::new();
+        let index = options.read(true).write(true).create(true).truncate(true).open(desk.path("index/hie")).unwrap();
+        scan::build_index(&files, &tempfile::tempfile().unwrap(), &index).unwrap();
+    };
+    lay_down("data/hie");
+    assert_eq!(desk.searched(), report);
+    fs::create_dir(desk.path("other")).unwrap();
+    desk.write("other/hie.csv", "x");
+    lay_down("other");
+    assert_eq!(desk.searched(), report);
+    // It is the index that is asked: with one of zeros of the same length nothing is found of the data as it is.
+    let length = fs::metadata(desk.path("data/hie/hie.csv")).unwrap().len() as usize;
+    desk.write("other/hie.csv", vec![0; length]);
+    lay_down("other");
+    assert!(desk.searched().runs < report.runs);
+    desk.write("index/hie", "torn");
+    assert_eq!(desk.searched(), report);
 }
 
 #[test]

@@ -4,8 +4,12 @@
 const NONE: u32 = 0;
 
 /// A table from hashes to positions. Chains hold every position of a hash, so nothing is forgotten when many are equal.
+///
+/// Beside the head of each chain stand 16 bits, of which each hash in it has one: most that is not there ends there, and
+/// chains are far apart in memory.
 pub(crate) struct Positions {
     heads: Vec<u32>,
+    bits: Vec<u16>,
     next: Vec<u32>,
     shift: u32,
 }
@@ -22,32 +26,62 @@ impl Positions {
     pub(crate) fn below(bound: usize, count: usize) -> Self {
         assert!(bound < u32::MAX as usize, "a pass is smaller than 4 GiB");
         let heads = (count / 2).next_power_of_two().max(2);
-        Self { heads: vec![NONE; heads], next: vec![NONE; bound], shift: 64 - heads.trailing_zeros() }
+        let shift = 64 - heads.trailing_zeros();
+        Self { heads: vec![NONE; heads], bits: vec![0; heads], next: vec![NONE; bound], shift }
     }
 
     /// Adds a position that was not added before.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, position: usize) {
-        let head = &mut self.heads[(hash >> self.shift) as usize];
+        let (chain, bit) = self.place(hash);
+        self.bits[chain] |= bit;
+        let head = &mut self.heads[chain];
         self.next[position] = *head;
         *head = position as u32 + 1;
     }
 
-    /// Shows every position of this hash, and some of others.
-    pub(crate) fn visit(&mut self, hash: u64, mut look: impl FnMut(usize) -> Then) {
-        let head = (hash >> self.shift) as usize;
+    /// The chain of a hash, and its bit there.
+    #[inline]
+    fn place(&self, hash: u64) -> (usize, u16) {
+        ((hash >> self.shift) as usize, 1 << (hash >> (self.shift - 4) & 15))
+    }
+
+    /// Takes out the bits of hashes that are no longer in the chain of this one.
+    pub(crate) fn refresh(&mut self, hash: u64, hash_of: impl Fn(usize) -> u64) {
+        let (chain, _) = self.place(hash);
+        let (mut bits, mut position) = (0, self.heads[chain]);
+        while position != NONE {
+            let at = position as usize - 1;
+            bits |= self.place(hash_of(at)).1;
+            position = self.next[at];
+        }
+        self.bits[chain] = bits;
+    }
+
+    /// Shows every position of this hash, and some of others. Returns whether one was removed.
+    #[inline]
+    pub(crate) fn visit(&mut self, hash: u64, look: impl FnMut(usize) -> Then) -> bool {
+        let (chain, bit) = self.place(hash);
+        self.bits[chain] & bit != 0 && self.walk(chain, look)
+    }
+
+    fn walk(&mut self, head: usize, mut look: impl FnMut(usize) -> Then) -> bool {
+        let mut removed = false;
         let mut before = NONE;
         let mut position = self.heads[head];
         while position != NONE {
             let at = position as usize - 1;
             let after = self.next[at];
-            match look(at) {
+            let then = look(at);
+            removed |= then == Then::Remove;
+            match then {
                 Then::Keep => before = position,
                 Then::Remove if before == NONE => self.heads[head] = after,
                 Then::Remove => self.next[before as usize - 1] = after,
             }
             position = after;
         }
+        removed
     }
 }
 
@@ -74,5 +108,10 @@ mod tests {
         positions.visit(u64::MAX, removed);
         assert_eq!(visited(&mut positions, u64::MAX), [1, 2, 4, 5, 7, 8]);
         assert!(visited(&mut positions, 0).is_empty());
+        positions.refresh(u64::MAX, |_| u64::MAX);
+        assert_eq!(visited(&mut positions, u64::MAX), [1, 2, 4, 5, 7, 8]);
+        positions.visit(u64::MAX, |_| Then::Remove);
+        positions.refresh(u64::MAX, |_| unreachable!("none is left"));
+        assert!(!positions.visit(u64::MAX, |_| unreachable!("none is left")));
     }
 }

@@ -199,7 +199,8 @@ impl<'a> Search<'a> {
         let run = &data[start..start + kind.run()];
         let (public, background) = (&mut self.public, self.background);
         let mut all_removed = true;
-        runs.visit(key.run(kind, run, 0), |position| {
+        let hash = key.run(kind, run, 0);
+        let removed = runs.visit(hash, |position| {
             if pass.bytes[position..position + run.len()] != *run {
                 return Then::Keep;
             }
@@ -210,6 +211,9 @@ impl<'a> Search<'a> {
             all_removed &= then == Then::Remove;
             then
         });
+        if removed {
+            runs.refresh(hash, |position| key.run(kind, &pass.bytes, position));
+        }
         all_removed
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Chunks {
 impl Chunks {
     /// The smallest chunks of which there are not too many. One number is left, for no chunk.
     pub(super) fn of(lengths: &[u64]) -> Result<Self, IndexError> {
+        if lengths.len() >= 1 << CHUNK_BITS {
+            return Err(IndexError::TooManyFiles);
+        }
         let sized = (SMALLEST..u64::BITS).map(|log2| Self::sized(lengths, log2));
         let mut enough = sized.filter(|chunks| chunks.count() < 1 << CHUNK_BITS);
         enough.next().ok_or(IndexError::TooManyFiles)

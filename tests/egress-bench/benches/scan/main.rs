@@ -197,6 +197,9 @@ fn main() -> io::Result<()> {
     both_find(&data, &index, &content, scratch.path())?;
     let bytes = content.len();
     drop(content);
+    for (size, bar) in [(1, 1.5), (16, 3.0), (64, 4.0)] {
+        over_direct(size, &data, &index, bytes, bar)?;
+    }
     let outputs = [
         ("weights in bf16", material::weights(MIB)),
         ("rows of no one", material::rows_of_no_one(&real, MIB)),
@@ -209,9 +212,6 @@ fn main() -> io::Result<()> {
     println!("the least ratio is {:.2}, the bar {BAR}", least(ratios));
     for (name, output) in &outputs {
         by_index(name, output, &data, &index);
-    }
-    for (size, bar) in [(1, 1.5), (16, 3.0), (64, 4.0)] {
-        over_direct(size, &data, &index, bytes, bar)?;
     }
     Ok(())
 }

@@ -102,3 +102,13 @@ print(row)
 print(row, file=sys.stderr)
 sys.exit(len(row) % 256)
 "#;
+
+#[test]
+fn each_snapshot_has_an_index_beside_it_and_there_is_none_elsewhere() {
+    let tested = TestBox::start();
+    let datasets = tested.stage.home.join("enclave/datasets");
+    let is_index = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "index");
+    let indexes: Vec<_> = files(tested.stage.home.directory()).into_iter().filter(is_index).collect();
+    assert_eq!(indexes.len(), 1, "{indexes:?}");
+    assert!(indexes[0].starts_with(&datasets) && indexes[0].with_extension("").is_dir());
+}
