@@ -182,7 +182,8 @@ fn the_scanner_asks_an_index_and_says_what_it_says_without_and_does_not_use_one_
     let lay_down = |data: &str| {
         let files = scan::files_below(&desk.path(data)).unwrap();
         let mut options = fs::OpenOptions::new();
-        let index = options.read(true).write(true).create(true).truncate(true).open(desk.path("index/hie")).unwrap();
+        let index =
+            options.read(true).write(true).create(true).truncate(true).open(desk.path("index/hie")).unwrap();
         scan::build_index(&files, &tempfile::tempfile().unwrap(), &index).unwrap();
     };
     lay_down("data/hie");

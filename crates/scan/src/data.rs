@@ -174,7 +174,10 @@ mod tests {
             while let Some((buffer, range)) = stream.advance().unwrap() {
                 let from = seen - range.start;
                 assert_eq!(buffer, &file[from..from + buffer.len()]);
-                assert!(range.start >= MARGIN.min(seen) && buffer.len() >= range.end + MARGIN.min(50_000 - from - range.end));
+                assert!(
+                    range.start >= MARGIN.min(seen)
+                        && buffer.len() >= range.end + MARGIN.min(50_000 - from - range.end)
+                );
                 seen += range.len();
                 at = at.max(Some(seen));
             }

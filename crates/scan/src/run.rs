@@ -75,7 +75,8 @@ impl Scan<'_> {
         let background = self.background.keyed(self.key, &comparison.data);
         let is_indexed = !self.indexes.is_empty() && *comparison == Comparison::exact();
         let index = if is_indexed { None } else { self.index(comparison, &layers, &background)? };
-        let mut measured = index.as_ref().map(|index| index.measure).or_else(|| is_indexed.then(|| self.measure()));
+        let mut measured =
+            index.as_ref().map(|index| index.measure).or_else(|| is_indexed.then(|| self.measure()));
         let pass_bytes = self.pass_bytes()?;
         let batches = batches(layers, pass_bytes as u64);
         let searched = parallel::in_order(self.limits.threads, batches, |layers| {

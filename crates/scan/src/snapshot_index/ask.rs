@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use super::IndexError;
 use super::chunks::Chunks;
 use super::layout::{
-    FILTER_BYTES, HEAD_BYTES, Head, ROW_BYTES, Row, Within, checksum, filter_offset, first_pattern, is_of_sides,
-    of_block, of_lengths, rows_offset, second, sides,
+    FILTER_BYTES, HEAD_BYTES, Head, ROW_BYTES, Row, Within, checksum, filter_offset, first_pattern,
+    is_of_sides, of_block, of_lengths, rows_offset, second, sides,
 };
 use super::table::Table;
 use crate::Source;
@@ -86,7 +86,8 @@ impl SnapshotIndex {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let mut lookup = Lookup::new(self, asked);
         for start in (0..asked.bytes.len()).step_by(AT_ONCE) {
-            lookup.left = lookup.left.saturating_add(ENTRIES_EACH * AT_ONCE.min(asked.bytes.len() - start) as u64);
+            lookup.left =
+                lookup.left.saturating_add(ENTRIES_EACH * AT_ONCE.min(asked.bytes.len() - start) as u64);
             self.mark_some(start, &mut used, &mut lookup, marks)?;
         }
         self.used.lock().unwrap_or_else(PoisonError::into_inner).push(used);
@@ -154,7 +155,11 @@ impl SnapshotIndex {
         self.file.read_exact_at(filters, filter_offset(first)).map_err(|_| IndexError::Damaged)?;
         let rows = &self.rows[first as usize..];
         let is_whole = |(filter, row): (&[u8], &Row)| checksum(filter) == row.filter;
-        if filters.chunks_exact(FILTER_BYTES).zip(rows).all(is_whole) { Ok(()) } else { Err(IndexError::Damaged) }
+        if filters.chunks_exact(FILTER_BYTES).zip(rows).all(is_whole) {
+            Ok(())
+        } else {
+            Err(IndexError::Damaged)
+        }
     }
 }
 
@@ -233,7 +238,13 @@ impl<'a> Lookup<'a> {
         Ok(())
     }
 
-    fn look_up(&mut self, part: u64, within: Within, at: usize, marks: &mut Marks<'_>) -> Result<(), IndexError> {
+    fn look_up(
+        &mut self,
+        part: u64,
+        within: Within,
+        at: usize,
+        marks: &mut Marks<'_>,
+    ) -> Result<(), IndexError> {
         let window = array_at(self.asked.bytes, at);
         let plain = is_plain(window);
         if !plain && (self.asked.is_public)(window) {

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use super::IndexError;
 use super::chunks::{CHUNK_BITS, Chunks};
 use super::layout::{
-    BLOCK_BYTES, BLOCK_ENTRIES, ENTRY_BYTES, Entry, FILTER_BYTES, Head, Parts, ROW_BYTES, Row, Within, checksum,
-    filter_offset, insert, of_block, of_lengths, of_sides, rows_offset, sides, WITHIN_BITS,
+    BLOCK_BYTES, BLOCK_ENTRIES, ENTRY_BYTES, Entry, FILTER_BYTES, Head, Parts, ROW_BYTES, Row, WITHIN_BITS,
+    Within, checksum, filter_offset, insert, of_block, of_lengths, of_sides, rows_offset, sides,
 };
 use crate::Source;
 use crate::data::Stream;
@@ -42,7 +42,8 @@ pub fn build<S: Source>(files: &[S], scratch: &File, index: &File) -> Result<(),
     let key = HashKey::random().map_err(IndexError::NoRandomness)?;
     let parts = Parts::for_windows(lengths.iter().map(|length| length / 16).sum());
     let chunks = Chunks::of(&lengths)?;
-    let mut windows = Windows { key: &key, chunks: &chunks, laid: Laid::new(scratch, parts), measure: Measure::default() };
+    let mut windows =
+        Windows { key: &key, chunks: &chunks, laid: Laid::new(scratch, parts), measure: Measure::default() };
     for (file, source) in files.iter().enumerate() {
         let opened = source.open_at(0).map_err(failed(file))?;
         windows.add(file, opened)?;
@@ -149,7 +150,9 @@ impl<'a> Laid<'a> {
             return Ok(());
         }
         self.bytes.clear();
-        self.bytes.extend(group.held.drain(..).flat_map(|window| *array_at::<LAID_BYTES>(&window.to_le_bytes(), 0)));
+        self.bytes.extend(
+            group.held.drain(..).flat_map(|window| *array_at::<LAID_BYTES>(&window.to_le_bytes(), 0)),
+        );
         self.scratch.write_all_at(&self.bytes, self.taken * (HELD * LAID_BYTES) as u64)?;
         group.stretches.push(self.taken);
         self.taken += 1;

@@ -91,7 +91,10 @@ mod tests {
     fn chunks_that_lie_close_together_are_read_as_one_and_no_file_is_read_past_its_end() {
         let chunks = Chunks::of(&[10_000, 0, 5, 100_000]).unwrap();
         assert_eq!(chunks.count(), 3 + 1 + 25);
-        assert_eq!([chunks.at(0, 9_999), chunks.at(2, 0), chunks.at(3, 4095), chunks.at(3, 4096)], [2, 3, 4, 5]);
+        assert_eq!(
+            [chunks.at(0, 9_999), chunks.at(2, 0), chunks.at(3, 4095), chunks.at(3, 4096)],
+            [2, 3, 4, 5]
+        );
         let mut marked = Bits::zeros(29);
         for chunk in [2, 3, 4, 6, 20] {
             marked.set(chunk..chunk + 1);

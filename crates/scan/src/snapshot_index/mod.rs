@@ -26,8 +26,8 @@ mod table;
 
 use std::io;
 
-pub(crate) use ask::{Asked, Marks};
 pub use ask::SnapshotIndex;
+pub(crate) use ask::{Asked, Marks};
 pub use build::build;
 
 /// Why an index was not made, or cannot be used.

@@ -11,8 +11,8 @@ mod material;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::slice;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::slice;
 
 use rustix::time::{ClockId, clock_gettime};
 use scan::{Background, Limits, SearchedView, SnapshotIndex, View};
@@ -45,8 +45,7 @@ fn found(output: &[u8], data: &PathBuf) -> u64 {
 fn found_by(indexes: &[SnapshotIndex], output: &[u8], data: &PathBuf) -> u64 {
     let views = vec![SearchedView { output: 0, view: View::Raw, bytes: Box::new(output) }];
     let limits = Limits { threads: 1, ..Limits::default() };
-    let report =
-        scan::search_indexed(views, slice::from_ref(data), indexes, &Background::default(), limits);
+    let report = scan::search_indexed(views, slice::from_ref(data), indexes, &Background::default(), limits);
     report.expect("a search").runs
 }
 
