@@ -7,16 +7,16 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use scan::IndexError;
+use scan::{IndexError, SnapshotIndex};
 
 use super::copy::Copied;
 use crate::room::{Places, Room};
 use crate::space;
 
-/// Makes the index of a snapshot that has none, and writes down a failure.
+/// Makes the index of a snapshot that has none that fits, and writes down a failure.
 pub fn make(room: &Room, copied: &Copied) {
     let index = Places::index_of(&copied.path);
-    if index.exists() {
+    if fits(&copied.path, &index) {
         return;
     }
     if !space::is_there_for_an_index(room, copied.bytes) {
@@ -28,6 +28,12 @@ pub fn make(room: &Room, copied: &Copied) {
         let event = room.journal.warning("no index of a snapshot").digest("tree", copied.tree.as_bytes());
         event.own_error(&error).write();
     }
+}
+
+/// Whether there is an index, of this snapshot and with a head that is whole.
+fn fits(snapshot: &Path, index: &Path) -> bool {
+    let opened = File::open(index).ok().zip(scan::files_below(snapshot).ok());
+    opened.is_some_and(|(index, files)| SnapshotIndex::open(index, &files).is_ok())
 }
 
 /// Makes an index in `incoming`, which the next start empties, and gives it its name once all of it is on the disk.
@@ -48,8 +54,6 @@ fn write(snapshot: &Path, incoming: &Path, index: &Path) -> Result<(), IndexErro
 mod tests {
     use std::fs;
 
-    use scan::SnapshotIndex;
-
     use super::*;
 
     #[test]
@@ -63,10 +67,15 @@ mod tests {
         let index = Places::index_of(&snapshot);
         write(&snapshot, &incoming, &index).unwrap();
         assert_eq!(index, directory.path().join("snapshot.index"));
-        let files = scan::files_below(&snapshot).unwrap();
-        assert!(SnapshotIndex::open(File::open(&index).unwrap(), &files).is_ok());
+        assert!(fits(&snapshot, &index));
         assert_eq!(fs::metadata(&index).unwrap().permissions().mode() & 0o777, 0o444);
         assert_eq!(fs::read_dir(&incoming).unwrap().count(), 0);
+        // A torn one does not fit, and is replaced.
+        fs::remove_file(&index).unwrap();
+        fs::write(&index, "torn").unwrap();
+        assert!(!fits(&snapshot, &index));
+        write(&snapshot, &incoming, &index).unwrap();
+        assert!(fits(&snapshot, &index));
     }
 
     #[test]

@@ -32,7 +32,7 @@ const LAID_BYTES: usize = 12;
 /// Makes the index of a snapshot's files, in the order in which a search reads them, and writes it to an empty file. It
 /// takes about 9 bytes for each 16 of data. `scratch` is an empty file too; for each 16 bytes of data it takes 12, and
 /// whoever may read it learns as much as from the index. Memory is about 64 MiB, and a thousandth of the data if it is
-/// much more.
+/// much more; of data that one value fills, a 250th.
 ///
 /// The index is whole once this returns; that it reaches the disk, and gets its name only then, is the caller's task.
 pub fn build<S: Source>(files: &[S], scratch: &File, index: &File) -> Result<(), IndexError> {
@@ -129,6 +129,7 @@ struct Laid<'a> {
 #[derive(Default)]
 struct Group {
     held: Vec<u128>,
+    last: Option<u128>,
     stretches: Vec<u64>,
 }
 
@@ -145,7 +146,12 @@ impl<'a> Laid<'a> {
         let group = &mut self.groups[(part >> self.log2) as usize];
         let part = part & ((1 << self.log2) - 1);
         let place = part << WITHIN_BITS | within;
-        group.held.push(u128::from(place) << 32 | u128::from(around) << CHUNK_BITS | u128::from(chunk));
+        let window = u128::from(place) << 32 | u128::from(around) << CHUNK_BITS | u128::from(chunk);
+        // A value that fills a file would else be laid down, and its group sorted in memory, as often as it stands there.
+        if group.last.replace(window) == Some(window) {
+            return Ok(());
+        }
+        group.held.push(window);
         if group.held.len() < HELD {
             return Ok(());
         }
@@ -239,3 +245,21 @@ fn blocks_of(windows: &[u128]) -> (Vec<u8>, Vec<u8>) {
 }
 
 const _: () = assert!(BLOCK_ENTRIES * ENTRY_BYTES + 8 == BLOCK_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_value_that_fills_a_file_little_is_laid_down() {
+        let (scratch, index) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let filled = 0.1_f64.to_le_bytes().repeat(1 << 20);
+        build(&[filled], &scratch, &index).unwrap();
+        assert!(scratch.metadata().unwrap().len() <= (filled_chunks() * LAID_BYTES) as u64);
+    }
+
+    /// A window in each chunk of 8 MiB.
+    fn filled_chunks() -> usize {
+        (8 << 20) / (1 << 12) + HELD
+    }
+}
