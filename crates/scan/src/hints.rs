@@ -19,12 +19,15 @@ pub(crate) enum Hints<'a> {
     Snapshots(&'a [SnapshotIndex], &'a KeyedBackground),
 }
 
+/// A file by its number, and what of it is read: ranges of bytes.
+pub(crate) type FileStretches = (usize, Vec<Range<u64>>);
+
 /// The windows that may stand in the data.
 pub(crate) struct Near {
     /// Where they begin.
     pub(crate) starts: Bits,
     /// The files that they may stand in, in order, and the stretches of each; `None` if it may be any.
-    pub(crate) stretches: Option<Vec<(usize, Vec<Range<u64>>)>>,
+    pub(crate) stretches: Option<Vec<FileStretches>>,
 }
 
 impl Hints<'_> {

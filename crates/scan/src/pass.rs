@@ -8,7 +8,7 @@ use crate::bits::Bits;
 use crate::data::MARGIN;
 use crate::filter::Filter;
 use crate::hash::{HashKey, Kind, array_at};
-use crate::hints::{Hints, Near};
+use crate::hints::{FileStretches, Hints, Near};
 use crate::lens::{Lens, Seen};
 use crate::tally::Tally;
 use crate::views::View;
@@ -201,7 +201,7 @@ impl Pass {
     }
 
     /// What of each file is read; `None` if all of all files is.
-    pub(crate) fn stretches(&self) -> Option<&[(usize, Vec<Range<u64>>)]> {
+    pub(crate) fn stretches(&self) -> Option<&[FileStretches]> {
         self.near.as_ref()?.stretches.as_deref()
     }
 

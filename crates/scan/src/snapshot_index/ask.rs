@@ -15,6 +15,7 @@ use super::table::Table;
 use crate::Source;
 use crate::bits::Bits;
 use crate::hash::{HashKey, array_at};
+use crate::hints::FileStretches;
 use crate::search::Measure;
 use crate::window::{is_all_plain, is_exempt, is_plain};
 
@@ -77,7 +78,7 @@ impl SnapshotIndex {
     }
 
     /// What is read of each file for these chunks.
-    pub(crate) fn stretches(&self, chunks: &Bits) -> Vec<(usize, Vec<Range<u64>>)> {
+    pub(crate) fn stretches(&self, chunks: &Bits) -> Vec<FileStretches> {
         self.chunks.stretches(chunks)
     }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::IndexError;
 use crate::bits::Bits;
 use crate::data::MARGIN;
+use crate::hints::FileStretches;
 
 /// Bits of a number of a chunk.
 pub(super) const CHUNK_BITS: u32 = 24;
@@ -62,7 +63,7 @@ impl Chunks {
     }
 
     /// What is read of each file, in order, if these chunks are: those that lie close together are read as one.
-    pub(super) fn stretches(&self, marked: &Bits) -> Vec<(usize, Vec<Range<u64>>)> {
+    pub(super) fn stretches(&self, marked: &Bits) -> Vec<FileStretches> {
         let mut files = Vec::new();
         for (file, length) in self.lengths.iter().enumerate() {
             let (first, end) = (self.first[file], self.first[file + 1]);
@@ -99,7 +100,8 @@ mod tests {
         for chunk in [2, 3, 4, 6, 20] {
             marked.set(chunk..chunk + 1);
         }
-        let expected = vec![(0, vec![8192..10_000]), (2, vec![0..5]), (3, vec![0..12_288, 65_536..69_632])];
+        let one = |range: Range<u64>| std::iter::once(range).collect::<Vec<_>>();
+        let expected = vec![(0, one(8192..10_000)), (2, one(0..5)), (3, vec![0..12_288, 65_536..69_632])];
         assert_eq!(chunks.stretches(&marked), expected);
     }
 

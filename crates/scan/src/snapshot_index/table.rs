@@ -46,9 +46,9 @@ impl<'a> Table<'a> {
             let (entries, _) = self.bytes[8..].as_chunks::<ENTRY_BYTES>();
             let of = |bytes: &[u8; ENTRY_BYTES]| Entry::from_bytes(*bytes);
             let begin = entries.partition_point(|entry| of(entry).key < key);
-            let equal =
+            let mut equal =
                 entries[begin..].iter().map(of).take_while(|entry| entry.key == key && !is_none(*entry));
-            if !equal.map(&mut show).all(|more| more) {
+            if !equal.all(&mut show) {
                 break;
             }
         }
