@@ -87,6 +87,8 @@ impl First {
                 // Its processes, and the tree that it is shown, which begins with its groups.
                 let namespaces = at(Step::Namespaces, own_namespaces())?;
                 self.start.counted = self.gate.pass(&namespaces)?;
+                // A directory of the host, which no program may find open (CVE-2024-21626).
+                drop(namespaces);
                 container::build(self.start, self.sources, &runtime, observed)
             }
             None => build_natively(self.start, self.sources, observed, self.gate),
