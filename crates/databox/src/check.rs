@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
 use release::report::{DETAIL_LIMIT, NUMBERS_VIEW, OutputReport, Place, ScanReport, view_name};
 use release::rule::Rule;
-use release::statement::{Catalogue, DeclaredOutput, RuleResult};
-use release::value::Count;
+use release::statement::{Catalogue, DeclaredOutput, DeclaredTensor, RuleResult};
+use release::value::{Count, Name};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure, file_failure, whole};
@@ -150,6 +150,26 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         copy_canonical(&canonical, target, &task.outputs)?;
     }
     Ok(checked)
+}
+
+/// The tensors of a weights file as they would leave, each with the digest of its canonical data. The file is read
+/// behind a wall; here only the form that was written anew is.
+pub fn tensors(file: &Path, policy: String) -> Result<Vec<DeclaredTensor>, Failure> {
+    let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let path: Name = "weights.safetensors".parse().expect("it is a name");
+    let staged = stage::file(file, path.as_str(), limits.weights.max_file_bytes)?;
+    let canonical = Scratch::new("canonical")?;
+    let outputs = vec![DeclaredOutput::Weights { path: path.clone(), tensors: Vec::new() }];
+    let task = Task { policy, outputs, catalogue: Vec::new(), as_written: true };
+    let checked = judged(&task, staged.path(), &canonical)?;
+    // What a model may carry is asked of what a job releases, not of a model that is public.
+    if checked.report.rules[Rule::WeightsForm.index()] == RuleResult::Blocked {
+        return Err(Failure::new("WEIGHTS", words(&checked)).exit(Exit::Usage));
+    }
+    let canonical = canonical.directory.join(path.as_str());
+    let mut form = fs::File::open(&canonical).map_err(file_failure(file))?;
+    let bytes = form.metadata().map_err(file_failure(file))?.len();
+    egress::tensors_of_form(&limits, &mut form, bytes).map_err(file_failure(file))
 }
 
 /// A directory of our own that a walled program can be shown.

@@ -9,7 +9,7 @@ use databox::failure::{Exit, Failure};
 use databox::policy::PolicyCommand;
 use databox::review::ReviewArguments;
 use databox::runtime::RuntimeArguments;
-use databox::{check, demo, doctor, fsck, init, key, local, site, walls, witness};
+use databox::{check, demo, doctor, fsck, init, key, local, site, tensors, walls, witness};
 use release::statement::DenialReason;
 use release::value::Name;
 
@@ -75,6 +75,9 @@ pub enum Command {
     Job(JobCommand),
     /// Researcher: what would leave, and at what price, checked at your desk.
     Check(check::CheckArguments),
+    /// Prints the tensors of a weights file for a bundle's manifest, each with the digest that fixes it: a tensor of a
+    /// public model that the job does not train is released for 0 bits.
+    Tensors(tensors::TensorsArguments),
     /// Owner and anyone else: what an egress policy says and lets out.
     #[command(subcommand)]
     Policy(PolicyCommand),

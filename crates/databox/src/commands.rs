@@ -11,8 +11,8 @@ use databox::release_files::{self, Shelf};
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
 use databox::{
-    certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, policy, runtime, site, walls,
-    witness,
+    certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, policy, runtime, site,
+    tensors, walls, witness,
 };
 use release::statement::{DenialDecision, DenialReason};
 
@@ -86,6 +86,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
         Command::Check(arguments) => return check::run(&arguments, json),
+        Command::Tensors(arguments) => tensors::run(&arguments, json)?,
         Command::Policy(command) => return policy::run(&command, json),
         Command::Witness(arguments) => asynchronous(witness::serve(&arguments))?,
     }

@@ -27,6 +27,7 @@ pub mod review;
 pub mod runtime;
 pub mod site;
 pub mod ssh_agent;
+pub mod tensors;
 pub mod throwaway;
 pub mod up;
 pub mod users;

@@ -1,8 +1,8 @@
 //! How many bits a canonical file can carry: an upper bound that anyone can compute from the signed request and the
 //! file's length.
 //!
-//! Whatever the request fixes carries nothing: a weights file's header, a table's first line, the names and punctuation
-//! of metrics. Each byte after that is charged with 8 bits, each parameter of a weights file with its precision. `docs/formats/canonical.md` shows why no more canonical
+//! Whatever the request fixes carries nothing: a weights file's header and the tensors whose digests it names, a table's
+//! first line, the names and punctuation of metrics. Each byte after that is charged with 8 bits, each parameter of a weights file with its precision. `docs/formats/canonical.md` shows why no more canonical
 //! forms can be reached than the charge allows.
 
 use release::statement::DeclaredOutput;

@@ -3,7 +3,7 @@
 mod support;
 
 use release::rule::Rule;
-use release::statement::{RuleResult, VerdictResult};
+use release::statement::{DeclaredOutput, RuleResult, VerdictResult};
 use support::{Numbers, form, form_one, judge_one, name, result, safetensors, task, tensors, with_policy};
 
 const DECLARED: &str = r#"{"kind":"weights","path":"m.safetensors",
@@ -398,4 +398,66 @@ fn damaged_files_are_refused_or_formed_and_never_worse() {
         }
     }
     assert!(formed > 100, "{formed}");
+}
+
+/// The declaration of `w` and `b`, with the digest that `w` has in this form.
+fn with_w_fixed(task: &egress::Task, canonical: &[u8]) -> egress::Task {
+    let policy = egress::Policy::parse(&task.policy).unwrap();
+    let mut file = std::io::Cursor::new(canonical.to_vec());
+    let mut found = egress::tensors_of_form(&policy, &mut file, canonical.len() as u64).unwrap();
+    assert!(found.iter().all(|tensor| tensor.sha256.is_some()));
+    found[1].sha256 = None;
+    let outputs = vec![DeclaredOutput::Weights { path: name("m.safetensors"), tensors: found }];
+    egress::Task { outputs, ..task.clone() }
+}
+
+#[test]
+fn a_tensor_that_the_request_fixed_costs_nothing_and_every_bit_of_it_is_fixed() {
+    // `b` alone is charged: two values, and for whole numbers its scale.
+    for (precision, bits, scales) in
+        [("bf16", 32, 0), ("f32", 64, 0), ("int8", 16 + 32, 8), ("int3", 6 + 32, 8)]
+    {
+        let task =
+            with_policy(task(&[DECLARED]), "precision = \"bf16\"", &format!("precision = \"{precision}\""));
+        let canonical = form_one(&task, &innocent()).unwrap();
+        let fixed = with_w_fixed(&task, &canonical);
+        assert_eq!(form_one(&fixed, &innocent()).as_ref(), Some(&canonical), "{precision}");
+        let judged = judge_one(&fixed, &canonical);
+        assert_eq!((judged.result, judged.report.bits[0]), (VerdictResult::Pass, bits), "{precision}");
+        let policy = egress::Policy::parse(&task.policy).unwrap();
+        let holds = |file: &[u8]| {
+            let mut file = std::io::Cursor::new(file);
+            egress::holds_what_was_fixed(&policy, &fixed.outputs[0], &mut file).unwrap()
+        };
+        assert!(holds(&canonical));
+        let data = scales + 6 * if precision.starts_with("int") { 1 } else { bits as usize / 16 };
+        let begin = canonical.len() - data;
+        let (w, b) = match scales {
+            0 => ((begin..begin + data * 2 / 3).collect::<Vec<_>>(), begin + data * 2 / 3),
+            _ => ((begin..begin + 4).chain(begin + 8..begin + 12).collect(), begin + 12),
+        };
+        for bit in w.iter().flat_map(|byte| byte * 8..byte * 8 + 8) {
+            let mut changed = canonical.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(judge_one(&fixed, &changed).result, VerdictResult::Blocked, "{precision}, bit {bit}");
+            assert!(!holds(&changed), "{precision}, bit {bit}");
+        }
+        // The other tensor is the job's to choose.
+        let mut other = canonical.clone();
+        other[b] ^= 1;
+        assert!(holds(&other));
+        assert!(!holds(&canonical[..w[w.len() - 1]]), "a file that ends before");
+    }
+}
+
+#[test]
+fn a_trained_tensor_is_not_taken_for_the_one_that_was_fixed_and_the_finding_names_it() {
+    let task = task(&[DECLARED]);
+    let fixed = with_w_fixed(&task, &form_one(&task, &innocent()).unwrap());
+    let form = |change: fn(&mut [f32])| form_one(&fixed, &with_values(change)).unwrap();
+    let trained = judge_one(&fixed, &form(|values| values[3] = 0.5));
+    assert_eq!(result(&trained, Rule::WeightsForm), RuleResult::Blocked);
+    let found = serde_json::from_slice::<egress::Detail>(&trained.detail()).unwrap();
+    assert!(found.files[0].findings[0].detail.contains("tensor w is not the one"), "{found:?}");
+    assert_eq!(judge_one(&fixed, &form(|values| values[5] = 0.5)).result, VerdictResult::Pass);
 }

@@ -25,11 +25,13 @@ pub struct SealedFile {
     pub bytes: u64,
     /// True if it has counts that the job declared.
     pub declared_counts: bool,
+    /// True if each tensor of which the request fixed the bytes has these bytes; the others carry what they carry.
+    pub as_fixed: bool,
 }
 
 impl SealedFile {
     /// A file that was sealed under this output's name.
-    pub fn new(index: usize, output: &DeclaredOutput, digest: Digest, bytes: u64) -> Self {
+    pub fn new(index: usize, output: &DeclaredOutput, digest: Digest, bytes: u64, as_fixed: bool) -> Self {
         let declared_counts = match output {
             DeclaredOutput::Table { count_column, largest_column, .. } => {
                 count_column.is_some() || largest_column.is_some()
@@ -37,7 +39,8 @@ impl SealedFile {
             DeclaredOutput::Figure { count_column, .. } => count_column.is_some(),
             DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => false,
         };
-        Self { index, name: output.path().clone(), kind: output.kind(), digest, bytes, declared_counts }
+        let (name, kind) = (output.path().clone(), output.kind());
+        Self { index, name, kind, digest, bytes, declared_counts, as_fixed }
     }
 }
 
@@ -106,6 +109,11 @@ impl Found {
         let sum = bits.iter().try_fold(0u64, |sum, bits| sum.checked_add(*bits));
         if sum.is_none_or(|sum| sum > policy.release_bits) {
             rules[Rule::ReleaseBits.index()] = RuleResult::Blocked;
+        }
+        // The floor counts a tensor that the request fixed as nothing. A judge that was taken over could call any bytes
+        // those, and they would leave for nothing.
+        if self.files.iter().any(|file| !file.as_fixed) {
+            rules[Rule::WeightsForm.index()] = RuleResult::Blocked;
         }
         if self.files.len() != declared.len() {
             rules[Rule::OutputDeclared.index()] = RuleResult::Blocked;
@@ -282,7 +290,7 @@ mod tests {
 
     fn found(bytes: u64) -> Found {
         Found {
-            files: vec![SealedFile::new(0, &metrics(), Digest::of(b"x"), bytes)],
+            files: vec![SealedFile::new(0, &metrics(), Digest::of(b"x"), bytes, true)],
             canonicaliser: Some(report(&[
                 (Rule::MetricsForm, RuleResult::Noted),
                 (Rule::TableDominance, RuleResult::NotApplicable),
@@ -373,6 +381,14 @@ mod tests {
         let mut dear = found(1000);
         dear.judge.as_mut().unwrap().bits = [floor + 1; OUTPUT_LIMIT];
         assert_eq!(dear.judge(&[metrics()], &policy()).bits[0], floor + 1);
+    }
+
+    #[test]
+    fn a_tensor_that_is_not_the_one_that_the_request_fixed_blocks_whatever_the_judge_says() {
+        let mut other = found(30);
+        assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), None);
+        other.files[0].as_fixed = false;
+        assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::WeightsForm));
     }
 
     #[test]

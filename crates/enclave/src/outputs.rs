@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use blobs::{BlobStore, Digest, StoreError as BlobError};
-use egress::{ScanTask, Task};
+use egress::{Policy, PolicyError, ScanTask, Task};
 use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
 use release::statement::{Catalogue, DeclaredOutput};
 use release::value::Name;
@@ -33,6 +33,9 @@ pub enum OutputsError {
     /// A child gave an answer that is none.
     #[error("a child gave an answer that is none")]
     Report(#[from] ReportError),
+    /// The policy, which admission has read, is none.
+    #[error("the policy is not accepted")]
+    Policy(#[from] PolicyError),
     /// The room.
     #[error("the room failed")]
     Room(#[from] RoomError),
@@ -130,6 +133,7 @@ impl Outputs<'_> {
     fn seal(&self, canonical: &Path) -> Result<Vec<SealedFile>, OutputsError> {
         files::private_directory(&self.quarantine)?;
         let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
+        let policy = Policy::parse(&self.policy)?;
         let mut left = self.room.configuration.limits.canonical_bytes;
         let mut sealed = Vec::new();
         for (index, output) in self.declared.iter().enumerate() {
@@ -139,7 +143,8 @@ impl Outputs<'_> {
             let Ok(Some(file)) = files::open_plain(canonical, path) else { continue };
             let Some((digest, bytes)) = copy_within(&quarantine, file, left)? else { continue };
             left -= bytes;
-            sealed.push(SealedFile::new(index, output, digest, bytes));
+            let as_fixed = egress::holds_what_was_fixed(&policy, output, &mut quarantine.open_blob(digest)?)?;
+            sealed.push(SealedFile::new(index, output, digest, bytes, as_fixed));
         }
         Ok(sealed)
     }

@@ -352,7 +352,7 @@ fn outputs() -> Vec<DeclaredOutput> {
     vec![
         DeclaredOutput::Weights {
             path: name("model.safetensors"),
-            tensors: vec![DeclaredTensor { name: name("w"), shape: vec![Count(3)] }],
+            tensors: vec![DeclaredTensor { name: name("w"), shape: vec![Count(3)], sha256: None }],
         },
         DeclaredOutput::Metrics {
             path: name("metrics.json"),

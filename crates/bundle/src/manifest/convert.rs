@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use blobs::Digest;
 use release::report::OUTPUT_LIMIT;
 use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Limits};
 use release::value::{Count, Name};
@@ -218,10 +219,19 @@ fn tensor(path: &Name, file: file::Tensor) -> Result<DeclaredTensor, ManifestErr
     let values = file.shape.iter().try_fold(1u64, |product, length| product.checked_mul(*length));
     match values {
         Some(1..1_099_511_627_776) if file.shape.len() <= DIMENSIONS => {
-            Ok(DeclaredTensor { name, shape: file.shape.into_iter().map(Count).collect() })
+            let sha256 = file.sha256.map(|text| tensor_digest(path, &name, text)).transpose()?;
+            Ok(DeclaredTensor { name, shape: file.shape.into_iter().map(Count).collect(), sha256 })
         }
         _ => Err(ManifestError::Shape { path: path.clone(), tensor: name }),
     }
+}
+
+fn tensor_digest(path: &Name, tensor: &Name, text: String) -> Result<Digest, ManifestError> {
+    text.parse().map_err(|_| ManifestError::TensorDigest {
+        path: path.clone(),
+        tensor: tensor.clone(),
+        value: text,
+    })
 }
 
 fn columns(

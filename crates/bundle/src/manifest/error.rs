@@ -135,6 +135,19 @@ pub enum ManifestError {
         /// The tensor.
         tensor: Name,
     },
+    /// A tensor's digest is none.
+    #[error(
+        "databox.toml: output {path}: tensor {tensor} has sha256 {value:?}; use 64 of 0-9 a-f, as `databox tensors` \
+         prints them"
+    )]
+    TensorDigest {
+        /// The path.
+        path: Name,
+        /// The tensor.
+        tensor: Name,
+        /// What was written.
+        value: String,
+    },
     /// A column's type is not known.
     #[error(
         "databox.toml: output {path}: column {column} has type {value:?}; use integer, decimal:DIGITS (0 to 9) or \
@@ -213,6 +226,7 @@ impl ManifestError {
             Self::OutputItems { .. } => "MANIFEST_OUTPUT_ITEMS",
             Self::OutputItemTwice { .. } => "MANIFEST_OUTPUT_ITEM_TWICE",
             Self::Shape { .. } => "MANIFEST_SHAPE",
+            Self::TensorDigest { .. } => "MANIFEST_TENSOR_DIGEST",
             Self::ColumnType { .. } => "MANIFEST_COLUMN_TYPE",
             Self::CategoryWithoutData { .. } => "MANIFEST_CATEGORY_WITHOUT_DATA",
             Self::DegreesOfFreedom { .. } => "MANIFEST_DEGREES_OF_FREEDOM",

@@ -61,6 +61,7 @@ pub(super) struct Output {
 pub(super) struct Tensor {
     pub name: String,
     pub shape: Vec<u64>,
+    pub sha256: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use blobs::Digest;
 use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor};
 use release::value::{Count, Name};
 use serde::Deserialize;
@@ -75,6 +76,7 @@ enum Output {
 struct Tensor {
     name: Name,
     shape: Vec<u64>,
+    sha256: Option<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +98,7 @@ fn alone(text: &str) -> Result<Vec<DeclaredOutput>, toml::de::Error> {
             let tensor = |tensor: Tensor| DeclaredTensor {
                 name: tensor.name,
                 shape: tensor.shape.into_iter().map(Count).collect(),
+                sha256: tensor.sha256,
             };
             DeclaredOutput::Weights { path, tensors: tensors.into_iter().map(tensor).collect() }
         }

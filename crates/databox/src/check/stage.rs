@@ -71,6 +71,11 @@ pub(crate) fn outputs(from: &Path, limit: u64) -> Result<Staged, Failure> {
     })
 }
 
+/// One file, alone in a directory, under a name.
+pub(crate) fn file(from: &Path, name: &str, limit: u64) -> Result<Staged, Failure> {
+    copied(from, |from, root| copy_file(from, &root.join("files").join(name), limit).map(drop))
+}
+
 /// An empty directory, to be filled by us and read by every user.
 pub(crate) fn directory() -> Result<Staged, Failure> {
     let root = temporary()?;

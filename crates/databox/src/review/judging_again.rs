@@ -9,6 +9,7 @@ use blobs::Digest;
 use release::report::OutputReport;
 use release::site::Site;
 use release::statement::{Catalogue, Judgement, Request, Verdict};
+use release::value::Name;
 
 use crate::failure::{Exit, Failure, whole};
 use crate::wall::{self, Shown};
@@ -77,7 +78,16 @@ pub(super) fn judge_again(
         Failure::new("SITE_REFUSED", "the verdict's policy is not one that this tool can read")
             .exit(Exit::Denied)
     })?;
-    Ok(if same(report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
+    let as_fixed = content.canonical.iter().all(|(name, bytes)| are_as_fixed(&policy, request, name, bytes));
+    let same = as_fixed && same(report, &policy, request, verdict);
+    Ok(if same { Judgement::Same } else { Judgement::NotChecked })
+}
+
+/// The judge read what a job wrote, so that a tensor counts as one that the request fixed only if its bytes do here, too.
+fn are_as_fixed(policy: &egress::Policy, request: &Request, name: &Name, bytes: &[u8]) -> bool {
+    let output = request.outputs.iter().find(|output| output.path() == name);
+    let holds = |output| egress::holds_what_was_fixed(policy, output, &mut std::io::Cursor::new(bytes));
+    output.is_some_and(|output| holds(output).unwrap_or(false))
 }
 
 fn same(mut report: OutputReport, policy: &egress::Policy, request: &Request, verdict: &Verdict) -> bool {

@@ -34,6 +34,7 @@ pub fn words(opened: &Opened) -> String {
         );
     }
     opened.request.outputs.iter().for_each(|output| text += &declared_empty(output));
+    opened.request.outputs.iter().for_each(|output| text += &fixed_tensors(output));
     for (result, word) in [(RuleResult::Blocked, "blocked by"), (RuleResult::Noted, "noted by  ")] {
         for outcome in verdict.rules.iter().filter(|outcome| outcome.result == result) {
             let _ = writeln!(text, "{word} {}", outcome.id);
@@ -69,6 +70,18 @@ pub fn words(opened: &Opened) -> String {
     let again = if opened.judged_again == Judgement::Same { "the same result" } else { "ANOTHER RESULT" };
     let _ = writeln!(text, "judged     again on this machine, behind a wall: {again}");
     text
+}
+
+/// How many tensors the request fixed: they are those that somebody had before the run, and were not counted.
+fn fixed_tensors(output: &DeclaredOutput) -> String {
+    let DeclaredOutput::Weights { path, tensors } = output else { return String::new() };
+    match tensors.iter().filter(|tensor| tensor.sha256.is_some()).count() {
+        0 => String::new(),
+        fixed => format!(
+            "fixed      {path}: {fixed} of {} are those whose digests the request named before the run, at 0 bits\n",
+            plural(tensors.len(), "tensor")
+        ),
+    }
 }
 
 /// Rows in which nobody can stand, by the job's own word: a line for each, and nothing for other outputs.

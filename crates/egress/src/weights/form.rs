@@ -6,6 +6,7 @@ use release::rule::Rule;
 use release::statement::DeclaredTensor;
 use release::value::{Count, Name};
 
+use super::fixed;
 use super::header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
 use super::layout::{Stretch, data_bytes, header, layout};
 use super::number::{self, BF16, F16, F32, Format, Rounded};
@@ -42,6 +43,10 @@ pub(crate) enum FormError {
     NotCanonicalHeader,
     #[error("the tensor {0} holds a value that no canonical form has: -0, a subnormal, an infinity or a NaN")]
     NotCanonicalValue(String),
+    #[error(
+        "the tensor {0} is not the one whose digest the request names: it was trained, or rounded otherwise"
+    )]
+    NotAsFixed(Name),
 }
 
 /// The declared tensors; where none is declared and what was written counts as declared, those of the file.
@@ -49,6 +54,7 @@ fn plan(declared: Option<&[DeclaredTensor]>, tensors: &Tensors) -> Result<Vec<De
     let written = |tensor: &Tensor| DeclaredTensor {
         name: tensor.name.clone(),
         shape: tensor.shape.iter().copied().map(Count).collect(),
+        sha256: None,
     };
     let plan = declared.map_or_else(|| tensors.iter().map(written).collect(), <[_]>::to_vec);
     if plan.is_empty() {
@@ -241,12 +247,19 @@ pub(crate) fn check(
     if found != header {
         return Err(FormError::NotCanonicalHeader);
     }
-    let mut reader = io::BufReader::with_capacity(1 << 16, reader);
     let most = policy.precision.largest_whole().unwrap_or(0);
-    stretches.iter().try_for_each(|stretch| check_stretch(stretch, most, &mut reader))
+    {
+        let mut reader = io::BufReader::with_capacity(1 << 16, &mut *reader);
+        stretches.iter().try_for_each(|stretch| check_stretch(stretch, most, &mut reader))?;
+    }
+    match fixed::first_that_is_not_as_fixed(policy.precision, &plan, reader).map_err(WeightsError::File)? {
+        Some(tensor) => Err(FormError::NotAsFixed(tensor.name.clone())),
+        None => Ok(()),
+    }
 }
 
-fn written_plan(
+/// The tensors of a canonical file of which nothing was declared.
+pub(super) fn written_plan(
     policy: &WeightsPolicy,
     reader: &mut dyn ReadSeek,
     bytes: u64,

@@ -75,11 +75,13 @@ pub(crate) fn header(precision: Precision, tensors: &[DeclaredTensor]) -> Vec<u8
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// Σ parameters × precision, and for whole numbers 32 bits more for each tensor's scale.
+/// Σ parameters × precision, and for whole numbers 32 bits more for each tensor's scale. A tensor of which the request
+/// fixed the bytes is not counted.
 pub(crate) fn capacity_bits(precision: Precision, tensors: &[DeclaredTensor]) -> u64 {
     let bits = |stretch: &Stretch| match stretch.is_scale {
         true => 8 * stretch.dtype.bytes(),
         false => stretch.values.saturating_mul(precision.bits()),
     };
-    layout(precision, tensors).iter().map(bits).fold(0, u64::saturating_add)
+    let is_free = |stretch: &&Stretch| tensors[stretch.tensor].sha256.is_none();
+    layout(precision, tensors).iter().filter(is_free).map(bits).fold(0, u64::saturating_add)
 }

@@ -1,10 +1,12 @@
 //! Weights: tensors of declared names and shapes, in the policy's precision.
 
+mod fixed;
 mod form;
 mod header;
 mod layout;
 mod number;
 
+pub use fixed::{holds_what_was_fixed, tensors_of_form};
 pub use header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
 
 pub(crate) use form::{FormError, canonicalise, check};

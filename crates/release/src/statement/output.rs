@@ -1,6 +1,7 @@
 //! The outputs that a job declares before it runs. What is declared is fixed by the signed request and so carries
 //! nothing out; what a job may still choose is values.
 
+use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::value::{Count, Name, ValueError};
@@ -118,6 +119,10 @@ pub struct DeclaredTensor {
     pub name: Name,
     /// Length of each dimension, outermost first; empty for a scalar.
     pub shape: Vec<Count>,
+    /// SHA-256 of its canonical data, if that is known before the run: a tensor of a public base model that is not
+    /// trained. Then it must be these bytes and carries nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 /// A column's name and type.

@@ -43,6 +43,11 @@ fn changes() -> Vec<(&'static str, &'static str, String)> {
         ("a metric twice", "MANIFEST_OUTPUT_ITEM_TWICE", put("[\"value\"]", "[\"value\", \"value\"]")),
         ("a list of no metrics", "MANIFEST_OUTPUT_ITEMS", put("[\"value\"]", "[]")),
         ("a tensor of no values", "MANIFEST_SHAPE", manifest(WEIGHTS)),
+        (
+            "a tensor with a digest that is none",
+            "MANIFEST_TENSOR_DIGEST",
+            manifest(&WEIGHTS.replace("[0] }", "[1], sha256 = \"abc\" }")),
+        ),
         ("a column of free text", "MANIFEST_COLUMN_TYPE", manifest(&TABLE.replace("TYPE", "text"))),
         (
             "a category of data that is not asked for",

@@ -36,6 +36,7 @@ mod transcript;
 mod users_of_rooms;
 mod waits;
 mod walls;
+mod weights;
 
 use std::future::Future;
 

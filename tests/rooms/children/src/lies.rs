@@ -56,6 +56,8 @@ pub(crate) enum Lie {
     CompareLenient,
     /// It sends a message of another kind.
     CompareForeign,
+    /// It reaches for what it must not, and has no report if it got anything.
+    CompareReach,
     /// The views show nothing.
     ViewsEmpty,
     /// They are not there.
@@ -75,7 +77,7 @@ pub(crate) enum Lie {
 }
 
 impl Lie {
-    const ALL: [(Self, &'static str); 26] = [
+    const ALL: [(Self, &'static str); 27] = [
         (Self::CanonicaliseSmuggle, "canonicalise-smuggle"),
         (Self::CanonicaliseRaw, "canonicalise-raw"),
         (Self::CanonicaliseMore, "canonicalise-more"),
@@ -94,6 +96,7 @@ impl Lie {
         (Self::CompareSilent, "compare-silent"),
         (Self::CompareLenient, "compare-lenient"),
         (Self::CompareForeign, "compare-foreign"),
+        (Self::CompareReach, "compare-reach"),
         (Self::ViewsEmpty, "views-empty"),
         (Self::ViewsMissing, "views-missing"),
         (Self::ViewsLink, "views-link"),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
@@ -26,7 +27,7 @@ const PLACES: [&str; 13] = [
 
 /// What went well that must not, and what did not that must: a child that sees `sees` may write below `writes` alone.
 pub(crate) fn escapes(sees: &[&str], writes: &[&str]) -> Vec<String> {
-    let mut escapes = Vec::new();
+    let mut escapes: Vec<_> = inherited_descriptor().into_iter().collect();
     for place in PLACES {
         match (fs::metadata(place).is_ok(), sees.contains(&place)) {
             (true, false) => escapes.push(format!("saw {place}")),
@@ -73,6 +74,15 @@ pub(crate) fn escapes(sees: &[&str], writes: &[&str]) -> Vec<String> {
         }
     }
     escapes
+}
+
+/// A descriptor besides the three standard streams that whoever started it left open. A new one has the lowest number that
+/// is free, so that what is inherited leaves a gap among many new ones.
+fn inherited_descriptor() -> Option<String> {
+    let new: Vec<_> = (3..67).map_while(|_| fs::File::open("/").ok()).collect();
+    let numbers = new.iter().map(AsRawFd::as_raw_fd);
+    let gap = (3..).zip(numbers).find(|(expected, number)| expected != number);
+    gap.map(|(missing, _)| format!("inherited descriptor {missing}"))
 }
 
 fn abstract_socket() -> std::io::Result<UnixListener> {

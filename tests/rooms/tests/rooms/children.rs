@@ -338,11 +338,14 @@ fn a_checker_that_was_taken_over_sees_writes_and_speaks_to_nothing_but_what_its_
     let tested = shared();
     let reaches = ["canonicalise-reach", "judge-reach", "views-reach", "scan-reach"];
     expect(&tested, &reaches.map(|lie| (lie, State::InReview, "")));
+    let compared = wait(run_counts(&tested, "compare-reach", 900, 890));
+    assert_eq!(state(&compared), State::InReview, "{:?}", compared.outcome);
     // A wall that shows something else than what is expected would be noticed.
     assert_eq!(end_of(&wait(run_metric(&tested, "judge-mistaken"))).0, State::Lost);
     // Without a wall the same attempts go well, as a user without rights.
     let got = reached_without_a_wall();
     for expected in [
+        "inherited descriptor 9",
         "saw /etc/passwd",
         "saw /usr",
         "wrote /tmp/escaped",
@@ -368,8 +371,14 @@ fn reached_without_a_wall() -> String {
         "catalogue": [],
         "asWritten": false,
     });
-    let mut command = Command::new(liar);
-    command.arg("judge").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Whoever starts it leaves a descriptor open.
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "exec 9</dev/null; exec \"$0\" judge"])
+        .arg(liar)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if rustix::process::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
     }

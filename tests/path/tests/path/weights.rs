@@ -1,0 +1,86 @@
+//! Weights through a whole box.
+
+use std::process::Command;
+
+use databox::check;
+use databox::job::state;
+use harness::{TestBox, manifest, programs};
+use lifecycle::State;
+use release::statement::DeclaredTensor;
+
+use crate::wait;
+
+/// A public model: a large tensor and a small one.
+fn public_model() -> Vec<u8> {
+    let values = (0..260u16).map(|value| (f32::from(value) * 0.37).sin());
+    let data: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+    let header = concat!(
+        r#"{"embed":{"dtype":"F32","shape":[256],"data_offsets":[0,1024]},"#,
+        r#""head":{"dtype":"F32","shape":[4],"data_offsets":[1024,1040]}}"#
+    );
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+/// A job that reads the model from its bundle, changes the last value of the tensor that ends at this byte of the data,
+/// and writes it.
+fn trained(end: usize) -> String {
+    format!(
+        "import struct\nmodel = bytearray(open('/job/model.bin', 'rb').read())\n\
+         begin = 8 + int.from_bytes(model[:8], 'little')\n\
+         model[begin + {end} - 4:begin + {end}] = struct.pack('<f', 0.625)\n\
+         open('/out/model.safetensors', 'wb').write(model)\n"
+    )
+}
+
+fn declared(tensors: &[DeclaredTensor]) -> String {
+    let tensors: Vec<String> = tensors
+        .iter()
+        .map(|tensor| {
+            let sha256 = tensor.sha256.map_or_else(String::new, |digest| format!(", sha256 = \"{digest}\""));
+            format!("{{ name = \"{}\", shape = [{}]{sha256} }}", tensor.name, tensor.shape[0])
+        })
+        .collect();
+    let tensors = tensors.join(", ");
+    manifest(&format!(
+        "[[output]]\npath = \"model.safetensors\"\nkind = \"weights\"\ntensors = [{tensors}]\n"
+    ))
+}
+
+#[test]
+fn a_model_of_which_the_untrained_part_was_fixed_before_the_run_is_released_for_the_price_of_the_rest() {
+    let tested = TestBox::start();
+    let model = tested.directory().join("public.safetensors");
+    std::fs::write(&model, public_model()).unwrap();
+    let mut tensors = check::tensors(&model, check::STANDARD.to_owned()).unwrap();
+    assert!(tensors[0].sha256.is_some() && tensors[0].name.as_str() == "embed");
+    tensors[1].sha256 = None;
+    let manifest = declared(&tensors);
+    let bundle = |name: &str, end: usize| {
+        let code = trained(end);
+        let bundle = tested.bundle(name, &[("databox.toml", &manifest), ("job.py", &code)]);
+        std::fs::write(bundle.join("model.bin"), public_model()).unwrap();
+        bundle
+    };
+    wait(async {
+        // The small tensor was trained.
+        let job = tested.run_job("kim", &bundle("head", 1040)).await;
+        assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+        let opened = tested.opened("ana", &job.job).await;
+        assert_eq!(opened.verdict.files[0].released_bits.0, 16 * 4);
+        assert!(databox::review::words(&opened).contains("1 of 2 tensors"), "a steward is told");
+        tested.approve("ana").await;
+        tested.approve("ben").await;
+        assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+        let out = tested.directory().join("released");
+        let file = tested.shelf("kim").await.get(&job.job, &out).await.unwrap();
+        let mut verify = Command::new(programs().join("databox-verify"));
+        verify.arg(&file).arg("--files").arg(&out).args(["--roles", &tested.stage.pin.to_string()]);
+        let verified = verify.arg("--accept-on-box-witness").output().unwrap();
+        let told = String::from_utf8_lossy(&verified.stdout);
+        assert!(verified.status.success() && told.contains("VERIFIED"), "{told}");
+        // The tensor that was said to be that of the public model was trained, too.
+        let job = tested.run_job("kim", &bundle("embed", 1024)).await;
+        assert_eq!(state(&job), State::Blocked);
+        assert_eq!(job.outcome.unwrap().rule, "weights.form");
+    });
+}
