@@ -147,7 +147,7 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         checked.result = Answer::Fail;
     }
     if let (Some(target), Answer::Pass) = (looked.canonical, checked.result) {
-        copy_canonical(&canonical, target, &task.outputs)?;
+        copy_canonical(&canonical, target, &limits, &task.outputs)?;
     }
     Ok(checked)
 }
@@ -292,14 +292,30 @@ fn copy_found(place: &Place) -> Finding {
     Finding { rule: Rule::CopyExact.name(), result: RuleResult::Blocked, detail }
 }
 
-fn copy_canonical(canonical: &Scratch, target: &Path, outputs: &[DeclaredOutput]) -> Result<(), Failure> {
+/// Copies what would leave: weights with the noise that the policy asks for, as the box adds it once it has searched them.
+fn copy_canonical(
+    canonical: &Scratch,
+    target: &Path,
+    policy: &Policy,
+    outputs: &[DeclaredOutput],
+) -> Result<(), Failure> {
     fs::create_dir_all(target).map_err(file_failure(target))?;
     for output in outputs {
         let (from, to) =
             (canonical.directory.join(output.path().as_str()), target.join(output.path().as_str()));
-        let bytes = fs::read(&from).map_err(file_failure(&from))?;
+        let mut form = fs::File::open(&from).map_err(file_failure(&from))?;
         let mut file = fs::File::create_new(&to).map_err(file_failure(&to))?;
-        std::io::Write::write_all(&mut file, &bytes).map_err(file_failure(&to))?;
+        match output {
+            DeclaredOutput::Weights { tensors, .. }
+                if policy.weights.dither_percent > 0 && !tensors.is_empty() =>
+            {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).map_err(|error| Failure::new("RANDOM", error.to_string()))?;
+                egress::dither(policy, output, &mut form, &mut file, &seed)
+            }
+            _ => std::io::copy(&mut form, &mut file).map(drop),
+        }
+        .map_err(file_failure(&to))?;
     }
     Ok(())
 }

@@ -35,4 +35,4 @@ pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
 pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, Weaker, WeightsPolicy};
 pub use task::{EgressError, ScanTask, ScannedFile, Task};
-pub use weights::{holds_what_was_fixed, tensors_of_form};
+pub use weights::{dither, holds_what_was_fixed, tensors_of_form};

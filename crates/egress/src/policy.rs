@@ -47,6 +47,8 @@ pub struct WeightsPolicy {
     pub max_header_bytes: u64,
     /// Largest file that a job may write, in bytes.
     pub max_file_bytes: u64,
+    /// Noise that is added to each value, in hundredths of its tensor's standard deviation.
+    pub dither_percent: u64,
 }
 
 /// What may leave as a table.
@@ -155,7 +157,7 @@ impl Policy {
 
     /// Every number of the policy, with what is accepted for it. The ranges keep all later arithmetic far from overflow,
     /// and a limit from meaning "none" by accident.
-    fn limits(&self) -> [Limit; 24] {
+    fn limits(&self) -> [Limit; 25] {
         const FILE: u64 = 1 << 40;
         use Stricter::{Larger, Smaller};
         let (weights, table, metrics) = (&self.weights, &self.table, &self.metrics);
@@ -171,6 +173,7 @@ impl Policy {
             Limit::new("weights.max_dimensions", weights.max_dimensions, 1, 16, Smaller),
             Limit::new("weights.max_header_bytes", weights.max_header_bytes, 64, 1 << 26, Smaller),
             Limit::new("weights.max_file_bytes", weights.max_file_bytes, 64, FILE, Smaller),
+            Limit::new("weights.dither_percent", weights.dither_percent, 0, 1000, Larger),
             Limit::new("table.smallest_count", table.smallest_count, 1, 1 << 20, Larger),
             Limit::new("table.rounding_base", table.rounding_base, 1, 1 << 20, Larger),
             Limit::new("table.dominance_units", table.dominance_units, 1, 2, Larger),

@@ -461,3 +461,123 @@ fn a_trained_tensor_is_not_taken_for_the_one_that_was_fixed_and_the_finding_name
     assert!(found.files[0].findings[0].detail.contains("tensor w is not the one"), "{found:?}");
     assert_eq!(judge_one(&fixed, &form(|values| values[5] = 0.5)).result, VerdictResult::Pass);
 }
+
+/// A task whose policy stores values so and adds so much noise.
+fn noisy(declared: &str, precision: &str, percent: u64) -> egress::Task {
+    let task = with_policy(task(&[declared]), "dither_percent = 0", &format!("dither_percent = {percent}"));
+    with_policy(task, "precision = \"bf16\"", &format!("precision = \"{precision}\""))
+}
+
+fn dithered(task: &egress::Task, canonical: &[u8], seed: u8) -> Vec<u8> {
+    let policy = egress::Policy::parse(&task.policy).unwrap();
+    let (mut file, mut noisy) = (std::io::Cursor::new(canonical.to_vec()), Vec::new());
+    egress::dither(&policy, &task.outputs[0], &mut file, &mut noisy, &[seed; 32]).unwrap();
+    noisy
+}
+
+#[test]
+fn weights_with_noise_are_canonical_in_each_precision_and_what_was_fixed_stays() {
+    for precision in ["bf16", "f16", "f32", "int8", "int6", "int5", "int4", "int3"] {
+        let task = noisy(DECLARED, precision, 100);
+        let canonical = form_one(&task, &innocent()).unwrap();
+        let noisy = dithered(&task, &canonical, 1);
+        assert_ne!(noisy, canonical, "{precision}");
+        assert_eq!(judge_one(&task, &noisy).result, VerdictResult::Pass, "{precision}");
+        assert_eq!(dithered(&task, &canonical, 1), noisy, "{precision}");
+        assert_ne!(dithered(&task, &canonical, 2), noisy, "{precision}");
+        let fixed = with_w_fixed(&task, &canonical);
+        let noisy = dithered(&fixed, &canonical, 1);
+        assert_eq!(judge_one(&fixed, &noisy).result, VerdictResult::Pass, "{precision}");
+        assert_ne!(noisy, canonical, "{precision}: b is the job's");
+    }
+    // Values at the end of what can be written stay there.
+    let task = noisy(DECLARED, "f16", 1000);
+    let canonical = form_one(&task, &with_values(|values| values.fill(65504.0))).unwrap();
+    assert_eq!(dithered(&task, &canonical, 1), canonical, "values that are all alike have no deviation");
+    let canonical = form_one(&task, &with_values(|values| values[0] = 65504.0)).unwrap();
+    assert_eq!(judge_one(&task, &dithered(&task, &canonical, 1)).result, VerdictResult::Pass);
+    let policy = egress::Policy::parse(&task.policy).unwrap();
+    let mut short = std::io::Cursor::new(canonical[..canonical.len() - 1].to_vec());
+    assert!(egress::dither(&policy, &task.outputs[0], &mut short, &mut Vec::new(), &[1; 32]).is_err());
+}
+
+/// So many values of a tensor, before and after the noise.
+fn through_noise(values: &[f32], percent: u64) -> Vec<f64> {
+    let declared = format!(
+        r#"{{"kind":"weights","path":"m.safetensors","tensors":[{{"name":"w","shape":["{}"]}}]}}"#,
+        values.len()
+    );
+    let task = noisy(&declared, "f32", percent);
+    let canonical = form_one(&task, &tensors(&[("w", &[values.len() as u64], values)])).unwrap();
+    let noisy = dithered(&task, &canonical, 7);
+    let data = &noisy[noisy.len() - 4 * values.len()..];
+    data.chunks_exact(4).map(|bytes| f64::from(f32::from_le_bytes(bytes.try_into().unwrap()))).collect()
+}
+
+#[test]
+fn the_noise_is_normal_and_has_the_policys_share_of_the_deviation() {
+    let mut numbers = Numbers(11);
+    let values: Vec<f32> = (0..40_000)
+        .map(|_| (numbers.below(2_000_001) as f32 / 1e6 - 1.0) * 12f32.sqrt() / 2.0 + 5.0)
+        .collect();
+    for percent in [10, 30, 100] {
+        let share = percent as f64 / 100.0;
+        let noise: Vec<f64> = through_noise(&values, percent)
+            .iter()
+            .zip(&values)
+            .map(|(noisy, value)| (noisy - f64::from(*value)) / share)
+            .collect();
+        let count = noise.len() as f64;
+        let moment = |power: i32| noise.iter().map(|value| value.powi(power)).sum::<f64>() / count;
+        // Of a standard normal distribution: 0, 1, 0, 3.
+        assert!(moment(1).abs() < 0.03, "{percent}: {}", moment(1));
+        assert!((moment(2) - 1.0).abs() < 0.05, "{percent}: {}", moment(2));
+        assert!(moment(3).abs() < 0.1, "{percent}: {}", moment(3));
+        assert!((moment(4) - 3.0).abs() < 0.3, "{percent}: {}", moment(4));
+    }
+}
+
+#[test]
+fn no_code_says_more_through_the_noise_than_the_bound_and_without_noise_it_does() {
+    let mut numbers = Numbers(13);
+    for percent in [0, 10, 30, 100] {
+        let share = percent as f64 / 100.0;
+        let bound = 0.5 * (1.0 + 1.0 / (share * share)).log2();
+        for levels in [2usize, 4, 16] {
+            let said: Vec<usize> = (0..40_000).map(|_| numbers.below(levels)).collect();
+            let values: Vec<f32> = said.iter().map(|level| *level as f32).collect();
+            let heard = through_noise(&values, percent);
+            let nearest = |value: &f64| value.round().clamp(0.0, levels as f64 - 1.0) as usize;
+            let bits = mutual_information(levels, &said, &heard.iter().map(nearest).collect::<Vec<_>>());
+            let all = (levels as f64).log2();
+            match percent {
+                0 => assert!(bits > all - 0.01, "{levels} levels: {bits}"),
+                // A hundredth is what chance adds to an estimate from so many values.
+                _ => assert!(bits <= bound.min(all) + 0.01, "{percent} %, {levels} levels: {bits}"),
+            }
+            // The bound is no idle one: these codes come within a bit of it, or say all that they have.
+            assert!(bits > bound.min(all) - 1.0, "{percent} %, {levels} levels: {bits}");
+        }
+    }
+}
+
+/// Bits that what was heard tells of what was said, from how often each pair came.
+fn mutual_information(levels: usize, said: &[usize], heard: &[usize]) -> f64 {
+    let mut pairs = vec![0f64; levels * levels];
+    for (said, heard) in said.iter().zip(heard) {
+        pairs[said * levels + heard] += 1.0;
+    }
+    let total: f64 = pairs.iter().sum();
+    let row = |said: usize| pairs[said * levels..][..levels].iter().sum::<f64>() / total;
+    let column = |heard: usize| pairs.iter().skip(heard).step_by(levels).sum::<f64>() / total;
+    let mut bits = 0.0;
+    for said in 0..levels {
+        for heard in 0..levels {
+            let both = pairs[said * levels + heard] / total;
+            if both > 0.0 {
+                bits += both * (both / (row(said) * column(heard))).log2();
+            }
+        }
+    }
+    bits
+}

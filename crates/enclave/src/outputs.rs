@@ -2,17 +2,18 @@
 //!
 //! The order is the promise. What the job wrote is copied once its last process is dead, byte for byte and unread. The
 //! canonicaliser alone reads it, and it has no data. The enclave copies the declared names out of what the canonicaliser wrote, by descriptor
-//! and never through a link, and hashes the copies: from here on they are sealed. Judge, views and scanner read sealed
-//! copies, so that what is judged is what is signed. Only messages of a fixed size are parsed here.
+//! and never through a link, and hashes the copies: from here on they are sealed. Views and scanner read sealed copies. Then
+//! weights get the policy's noise, if it asks for some, and are sealed again; the judge reads what leaves, so that what is
+//! judged is what is signed. Only messages of a fixed size are parsed here.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use blobs::{BlobStore, Digest, StoreError as BlobError};
 use egress::{Policy, PolicyError, ScanTask, Task};
 use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
-use release::statement::{Catalogue, DeclaredOutput};
+use release::statement::{Catalogue, DeclaredOutput, OutputKind};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
 
@@ -88,11 +89,48 @@ impl Outputs<'_> {
         let canonical = self.canonicalise(&task, out, &mut found)?;
         found.files = self.seal(&canonical)?;
         found.counts = self.seal_counts(&canonical)?;
-        let sealed = self.lay_out(&found.files)?;
-        self.judge(&task, &sealed, &mut found)?;
+        let sealed = self.lay_out(&found.files, &self.sealed())?;
         let views = self.views(&task, &sealed, &mut found)?;
         self.scan(&sealed, &views, &mut found)?;
+        // Noise would hide a copy from the search, and not from whoever wrote it ten times.
+        let leaving = match self.dithered(&mut found.files)? {
+            true => self.lay_out(&found.files, &self.work.join("leaving"))?,
+            false => sealed,
+        };
+        self.judge(&task, &leaving, &mut found)?;
         Ok(found)
+    }
+
+    /// Replaces sealed weights by the same with noise, where the policy asks for that. False if it asks for none.
+    fn dithered(&self, sealed: &mut [SealedFile]) -> Result<bool, OutputsError> {
+        let policy = Policy::parse(&self.policy)?;
+        let has_weights = sealed.iter().any(|file| file.kind == OutputKind::Weights);
+        if policy.weights.dither_percent == 0 || !has_weights {
+            return Ok(false);
+        }
+        let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
+        let searched: Vec<Digest> = sealed.iter().map(|file| file.digest).collect();
+        for file in sealed.iter_mut().filter(|file| file.kind == OutputKind::Weights) {
+            let output = &self.declared[file.index];
+            let mut without = quarantine.open_blob(file.digest)?;
+            let mut noisy = tempfile::tempfile_in(self.work)?;
+            // The noise is what keeps codes within the bound; whoever knows the seed takes it off. It is never stored.
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+            match egress::dither(&policy, output, &mut without, &mut noisy, &seed) {
+                // It has not the length of its declaration, and is blocked for that.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+                written => written?,
+            }
+            noisy.rewind()?;
+            let (digest, bytes) = quarantine.copy_in(&noisy, None, u64::MAX)?;
+            let as_fixed = egress::holds_what_was_fixed(&policy, output, &mut noisy)?;
+            *file = SealedFile::new(file.index, output, digest, bytes, as_fixed);
+        }
+        for digest in searched.into_iter().filter(|digest| sealed.iter().all(|file| file.digest != *digest)) {
+            quarantine.remove(digest)?;
+        }
+        Ok(true)
     }
 
     /// Where copies of the sealed files lie for children.
@@ -165,11 +203,10 @@ impl Outputs<'_> {
     }
 
     /// A read-only directory with copies of the sealed files under their names.
-    fn lay_out(&self, sealed: &[SealedFile]) -> Result<PathBuf, OutputsError> {
+    fn lay_out(&self, sealed: &[SealedFile], directory: &Path) -> Result<PathBuf, OutputsError> {
         use std::os::unix::fs::PermissionsExt;
         let quarantine = BlobStore::open(&self.quarantine, 0o600)?;
-        let directory = self.sealed();
-        files::new_directory(&directory, 0o700)?;
+        files::new_directory(directory, 0o700)?;
         for file in sealed {
             let copied = files::write_readable(
                 &directory.join(file.name.as_str()),
@@ -179,8 +216,8 @@ impl Outputs<'_> {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o555))?;
-        Ok(directory)
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o555))?;
+        Ok(directory.to_owned())
     }
 
     fn judge(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<(), OutputsError> {

@@ -1,11 +1,13 @@
 //! Weights: tensors of declared names and shapes, in the policy's precision.
 
+mod dither;
 mod fixed;
 mod form;
 mod header;
 mod layout;
 mod number;
 
+pub use dither::dither;
 pub use fixed::{holds_what_was_fixed, tensors_of_form};
 pub use header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
 

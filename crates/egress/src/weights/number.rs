@@ -108,6 +108,13 @@ pub(crate) fn round(value: f64, format: Format) -> Rounded {
     Rounded::Bits { bits, inexact: rest != 0 }
 }
 
+/// The largest number of a format, or the smallest.
+pub(crate) fn largest(negative: bool, format: Format) -> u32 {
+    let exponent = (1 << format.exponent) - 2;
+    let fraction = (1 << format.fraction) - 1;
+    u32::from(negative) << (format.exponent + format.fraction) | exponent << format.fraction | fraction
+}
+
 /// Whether bits of a format are what [`round`] can give: no −0, subnormal, infinity or NaN.
 pub(crate) fn is_canonical(bits: u32, format: Format) -> bool {
     let exponent = bits >> format.fraction & ((1 << format.exponent) - 1);

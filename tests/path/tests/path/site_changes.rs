@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use api::v1::job_service_client::JobServiceClient;
 use api::v1::{GetReviewRequest, ReviewState, WatchJobRequest, review_service_client::ReviewServiceClient};
+use blobs::Digest;
 use databox::failure::Failure;
 use databox::job::state;
 use databox::review::Desk;
-use databox::site::InstallArguments;
+use databox::site::{InstallArguments, now};
 use harness::{ONE_METRIC, PATIENCE, TestBox, manifest, write_metric};
 use lifecycle::State;
 use release::envelope::Envelope;
@@ -115,6 +116,33 @@ fn refusal(answer: Answer) -> &'static str {
         Answer::Refused(refusal) => refusal.name(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Another version of the box's policy, with one thing changed, and a grant under it.
+pub async fn change_policy(tested: &TestBox, from: &str, to: &str) {
+    let old = tested.stage.home.site().join("policies/demo/1.toml");
+    let text = std::fs::read_to_string(&old).unwrap_or_else(|error| panic!("{}: {error}", old.display()));
+    assert!(text.contains(from), "{from}");
+    let text = text.replacen(from, to, 1);
+    let toml = tested.directory().join("changed.toml");
+    std::fs::write(&toml, &text).unwrap();
+    let [ana, ben] = ["ana", "ben"].map(|steward| key(tested, steward));
+    let mut grant = site(tested).grants().next().unwrap().statement().clone();
+    (grant.version, grant.issued_at) = (Count(2), now());
+    (grant.policy.version, grant.policy.file) = (Count(2), Digest::of(text.as_bytes()).into());
+    let mut policy = site(tested).policies().next().unwrap().statement().statement().clone();
+    (policy.version, policy.issued_at, policy.file) = (Count(2), now(), grant.policy.file);
+    let draft = tested.directory().join("changed.json");
+    let signers: [&dyn Sign; 2] = [&ana, &ben];
+    std::fs::write(&draft, Envelope::sign(&policy, &signers).unwrap().to_bytes()).unwrap();
+    tested.stage.sign_and_install(&draft, &[], Some(toml)).unwrap();
+    install(tested, &grant, &[&ana, &ben]);
+    let bench = tested.bench("kim").await;
+    until("a gateway with the new grant", async || {
+        let site = bench.site().await.ok()?;
+        site.grants().any(|grant| grant.statement().version == Count(2)).then_some(())
+    })
+    .await;
 }
 
 #[test]

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use api::v1::WatchJobRequest;
 use api::v1::job_service_client::JobServiceClient;
-use blobs::Digest;
 use databox::job::state;
 use databox::site::now;
 use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
-use release::envelope::Envelope;
-use release::key::Sign;
-use release::value::Count;
 
-use crate::site_changes::{install, key, site, until};
+use crate::site_changes::{change_policy, until};
 use crate::wait;
 
 /// Seconds of a step. A run of half a step ends within it also on a busy machine.
@@ -29,30 +25,8 @@ struct Seen {
     places: Vec<(i64, u32)>,
 }
 
-/// A policy with this grid, and a grant under it.
 async fn widen_the_grid(tested: &TestBox) {
-    let old = tested.stage.home.site().join("policies/demo/1.toml");
-    let text = std::fs::read_to_string(&old).unwrap_or_else(|error| panic!("{}: {error}", old.display()));
-    let text = text.replace("time_grid_seconds = 1\n", &format!("time_grid_seconds = {GRID}\n"));
-    let toml = tested.directory().join("wide.toml");
-    std::fs::write(&toml, &text).unwrap();
-    let [ana, ben] = ["ana", "ben"].map(|steward| key(tested, steward));
-    let mut grant = site(tested).grants().next().unwrap().statement().clone();
-    (grant.version, grant.issued_at) = (Count(2), now());
-    (grant.policy.version, grant.policy.file) = (Count(2), Digest::of(text.as_bytes()).into());
-    let mut policy = site(tested).policies().next().unwrap().statement().statement().clone();
-    (policy.version, policy.issued_at, policy.file) = (Count(2), now(), grant.policy.file);
-    let draft = tested.directory().join("wide.json");
-    let signers: [&dyn Sign; 2] = [&ana, &ben];
-    std::fs::write(&draft, Envelope::sign(&policy, &signers).unwrap().to_bytes()).unwrap();
-    tested.stage.sign_and_install(&draft, &[], Some(toml)).unwrap();
-    install(tested, &grant, &[&ana, &ben]);
-    let bench = tested.bench("kim").await;
-    until("a gateway with the new grant", async || {
-        let site = bench.site().await.ok()?;
-        site.grants().any(|grant| grant.statement().version == Count(2)).then_some(())
-    })
-    .await;
+    change_policy(tested, "time_grid_seconds = 1\n", &format!("time_grid_seconds = {GRID}\n")).await;
 }
 
 async fn submitted(tested: &TestBox, researcher: &str, name: &str, code: &str) -> String {

@@ -8,6 +8,7 @@ use harness::{TestBox, manifest, programs};
 use lifecycle::State;
 use release::statement::DeclaredTensor;
 
+use crate::site_changes::change_policy;
 use crate::wait;
 
 /// A public model: a large tensor and a small one.
@@ -82,5 +83,52 @@ fn a_model_of_which_the_untrained_part_was_fixed_before_the_run_is_released_for_
         let job = tested.run_job("kim", &bundle("embed", 1024)).await;
         assert_eq!(state(&job), State::Blocked);
         assert_eq!(job.outcome.unwrap().rule, "weights.form");
+    });
+}
+
+#[test]
+fn weights_leave_with_the_policys_noise_and_a_copy_is_found_before_it_is_added() {
+    let tested = TestBox::start();
+    let output = "[[output]]\npath = \"model.safetensors\"\nkind = \"weights\"\n\
+                  tensors = [{ name = \"w\", shape = [2048] }]\n";
+    let job = |name: &str, values: &str| {
+        let code = format!(
+            "import json, math, struct\nvalues = [{values}]\nhead = json.dumps({{'w': {{'dtype': 'F32', 'shape': [2048], \
+             'data_offsets': [0, 8192]}}}}).encode()\n\
+             open('/out/model.safetensors', 'wb').write(struct.pack('<Q', len(head)) + head + struct.pack('<2048f', *values))\n"
+        );
+        tested.bundle(name, &[("databox.toml", &manifest(output)), ("job.py", &code)])
+    };
+    let honest = "math.sin(number * 0.37) for number in range(2048)";
+    wait(async {
+        let values = |opened: &databox::review::Opened| -> Vec<f64> {
+            let file = &opened.content.canonical[0].1;
+            let data = file[file.len() - 4096..].chunks_exact(2);
+            data.map(|pair| {
+                f64::from(f32::from_bits(u32::from(u16::from_le_bytes([pair[0], pair[1]])) << 16))
+            })
+            .collect()
+        };
+        let released = async |name: &str| {
+            let job = tested.run_job("kim", &job(name, honest)).await;
+            assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+            let opened = tested.opened("ana", &job.job).await;
+            assert_eq!(opened.judged_again, release::statement::Judgement::Same);
+            (values(&opened), opened.verdict.files[0].released_bits.0)
+        };
+        let (without, price) = released("without").await;
+        change_policy(&tested, "dither_percent = 0\n", "dither_percent = 30\n").await;
+        let (first, second) = (released("first").await, released("second").await);
+        assert_ne!(first.0, second.0, "each time with another noise");
+        assert_eq!((first.1, second.1), (price, price), "at the same price");
+        let squares = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>() / 2048.0;
+        let noise: Vec<f64> = first.0.iter().zip(&without).map(|(with, without)| with - without).collect();
+        let share = (squares(&noise) / squares(&without)).sqrt();
+        assert!((0.27..0.33).contains(&share), "{share}");
+        // A byte of the data in each value: the noise would hide them from whoever searched it.
+        let copy = "float(byte) for byte in open('/data/hie/hie.csv', 'rb').read()[100:2148]";
+        let job = tested.run_job("kim", &job("copy", copy)).await;
+        assert_eq!(state(&job), State::Blocked);
+        assert_eq!(job.outcome.unwrap().rule, "copy.exact");
     });
 }
