@@ -112,9 +112,18 @@ def declared(output):
         if key in output:
             said[key] = output[key]
     if "tensors" in output:
-        said["tensors"] = [
-            {"name": tensor["name"], "shape": [str(size) for size in tensor["shape"]]} for tensor in output["tensors"]
-        ]
+        said["tensors"] = [declared_tensor(tensor) for tensor in output["tensors"]]
+    return said
+
+
+def declared_tensor(tensor):
+    """One tensor, as the request has it."""
+    unknown = set(tensor) - {"name", "shape", "sha256"}
+    if unknown:
+        raise ValueError(f"a tensor has no {', '.join(sorted(unknown))}")
+    said = {"name": tensor["name"], "shape": [str(size) for size in tensor["shape"]]}
+    if "sha256" in tensor:
+        said["sha256"] = tensor["sha256"]
     return said
 
 

@@ -10,7 +10,7 @@ use crate::names::{Seen, check_path};
 use crate::{BundleError, MANIFEST_NAME, Manifest, ManifestError};
 
 /// Most bytes of a manifest.
-const MANIFEST_LIMIT: u64 = 256 * 1024;
+const MANIFEST_LIMIT: u64 = 768 * 1024;
 /// Zero bytes that may follow the two closing blocks: tar pads to records of 20 blocks.
 const RECORD: usize = 20 * BLOCK;
 const CHUNK: usize = 64 * 1024;

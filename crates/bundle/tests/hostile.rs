@@ -343,8 +343,8 @@ fn a_bundle_needs_a_manifest_of_bounded_size() {
     let sized = |bytes: usize| {
         Archive::default().add(&entry(b"databox.toml", b'0', &vec![b'#'; bytes], |_| {})).bundle()
     };
-    assert!(matches!(read(&sized((256 << 10) + 1)), Err(BundleError::ManifestTooLarge { .. })));
-    assert_eq!(read(&sized(256 << 10)).unwrap().manifest.len(), 256 << 10);
+    assert!(matches!(read(&sized((768 << 10) + 1)), Err(BundleError::ManifestTooLarge { .. })));
+    assert_eq!(read(&sized(768 << 10)).unwrap().manifest.len(), 768 << 10);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use egress::{Source, Task};
 use release::file::{Judge, JudgeAgain};
 use release::report::OutputReport;
+use release::statement::DeclaredOutput;
 
 /// Judges these files through `egress`.
 pub struct EgressJudge<S>(pub S);
@@ -16,5 +17,10 @@ impl<S: Source + Clone> Judge for EgressJudge<S> {
             as_written: false,
         };
         Some(egress::judge(&task, &mut self.0.clone()).ok()?.report)
+    }
+
+    fn least_bits(&self, policy: &[u8], output: &DeclaredOutput, bytes: u64) -> Option<u64> {
+        let policy = egress::Policy::parse(std::str::from_utf8(policy).ok()?).ok()?;
+        Some(egress::floor_bits(&policy, output, bytes))
     }
 }

@@ -188,7 +188,8 @@ fn examine(
     let pinned = Pinned { roles: options.roles, accept_on_box_witness: options.accept_on_box_witness, seen };
     let bytes = read_release(path)?;
     let Some(directory) = &options.files else {
-        return Ok(Examination::of(&bytes, &pinned, now, GivenFiles::NotGiven));
+        let nothing = EgressJudge(egress::InMemory::default());
+        return Ok(Examination::of(&bytes, &pinned, now, GivenFiles::ToCount(&nothing)));
     };
     match folder::Folder::open(directory, path) {
         Ok(folder) => {

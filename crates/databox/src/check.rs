@@ -6,6 +6,7 @@ pub(crate) mod stage;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -154,20 +155,24 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
 
 /// The tensors of a weights file as they would leave, each with the digest of its canonical data. The file is read
 /// behind a wall; here only the form that was written anew is.
-pub fn tensors(file: &Path, policy: String) -> Result<Vec<DeclaredTensor>, Failure> {
-    let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+pub fn tensors(file: &Path, policy: &str) -> Result<Vec<DeclaredTensor>, Failure> {
+    let limits = Policy::parse(policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
     let path: Name = "weights.safetensors".parse().expect("it is a name");
     let staged = stage::file(file, path.as_str(), limits.weights.max_file_bytes)?;
     let canonical = Scratch::new("canonical")?;
     let outputs = vec![DeclaredOutput::Weights { path: path.clone(), tensors: Vec::new() }];
-    let task = Task { policy, outputs, catalogue: Vec::new(), as_written: true };
+    let task = Task { policy: policy.to_owned(), outputs, catalogue: Vec::new(), as_written: true };
     let checked = judged(&task, staged.path(), &canonical)?;
     // What a model may carry is asked of what a job releases, not of a model that is public.
-    if checked.report.rules[Rule::WeightsForm.index()] == RuleResult::Blocked {
+    let blocks = |rule: Rule| checked.report.rules[rule.index()] == RuleResult::Blocked;
+    if blocks(Rule::WeightsForm) || blocks(Rule::OutputDeclared) {
         return Err(Failure::new("WEIGHTS", words(&checked)).exit(Exit::Usage));
     }
     let canonical = canonical.directory.join(path.as_str());
-    let mut form = fs::File::open(&canonical).map_err(file_failure(file))?;
+    // Whoever wrote it read a file of strangers, and could have left a link to one of ours.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    let mut form =
+        fs::File::options().read(true).custom_flags(flags).open(&canonical).map_err(file_failure(file))?;
     let bytes = form.metadata().map_err(file_failure(file))?.len();
     egress::tensors_of_form(&limits, &mut form, bytes).map_err(file_failure(file))
 }

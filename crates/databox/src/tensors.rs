@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use egress::Policy;
 use release::statement::DeclaredTensor;
 
 use crate::check;
@@ -19,13 +20,15 @@ pub struct TensorsArguments {
 
 /// Prints the tensors, in TOML or JSON.
 pub fn run(arguments: &TensorsArguments, json: bool) -> Result<(), Failure> {
-    let tensors = check::tensors(&arguments.file, check::policy_text(arguments.policy.as_deref())?)?;
+    let text = check::policy_text(arguments.policy.as_deref())?;
+    let tensors = check::tensors(&arguments.file, &text)?;
+    let policy = Policy::parse(&text).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let precision = policy.weights.precision.word();
     match json {
-        true => println!(
-            "{}",
-            serde_json::to_string(&tensors).map_err(|error| Failure::new("JSON", whole(&error)))?
-        ),
-        false => print!("{}", manifest(&tensors)),
+        true => println!("{}", serde_json::json!({ "precision": precision, "tensors": tensors })),
+        false => {
+            print!("# as {precision}; leave sha256 out of those that the job trains\n{}", manifest(&tensors))
+        }
     }
     Ok(())
 }

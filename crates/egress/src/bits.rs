@@ -5,6 +5,8 @@
 //! first line, the names and punctuation of metrics. Each byte after that is charged with 8 bits, each parameter of a weights file with its precision. `docs/formats/canonical.md` shows why no more canonical
 //! forms can be reached than the charge allows.
 
+use std::io::{self, Read, Seek};
+
 use release::statement::DeclaredOutput;
 
 use crate::policy::Policy;
@@ -38,5 +40,32 @@ pub fn floor_bits(policy: &Policy, output: &DeclaredOutput, bytes: u64) -> u64 {
             if free == weights::data_bytes(precision, tensors) { capacity } else { by_length.max(capacity) }
         }
         _ => by_length,
+    }
+}
+
+/// Whether what [`floor_bits`] takes off as fixed stands in the file as the request fixed it: the header of weights and the
+/// tensors whose digests were named, and no more bits of a whole number than are charged; a table's first line; names and
+/// punctuation of metrics. Bytes are compared at places that the request fixes, and nothing is parsed.
+///
+/// Without this whoever took over the judge could call any bytes the fixed ones, and they would leave for nothing.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn holds_what_was_fixed(
+    policy: &Policy,
+    output: &DeclaredOutput,
+    file: &mut (impl Read + Seek),
+) -> io::Result<bool> {
+    file.rewind()?;
+    match output {
+        DeclaredOutput::Weights { tensors, .. } => weights::holds(policy.weights.precision, tensors, file),
+        DeclaredOutput::Metrics { names, .. } => metrics::holds_names(names, &mut io::BufReader::new(file)),
+        DeclaredOutput::Table { columns, .. } => {
+            let expected = table::header(output, columns);
+            let mut found = Vec::new();
+            file.take(expected.len() as u64).read_to_end(&mut found)?;
+            Ok(found == expected)
+        }
+        DeclaredOutput::Figure { .. } => Ok(true),
     }
 }

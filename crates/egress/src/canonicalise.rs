@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use release::rule::Rule;
-use release::statement::{DeclaredColumn, DeclaredOutput, OutputKind};
+use release::statement::{DeclaredColumn, DeclaredOutput};
 
 use crate::figure;
 use crate::files::{ReadSeek, Sink, Source};
@@ -151,7 +151,7 @@ pub(crate) fn form_text(
     let limit = size_limit(policy, output.kind());
     if formed.bytes.len() as u64 > limit {
         record.block(
-            form_rule(output.kind()),
+            output.kind().form_rule(),
             format!("its canonical form has {} bytes; the policy allows {limit}", formed.bytes.len()),
         );
         return None;
@@ -195,7 +195,7 @@ fn plan(
         Some(table) => table::as_written(table, declared, digits),
         None => table::planned(declared, &task.catalogue, task.as_written),
     };
-    let planned = planned.map_err(|error| record.block(form_rule(output.kind()), error.to_string())).ok()?;
+    let planned = planned.map_err(|error| record.block(output.kind().form_rule(), error.to_string())).ok()?;
     Some((planned, here))
 }
 
@@ -245,16 +245,6 @@ fn form_figure(
     let figure = read.map_err(|error| record.block(Rule::FigureForm, error.to_string())).ok()?;
     let formed = form_table(policy, &columns, &here, &figure.table, reading, record)?;
     Some(Formed { bytes: figure.write(&formed.bytes), ..formed })
-}
-
-/// The rule about the canonical form of a kind.
-pub(crate) fn form_rule(kind: OutputKind) -> Rule {
-    match kind {
-        OutputKind::Weights => Rule::WeightsForm,
-        OutputKind::Metrics => Rule::MetricsForm,
-        OutputKind::Table => Rule::TableForm,
-        OutputKind::Figure => Rule::FigureForm,
-    }
 }
 
 /// A writer that counts.

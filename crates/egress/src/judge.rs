@@ -9,7 +9,7 @@ use release::rule::Rule;
 use release::statement::{DeclaredOutput, OutputKind};
 
 use crate::bits::floor_bits;
-use crate::canonicalise::{Formed, Reading, form_rule, form_text};
+use crate::canonicalise::{Formed, Reading, form_text};
 use crate::files::{ReadSeek, Source};
 use crate::finding::{Judgement, Record, Recorded, conclude, quoted};
 use crate::policy::Policy;
@@ -75,7 +75,7 @@ fn judge_form(
     size: u64,
     record: &mut Record,
 ) -> Result<Option<Tabulation>, EgressError> {
-    let rule = form_rule(output.kind());
+    let rule = output.kind().form_rule();
     match output {
         DeclaredOutput::Weights { tensors, .. } => {
             record.ran(rule);

@@ -22,7 +22,7 @@ mod table;
 mod task;
 pub mod weights;
 
-pub use bits::{declared_fixed_bytes, floor_bits};
+pub use bits::{declared_fixed_bytes, floor_bits, holds_what_was_fixed};
 pub use canonicalise::canonicalise;
 pub use declaration::{DeclarationError, check_declarations, is_left_out};
 pub use differencing::{
@@ -35,4 +35,4 @@ pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
 pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, Weaker, WeightsPolicy};
 pub use task::{EgressError, ScanTask, ScannedFile, Task};
-pub use weights::{dither, holds_what_was_fixed, tensors_of_form};
+pub use weights::{dither, tensors_of_form};

@@ -1,6 +1,7 @@
 //! Metrics: a flat JSON object of scalars under declared names.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufRead, Read as _};
 
 use release::rule::Rule;
 use release::value::Name;
@@ -106,6 +107,39 @@ pub(crate) fn form(
     notes.changed(Rule::MetricsForm, rounded, &digits);
     notes.changed(Rule::MetricsForm, zeroed, "-0 or too small, set to 0");
     Ok(Form { bytes: text.into_bytes(), notes, degrees_of_freedom: degrees })
+}
+
+/// Whether names and punctuation are those that the request fixed, with characters of numbers between them.
+pub(crate) fn holds_names(names: &[Name], file: &mut impl BufRead) -> io::Result<bool> {
+    let mut pieces: Vec<String> = names.iter().map(|name| format!(",\"{name}\":")).collect();
+    if let Some(first) = pieces.first_mut() {
+        first.replace_range(..1, "{");
+    }
+    for piece in &pieces {
+        if !begins_with(piece, file)? {
+            return Ok(false);
+        }
+        pass_number(file)?;
+    }
+    Ok(begins_with("}\n", file)? && file.fill_buf()?.is_empty())
+}
+
+fn begins_with(piece: &str, file: &mut impl BufRead) -> io::Result<bool> {
+    let mut found = Vec::new();
+    file.by_ref().take(piece.len() as u64).read_to_end(&mut found)?;
+    Ok(found == piece.as_bytes())
+}
+
+fn pass_number(file: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let bytes = file.fill_buf()?;
+        let number = bytes.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'e')).count();
+        let goes_on = number > 0 && number == bytes.len();
+        file.consume(number);
+        if !goes_on {
+            return Ok(());
+        }
+    }
 }
 
 fn as_name(name: &str) -> Result<Name, MetricsError> {

@@ -169,3 +169,64 @@ fn a_charge_rounds_up_and_never_wraps() {
         declared(r#"{"kind":"weights","path":"f","tensors":[{"name":"w","shape":["9223372036854775807"]}]}"#);
     assert_eq!(floor_bits(&policy, &huge, 0), u64::MAX);
 }
+
+#[test]
+fn every_bit_that_is_taken_off_as_fixed_is_compared_without_a_parser() {
+    let table = r#"{"kind":"table","path":"t","columns":[{"name":"plan","type":"category:hie.plan"},
+        {"name":"n","type":"integer"}],"countColumn":"n"}"#;
+    for (declared, written, fixed) in [
+        (
+            r#"{"kind":"weights","path":"w","tensors":[{"name":"w","shape":["2"]}]}"#,
+            tensors(&[("w", &[2], &[0.5, -1.0])]),
+            None,
+        ),
+        (table, b"plan,n\nfree,100\n".to_vec(), None),
+        (
+            r#"{"kind":"metrics","path":"m","names":["loss","auc"]}"#,
+            br#"{"loss": -1.5e-9, "auc": 0.75}"#.to_vec(),
+            Some([0..8, 15..22, 26..28]),
+        ),
+    ] {
+        let task = task(&[declared]);
+        let policy = Policy::parse(&task.policy).unwrap();
+        let form = form_one(&task, &written).unwrap();
+        let holds = |file: &[u8]| {
+            egress::holds_what_was_fixed(&policy, &task.outputs[0], &mut std::io::Cursor::new(file)).unwrap()
+        };
+        assert!(holds(&form), "{declared}");
+        let bytes: Vec<usize> = match fixed {
+            Some(places) => places.into_iter().flatten().collect(),
+            None => (0..declared_fixed_bytes(&policy, &task.outputs[0]) as usize).collect(),
+        };
+        assert_eq!(bytes.len() as u64, declared_fixed_bytes(&policy, &task.outputs[0]), "{declared}");
+        for bit in bytes.into_iter().flat_map(|byte| byte * 8..byte * 8 + 8) {
+            let mut changed = form.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!holds(&changed), "{declared}, bit {bit}");
+        }
+        assert!(!holds(b""), "{declared}");
+    }
+}
+
+#[test]
+fn a_whole_number_says_no_more_than_the_bits_that_it_is_charged_with() {
+    for (precision, most) in [("int8", 127u8), ("int6", 31), ("int5", 15), ("int4", 7), ("int3", 3)] {
+        let declared = r#"{"kind":"weights","path":"w","tensors":[{"name":"w","shape":["2"]}]}"#;
+        let task =
+            with_policy(task(&[declared]), "precision = \"bf16\"", &format!("precision = \"{precision}\""));
+        let policy = Policy::parse(&task.policy).unwrap();
+        let form = form_one(&task, &tensors(&[("w", &[2], &[0.5, -1.0])])).unwrap();
+        for value in 0..=u8::MAX {
+            let mut changed = form.clone();
+            *changed.last_mut().unwrap() = value;
+            let mut file = std::io::Cursor::new(&changed[..]);
+            let holds = egress::holds_what_was_fixed(&policy, &task.outputs[0], &mut file).unwrap();
+            assert_eq!(holds, (value as i8).unsigned_abs() <= most, "{precision}: {value}");
+            assert_eq!(
+                judge_one(&task, &changed).result == VerdictResult::Pass,
+                holds,
+                "{precision}: {value}"
+            );
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub struct SealedFile {
     pub bytes: u64,
     /// True if it has counts that the job declared.
     pub declared_counts: bool,
-    /// True if each tensor of which the request fixed the bytes has these bytes; the others carry what they carry.
+    /// True if what the request fixed stands in it: header, names, and tensors whose digests it named.
     pub as_fixed: bool,
 }
 
@@ -110,10 +110,10 @@ impl Found {
         if sum.is_none_or(|sum| sum > policy.release_bits) {
             rules[Rule::ReleaseBits.index()] = RuleResult::Blocked;
         }
-        // The floor counts a tensor that the request fixed as nothing. A judge that was taken over could call any bytes
-        // those, and they would leave for nothing.
-        if self.files.iter().any(|file| !file.as_fixed) {
-            rules[Rule::WeightsForm.index()] = RuleResult::Blocked;
+        // The floor counts what the request fixed as nothing. A judge that was taken over could call any bytes those, and
+        // they would leave for nothing.
+        for file in self.files.iter().filter(|file| !file.as_fixed) {
+            rules[file.kind.form_rule().index()] = RuleResult::Blocked;
         }
         if self.files.len() != declared.len() {
             rules[Rule::OutputDeclared.index()] = RuleResult::Blocked;
@@ -384,11 +384,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_that_is_not_the_one_that_the_request_fixed_blocks_whatever_the_judge_says() {
+    fn a_file_that_is_not_as_the_request_fixed_it_blocks_whatever_the_judge_says() {
         let mut other = found(30);
         assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), None);
         other.files[0].as_fixed = false;
-        assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::WeightsForm));
+        assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::MetricsForm));
     }
 
     #[test]

@@ -12,8 +12,17 @@ use crate::run::root;
 /// What a row says that no test holds up yet.
 const NONE_YET: &str = "none yet";
 
-/// Where each test of a package is, by its name.
-type Tests = BTreeMap<String, Vec<PathBuf>>;
+/// What a row says that names a test which only the long run runs.
+const LONG_RUN: &str = "long run";
+
+/// Where each test of a package is, by its name, and whether it is left to the long run.
+type Tests = BTreeMap<String, Vec<Found>>;
+
+/// Where a test is.
+struct Found {
+    file: PathBuf,
+    is_ignored: bool,
+}
 
 /// Compares every page with the tests in the sources.
 pub fn check() -> Result<(), String> {
@@ -36,6 +45,12 @@ pub fn check() -> Result<(), String> {
                 .filter_map(|reference| Some(format!("{place}: {}", missing(reference, &packages)?)));
             wrong.extend(unknown);
             named += references.len();
+            if references.iter().any(|reference| is_ignored(reference, &packages)) && !line.contains(LONG_RUN)
+            {
+                wrong.push(format!(
+                    "{place}: a test that is ignored, and the row does not say \"{LONG_RUN}\""
+                ));
+            }
             if is_claim(line) && references.is_empty() && !line.contains(NONE_YET) {
                 wrong.push(format!("{place}: names no test and does not say \"{NONE_YET}\""));
             }
@@ -71,8 +86,9 @@ fn missing(reference: &str, packages: &BTreeMap<String, Tests>) -> Option<String
     let mut segments: Vec<&str> = path.split("::").collect();
     let name = segments.pop()?;
     let Some(files) = tests.get(name) else { return Some(format!("{suite} has no test {name}")) };
-    let is_on_the_way = |file: &PathBuf| {
-        let mut parts = file.iter().filter_map(|part| part.to_str()).map(|part| part.trim_end_matches(".rs"));
+    let is_on_the_way = |found: &Found| {
+        let mut parts =
+            found.file.iter().filter_map(|part| part.to_str()).map(|part| part.trim_end_matches(".rs"));
         segments.iter().all(|segment| parts.any(|part| part == *segment))
     };
     if files.iter().any(is_on_the_way) {
@@ -80,6 +96,14 @@ fn missing(reference: &str, packages: &BTreeMap<String, Tests>) -> Option<String
     } else {
         Some(format!("{suite} has {name}, but not in {path}"))
     }
+}
+
+/// True if every test of this name is left to the long run.
+fn is_ignored(reference: &str, packages: &BTreeMap<String, Tests>) -> bool {
+    let Some((suite, path)) = reference.split_once(' ') else { return false };
+    let name = path.rsplit("::").next().unwrap_or_default();
+    let found = packages.get(suite).and_then(|tests| tests.get(name));
+    found.is_some_and(|found| found.iter().all(|found| found.is_ignored))
 }
 
 /// Every function behind a `#[test]` in this directory's Rust files, packages below it left out.
@@ -90,13 +114,15 @@ fn tests_below(directory: &Path) -> Result<Tests, String> {
         if own != Some(directory) {
             continue;
         }
-        let mut is_test = false;
+        let (mut is_test, mut is_ignored) = (false, false);
         for line in read(&file)?.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
-                is_test = true;
+                (is_test, is_ignored) = (true, false);
+            } else if line.starts_with("#[ignore") {
+                is_ignored = true;
             } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
                 let name = rest.split('(').next().unwrap_or_default().to_owned();
-                tests.entry(name).or_default().push(file.clone());
+                tests.entry(name).or_default().push(Found { file: file.clone(), is_ignored });
                 is_test = false;
             }
         }
@@ -130,8 +156,13 @@ mod tests {
     use super::*;
 
     fn packages() -> BTreeMap<String, Tests> {
-        let path = PathBuf::from("tests/rooms/tests/rooms/gateway.rs");
-        let tests = Tests::from([("a_request_is_run_once".to_owned(), vec![path])]);
+        let found = |is_ignored| {
+            vec![Found { file: PathBuf::from("tests/rooms/tests/rooms/gateway.rs"), is_ignored }]
+        };
+        let tests = Tests::from([
+            ("a_request_is_run_once".to_owned(), found(false)),
+            ("a_million_are".to_owned(), found(true)),
+        ]);
         BTreeMap::from([("rooms".to_owned(), tests)])
     }
 
@@ -143,6 +174,8 @@ mod tests {
         assert!(missing("rooms console::a_request_is_run_once").is_some());
         assert!(missing("rooms gateway::a_request_is_run_twice").is_some());
         assert!(missing("path a_request_is_run_once").is_some());
+        assert!(is_ignored("rooms gateway::a_million_are", &packages()));
+        assert!(!is_ignored("rooms a_request_is_run_once", &packages()));
     }
 
     #[test]

@@ -190,7 +190,9 @@ impl Vector {
         };
         let examine =
             |files: GivenFiles<'_>| Examination::of(&self.release_bytes(), &pinned, self.now, files);
-        let Some(files) = &self.files else { return examine(GivenFiles::NotGiven) };
+        let Some(files) = &self.files else {
+            return examine(GivenFiles::ToCount(&EgressJudge(InMemory::default())));
+        };
         let measure =
             |(name, bytes): (&Name, &Vec<u8>)| (name.clone(), (bytes.len() as u64, Digest::of(bytes)));
         let measured: BTreeMap<_, _> = files.iter().map(measure).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use databox_verify::command;
+use databox_verify::{EgressJudge, command};
 use release::file::{GivenFiles, KnownSite, Pinned, ReleaseFile};
 use release::json;
 use release::refusal::Refusal;
@@ -48,6 +48,7 @@ fn each_vector_meets_its_own_refusal_and_no_other() {
 #[test]
 fn beside_a_release_that_was_verified_before_each_vector_meets_its_refusal_all_the_same() {
     let vectors = vectors();
+    let judge = EgressJudge(egress::InMemory::default());
     let verified: Vec<_> = vectors.iter().filter(|(_, vector)| vector.expect.is_none()).collect();
     for (name, vector) in vectors.iter().filter(|(_, vector)| vector.pad == 0 && vector.files.is_none()) {
         let Ok(file) = ReleaseFile::parse(&vector.release) else { continue };
@@ -62,7 +63,8 @@ fn beside_a_release_that_was_verified_before_each_vector_meets_its_refusal_all_t
         let first = ReleaseFile::parse(&before.release).expect("a release file");
         first.verify_beside(&pinned(before), before.now, GivenFiles::NotGiven, &mut known).expect("verified");
         for _ in 0..2 {
-            let found = file.verify_beside(&pinned(vector), vector.now, GivenFiles::NotGiven, &mut known);
+            let counting = GivenFiles::ToCount(&judge);
+            let found = file.verify_beside(&pinned(vector), vector.now, counting, &mut known);
             assert_eq!(found.err(), vector.expect, "{name} beside {twin}");
         }
     }

@@ -8,8 +8,7 @@ use std::path::Path;
 use blobs::Digest;
 use release::report::OutputReport;
 use release::site::Site;
-use release::statement::{Catalogue, Judgement, Request, Verdict};
-use release::value::Name;
+use release::statement::{Catalogue, Judgement, Request, RuleResult, Verdict};
 
 use crate::failure::{Exit, Failure, whole};
 use crate::wall::{self, Shown};
@@ -78,16 +77,26 @@ pub(super) fn judge_again(
         Failure::new("SITE_REFUSED", "the verdict's policy is not one that this tool can read")
             .exit(Exit::Denied)
     })?;
-    let as_fixed = content.canonical.iter().all(|(name, bytes)| are_as_fixed(&policy, request, name, bytes));
-    let same = as_fixed && same(report, &policy, request, verdict);
-    Ok(if same { Judgement::Same } else { Judgement::NotChecked })
+    let report = with_what_was_fixed(report, &policy, request, content);
+    Ok(if same(report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
 }
 
-/// The judge read what a job wrote, so that a tensor counts as one that the request fixed only if its bytes do here, too.
-fn are_as_fixed(policy: &egress::Policy, request: &Request, name: &Name, bytes: &[u8]) -> bool {
-    let output = request.outputs.iter().find(|output| output.path() == name);
-    let holds = |output| egress::holds_what_was_fixed(policy, output, &mut std::io::Cursor::new(bytes));
-    output.is_some_and(|output| holds(output).unwrap_or(false))
+/// The judge read what a job wrote, so it is not believed that what the request fixed stands in the files: it is compared
+/// here, too. What does not blocks, as it does in the box.
+fn with_what_was_fixed(
+    mut report: OutputReport,
+    policy: &egress::Policy,
+    request: &Request,
+    content: &packet::Content,
+) -> OutputReport {
+    for (name, bytes) in &content.canonical {
+        let Some(output) = request.outputs.iter().find(|output| output.path() == name) else { continue };
+        let holds = egress::holds_what_was_fixed(policy, output, &mut std::io::Cursor::new(bytes));
+        if !holds.unwrap_or(false) {
+            report.rules[output.kind().form_rule().index()] = RuleResult::Blocked;
+        }
+    }
+    report
 }
 
 fn same(mut report: OutputReport, policy: &egress::Policy, request: &Request, verdict: &Verdict) -> bool {

@@ -7,29 +7,56 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use blobs::{Digest, Hasher};
-use release::statement::{DeclaredOutput, DeclaredTensor};
+use release::statement::DeclaredTensor;
 
 use super::form::written_plan;
 use super::layout::{header, layout};
 use crate::files::ReadSeek;
 use crate::policy::{Policy, Precision};
 
-/// Whether each tensor that the request fixed has the bytes that it fixed. Without this the bits would be counted as if
-/// it had, and a tensor's worth of anything could leave for nothing.
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn holds_what_was_fixed(
-    policy: &Policy,
-    output: &DeclaredOutput,
-    file: &mut (impl Read + Seek),
+/// Whether the header is that of the declaration, whole numbers are within the range that they are charged for, and each
+/// fixed tensor has the bytes that the request fixed.
+pub(crate) fn holds<R: Read + Seek + ?Sized>(
+    precision: Precision,
+    tensors: &[DeclaredTensor],
+    file: &mut R,
 ) -> io::Result<bool> {
-    match output {
-        DeclaredOutput::Weights { tensors, .. } => {
-            Ok(first_that_is_not_as_fixed(policy.weights.precision, tensors, file)?.is_none())
-        }
-        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } | DeclaredOutput::Figure { .. } => {
-            Ok(true)
+    let expected = header(precision, tensors);
+    let mut found = vec![0; expected.len()];
+    file.seek(SeekFrom::Start(0))?;
+    match file.read_exact(&mut found) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
+    }
+    let in_range = match precision.largest_whole() {
+        None => true,
+        Some(most) => whole_numbers_are_within(most, precision, tensors, file)?,
+    };
+    Ok(found == expected && in_range && first_that_is_not_as_fixed(precision, tensors, file)?.is_none())
+}
+
+/// Each whole number takes a byte and is charged with fewer bits: the others must say nothing.
+fn whole_numbers_are_within<R: Read + Seek + ?Sized>(
+    most: u8,
+    precision: Precision,
+    tensors: &[DeclaredTensor],
+    file: &mut R,
+) -> io::Result<bool> {
+    // Scales stand before all whole numbers.
+    let scales = layout(precision, tensors).into_iter().filter(|stretch| stretch.is_scale);
+    let before: u64 = scales.map(|scale| scale.values * scale.dtype.bytes()).sum();
+    file.seek(SeekFrom::Current(before as i64))?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(read) => {
+                if buffer[..read].iter().any(|byte| (*byte as i8).unsigned_abs() > most) {
+                    return Ok(false);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

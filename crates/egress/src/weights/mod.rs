@@ -8,7 +8,9 @@ mod layout;
 mod number;
 
 pub use dither::dither;
-pub use fixed::{holds_what_was_fixed, tensors_of_form};
+pub use fixed::tensors_of_form;
+
+pub(crate) use fixed::holds;
 pub use header::{Dtype, HeaderLimits, Tensor, Tensors, WeightsError};
 
 pub(crate) use form::{FormError, canonicalise, check};

@@ -15,6 +15,10 @@ pub trait Judge {
     /// What came of each rule that needs no data, and the bits, for the files whose size and digest were given. `None` if
     /// it could not be done at all, which refuses the release.
     fn judge(&self, again: &JudgeAgain<'_>) -> Option<OutputReport>;
+
+    /// The bits that a file of this declared output is charged at least, from its length in bytes alone. `None` if the
+    /// policy's file is none.
+    fn least_bits(&self, policy: &[u8], output: &DeclaredOutput, bytes: u64) -> Option<u64>;
 }
 
 /// What a judge needs.
@@ -34,18 +38,47 @@ pub(super) fn judge_again(
     files: GivenFiles<'_>,
     rows: &mut Rows,
 ) -> Result<(), Refusal> {
-    let GivenFiles::ToJudge { judge, .. } = files else {
-        rows.say("judged again", Outcome::NotChecked, "the files' bytes were not given");
-        return Ok(());
+    let outputs = &request.request().outputs;
+    let judge = match files {
+        GivenFiles::NotGiven | GivenFiles::Measured(_) => {
+            rows.say("judged again", Outcome::NotChecked, "the files' bytes were not given");
+            return Ok(());
+        }
+        GivenFiles::ToCount(judge) => {
+            let counted = count(judge, &file.policy_file, outputs, verdict.verdict());
+            if counted.is_err() {
+                return rows.check("judged again", counted, |()| String::new());
+            }
+            let words = "the files' bytes were not given; bits were counted from their lengths";
+            rows.say("judged again", Outcome::NotChecked, words);
+            return Ok(());
+        }
+        GivenFiles::ToJudge { judge, .. } => judge,
     };
     let datasets = &file.catalogue[..request.request().datasets.len()];
     let catalogue: Result<Vec<Catalogue>, _> = datasets.iter().map(Envelope::unverified).collect();
     let catalogue = catalogue?;
-    let outputs = &request.request().outputs;
     let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue };
     let report = judge.judge(&again).ok_or(Refusal::JudgedDifferently);
     let same = report.and_then(|report| compare(&report, outputs, verdict.verdict()));
     rows.check("judged again", same, |rules| format!("{rules} rules that need no data, and the bits"))?;
+    Ok(())
+}
+
+/// A verdict that states fewer bits than lengths and declaration make would have files leave for less than they can carry.
+fn count(
+    judge: &dyn Judge,
+    policy: &[u8],
+    outputs: &[DeclaredOutput],
+    verdict: &Verdict,
+) -> Result<(), Refusal> {
+    for file in &verdict.files {
+        let output = outputs.iter().find(|output| *output.path() == file.name);
+        let least = output.and_then(|output| judge.least_bits(policy, output, file.bytes.0));
+        if least.is_none_or(|least| file.released_bits.0 < least) {
+            return Err(Refusal::JudgedDifferently);
+        }
+    }
     Ok(())
 }
 

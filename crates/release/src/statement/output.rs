@@ -4,6 +4,7 @@
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::rule::Rule;
 use crate::value::{Count, Name, ValueError};
 
 /// One declared output, written by the job to `/out/<path>`.
@@ -78,6 +79,16 @@ impl OutputKind {
     /// Whether the rules for tables hold: a chart is a table and how it is drawn.
     pub fn is_tabular(self) -> bool {
         matches!(self, Self::Table | Self::Figure)
+    }
+
+    /// The rule about its canonical form.
+    pub fn form_rule(self) -> Rule {
+        match self {
+            Self::Weights => Rule::WeightsForm,
+            Self::Metrics => Rule::MetricsForm,
+            Self::Table => Rule::TableForm,
+            Self::Figure => Rule::FigureForm,
+        }
     }
 }
 

@@ -631,16 +631,7 @@ fn judged() -> Vec<Defect> {
     let judged =
         |which, about, story| Defect::new(Refusal::JudgedDifferently, which, about, story).with_files();
     vec![
-        judged(
-            "fewer-bits",
-            "The box charged fewer bits for the weights than they can carry.",
-            story().verdict(|verdict| {
-                let weights = verdict.files.iter_mut().find(|file| file.kind == OutputKind::Weights);
-                weights.expect("weights").released_bits.0 -= 8;
-                verdict.released_bits.0 -= 8;
-                verdict.charges[0].release_bits.0 -= 8;
-            }),
-        ),
+        judged("fewer-bits", "The box charged fewer bits for the weights than they can carry.", fewer_bits()),
         judged(
             "silent",
             "The box says that a rule passed on which a second judgement has nothing to say.",
@@ -655,8 +646,44 @@ fn judged() -> Vec<Defect> {
                 verdict.rules[Rule::TableSmallestCount.index()].result = RuleResult::NotApplicable;
             }),
         ),
+        judged(
+            "fixed-tensor",
+            "A tensor left that is not the one whose digest the request named before the run, and was charged nothing.",
+            fixed_tensor(Digest::of(b"another tensor")),
+        ),
+        Defect::new(
+            Refusal::JudgedDifferently,
+            "fewer-bits-than-lengths",
+            "The box charged fewer bits than the lengths of the files make: that shows without the files.",
+            fewer_bits(),
+        ),
         judged("not-canonical", "What left is not the canonical form of anything.", not_canonical()),
     ]
+}
+
+fn fewer_bits() -> crate::story::Story {
+    story().verdict(|verdict| {
+        let weights = verdict.files.iter_mut().find(|file| file.kind == OutputKind::Weights);
+        weights.expect("weights").released_bits.0 -= 8;
+        verdict.released_bits.0 -= 8;
+        verdict.charges[0].release_bits.0 -= 8;
+    })
+}
+
+/// A release whose weights are one tensor that the request fixed by this digest.
+pub(super) fn fixed_tensor(digest: Digest) -> crate::story::Story {
+    story()
+        .request(move |request| {
+            if let DeclaredOutput::Weights { tensors, .. } = &mut request.outputs[0] {
+                tensors[0].sha256 = Some(digest);
+            }
+        })
+        .verdict(|verdict| {
+            let weights = verdict.files.iter_mut().find(|file| file.kind == OutputKind::Weights);
+            let bits = std::mem::take(&mut weights.expect("weights").released_bits.0);
+            verdict.released_bits.0 -= bits;
+            verdict.charges[0].release_bits.0 -= bits;
+        })
 }
 
 /// White space in the metrics: room for a message, were it not for the judge.

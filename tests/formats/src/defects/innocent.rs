@@ -1,5 +1,6 @@
 //! Releases that must be verified: a verifier that refuses everything would pass all other vectors.
 
+use blobs::Digest;
 use release::key::{Sign, key_id};
 use release::statement::{Approval, Judgement, Member, RolesId, Warning};
 use release::value::Count;
@@ -15,6 +16,13 @@ pub(super) fn all() -> Vec<Defect> {
         Defect::innocent("plain", "The release of the story, nothing changed.", story()),
         Defect::innocent("with-files", "The same with its files, which are judged again.", story())
             .with_files(),
+        Defect::innocent(
+            "fixed-tensor",
+            "Weights that the request fixed before the run: they are as it says, and cost nothing.",
+            // 0.25, -1.5 and 3.0 in bfloat16, the lower byte first.
+            super::evidence::fixed_tensor(Digest::of(&[0x80, 0x3e, 0xc0, 0xbf, 0x40, 0x40])),
+        )
+        .with_files(),
         Defect::innocent(
             "years-later",
             "The same long after roles, grant, policy and approvals expired.",

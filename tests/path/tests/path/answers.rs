@@ -9,6 +9,7 @@ use databox::job::state;
 use harness::{ONE_METRIC, TestBox, manifest};
 use lifecycle::State;
 
+use crate::site_changes::change_policy;
 use crate::wait;
 
 /// Python that has a row of the data in `row`; the next line is the third.
@@ -133,13 +134,20 @@ fn a_row_planted_in_whatever_a_failing_program_says_is_found_nowhere_outside() {
 fn a_row_planted_in_how_long_a_program_runs_moves_nothing_but_the_step_of_the_grid() {
     let tested = TestBox::start();
     wait(async {
+        change_policy(&tested, "time_grid_seconds = 1\n", "time_grid_seconds = 5\n").await;
         let mut told = Vec::new();
         for (name, code) in [
             ("at-once", "raise KeyError(row)"),
             ("later", "time.sleep(ord(row[-1]) / 1000); raise KeyError(row)"),
             ("much-later", "time.sleep(2); raise KeyError(row)"),
         ] {
-            told.push(without_its_moment(&failed(&tested, name, code).await));
+            let job = failed(&tested, name, code).await;
+            assert_eq!(
+                job.outcome.as_ref().unwrap().at.unwrap().seconds % 5,
+                0,
+                "{name}: a step of the grid"
+            );
+            told.push(without_its_moment(&job));
         }
         assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
     });

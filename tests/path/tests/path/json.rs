@@ -273,6 +273,23 @@ fn checked(typed: &mut Typed, outputs: &str) {
     assert_eq!(result["result"], "PASS");
     let standard = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress/standard.toml");
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress/demo.toml");
+    let model = typed.path("public.safetensors");
+    let head = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    std::fs::write(
+        &model,
+        [&(head.len() as u64).to_le_bytes()[..], head.as_bytes(), &[0, 0, 128, 63]].concat(),
+    )
+    .unwrap();
+    let tensors = typed.answer("tensors", &[&model], 0);
+    assert_eq!((&tensors["precision"], &tensors["tensors"][0]["name"]), (&"bf16".into(), &"w".into()));
+    // SHA-256 of 1.0 in bfloat16: 80 3f.
+    let sha256 = blobs::Digest::of(&[0x80, 0x3f]).to_string();
+    assert_eq!(tensors["tensors"][0]["sha256"], sha256);
+    let said = String::from_utf8(databox(&["tensors", &model]).stdout).unwrap();
+    assert!(
+        said.starts_with("# as bf16") && said.contains(&format!("shape = [1], sha256 = \"{sha256}\" }}")),
+        "{said}"
+    );
     assert_eq!(typed.answer("policy lint", &[demo], 0)["weaker"][0]["key"], "time_grid_seconds");
     let examples = typed.answer("policy test", &[standard], 0)["examples"].as_array().unwrap().len();
     assert!(examples > 30, "{examples}");

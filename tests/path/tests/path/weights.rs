@@ -52,7 +52,7 @@ fn a_model_of_which_the_untrained_part_was_fixed_before_the_run_is_released_for_
     let tested = TestBox::start();
     let model = tested.directory().join("public.safetensors");
     std::fs::write(&model, public_model()).unwrap();
-    let mut tensors = check::tensors(&model, check::STANDARD.to_owned()).unwrap();
+    let mut tensors = check::tensors(&model, check::STANDARD).unwrap();
     assert!(tensors[0].sha256.is_some() && tensors[0].name.as_str() == "embed");
     tensors[1].sha256 = None;
     let manifest = declared(&tensors);
@@ -83,6 +83,12 @@ fn a_model_of_which_the_untrained_part_was_fixed_before_the_run_is_released_for_
         let job = tested.run_job("kim", &bundle("embed", 1024)).await;
         assert_eq!(state(&job), State::Blocked);
         assert_eq!(job.outcome.unwrap().rule, "weights.form");
+        let opened = tested.opened("ana", &job.job).await;
+        assert_eq!(
+            opened.judged_again,
+            release::statement::Judgement::Same,
+            "the steward's judge says so, too"
+        );
     });
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn escapes(sees: &[&str], writes: &[&str]) -> Vec<String> {
 /// is free, so that what is inherited leaves a gap among many new ones.
 fn inherited_descriptor() -> Option<String> {
     let new: Vec<_> = (3..67).map_while(|_| fs::File::open("/").ok()).collect();
+    assert_eq!(new.len(), 64, "too few could be opened to tell");
     let numbers = new.iter().map(AsRawFd::as_raw_fd);
     let gap = (3..).zip(numbers).find(|(expected, number)| expected != number);
     gap.map(|(missing, _)| format!("inherited descriptor {missing}"))

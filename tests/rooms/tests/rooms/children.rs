@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use api::v1::Job;
+use blobs::Digest;
 use databox::job::state;
 use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
@@ -228,9 +229,12 @@ fn nothing_becomes_cheaper_by_a_judge_that_lies_and_a_rule_that_it_leaves_out_fo
         let honest = Held::of_review(&tested, &jobs[3].job).await;
         let cheap = Held::of_review(&tested, &jobs[4].job).await;
         let bits = |held: &Held| held.opened.verdict.released_bits.0;
-        assert!(bits(&cheap) > 0, "the enclave has a floor of its own");
-        // Either the floor is as high as the judge's honest word, or the stewards' own judge notices.
-        assert!(bits(&cheap) >= bits(&honest) || cheap.opened.judged_again == Judgement::NotChecked);
+        assert!(bits(&honest) > 0);
+        assert_eq!(
+            bits(&cheap),
+            bits(&honest),
+            "the enclave has a floor of its own, as high as the judge's true word"
+        );
         assert_eq!(honest.opened.judged_again, Judgement::Same);
     });
 }
@@ -271,6 +275,25 @@ fn what_a_lying_judge_allows_no_steward_can_approve_since_their_own_judge_says_o
         let review = review_of(&tested, &twin.job).await.review.unwrap().review;
         let opened = desk.open(&review).await.unwrap();
         assert!(desk.approve(&opened).await.is_ok(), "an honest judge's word is confirmed");
+    });
+}
+
+#[test]
+fn what_the_request_fixed_is_fixed_though_a_lying_judge_says_that_any_bytes_are_it() {
+    let tested = shared();
+    wait(async {
+        let output = weights("judge-lenient.safetensors");
+        let fixed = format!("shape = [2048], sha256 = \"{}\"", Digest::of(b"another tensor"));
+        let fixed = output.replace("shape = [2048]", &fixed);
+        let code = model("judge-lenient.safetensors", HONEST_WEIGHTS);
+        let (other, twin) = tokio::join!(
+            run(&tested, "not-as-fixed", &fixed, &code),
+            run(&tested, "nothing-fixed", &output, &code)
+        );
+        assert_eq!(end_of(&other), (State::Blocked, "weights.form".to_owned()));
+        assert_eq!(state(&twin), State::InReview, "{:?}", twin.outcome);
+        let held = Held::of_review(&tested, &twin.job).await;
+        assert_eq!(held.opened.verdict.released_bits.0, 16 * 2048);
     });
 }
 

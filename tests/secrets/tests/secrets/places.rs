@@ -24,9 +24,13 @@ impl Kept {
 
 /// Files by the beginning of their path below the test's directory. The enclave has the data; the owner's own copy lies
 /// outside of the box.
-const FILES: [(&str, &[Kept]); 14] = [
+const FILES: [(&str, &[Kept]); 18] = [
     ("data/", &[Kept::Rows]),
-    ("box/enclave/", &[Kept::Rows]),
+    ("box/enclave/datasets/", &[Kept::Rows]),
+    ("box/enclave/incoming/", &[Kept::Rows]),
+    ("box/enclave/work/", &[Kept::Rows]),
+    ("box/enclave/quarantine/", &[Kept::Rows]),
+    ("box/enclave/compared/", &[Kept::Rows]),
     ("box/keys/enclave.pem", &[Kept::Key("enclave")]),
     ("box/keys/signer.pem", &[Kept::Key("signer")]),
     ("box/keys/log.pem", &[Kept::Key("log")]),

@@ -2,8 +2,8 @@
 
 use super::rows::{
     BUNDLE, CANONICALISER, COMPARER, CONSOLE_ENCLAVE, CONSOLE_SIGNER, CONSOLE_STEWARDS, ENCLAVE_CONSOLE,
-    ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_LENIENT, NETWORK, PROCESSES, REACH, REPEAT, REPLAY,
-    SCANNER, SIGNER, SMUGGLE, SOCKETS, TERMINAL, UNBUNDLER, UNITS, WITNESS,
+    ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_FIXED, JUDGE_LENIENT, NETWORK, PROCESSES, REACH,
+    REPEAT, REPLAY, SCANNER, SIGNER, SMUGGLE, SOCKETS, TERMINAL, UNBUNDLER, UNITS, WITNESS,
 };
 
 /// Who, the sentence, and the tests.
@@ -37,10 +37,15 @@ pub const CANNOT: &[(&str, &str, &[&str])] = &[
     ("job", "fill what its declared outputs can carry", &[SMUGGLE, JOB_PROCESS]),
     ("canonicaliser", "choose other canonical bytes; they are judged like any", &[SMUGGLE, CANONICALISER]),
     ("judge", "nothing lasting: stewards and auditors run it again and compare", &[JUDGE, JUDGE_LENIENT]),
-    ("judge", "the enclave refuses less than its own floor from lengths and declared shapes", &[JUDGE]),
+    (
+        "judge",
+        "the enclave refuses less than its own floor from lengths and declared shapes",
+        &[JUDGE, JUDGE_FIXED],
+    ),
     ("comparer", "hide a difference; neither change what leaves nor lower its price", &[COMPARER]),
     ("canonicaliser", "each behind the wall, with the directories of its row alone", &[REACH]),
     ("judge", "each behind the wall, with the directories of its row alone", &[REACH]),
+    ("comparer", "each behind the wall, with the directories of its row alone", &[REACH]),
     ("views", "each behind the wall, with the directories of its row alone", &[REACH]),
     ("scanner", "each behind the wall, with the directories of its row alone", &[REACH]),
     ("views", "hide a view", &[SCANNER]),

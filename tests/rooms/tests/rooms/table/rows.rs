@@ -11,6 +11,8 @@ pub const COMPARER: &str =
     "children::a_child_that_lies_about_tables_hides_a_difference_at_most_and_one_that_says_nothing_forbids";
 pub const JUDGE_LENIENT: &str =
     "children::what_a_lying_judge_allows_no_steward_can_approve_since_their_own_judge_says_otherwise";
+pub const JUDGE_FIXED: &str =
+    "children::what_the_request_fixed_is_fixed_though_a_lying_judge_says_that_any_bytes_are_it";
 pub const SCANNER: &str = "children::views_and_a_scanner_that_lie_hide_a_copy_at_most_and_neither_change_what_leaves_nor_lower_its_price";
 pub const REACH: &str =
     "children::a_checker_that_was_taken_over_sees_writes_and_speaks_to_nothing_but_what_its_wall_shows";
