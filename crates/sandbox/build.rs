@@ -14,12 +14,18 @@ fn main() {
     let policies = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo's variable"))
         .join("../../policies/sandbox");
     let mut text = String::new();
-    for (name, constant, what) in
-        [("job", "JOB", "a job"), ("reader", "READER", "a reader"), ("machine", "MACHINE", "a machine")]
-    {
-        let path = policies.join(name).with_extension("toml");
-        println!("cargo::rerun-if-changed={}", path.display());
-        let read = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for (names, constant, what) in [
+        (&["job"][..], "JOB", "a job"),
+        (&["job", "nvidia"][..], "JOB_NVIDIA", "a job with a device of NVIDIA's driver"),
+        (&["reader"][..], "READER", "a reader"),
+        (&["machine"][..], "MACHINE", "a machine"),
+    ] {
+        let mut read = String::new();
+        for name in names {
+            let path = policies.join(name).with_extension("toml");
+            println!("cargo::rerun-if-changed={}", path.display());
+            read += &fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
         let steps = filter::compile(&list::actions(&read));
         text += &format!("/// The filter of {what}.\npub const {constant}: &[Step] = &{steps:?};\n");
         let entries = list::as_oci(&read).to_string();

@@ -10,7 +10,7 @@ use blobs::Digest;
 use release::statement::{
     DatasetSnapshot, DeclaredOutput, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose,
 };
-use release::value::{Bytes, Name, Timestamp};
+use release::value::{Bytes, Count, Name, Timestamp};
 
 pub use error::ManifestError;
 
@@ -36,6 +36,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// What it will write to `/out`.
     pub outputs: Vec<DeclaredOutput>,
+    /// Devices that it holds while it runs, by their kind in the grant.
+    pub devices: BTreeMap<Name, Count>,
 }
 
 /// Which snapshot of a dataset a job wants.
@@ -112,6 +114,7 @@ impl Manifest {
             nonce: Bytes(context.nonce),
             issued_at: context.issued_at,
             expires: context.expires,
+            devices: self.devices.clone(),
         })
     }
 }

@@ -50,6 +50,7 @@ pub fn check(
         calls: Calls::Reader,
         standard_error: StandardError::Nowhere,
         host_uid: user(),
+        devices: Vec::new(),
     };
     let launcher = Launcher::new(programs::find("databox-launch")?);
     let cancel = Cancel::new().map_err(|error| Failure::new("WALL", whole(&error)))?;
@@ -84,6 +85,7 @@ pub fn unbundle(archive: std::fs::File, into: &Path) -> Result<(), Failure> {
         calls: Calls::Reader,
         standard_error: StandardError::Nowhere,
         host_uid: user(),
+        devices: Vec::new(),
     };
     let launcher = Launcher::new(programs::find("databox-launch")?);
     let cancel = Cancel::new().map_err(|error| Failure::new("WALL", whole(&error)))?;

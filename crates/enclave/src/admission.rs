@@ -154,11 +154,14 @@ fn admit<'a>(
     if asks_for_too_much(&request.limits, &policy, &room.configuration.limits) {
         return Ok(Err(Reason::Limits));
     }
+    if !room.devices.has(&request.devices) {
+        return Ok(Err(Reason::Limits));
+    }
     if !has_data(room, admitted.signed()) {
         return Ok(Err(Reason::Data));
     }
     // On a full disk what is there is finished, and nothing new begins.
-    if !space::is_there_for_a_run(room, 0) || !has_room_for_images(room, admitted.signed()) {
+    if !space::is_there_for_a_run(room, 0) || !space::images_fit(room, request)? {
         return Ok(Err(Reason::Disk));
     }
     let guard = room.unnamed_files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -303,14 +306,6 @@ pub fn has_data(room: &Room, request: &SignedRequest) -> bool {
         .iter()
         .all(|dataset| room.places.snapshot(&dataset.name, &dataset.tree.sha256).is_some());
     has_snapshots && room.places.runtime(&request.runtime.tree.sha256).is_some()
-}
-
-fn has_room_for_images(room: &Room, request: &SignedRequest) -> bool {
-    let request = request.request();
-    let snapshots = request.datasets.iter().map(|one| room.places.snapshot(&one.name, &one.tree.sha256));
-    let snapshots: Vec<_> = snapshots.flatten().collect();
-    let runtime = room.places.runtime(&request.runtime.tree.sha256);
-    runtime.is_some_and(|runtime| space::images_fit(room, &runtime, snapshots.iter()))
 }
 
 /// The reason that a researcher is given for a refusal.

@@ -6,6 +6,8 @@ use blobs::Digest;
 use sandbox::machine::MachineSettings;
 use serde::Deserialize;
 
+use crate::devices::DeviceSettings;
+
 /// The configuration of the enclave.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +70,9 @@ pub struct Configuration {
     /// Upper limits for every job, whatever it asks for.
     #[serde(default)]
     pub limits: JobLimits,
+    /// Devices that the box may hand out.
+    #[serde(default)]
+    pub device: Vec<DeviceSettings>,
 }
 
 /// Upper limits for every job. A request that asks for more than these or the policy give is refused.
@@ -150,6 +155,7 @@ mod tests {
         assert_eq!((configuration.slots, configuration.slot_user_base), (one(), first_slot_user()));
         assert_eq!(configuration.category_smallest_count, ten());
         assert_eq!(configuration.oci_runtime, None);
+        assert!(configuration.device.is_empty());
         assert!(!configuration.accept_on_box_witness && !configuration.demonstration_keys);
     }
 }

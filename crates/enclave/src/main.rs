@@ -14,6 +14,7 @@ mod code_review;
 mod collect;
 mod configuration;
 mod deadlines;
+mod devices;
 mod differencing;
 mod failure;
 mod files;
@@ -45,6 +46,7 @@ use clap::Parser;
 use clock::Clock;
 use configuration::Configuration;
 use daemon::{ConfigurationError, Journal, ServiceManager, StopFlag};
+use devices::{Devices, DevicesError};
 use room::{Checker, KeyFileError, Places, Room, RoomError};
 use sandbox::Launcher;
 use sandbox::machine::{Machine, MachineError};
@@ -84,6 +86,8 @@ enum EnclaveError {
     Machine(#[from] MachineError),
     #[error("`oci_runtime` and `machine` both say what builds the wall around jobs; leave one out")]
     TwoWalls,
+    #[error("the devices that `device` lists cannot be handed out")]
+    Devices(#[from] DevicesError),
     #[error("the process failed")]
     Process(#[from] std::io::Error),
 }
@@ -132,9 +136,11 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
     let clock = Clock::start(&store)?;
     let checker = Checker::open(&configuration.checker)
         .map_err(|source| EnclaveError::Checker { path: configuration.checker.clone(), source })?;
+    let jobs = jobs(&configuration, &places.work)?;
     Ok(Room {
         launcher: Launcher::new(&configuration.launcher),
-        jobs: jobs(&configuration, &places.work)?,
+        devices: devices(&configuration, &jobs)?,
+        jobs,
         key,
         places,
         store,
@@ -159,6 +165,15 @@ fn jobs(configuration: &Configuration, work: &Path) -> Result<Launcher, EnclaveE
         (Some(path), None) => Ok(Launcher::behind(launcher, OciRuntime::find(path)?)),
         (None, Some(settings)) => Ok(Launcher::in_machine(launcher, Machine::find(settings, work)?)),
         (Some(_), Some(_)) => Err(EnclaveError::TwoWalls),
+    }
+}
+
+/// Files are read once: after another was written the room must be started again.
+fn devices(configuration: &Configuration, jobs: &Launcher) -> Result<Devices, EnclaveError> {
+    let devices = Devices::open(&configuration.device)?;
+    match devices.is_empty() || jobs.shows_devices() {
+        true => Ok(devices),
+        false => Err(DevicesError::Wall.into()),
     }
 }
 

@@ -13,6 +13,7 @@ use sandbox::Launcher;
 use crate::cancel::Running;
 use crate::clock::Clock;
 use crate::configuration::Configuration;
+use crate::devices::Devices;
 use crate::files;
 use crate::site_watch::SiteWatch;
 use crate::store::{Store, StoreError};
@@ -39,6 +40,8 @@ pub struct Room {
     pub jobs: Launcher,
     /// The program that makes canonical forms, judges and scans.
     pub checker: Checker,
+    /// Devices that jobs may be given.
+    pub devices: Devices,
     /// Raised once the room is asked to stop.
     pub stop: StopFlag,
     /// Tells of it whoever waits.

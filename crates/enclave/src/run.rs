@@ -23,6 +23,7 @@ use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
 use crate::cancel;
 use crate::collect::{CollectError, collect};
+use crate::devices::Held;
 use crate::differencing;
 use crate::failure;
 use crate::files;
@@ -102,11 +103,11 @@ enum Finished {
 }
 
 /// Runs a job that is RUNNING to whatever end, and writes that end down.
-pub fn run(room: &Room, slot: Slot, job: &Job) {
+pub fn run(room: &Room, slot: Slot, job: &Job, devices: &Held) {
     let work = room.places.work.join(Places::run_name(&job.request, job.run));
     let event = room.journal.info("run begins").digest("job", job.request.as_bytes()).number("run", job.run);
     event.write();
-    let (written, end) = match attempt(room, slot, job, &work) {
+    let (written, end) = match attempt(room, slot, job, &work, devices) {
         Ok(Finished::Judged) => (true, "judged"),
         Ok(Finished::Stopped) => (true, "stopped"),
         Ok(Finished::Failed(fault)) => {
@@ -190,9 +191,10 @@ struct Ready {
     catalogue: Vec<Catalogue>,
     runtime: PathBuf,
     data: Vec<(String, PathBuf)>,
+    devices: Held,
 }
 
-fn ready(room: &Room, job: &Job) -> Result<Ready, RunError> {
+fn ready(room: &Room, job: &Job, devices: &Held) -> Result<Ready, RunError> {
     let site = room.site.current().ok_or(RunError::Site)?;
     let envelope = Envelope::parse(&job.envelope).map_err(|error| RunError::Request(error.refusal()))?;
     let request = SignedRequest::verify(&envelope, &site).map_err(RunError::Request)?;
@@ -213,11 +215,12 @@ fn ready(room: &Room, job: &Job) -> Result<Ready, RunError> {
         data.push((dataset.name.to_string(), snapshot));
     }
     let runtime = room.places.runtime(&request.request().runtime.tree.sha256).ok_or(RunError::Site)?;
-    Ok(Ready { site, request, code_review, policy, policy_text, catalogue, runtime, data })
+    let devices = devices.clone();
+    Ok(Ready { site, request, code_review, policy, policy_text, catalogue, runtime, data, devices })
 }
 
-fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path) -> Result<Finished, RunError> {
-    let ready = ready(room, job)?;
+fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path, devices: &Held) -> Result<Finished, RunError> {
+    let ready = ready(room, job, devices)?;
     files::remove_tree(work)?;
     files::private_directory(work)?;
     let cancel = Cancel::new()?;
@@ -284,10 +287,16 @@ fn steps(
         return Ok(Finished::Failed(Reason::Bundle.into()));
     };
     watch.unpacked.store(true, Ordering::SeqCst);
-    let view = JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data };
+    let view =
+        JobView { runtime: &ready.runtime, bundle: &bundle, data: &ready.data, devices: &ready.devices };
     let specification = wall::job(room, slot, asked, &ready.policy, &view)?;
+    // The limit may have been lowered since the job was admitted.
+    if !space::images_fit(room, asked).map_err(RoomError::from)? {
+        let error = "its images of runtime and data do not fit into run_disk_bytes";
+        return Err(LaunchError::Machine(error.into()).into());
+    }
     // It returns when the last process of the job is dead; only then is what it wrote looked at.
-    let ended = match wall::run_job(room, work, &view, &specification, watch.cancel) {
+    let ended = match wall::run_job(room, work, &specification, watch.cancel) {
         Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
             return Ok(Finished::Failed(Reason::ProgramFailed.into()));
         }
@@ -331,7 +340,7 @@ fn steps(
         site: &ready.site,
         code_review: ready.code_review,
         policy: &ready.policy,
-        wall: wall::statement(&evidence),
+        wall: wall::statement(&evidence, room.devices.statement(&ready.devices)),
         checker,
         found: &found,
         compared: &compared,

@@ -2,6 +2,7 @@
 //! at the beginning of the step after its run ended: so neither start nor waiting time of one job tells when another
 //! one ended within a step.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::admission::{has_data, reason_of};
 use crate::code_review;
+use crate::devices::Held;
 use crate::grid::Grid;
 use crate::recovery;
 use crate::room::Room;
@@ -29,6 +31,13 @@ use crate::wall::{self, Slot};
 /// How long the scheduler sleeps at most.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// A place for one job at a time, and the devices that the job in it holds. They are free when it is.
+#[derive(Debug)]
+struct Place {
+    usage: Use,
+    devices: Held,
+}
+
 /// When a slot can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -41,7 +50,8 @@ enum Use {
 /// Starts jobs until the room stops, and returns once the last run has ended.
 pub async fn schedule(room: Arc<Room>) {
     let epoch = Timestamp::from_seconds(0).expect("1970 is a moment");
-    let mut slots = vec![Use::FreeFrom(Grid::new(1), epoch); room.configuration.slots.max(1) as usize];
+    let free = || Place { usage: Use::FreeFrom(Grid::new(1), epoch), devices: Held::new() };
+    let mut slots: Vec<Place> = (0..room.configuration.slots.max(1)).map(|_| free()).collect();
     let (ended, mut endings) = mpsc::channel::<(usize, Use)>(slots.len());
     let mut changes = room.store.changes();
     let mut recovered = false;
@@ -54,15 +64,15 @@ pub async fn schedule(room: Arc<Room>) {
         }
         let sleep = until_next_second(LONGEST_SLEEP);
         tokio::select! {
-            Some((slot, free)) = endings.recv() => slots[slot] = free,
+            Some((slot, free)) = endings.recv() => slots[slot].usage = free,
             _ = changes.changed() => {}
             () = tokio::time::sleep(sleep) => {}
             () = room.stopping() => {}
         }
     }
-    while slots.contains(&Use::Busy) {
+    while slots.iter().any(|place| place.usage == Use::Busy) {
         let Some((slot, free)) = endings.recv().await else { return };
-        slots[slot] = free;
+        slots[slot].usage = free;
     }
 }
 
@@ -109,21 +119,24 @@ async fn end_refused(room: &Arc<Room>) -> bool {
     }
 }
 
-async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(usize, Use)>) {
+async fn start_all(room: &Arc<Room>, slots: &mut [Place], ended: &mpsc::Sender<(usize, Use)>) {
     let now = room.now();
     // Also those whose run has ended within this step, or the wait of the next job would tell that it has.
     let is_free = |usage: &Use| matches!(*usage, Use::FreeFrom(grid, moment) if grid.has_come(moment, now));
-    let mut taken = slots.iter().filter(|slot| !is_free(slot)).count();
-    for (index, usage) in slots.iter_mut().enumerate() {
-        if !is_free(usage) {
+    let keeps = |place: &&Place| !is_free(&place.usage);
+    let mut taken = slots.iter().filter(keeps).count();
+    let mut held: Held = slots.iter().filter(keeps).flat_map(|place| &place.devices).copied().collect();
+    for (index, place) in slots.iter_mut().enumerate() {
+        if !is_free(&place.usage) {
             continue;
         }
-        let of = room.clone();
-        match tokio::task::spawn_blocking(move || start_next(&of, taken)).await {
-            Ok(Ok(Some(job))) => {
-                *usage = Use::Busy;
+        let (of, beside) = (room.clone(), held.clone());
+        match tokio::task::spawn_blocking(move || start_next(&of, taken, &beside)).await {
+            Ok(Ok(Some((job, devices)))) => {
                 taken += 1;
-                run_in(room.clone(), index, job, ended.clone());
+                held.extend(&devices);
+                *place = Place { usage: Use::Busy, devices: devices.clone() };
+                run_in(room.clone(), index, job, devices, ended.clone());
             }
             Ok(Ok(None)) => return,
             Ok(Err(error)) => {
@@ -136,11 +149,12 @@ async fn start_all(room: &Arc<Room>, slots: &mut [Use], ended: &mpsc::Sender<(us
 }
 
 /// Runs a job on a thread of its own, which lives until the job's last process is dead.
-fn run_in(room: Arc<Room>, index: usize, job: Job, ended: mpsc::Sender<(usize, Use)>) {
+fn run_in(room: Arc<Room>, index: usize, job: Job, devices: Held, ended: mpsc::Sender<(usize, Use)>) {
     tokio::task::spawn_blocking(move || {
         let slot = Slot(u32::try_from(index).unwrap_or(u32::MAX));
         // A panic must not take the slot away; the row stays RUNNING and is lost at the next start.
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run::run(&room, slot, &job)));
+        let run = std::panic::AssertUnwindSafe(|| run::run(&room, slot, &job, &devices));
+        let outcome = std::panic::catch_unwind(run);
         if outcome.is_err() {
             room.journal.error("a run panicked").digest("job", job.request.as_bytes()).write();
             if let Err(error) = crate::retry::lost(&room, &job) {
@@ -163,8 +177,9 @@ fn free_from(room: &Room, job: &Job) -> Timestamp {
 }
 
 /// Takes the first job whose step has begun out of the queue, if the disk has room for it beside those that keep a slot.
-/// Jobs that the site covers no more are refused.
-fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
+/// Jobs that the site covers no more are refused, and those whose devices are held wait, while others go on. Whoever comes
+/// later takes no device of a kind that an earlier job waits for, or one that needs several would wait for ever.
+fn start_next(room: &Room, beside: usize, taken: &Held) -> Result<Option<(Job, Held)>, StoreError> {
     let now = room.now();
     let queued = room.store.read(move |connection| jobs::queued(connection, now))?;
     if queued.is_empty() {
@@ -181,14 +196,22 @@ fn start_next(room: &Room, beside: usize) -> Result<Option<Job>, StoreError> {
     if site.fresh(now).is_err() {
         return Ok(None);
     }
+    let mut awaited = BTreeSet::new();
     for job in queued {
         let request = job.request;
         let approvals = room.store.read(move |connection| code_reviews::approvals(connection, &request))?;
         match may_start(room, &site, &job, &approvals, now) {
-            Ok(()) => {
+            Ok(asked) => {
+                let asked = &asked.request().devices;
+                let is_awaited = asked.keys().any(|kind| awaited.contains(kind));
+                let devices = room.devices.choose(asked, taken).filter(|_| !is_awaited);
+                let Some(devices) = devices else {
+                    awaited.extend(asked.keys().cloned());
+                    continue;
+                };
                 let started = start(room, &job, now)?;
                 if started {
-                    return Ok(Some(job));
+                    return Ok(Some((job, devices)));
                 }
             }
             Err(reason) => {
@@ -209,7 +232,7 @@ fn may_start(
     job: &Job,
     approvals: &[Envelope],
     now: Timestamp,
-) -> Result<(), Reason> {
+) -> Result<SignedRequest, Reason> {
     let covered = || -> Result<SignedRequest, Refusal> {
         let envelope = Envelope::parse(&job.envelope).map_err(|error| error.refusal())?;
         let request = SignedRequest::verify(&envelope, site)?;
@@ -225,7 +248,11 @@ fn may_start(
     if request.least_wall() > wall::name(room.jobs.wall()) {
         return Err(Reason::Wall);
     }
-    if has_data(room, &request) { Ok(()) } else { Err(Reason::Data) }
+    // And fewer devices.
+    if !room.devices.has(&request.request().devices) {
+        return Err(Reason::Limits);
+    }
+    if has_data(room, &request) { Ok(request) } else { Err(Reason::Data) }
 }
 
 fn start(room: &Room, job: &Job, now: Timestamp) -> Result<bool, StoreError> {

@@ -7,14 +7,17 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use blobs::Digest;
+use release::statement::Request;
 use sandbox::Wall;
 
 use crate::configuration::JobLimits;
 use crate::room::Room;
+use crate::store::{StoreError, trees};
 
-/// Files and directories of one run. A child that was taken over could else make names without end.
+/// Files and directories of the runs that go on. A child that was taken over could else make names without end.
 const MOST_ENTRIES: u64 = 100_000;
 
 /// True if there is room for one more run beside so many that keep a slot.
@@ -45,12 +48,21 @@ fn is_enough(limits: &JobLimits, free: u64, beside: usize) -> bool {
 
 /// True if jobs have no machines, or images of these trees leave a run some of its part of the disk. Of a run that begins all
 /// the same its researcher would hear that its outputs are too large. It depends on the site and the request alone, and so
-/// tells nothing of the data.
-pub fn images_fit<'a>(room: &Room, runtime: &'a Path, data: impl Iterator<Item = &'a PathBuf>) -> bool {
-    let has_images = matches!(room.jobs.wall(), Wall::Vm | Wall::VmEmulated);
-    let most = room.configuration.limits.run_disk_bytes;
-    let take = |trees: u64, tree: &Path| trees.saturating_add(used(tree, most));
-    !has_images || data.map(PathBuf::as_path).fold(take(0, runtime), take) < most
+/// tells nothing of the data. A tree whose size is not known fits nowhere.
+pub fn images_fit(room: &Room, request: &Request) -> Result<bool, StoreError> {
+    if !matches!(room.jobs.wall(), Wall::Vm | Wall::VmEmulated) {
+        return Ok(true);
+    }
+    let shown = request.datasets.iter().map(|dataset| &dataset.tree).chain([&request.runtime.tree]);
+    let shown: Vec<Digest> = shown.map(|tree| tree.sha256).collect();
+    let sizes = room.store.read(move |connection| {
+        shown.iter().map(|tree| trees::image_bytes(connection, tree)).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(fit(&sizes, room.configuration.limits.run_disk_bytes))
+}
+
+fn fit(sizes: &[Option<u64>], most: u64) -> bool {
+    sizes.iter().try_fold(0u64, |sum, size| sum.checked_add((*size)?)).is_some_and(|sum| sum < most)
 }
 
 /// Bytes that this user may still write there; none if that cannot be told.
@@ -58,7 +70,7 @@ fn free(directory: &Path) -> u64 {
     rustix::fs::statvfs(directory).map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
 }
 
-/// Bytes that a tree takes on the disk, counted until they are more than `most`. Names and contents are not read as
+/// Bytes that what runs made takes on the disk, counted until they are more than `most`. Names and contents are not read as
 /// anything; a part that cannot be listed counts as nothing.
 pub fn used(tree: &Path, most: u64) -> u64 {
     let (mut bytes, mut entries) = (0u64, 0u64);
@@ -95,6 +107,13 @@ mod tests {
         assert!(!is_enough(&limits, 24, 1));
         assert!(is_enough(&limits, 25, 1));
         assert!(!is_enough(&limits, u64::MAX - 1, usize::MAX));
+    }
+
+    #[test]
+    fn images_fit_if_all_sizes_are_known_and_something_is_left_for_the_run() {
+        assert!(fit(&[Some(4), Some(5)], 10) && fit(&[], 1));
+        assert!(!fit(&[Some(4), Some(6)], 10) && !fit(&[Some(4), None], 10));
+        assert!(!fit(&[Some(u64::MAX), Some(u64::MAX)], u64::MAX));
     }
 
     #[test]

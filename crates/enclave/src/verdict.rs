@@ -190,7 +190,7 @@ fn draft(
         account_head: Evidence::NotChecked,
         code_review: run.code_review,
         attestation: Evidence::NotChecked,
-        warnings: warnings(run.policy, run.wall.name, room.configuration.demonstration_keys),
+        warnings: warnings(run.policy, &run.wall, room.configuration.demonstration_keys),
         reviewers,
         packet: Digest::of(b"").into(),
         challenge: Bytes(challenge),
@@ -254,7 +254,7 @@ fn guarantee(found: &Found) -> Guarantee {
     }
 }
 
-fn warnings(policy: &Policy, wall: WallName, demonstration_keys: bool) -> Vec<Warning> {
+fn warnings(policy: &Policy, wall: &Wall, demonstration_keys: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if policy.time_grid_seconds < STANDARD_GRID_SECONDS {
         warnings.push(Warning::FineTimeGrid);
@@ -262,7 +262,7 @@ fn warnings(policy: &Policy, wall: WallName, demonstration_keys: bool) -> Vec<Wa
     if policy.on_box_witness {
         warnings.push(Warning::WitnessOnBoxMachine);
     }
-    match wall {
+    match wall.name {
         WallName::Native | WallName::Oci => warnings.push(Warning::SharedKernel),
         // Otherwise its name would look like the strongest of all.
         WallName::VmEmulated => warnings.push(Warning::EmulatedMachine),
@@ -270,6 +270,9 @@ fn warnings(policy: &Policy, wall: WallName, demonstration_keys: bool) -> Vec<Wa
     }
     if demonstration_keys {
         warnings.push(Warning::DemonstrationKeys);
+    }
+    if !wall.devices.is_empty() {
+        warnings.push(Warning::DeviceDriver);
     }
     warnings
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use egress::Policy;
 use release::report::{DETAIL_LIMIT, OutputReport, ScanReport};
-use release::statement::{self, Request, WallName, WallRuntime};
+use release::statement::{self, Request, WallDevice, WallName, WallRuntime};
 use sandbox::job::data_mounts;
 use sandbox::{
     Access, Calls, Cancel, Ended, Evidence, LaunchError, Limits, Mount, Outcome, Specification,
     StandardError, Stdin,
 };
 
+use crate::devices::Held;
 use crate::failure;
 use crate::files;
 use crate::room::{Places, Room};
-use crate::space;
 
 /// Host users of one slot.
 const USERS_PER_SLOT: u32 = 8;
@@ -100,6 +100,8 @@ pub struct JobView<'a> {
     pub bundle: &'a Path,
     /// Each dataset's name and snapshot.
     pub data: &'a [(String, PathBuf)],
+    /// Devices that it holds.
+    pub devices: &'a Held,
 }
 
 /// The wall around a job.
@@ -122,6 +124,7 @@ pub fn job(
         limits: job_limits(room, request, policy),
         standard_error: StandardError::Nowhere,
         host_uid: slot.user(room, Program::Job),
+        devices: room.devices.nodes(view.devices),
     };
     let mut specification = wall.specification()?;
     specification.mounts.push(mount(&room.places.failure, failure::TARGET, Access::ReadOnly));
@@ -134,15 +137,9 @@ pub fn job(
 pub fn run_job(
     room: &Room,
     work: &Path,
-    view: &JobView<'_>,
     specification: &Specification,
     cancel: &Cancel,
 ) -> Result<Ended, LaunchError> {
-    if !space::images_fit(room, view.runtime, view.data.iter().map(|(_, directory)| directory)) {
-        return Err(LaunchError::Machine(
-            "its images of runtime and data do not fit into run_disk_bytes".into(),
-        ));
-    }
     let disks = work.join("machine");
     files::private_directory(&disks).map_err(LaunchError::NoResources)?;
     let jobs = room.jobs.with_disks_in(&disks).map_err(LaunchError::NoResources)?;
@@ -237,6 +234,7 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
         calls: Calls::Reader,
         standard_error: StandardError::Nowhere,
         host_uid: slot.user(room, child.program),
+        devices: Vec::new(),
     }
 }
 
@@ -280,8 +278,8 @@ pub fn run_child(
     if outcome == Outcome::Succeeded { Ok(stdout) } else { Err(ChildError::Ended(outcome)) }
 }
 
-/// The wall as a verdict names it, layer by layer, as the launcher saw it during the run.
-pub fn statement(evidence: &Evidence) -> statement::Wall {
+/// The wall as a verdict names it, layer by layer, as the launcher saw it during the run, and the devices in it.
+pub fn statement(evidence: &Evidence, devices: Vec<WallDevice>) -> statement::Wall {
     let layers = evidence.layers.iter().map(|layer| statement::Layer {
         name: layer.name.as_str().parse().expect("names of layers are names"),
         state: match layer.state {
@@ -299,6 +297,7 @@ pub fn statement(evidence: &Evidence) -> statement::Wall {
         runtime,
         privileged: evidence.privileged,
         layers: layers.collect(),
+        devices,
     }
 }
 
@@ -363,7 +362,7 @@ mod tests {
         let layers = sandbox::LayerName::ALL.iter();
         let layers = layers.map(|name| sandbox::Layer { name: *name, state: sandbox::State::On }).collect();
         let evidence = Evidence { wall: sandbox::Wall::Native, builder: None, privileged: false, layers };
-        assert_eq!(statement(&evidence).layers.len(), sandbox::LayerName::ALL.len());
+        assert_eq!(statement(&evidence, Vec::new()).layers.len(), sandbox::LayerName::ALL.len());
     }
 
     #[test]
@@ -371,7 +370,7 @@ mod tests {
         use sandbox::{Builder, oci::RuntimeName};
         let evidence = |wall, builder| Evidence { wall, builder, privileged: true, layers: vec![] };
         let runtime = Some((Builder::Oci(RuntimeName::Runsc), "release-1".to_owned()));
-        let told = statement(&evidence(sandbox::Wall::OciGvisor, runtime));
+        let told = statement(&evidence(sandbox::Wall::OciGvisor, runtime), Vec::new());
         let runtime = told.runtime.expect("a runtime");
         assert_eq!((told.name, runtime.name.as_str()), (WallName::OciGvisor, "runsc"));
         assert_eq!(runtime.version, "release-1");

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::specification::{Access, Calls, Limits, Mount, OutputSpace, Specification, StandardError};
+use crate::specification::{Access, Calls, Device, Limits, Mount, OutputSpace, Specification, StandardError};
 
 /// Names at the top of a runtime that the wall or a job's own mounts have.
 pub const RESERVED: [&str; 9] = ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure", "databox"];
@@ -33,6 +33,8 @@ pub struct Job<'a> {
     pub standard_error: StandardError,
     /// As in [`Specification`].
     pub host_uid: Option<u32>,
+    /// As in [`Specification`].
+    pub devices: Vec<Device>,
 }
 
 impl Job<'_> {
@@ -72,6 +74,7 @@ impl Job<'_> {
             calls: Calls::Job,
             standard_error: self.standard_error,
             host_uid: self.host_uid,
+            devices: self.devices,
         })
     }
 }

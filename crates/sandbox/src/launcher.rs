@@ -76,6 +76,8 @@ pub enum LaunchError {
     NoResources(#[source] io::Error),
     #[error("the helper refused to start the program")]
     Refused(#[source] Refusal),
+    #[error("no device of the host is shown behind the wall {}", .0.as_str())]
+    Devices(Wall),
     #[error("the program's machine did not come up: {0}")]
     Machine(String),
     #[error("the helper ended without an answer")]
@@ -137,6 +139,12 @@ impl Launcher {
         }
     }
 
+    /// True if programs behind its wall can be given devices. A machine has none of the host's, and gVisor's kernel has a
+    /// driver of its own for each that it knows.
+    pub fn shows_devices(&self) -> bool {
+        matches!(self.wall(), Wall::Native | Wall::Oci)
+    }
+
     /// The helper binary.
     pub fn helper(&self) -> &Path {
         &self.helper
@@ -175,6 +183,9 @@ impl Launcher {
         let begun = Instant::now();
         let privileged = rustix::process::geteuid().is_root();
         specification.check(privileged).map_err(LaunchError::Specification)?;
+        if !specification.devices.is_empty() && !self.shows_devices() {
+            return Err(LaunchError::Devices(self.wall()));
+        }
         let runtime = match &self.behind {
             Behind::Nobody => None,
             Behind::Runtime(runtime) => Some(runtime),

@@ -14,6 +14,7 @@
 //! `vm-wall.md`.
 #![forbid(unsafe_code)]
 
+pub mod cdi;
 mod evidence;
 #[doc(hidden)]
 pub mod filters;
@@ -35,6 +36,7 @@ pub use launcher::{Cancel, LaunchError, Launcher, Stdin};
 pub use probe::{ProbeError, probe};
 pub use runtime::{RuntimeError, RuntimeTree, host_python, linked_libraries};
 pub use specification::{
-    Access, Calls, Limits, Mount, OutputSpace, Specification, SpecificationError, StandardError,
+    Access, Calls, Commands, Device, Limits, Mount, OutputSpace, Specification, SpecificationError,
+    StandardError,
 };
 pub use wire::{Refusal, Step};

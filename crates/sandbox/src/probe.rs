@@ -138,6 +138,7 @@ fn specification(program: PathBuf) -> Specification {
         standard_error: StandardError::Nowhere,
         // Any id but root's serves; this one exists in a container with the usual 65536 ids, too.
         host_uid: is_root.then_some(65_533),
+        devices: Vec::new(),
     }
 }
 

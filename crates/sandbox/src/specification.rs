@@ -34,6 +34,33 @@ pub struct Specification {
     /// user can lend only its own id). It must be unique among the programs that run at the same time. What a program
     /// may write must belong to it; what it reads must be readable to it.
     pub host_uid: Option<u32>,
+    /// Devices of the host that the program may use, besides those that every program has. A job's only.
+    pub devices: Vec<Device>,
+}
+
+/// A character device of the host, shown in `/dev`. What it does the kernel's driver of it decides, which is no part of the
+/// wall: whoever shows one trusts that driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// An absolute path on the host, no part of which is a symbolic link. The program's user must be able to open it.
+    pub source: PathBuf,
+    /// Where it is inside: an absolute path below `/dev`.
+    pub target: String,
+    /// Its major and minor number. A device with others at the same path is refused.
+    pub numbers: (u32, u32),
+    /// What the program may ask it for beyond bytes.
+    pub commands: Commands,
+}
+
+/// Which numbers of ioctl(2) a program may send to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Commands {
+    /// None.
+    None,
+    /// Those of NVIDIA's driver that computing needs, from `policies/sandbox/nvidia.toml`.
+    Nvidia,
 }
 
 /// One file or directory of the host, shown inside.
@@ -157,13 +184,52 @@ pub enum SpecificationError {
     HostUserReserved(u32),
     #[error("only root can run a program as another host user")]
     HostUserNeedsRoot,
+    #[error("the device target {0:?} is not a path of its own below /dev")]
+    DeviceTarget(String),
+    #[error("the device {0}:{1} is the machine's memory, its log or its processor")]
+    DeviceReserved(u32, u32),
+    #[error("devices are shown to jobs only, and at most {DEVICES_MOST}")]
+    DevicesNotForThis,
 }
 
 /// The highest limit for open files. A `Reader` is started through descriptor 1000, which no later call can open
 /// again because of this limit: it is what makes "no new program" true.
 pub(crate) const OPEN_FILES_MOST: u64 = 1000;
 
+/// Devices of one program.
+const DEVICES_MOST: usize = 64;
+
+/// Names at the top of `/dev` that are the wall's, or that runtimes make unasked.
+const DEVICE_NAMES: [&str; 15] = [
+    "null", "zero", "full", "random", "urandom", "shm", "fd", "stdin", "stdout", "stderr", "kvm", "tty",
+    "ptmx", "pts", "mqueue",
+];
+
+/// `mem`, `kmem`, `port` and `kmsg` are the kernel's own memory, doors and words; `kvm` is for machines, which have a list
+/// of calls of their own. No permission of a file should be all that stands before them.
+const RESERVED_DEVICES: [(u32, u32); 5] = [(1, 1), (1, 2), (1, 4), (1, 11), (10, 232)];
+
 impl Specification {
+    /// True if the program may send commands of this kind to one of its devices.
+    pub fn commands(&self, kind: Commands) -> bool {
+        self.devices.iter().any(|device| device.commands == kind)
+    }
+
+    fn check_devices(&self) -> Result<(), SpecificationError> {
+        use SpecificationError as E;
+        if !self.devices.is_empty() && self.calls != Calls::Job || self.devices.len() > DEVICES_MOST {
+            return Err(E::DevicesNotForThis);
+        }
+        for (number, device) in self.devices.iter().enumerate() {
+            device.check()?;
+            let within = |one: &Device, other: &Device| Path::new(&one.target).starts_with(&other.target);
+            if self.devices[..number].iter().any(|other| within(device, other) || within(other, device)) {
+                return Err(E::DeviceTarget(device.target.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks everything that can be known without touching the file system, for a caller that is root or not.
     pub fn check(&self, privileged: bool) -> Result<(), SpecificationError> {
         use SpecificationError as E;
@@ -196,6 +262,7 @@ impl Specification {
             check_variable(name, value)?;
         }
         self.limits.check()?;
+        self.check_devices()?;
         match self.host_uid {
             None if privileged => Err(E::HostUserMissing),
             Some(_) if !privileged => Err(E::HostUserNeedsRoot),
@@ -212,6 +279,24 @@ impl Mount {
             return Err(SpecificationError::SourceNotPlain(self.source.clone()));
         }
         check_target(&self.target)
+    }
+}
+
+impl Device {
+    fn check(&self) -> Result<(), SpecificationError> {
+        if !self.source.to_str().is_some_and(is_plain) {
+            return Err(SpecificationError::SourceNotPlain(self.source.clone()));
+        }
+        let below = self.target.strip_prefix("/dev/").filter(|_| is_plain(&self.target));
+        let top = below.and_then(|below| below.split('/').next());
+        if top.is_none_or(|top| DEVICE_NAMES.contains(&top)) {
+            return Err(SpecificationError::DeviceTarget(self.target.clone()));
+        }
+        let (major, minor) = self.numbers;
+        if RESERVED_DEVICES.contains(&self.numbers) {
+            return Err(SpecificationError::DeviceReserved(major, minor));
+        }
+        Ok(())
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Refusal {
     SourceHoldsOtherKind(PathBuf),
     #[error("the mount source {0:?} was replaced while the wall was built")]
     SourceReplaced(PathBuf),
+    #[error("no control group counts the memory of a program that uses a device")]
+    DevicesNotCounted,
     #[error("the OCI runtime started no container: {0}")]
     RuntimeFailed(String),
     #[error("the wall could not be built at step {step:?}: {}", io::Error::from_raw_os_error(*.errno))]

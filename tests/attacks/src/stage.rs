@@ -176,6 +176,7 @@ impl Stage {
             },
             standard_error: StandardError::AsOutput,
             host_uid: is_root().then_some(40_000),
+            devices: Vec::new(),
         };
         let mut specification = job.specification().expect("a runtime that can be listed");
         specification.environment =

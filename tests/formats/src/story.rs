@@ -341,6 +341,7 @@ fn grant(policy: &Policy) -> Grant {
         code_review: CodeReview::None,
         issued_at: time("2026-02-04T09:00:00Z"),
         expires: time("2026-09-30T00:00:00Z"),
+        devices: BTreeMap::new(),
     }
 }
 
@@ -395,6 +396,7 @@ fn request(grant: &Grant, grant_envelope: &Envelope) -> Request {
         nonce: Bytes(*Digest::of(b"example nonce").as_bytes()),
         issued_at: time("2026-03-02T09:00:00Z"),
         expires: time("2026-03-02T21:00:00Z"),
+        devices: BTreeMap::new(),
     }
 }
 
@@ -424,6 +426,15 @@ fn judged(dataset: &Catalogue) -> (BTreeMap<Name, Vec<u8>>, OutputReport) {
     // And whoever compares, of the first table.
     rules.rules[Rule::TableDifferencing.index()] = RuleResult::Passed;
     (canonical.0, rules)
+}
+
+/// The first devices of each kind that was asked for.
+fn held(request: &Request) -> Vec<WallDevice> {
+    let kinds = request.devices.iter();
+    let devices = kinds.flat_map(|(kind, count)| {
+        (1..=count.0).map(|number| WallDevice { kind: kind.clone(), number: Count(number) })
+    });
+    devices.collect()
 }
 
 fn verdict(
@@ -474,6 +485,7 @@ fn verdict(
                 layer("seccomp", LayerState::On),
                 layer("landlock", LayerState::Absent),
             ],
+            devices: held(request),
         },
         policy: grant.policy.clone(),
         roles,

@@ -1,10 +1,10 @@
 //! From the file's text to checked values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 use release::report::OUTPUT_LIMIT;
-use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Limits};
+use release::statement::{ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Limits};
 use release::value::{Count, Name};
 
 use super::file::{self, ManifestFile};
@@ -24,7 +24,7 @@ pub(super) const STRUCTURAL_ZEROS: usize = 4096;
 
 pub(super) fn manifest(file: ManifestFile) -> Result<Manifest, ManifestError> {
     let job = file.job;
-    let mut data = std::collections::BTreeMap::new();
+    let mut data = BTreeMap::new();
     for (dataset, wanted) in file.data {
         let dataset = name("data", dataset)?;
         let choice = snapshot(&dataset, wanted.snapshot)?;
@@ -42,6 +42,7 @@ pub(super) fn manifest(file: ManifestFile) -> Result<Manifest, ManifestError> {
         data,
         limits: limits(file.limits)?,
         outputs: file.output.into_iter().map(output).collect::<Result<_, _>>()?,
+        devices: devices(file.devices)?,
     };
     check_outputs(&manifest)?;
     Ok(manifest)
@@ -87,6 +88,14 @@ fn limits(file: file::Limits) -> Result<Limits, ManifestError> {
         .filter(|seconds| (1..=720 * 3600).contains(seconds))
         .ok_or(ManifestError::Time { value: file.time })?;
     Ok(Limits { cpus: Count(file.cpus), memory_bytes: Count(memory), seconds: Count(seconds) })
+}
+
+fn devices(file: BTreeMap<String, u64>) -> Result<BTreeMap<Name, Count>, ManifestError> {
+    let one = |(kind, count): (String, u64)| match (1..=DEVICES_LIMIT).contains(&count) {
+        true => Ok((name("devices", kind)?, Count(count))),
+        false => Err(ManifestError::Devices),
+    };
+    file.into_iter().map(one).collect()
 }
 
 /// A whole number and one of the units, without anything between.

@@ -68,6 +68,9 @@ pub enum ManifestError {
         /// The value.
         value: String,
     },
+    /// Not a number of devices.
+    #[error("databox.toml: each of [devices] must be 1 to {limit}", limit = release::statement::DEVICES_LIMIT)]
+    Devices,
     /// No output, or too many.
     #[error("databox.toml: declare 1 to {OUTPUT_LIMIT} outputs, each as [[output]]")]
     Outputs,
@@ -216,6 +219,7 @@ impl ManifestError {
             Self::Snapshot { .. } => "MANIFEST_SNAPSHOT",
             Self::SnapshotUnknown { .. } => "MANIFEST_SNAPSHOT_UNKNOWN",
             Self::Cpus => "MANIFEST_CPUS",
+            Self::Devices => "MANIFEST_DEVICES",
             Self::Memory { .. } => "MANIFEST_MEMORY",
             Self::Time { .. } => "MANIFEST_TIME",
             Self::Outputs => "MANIFEST_OUTPUTS",

@@ -13,6 +13,8 @@ pub(super) struct ManifestFile {
     pub data: BTreeMap<String, Data>,
     pub limits: Limits,
     pub output: Vec<Output>,
+    #[serde(default)]
+    pub devices: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize)]

@@ -122,6 +122,11 @@ pub fn run_at_desk(
     told: &mut dyn FnMut(&[u8]),
 ) -> Result<Ran, Failure> {
     let (manifest, bundle) = bundle_of(&arguments.directory)?;
+    if !manifest.devices.is_empty() {
+        return Err(Failure::new("DEVICES", "a run at the desk is given no device")
+            .hint("leave [devices] out for it; the program must find out by itself whether it has one")
+            .exit(Exit::Usage));
+    }
     let policy = check::policy_text(arguments.policy.as_deref())?;
     let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
     let own = data::own(&arguments.data)?;
@@ -146,6 +151,7 @@ pub fn run_at_desk(
         limits: job_limits(&manifest.limits),
         standard_error: StandardError::AsOutput,
         host_uid: wall::user(),
+        devices: Vec::new(),
     };
     let specification = job.specification().map_err(file_failure(runtime.path()))?;
     let mut printed = Vec::new();

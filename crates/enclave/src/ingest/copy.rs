@@ -6,10 +6,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use blobs::{Digest, tree_digest};
+use sandbox::machine::image_bytes;
 
 use super::IngestError;
 use crate::files;
 use crate::room::Room;
+use crate::store::trees;
 
 /// A copy whose digest is known.
 pub struct Copied {
@@ -55,6 +57,9 @@ pub fn into_store(
     }
     fs::set_permissions(&path, Permissions::from_mode(0o555))?;
     blobs::sync_directory(store)?;
+    // Before its draft, and so before a job can ask for it: admission reads the size and walks no tree.
+    let image = image_bytes(&path)?;
+    room.store.change(move |transaction| trees::set_image_bytes(transaction, &tree, image))?;
     Ok(Copied { path, tree, bytes })
 }
 

@@ -16,6 +16,7 @@ pub mod releases;
 pub mod reports;
 mod schema;
 pub mod tables;
+pub mod trees;
 pub mod verdicts;
 
 use std::path::Path;

@@ -167,7 +167,7 @@ CREATE TABLE releases (
 ) STRICT;
 CREATE INDEX releases_to_send ON releases (release_file) WHERE taken = 0;
 
--- Single values: the versions of the site that were seen.
+-- Single values: the versions of the site that were seen, what was taken from the drop directory, sizes of trees.
 CREATE TABLE kept (
     name TEXT PRIMARY KEY NOT NULL,
     value BLOB NOT NULL

@@ -100,5 +100,6 @@ fn warning_text(warning: Warning) -> &'static str {
             "the job ran in an emulated machine, whose makers promise nothing of its strength"
         }
         Warning::DemonstrationKeys => "people's keys were made by the box, as in a demonstration",
+        Warning::DeviceDriver => "the job used a device, whose driver on the host no wall covers",
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a request is covered by a grant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 
@@ -10,8 +10,8 @@ use crate::refusal::Refusal;
 use crate::report::OUTPUT_LIMIT;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
 use crate::statement::{
-    CatalogueEntry, CodeReview, ColumnType, DeclaredColumn, DeclaredOutput, Grant, Request, ValueType,
-    WallName,
+    CatalogueEntry, CodeReview, ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, Grant, Request,
+    ValueType, WallName,
 };
 use crate::value::{Count, Name, Timestamp};
 
@@ -49,7 +49,7 @@ impl SignedRequest {
         check_signature(envelope, &request, grant.statement(), site)?;
         check_data(&request, grant.statement(), site)?;
         check_runtime(&request, site)?;
-        check_content(&request, site)?;
+        check_content(&request, grant.statement(), site)?;
         let open = request.expires.seconds() - request.issued_at.seconds();
         if !(1..=REQUEST_SECONDS_LIMIT).contains(&open) {
             return Err(Refusal::RequestTime);
@@ -169,7 +169,7 @@ fn check_runtime(request: &Request, site: &Site) -> Result<(), Refusal> {
     }
 }
 
-fn check_content(request: &Request, site: &Site) -> Result<(), Refusal> {
+fn check_content(request: &Request, grant: &Grant, site: &Site) -> Result<(), Refusal> {
     let words = &request.command;
     let bytes: usize = words.iter().map(String::len).sum();
     let runnable = words.first().is_some_and(|program| !program.is_empty())
@@ -184,8 +184,15 @@ fn check_content(request: &Request, site: &Site) -> Result<(), Refusal> {
     let paths: BTreeSet<_> =
         outputs.iter().map(|output| output.path().as_str().to_ascii_lowercase()).collect();
     let counted = (1..=OUTPUT_LIMIT).contains(&outputs.len()) && paths.len() == outputs.len();
+    let limited = limited && are_given(&request.devices, &grant.devices);
     let declared = || outputs.iter().all(|output| is_declared(output, request, site)) && bits_fit(outputs);
     if runnable && limited && counted && declared() { Ok(()) } else { Err(Refusal::RequestContent) }
+}
+
+/// Of each kind at least one, and no more than the grant gives.
+fn are_given(asked: &BTreeMap<Name, Count>, given: &BTreeMap<Name, Count>) -> bool {
+    let most = |kind: &Name| given.get(kind).map_or(0, |count| count.0.min(DEVICES_LIMIT));
+    asked.iter().all(|(kind, count)| (1..=most(kind)).contains(&count.0))
 }
 
 /// Bits are counted as values times at most 64; a product or sum that wraps would cost nothing.

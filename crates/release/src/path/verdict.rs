@@ -12,8 +12,10 @@ use crate::key::key_id;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified, grant_id};
-use crate::statement::{CodeReview, Evidence, Roles, RuleResult, Verdict, VerdictResult};
-use crate::value::{Name, Timestamp};
+use crate::statement::{
+    CodeReview, DEVICES_LIMIT, Evidence, Roles, RuleResult, Verdict, VerdictResult, WallDevice,
+};
+use crate::value::{Count, Name, Timestamp};
 
 use super::may_review;
 
@@ -114,8 +116,21 @@ fn check_binding(verdict: &Verdict, request: &SignedRequest) -> Result<(), Refus
         && verdict.requester == asked.requester
         && verdict.datasets == asked.datasets
         && verdict.runtime == asked.runtime
+        && holds_what_was_asked_for(&verdict.wall.devices, &asked.devices)
         && verdict.policy == request.grant().statement().policy;
     if bound { Ok(()) } else { Err(Refusal::VerdictBinding) }
+}
+
+/// So many devices of each kind as were asked for, each once, in one order: who signs a request with one knows that the run
+/// had it, and who reads a verdict without one that the run had none.
+fn holds_what_was_asked_for(held: &[WallDevice], asked: &BTreeMap<Name, Count>) -> bool {
+    let mut counts: BTreeMap<&Name, u64> = BTreeMap::new();
+    for device in held {
+        *counts.entry(&device.kind).or_default() += 1;
+    }
+    held.is_sorted_by(|left, right| left < right)
+        && held.iter().all(|device| (1..=DEVICES_LIMIT).contains(&device.number.0))
+        && counts.into_iter().eq(asked.iter().map(|(kind, count)| (kind, count.0)))
 }
 
 fn check_window(verdict: &Verdict, request: &SignedRequest) -> Result<(), Refusal> {

@@ -13,7 +13,8 @@ use crate::envelope::{Envelope, SignaturesMade};
 use crate::key;
 use crate::refusal::Refusal;
 use crate::statement::{
-    Catalogue, CatalogueEntry, CodeDenial, Denial, DenialReason, Grant, Policy, Revocation, Roles, ValueType,
+    Catalogue, CatalogueEntry, CodeDenial, DEVICES_LIMIT, Denial, DenialReason, Grant, Policy, Revocation,
+    Roles, ValueType,
 };
 use crate::value::{Name, Timestamp};
 
@@ -175,7 +176,8 @@ impl Site {
     }
 
     fn check_grant_content(&self, grant: &Grant) -> Result<(), Refusal> {
-        let sizes = [grant.members.len(), grant.datasets.len(), grant.approvals.supervisors.len()];
+        let supervisors = grant.approvals.supervisors.len();
+        let sizes = [grant.members.len(), grant.datasets.len(), supervisors, grant.devices.len()];
         if sizes.into_iter().any(|size| size > LIST_LIMIT) {
             return Err(Refusal::SizeLimit);
         }
@@ -187,7 +189,8 @@ impl Site {
             && grant.expires > grant.issued_at
             && !grant.members.is_empty()
             && supervisors.len() == grant.approvals.supervisors.len()
-            && supervisors.iter().all(|name| people.contains_key(*name));
+            && supervisors.iter().all(|name| people.contains_key(*name))
+            && grant.devices.values().all(|count| (1..=DEVICES_LIMIT).contains(&count.0));
         if sound { Ok(()) } else { Err(Refusal::GrantContent) }
     }
 

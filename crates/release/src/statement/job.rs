@@ -1,5 +1,7 @@
 //! What a researcher signs: a request for a job, and its cancellation.
 
+use std::collections::BTreeMap;
+
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +42,13 @@ pub struct Request {
     pub issued_at: Timestamp,
     /// After this moment it is not admitted.
     pub expires: Timestamp,
+    /// Devices of the box that it holds while it runs, by their kind in the grant; not there if it asks for none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<Name, Count>,
 }
+
+/// The most devices of one kind that a grant gives and a request asks for.
+pub const DEVICES_LIMIT: u64 = 64;
 
 /// A grant and one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

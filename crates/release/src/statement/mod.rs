@@ -15,7 +15,9 @@ use blobs::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use job::{Cancel, DatasetSnapshot, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose};
+pub use job::{
+    Cancel, DEVICES_LIMIT, DatasetSnapshot, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose,
+};
 pub use manifest::{ApprovalDigest, GrantAccount, Manifest, ReleasedFile};
 pub use output::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, OutputKind};
 pub use review::{Approval, CodeApproval, CodeDenial, Denial, DenialDecision, DenialReason, Judgement};
@@ -26,7 +28,8 @@ pub use site::{
 };
 pub use verdict::{
     BoxBuild, DatasetCharge, Guarantee, Layer, LayerState, PACKET_ADDED_BYTES, PolicyId, ReviewRecipient,
-    RolesId, RuleOutcome, RuleResult, Verdict, VerdictFile, VerdictResult, Wall, WallRuntime, Warning,
+    RolesId, RuleOutcome, RuleResult, Verdict, VerdictFile, VerdictResult, Wall, WallDevice, WallRuntime,
+    Warning,
 };
 
 use crate::json::{self, JsonError};

@@ -205,6 +205,9 @@ pub struct Grant {
     pub issued_at: Timestamp,
     /// After this moment no job is admitted and nothing is released under it.
     pub expires: Timestamp,
+    /// Devices that a job may hold at the most, by their kind; not there if none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<Name, Count>,
 }
 
 /// Someone who may submit jobs. The transport certificate must name the same id.

@@ -107,6 +107,21 @@ pub struct Wall {
     pub privileged: bool,
     /// Its layers, each on, off or absent.
     pub layers: Vec<Layer>,
+    /// Devices of the box that the job held, sorted; not there if none. Their drivers are part of the host's kernel that no
+    /// wall covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<WallDevice>,
+}
+
+/// A device of the box's machine that one job held, and no other at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WallDevice {
+    /// Its kind, as grant and request name it.
+    pub kind: Name,
+    /// Which one: its place among those of its kind that the box may hand out, from 1 to [`super::DEVICES_LIMIT`]. No name: what
+    /// the enclave may choose here is counted in bits.
+    pub number: Count,
 }
 
 /// A program of the box's machine that builds walls.
@@ -257,6 +272,8 @@ pub enum Warning {
     EmulatedMachine,
     /// People's keys were made by the box, as only a demonstration does.
     DemonstrationKeys,
+    /// The job used a device, whose driver on the host no wall covers.
+    DeviceDriver,
 }
 
 impl Warning {
@@ -268,6 +285,7 @@ impl Warning {
             Self::SharedKernel => "the job ran on the same kernel as the box",
             Self::EmulatedMachine => "the job ran in an emulated machine, which no one vouches for as a wall",
             Self::DemonstrationKeys => "the box made people's keys itself, as only a demonstration does",
+            Self::DeviceDriver => "the job used a device, whose driver on the host no wall covers",
         }
     }
 }

@@ -34,6 +34,7 @@ fn specification() -> Specification {
         calls: Calls::Job,
         standard_error: StandardError::Nowhere,
         host_uid: None,
+        devices: Vec::new(),
     }
 }
 

@@ -166,6 +166,7 @@ mod tests {
             calls: Calls::Job,
             standard_error: StandardError::Nowhere,
             host_uid: Some(47_111),
+            devices: Vec::new(),
         }
     }
 

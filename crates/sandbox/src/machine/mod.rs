@@ -13,6 +13,7 @@
 //! What is made lies in a directory of its own, which goes with the run; what a killed process left goes with the next.
 
 pub mod command;
+mod image;
 pub mod initramfs;
 pub mod result;
 pub mod said;
@@ -30,6 +31,7 @@ use crate::evidence::{Builder, Ended, Evidence, Layer, LayerName, Outcome, State
 use crate::launcher::{Cancel, LaunchError, Launcher, Stdin};
 use crate::specification::{Access, Calls, Limits, Mount, OutputSpace, Specification, StandardError};
 use command::{DISKS_MOST, FIRMWARE, Processor};
+pub use image::image_bytes;
 use initramfs::Order;
 use said::{End, Heard, Stands};
 use scratch::Scratch;
@@ -369,6 +371,7 @@ impl Run<'_> {
             calls,
             standard_error: StandardError::Nowhere,
             host_uid: self.specification.host_uid,
+            devices: Vec::new(),
         }
     }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::RuntimeName;
-use crate::filters::{JOB_ENTRIES, MACHINE_ENTRIES, READER_ENTRIES};
-use crate::specification::{Access, Calls, Limits, Specification};
+use crate::filters::{JOB_ENTRIES, JOB_NVIDIA_ENTRIES, MACHINE_ENTRIES, READER_ENTRIES};
+use crate::specification::{Access, Calls, Commands, Limits, Specification};
 
 /// The directory of the launcher's own two files in the container.
 pub const OWN: &str = "/databox";
@@ -44,6 +44,9 @@ impl Order {
             mount.source = "/".into();
         }
         specification.host_uid = None;
+        for device in &mut specification.devices {
+            device.source = "/".into();
+        }
         let unasked: &[&str] = match runtime {
             RuntimeName::Runsc => &["proc", "sys", "tmp"],
             RuntimeName::Crun => &[],
@@ -154,7 +157,7 @@ fn linux(specification: &Specification, runtime: RuntimeName) -> Value {
     let namespaces: Vec<Value> = namespaces[..count].iter().map(|kind| json!({ "type": kind })).collect();
     let mut linux = json!({
         "namespaces": namespaces,
-        "seccomp": calls(specification.calls),
+        "seccomp": calls(specification),
         "rootfsPropagation": "private",
         "maskedPaths": [
             "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -162,6 +165,18 @@ fn linux(specification: &Specification, runtime: RuntimeName) -> Value {
         ],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"],
     });
+    // Crun cannot make a node in its namespace of users, and shows the one that stands in its own `/dev`. A rule of control
+    // groups would add nothing: no mount but those of these nodes lets a device be opened.
+    if !specification.devices.is_empty() {
+        linux["devices"] = specification
+            .devices
+            .iter()
+            .map(|device| {
+                let (major, minor) = device.numbers;
+                json!({ "path": device.target, "type": "c", "major": major, "minor": minor })
+            })
+            .collect();
+    }
     if runtime != RuntimeName::Runsc {
         let map = json!([{ "containerID": INSIDE, "hostID": 0, "size": 1 }]);
         linux["uidMappings"] = map.clone();
@@ -172,8 +187,9 @@ fn linux(specification: &Specification, runtime: RuntimeName) -> Value {
 
 /// The reviewed list, and what the launcher needs before it takes these calls from the program, too: it sets the
 /// program's limits, Landlock, and the filter that the native wall has.
-fn calls(calls: Calls) -> Value {
-    let entries = match calls {
+fn calls(specification: &Specification) -> Value {
+    let entries = match specification.calls {
+        Calls::Job if specification.commands(Commands::Nvidia) => JOB_NVIDIA_ENTRIES,
         Calls::Job => JOB_ENTRIES,
         Calls::Reader => READER_ENTRIES,
         Calls::Machine | Calls::EmulatedMachine => MACHINE_ENTRIES,
@@ -205,7 +221,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::specification::{Mount, OutputSpace, StandardError};
+    use crate::specification::{Device, Mount, OutputSpace, StandardError};
 
     fn specification() -> Specification {
         let mount = |source: &str, target: &str, access| Mount {
@@ -238,6 +254,7 @@ mod tests {
             calls: Calls::Job,
             standard_error: StandardError::Nowhere,
             host_uid: Some(40_000),
+            devices: Vec::new(),
         }
     }
 
@@ -255,6 +272,24 @@ mod tests {
             assert!(namespaces.contains(&&json!(kind)), "{kind}");
         }
         assert!(told["linux"].get("devices").is_none() && told.get("hooks").is_none());
+    }
+
+    #[test]
+    fn a_device_that_was_given_is_named_by_its_place_and_numbers_and_its_place_on_the_host_is_not() {
+        let device = Device {
+            source: "/srv/secret-node".into(),
+            target: "/dev/nvidia0".into(),
+            numbers: (195, 0),
+            commands: Commands::Nvidia,
+        };
+        let specification = Specification { devices: vec![device], ..specification() };
+        let told = configuration(&specification, RuntimeName::Crun);
+        let expected = json!([{ "path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0 }]);
+        assert_eq!(told["linux"]["devices"], expected);
+        let commands = told["linux"]["seccomp"]["syscalls"].to_string();
+        assert!(commands.contains(&format!("\"valueTwo\":{}", 0x462b)), "NV_ESC_RM_ALLOC");
+        let order = serde_json::to_string(&Order::new(&specification, true, RuntimeName::Crun)).unwrap();
+        assert!(!(told.to_string() + &order).contains("secret-node") && order.contains("nvidia0"));
     }
 
     #[test]

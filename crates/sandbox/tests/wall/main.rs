@@ -1,6 +1,7 @@
 //! Real attacks on the real wall, each with an innocent twin, run as whoever runs the tests and, if that is root, once
 //! more as a normal user. The attacks are Python inside a runtime copied from the host.
 
+mod devices;
 mod doors;
 mod endings;
 mod groups;

@@ -132,6 +132,7 @@ impl Stand {
             calls: Calls::Job,
             standard_error: StandardError::Nowhere,
             host_uid: self.host_uid,
+            devices: Vec::new(),
         }
     }
 

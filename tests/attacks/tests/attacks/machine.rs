@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sandbox::machine::{Machine, MachineError, MachineSettings, usual_image_maker, usual_qemu};
+use sandbox::machine::{Machine, MachineError, MachineSettings, image_bytes, usual_image_maker, usual_qemu};
 use sandbox::{
     Access, Builder, Cancel, Ended, LaunchError, Launcher, LayerName, Mount, Outcome, ProbeError,
     Specification, State, Wall, probe,
@@ -212,6 +212,34 @@ fn names_and_links_of_a_bundle_stay_what_they_are_on_a_machines_disk() {
          assert not os.path.exists('/data/other') and sorted(os.listdir('/data')) == ['hie']\n",
     );
     assert_eq!(ended.outcome, Outcome::Succeeded, "{}", said(&ended));
+}
+
+#[test]
+fn no_image_is_larger_than_its_trees_names_and_lengths_tell_and_the_bound_is_no_wild_guess() {
+    let directory = open_directory().expect("a directory");
+    let python = directory.path().join("runtime");
+    sandbox::host_python(Path::new("/usr/bin/python3"), &python).expect("a runtime");
+    // What an image has most trouble with: many names, and files whose ends fit into no block with their inodes.
+    let awkward = directory.path().join("awkward");
+    for (name, bytes) in [("empty", 0), ("half", 2049), ("almost", 4090), ("whole", 4096), ("one", 4097)] {
+        fs::create_dir_all(awkward.join(name)).expect("a directory");
+        for number in 0..400 {
+            let long = format!("{number:03}-{}", "x".repeat(number % 200));
+            fs::write(awkward.join(name).join(long), vec![b'x'; bytes]).expect("a file");
+        }
+    }
+    for tree in [&python, &awkward] {
+        let image = directory.path().join("image");
+        let made = std::process::Command::new(usual_image_maker())
+            .args(["--quiet", "-T0", "-x-1", "--force-uid=1000", "--force-gid=1000"])
+            .args([&image, tree])
+            .status();
+        assert!(made.expect("these tests need: apt-get install erofs-utils").success());
+        let (found, told) =
+            (fs::metadata(&image).expect("an image").len(), image_bytes(tree).expect("a size"));
+        assert!(found <= told && told < found * 3, "{tree:?}: {found} bytes, at most {told}");
+        fs::remove_file(&image).expect("gone");
+    }
 }
 
 #[test]

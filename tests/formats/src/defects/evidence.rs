@@ -1,5 +1,7 @@
 //! Defects of manifest, files, request and verdict.
 
+use std::collections::BTreeMap;
+
 use blobs::Digest;
 use release::key::{Sign, key_id};
 use release::refusal::Refusal;
@@ -9,7 +11,7 @@ use release::value::Count;
 
 use super::form::edit_json;
 use super::{Defect, story};
-use crate::story::{key, name, reviewer, time};
+use crate::story::{Story, key, name, reviewer, time};
 
 pub(super) fn all() -> Vec<Defect> {
     [manifest(), files(), request(), request_content(), verdict(), verdict_sums(), judged()]
@@ -292,6 +294,12 @@ fn request() -> Vec<Defect> {
     ]
 }
 
+/// A grant that gives two devices of a kind, and a request and a run with both.
+pub(super) fn with_devices() -> Story {
+    let gpus = |count| BTreeMap::from([(name("gpu"), Count(count))]);
+    story().grant(move |grant| grant.devices = gpus(2)).request(move |request| request.devices = gpus(2))
+}
+
 fn request_content() -> Vec<Defect> {
     let content = |which, about, story| Defect::new(Refusal::RequestContent, which, about, story);
     let shape = |sizes: &'static [u64]| {
@@ -315,7 +323,17 @@ fn request_content() -> Vec<Defect> {
             }
         })
     };
+    let devices = |kind: &'static str, count| {
+        with_devices().request(move |request| request.devices = BTreeMap::from([(name(kind), Count(count))]))
+    };
     vec![
+        content("devices-too-many", "More devices than the grant gives.", devices("gpu", 3)),
+        content(
+            "devices-of-another-kind",
+            "A device of a kind that the grant does not give.",
+            devices("tpu", 1),
+        ),
+        content("devices-none", "No device of a kind that is named.", devices("gpu", 0)),
         content("no-output", "No output is declared.", story().request(|request| request.outputs.clear())),
         content(
             "case",
@@ -431,6 +449,33 @@ fn verdict() -> Vec<Defect> {
             story().verdict(|verdict| {
                 verdict.datasets[0].tree = Digest::of(b"another snapshot").into();
             }),
+        ),
+        binding(
+            "device-not-held",
+            "The run had no device, and was asked for with one.",
+            with_devices().verdict(|verdict| verdict.wall.devices.clear()),
+        ),
+        binding(
+            "device-not-asked-for",
+            "The run had a device that nobody asked for.",
+            story().verdict(|verdict| {
+                verdict.wall.devices = vec![WallDevice { kind: name("gpu"), number: Count(1) }];
+            }),
+        ),
+        binding(
+            "device-twice",
+            "The run names one device twice.",
+            with_devices().verdict(|verdict| verdict.wall.devices[1].number = Count(1)),
+        ),
+        binding(
+            "device-out-of-order",
+            "The run's devices stand in another order.",
+            with_devices().verdict(|verdict| verdict.wall.devices.swap(0, 1)),
+        ),
+        binding(
+            "device-number",
+            "A device has a number above 64.",
+            with_devices().verdict(|verdict| verdict.wall.devices[1].number = Count(65)),
         ),
         binding(
             "runtime",

@@ -24,6 +24,11 @@ pub(super) fn all() -> Vec<Defect> {
         )
         .with_files(),
         Defect::innocent(
+            "devices",
+            "A grant that gives two devices, and a job that held both.",
+            super::evidence::with_devices(),
+        ),
+        Defect::innocent(
             "years-later",
             "The same long after roles, grant, policy and approvals expired.",
             story(),

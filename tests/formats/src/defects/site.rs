@@ -462,7 +462,13 @@ fn catalogue() -> Vec<Defect> {
 fn grant() -> Vec<Defect> {
     let signatures = |which, about, story| Defect::new(Refusal::GrantSignatures, which, about, story);
     let content = |which, about, story| Defect::new(Refusal::GrantContent, which, about, story);
+    let devices = |count| {
+        let given = move || std::collections::BTreeMap::from([(name("gpu"), Count(count))]);
+        story().grant(move |grant| grant.devices = given())
+    };
     vec![
+        content("devices-none", "A grant gives no device of a kind that it names.", devices(0)),
+        content("devices-too-many", "A grant gives 65 devices of a kind.", devices(65)),
         signatures(
             "one-steward",
             "A grant signed by one of two stewards.",

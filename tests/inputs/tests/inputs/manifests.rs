@@ -28,6 +28,7 @@ fn changes() -> Vec<(&'static str, &'static str, String)> {
         ("a word where a number belongs", "MANIFEST_TYPE", put("cpus = 1", "cpus = \"one\"")),
         ("a limit that is NaN", "MANIFEST_TYPE", put("cpus = 1", "cpus = nan")),
         ("no processor", "MANIFEST_CPUS", put("cpus = 1", "cpus = 0")),
+        ("no device of a kind", "MANIFEST_DEVICES", put("[limits]", "[devices]\ngpu = 0\n\n[limits]")),
         ("memory that is NaN", "MANIFEST_MEMORY", put("1GiB", "NaN")),
         ("a time without an end", "MANIFEST_TIME", put("30s", "inf")),
         ("no TOML", "MANIFEST_NOT_TOML", "[job\n".to_owned()),

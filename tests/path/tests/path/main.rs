@@ -6,6 +6,7 @@ mod box_on_disk;
 mod check;
 mod clocks;
 mod code_review;
+mod devices;
 mod doctor;
 mod examples;
 mod foreign;

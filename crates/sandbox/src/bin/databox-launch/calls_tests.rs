@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use sandbox::Calls;
+use sandbox::filters;
 use seccompiler::{BpfProgram, TargetArch, compile_from_json, sock_filter};
 use serde::Deserialize;
 use serde_json::json;
@@ -12,6 +12,18 @@ use serde_json::json;
 const JOB: &str = include_str!("../../../../../policies/sandbox/job.toml");
 const READER: &str = include_str!("../../../../../policies/sandbox/reader.toml");
 const MACHINE: &str = include_str!("../../../../../policies/sandbox/machine.toml");
+const JOB_NVIDIA: &str = concat!(
+    include_str!("../../../../../policies/sandbox/job.toml"),
+    include_str!("../../../../../policies/sandbox/nvidia.toml")
+);
+
+/// Each list, and what this program has of it.
+const LISTS: [(&str, &[filters::Step]); 4] = [
+    (JOB, filters::JOB),
+    (JOB_NVIDIA, filters::JOB_NVIDIA),
+    (READER, filters::READER),
+    (MACHINE, filters::MACHINE),
+];
 
 /// The last call number that the lists were reviewed against (Linux 6.13). A later one does not exist for the program,
 /// so that a C library falls back to an older call; a known but unlisted one is not permitted.
@@ -75,13 +87,8 @@ impl TryFrom<u8> for Bits {
     }
 }
 
-/// Compiles the filter for a kind of program.
-fn compile(calls: Calls) -> io::Result<BpfProgram> {
-    let text = match calls {
-        Calls::Job => JOB,
-        Calls::Reader => READER,
-        Calls::Machine | Calls::EmulatedMachine => MACHINE,
-    };
+/// Compiles a list with the other compiler.
+fn compile(text: &str) -> io::Result<BpfProgram> {
     let list: List = toml::from_str(text).map_err(io::Error::other)?;
     let mut rules = Vec::new();
     for allow in list.allow {
@@ -220,8 +227,8 @@ fn list(text: &str) -> List {
 
 #[test]
 fn every_filter_fits_the_kernel_and_is_shorter_than_another_compilers() {
-    for calls in [Calls::Job, Calls::Reader, Calls::Machine] {
-        let (ours, other) = (super::filter(calls), compile(calls).expect("a filter"));
+    for (text, steps) in LISTS {
+        let (ours, other) = (super::program(steps), compile(text).expect("a filter"));
         assert!(ours.len() < 4096 && ours.len() < other.len(), "{} and {}", ours.len(), other.len());
     }
 }
@@ -262,17 +269,15 @@ fn answer(filter: &[sock_filter], data: &Data) -> u32 {
     }
 }
 
-/// Values near every constant of the lists, with upper halves that the filter must or must not look at.
-fn values() -> Vec<u64> {
+/// Values near every constant of a list, with upper halves that the filter must or must not look at.
+fn values(text: &str) -> Vec<u64> {
     let mut values = vec![0, 1, u64::from(u32::MAX), u64::MAX, 1 << 32];
-    for text in [JOB, READER, MACHINE] {
-        for when in list(text).allow.iter().flat_map(|allow| &allow.when) {
-            for one in [when.is, when.is ^ 1, when.mask.unwrap_or(0), when.is | when.mask.unwrap_or(0)] {
-                values.extend([u64::from(one), u64::from(one) | 1 << 32, u64::from(one) << 32]);
-            }
-            let mask = when.mask.unwrap_or(0);
-            values.extend((0..32).map(|bit| u64::from(mask & 1 << bit)));
+    for when in list(text).allow.iter().flat_map(|allow| &allow.when) {
+        for one in [when.is, when.is ^ 1, when.mask.unwrap_or(0), when.is | when.mask.unwrap_or(0)] {
+            values.extend([u64::from(one), u64::from(one) | 1 << 32, u64::from(one) << 32]);
         }
+        let mask = when.mask.unwrap_or(0);
+        values.extend((0..32).map(|bit| u64::from(mask & 1 << bit)));
     }
     values.sort_unstable();
     values.dedup();
@@ -282,9 +287,9 @@ fn values() -> Vec<u64> {
 #[test]
 fn both_compilers_answer_every_call_with_every_argument_the_same() {
     const X86_64: u32 = 0xc000_003e;
-    let values = values();
-    for calls in [Calls::Job, Calls::Reader, Calls::Machine] {
-        let (ours, other) = (super::filter(calls), compile(calls).expect("a filter"));
+    for (text, steps) in LISTS {
+        let values = values(text);
+        let (ours, other) = (super::program(steps), compile(text).expect("a filter"));
         let mut answers = std::collections::BTreeSet::new();
         let mut same = |number, architecture, arguments| {
             let data = Data { number, architecture, arguments };
@@ -309,7 +314,7 @@ fn both_compilers_answer_every_call_with_every_argument_the_same() {
 
 #[test]
 fn no_list_names_a_call_that_leads_out() {
-    for text in [JOB, READER, MACHINE] {
+    for text in LISTS.map(|(text, _)| text) {
         for allow in list(text).allow {
             for call in &allow.calls {
                 assert!(!NEVER.contains(&call.as_str()), "{call}");
@@ -320,7 +325,7 @@ fn no_list_names_a_call_that_leads_out() {
 
 #[test]
 fn every_call_has_a_reason_and_stands_once_without_conditions() {
-    for text in [JOB, READER, MACHINE] {
+    for text in LISTS.map(|(text, _)| text) {
         let mut seen = BTreeMap::new();
         for allow in list(text).allow {
             assert!(allow.why.len() > 10, "{:?} needs a reason", allow.calls);
@@ -330,6 +335,21 @@ fn every_call_has_a_reason_and_stands_once_without_conditions() {
                 assert!(before.is_none() || (before == Some(true) && conditional), "{call} stands twice");
             }
         }
+    }
+}
+
+#[test]
+fn a_device_adds_commands_of_its_driver_and_nothing_else() {
+    let names =
+        |list: List| list.allow.into_iter().map(|allow| (allow.calls, allow.when)).collect::<Vec<_>>();
+    let (job, more) = (names(list(JOB)), names(list(JOB_NVIDIA)));
+    assert!(more.len() > job.len());
+    for (calls, when) in &more[job.len()..] {
+        assert_eq!(calls, &["ioctl"]);
+        assert!(when.len() == 1 && when[0].argument == 1 && when[0].mask.is_none_or(|mask| mask == 0xffff));
+        // Those of terminals and files have type 'T' or 'f', and would be let through to any device.
+        let kind = when[0].is >> 8 & 0xff;
+        assert!(kind == u32::from(b'F') || kind == 0, "{:#x}", when[0].is);
     }
 }
 

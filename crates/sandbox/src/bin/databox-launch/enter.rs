@@ -51,7 +51,7 @@ fn build(mut report: File) -> Result<Infallible, Refusal> {
     let observed =
         Observed { groups_dropped, landlock: rules.whole, kernel: kernel(), ..Observed::default() };
     at(Step::ParentLost, wire::send(&mut report, &Report::Observed(observed)))?;
-    let filter = calls::filter(specification.calls);
+    let filter = calls::filter(&specification);
     Start { specification, filter, counted, input, output, report }.run(rules)
 }
 

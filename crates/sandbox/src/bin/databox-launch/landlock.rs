@@ -10,7 +10,7 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::io::Errno;
-use sandbox::{Access, Calls, Refusal, Specification, Step};
+use sandbox::{Access, Calls, Commands, Refusal, Specification, Step};
 
 use crate::layers::landlock_rules;
 use crate::supervisor::at;
@@ -90,6 +90,15 @@ fn shown(specification: &Specification) -> Vec<(String, BitFlags<AccessFs>)> {
     shown.extend(specification.output.iter().map(|space| (space.target.clone(), write)));
     shown.extend(["null", "zero", "full", "random", "urandom"].map(|device| {
         (format!("/dev/{device}"), AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate)
+    }));
+    shown.extend(specification.devices.iter().map(|device| {
+        let bytes = AccessFs::ReadFile | AccessFs::WriteFile;
+        let rights = match device.commands {
+            Commands::None => bytes,
+            // Where the kernel asks for it (Linux 6.10); no other device of the program takes any command.
+            Commands::Nvidia => bytes | AccessFs::IoctlDev,
+        };
+        (device.target.clone(), rights & AccessFs::from_all(landlock_rules()))
     }));
     if specification.limits.tmp_bytes > 0 {
         shown.extend(["/tmp", "/dev/shm"].map(|place| (place.to_owned(), write)));

@@ -13,7 +13,7 @@ use rustix::fs::{Access as Allowed, CWD, Mode, OFlags, access, openat, statvfs};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, chdir, getrlimit, setrlimit};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use sandbox::{Calls, LayerName, Limits, Outcome, Refusal, Specification, StandardError, Step, wire};
+use sandbox::{Calls, LayerName, Outcome, Refusal, Specification, StandardError, Step, wire};
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,7 @@ impl Start {
         };
         at(Step::Descriptors, system::close_on_exec_from(3))?;
         if are_built(LayerName::ResourceLimits) {
-            at(Step::Limits, set_limits(&self.specification.limits, self.counted))?;
+            at(Step::Limits, set_limits(&self.specification, self.counted))?;
         }
         // Only the program, so that the first process is outside of what it may signal.
         if are_built(LayerName::Landlock) {
@@ -222,13 +222,17 @@ fn find(program: &str) -> PathBuf {
     places.into_iter().find(|path| access(path, Allowed::EXEC_OK).is_ok()).unwrap_or(usual)
 }
 
-fn set_limits(limits: &Limits, counted: bool) -> Result<(), Errno> {
+fn set_limits(specification: &Specification, counted: bool) -> Result<(), Errno> {
     const STACK: u64 = 8 << 20;
+    let limits = &specification.limits;
+    // A library that drives a device reserves addresses for all of its memory at once. Data stays limited for each process,
+    // and the group counts what all of them use: without one nothing with a device starts.
+    let addresses = if specification.devices.is_empty() { limits.memory_bytes } else { u64::MAX };
     // The first process counts as one. One more where a control group counts, so that it is the group that refuses, and
     // tells.
     let processes = limits.processes + 1 + u64::from(counted);
     let fixed = [
-        (Resource::As, limits.memory_bytes, limits.memory_bytes),
+        (Resource::As, addresses, addresses),
         (Resource::Data, limits.memory_bytes, limits.memory_bytes),
         (Resource::Nproc, processes, processes),
         (Resource::Nofile, limits.open_files, limits.open_files),

@@ -68,6 +68,12 @@ pub fn open_all(
         let device = Some(makedev(major, minor));
         sources.push(Source::open(&path, &format!("/dev/{name}"), attributes, device, privileged)?);
     }
+    for device in &specification.devices {
+        let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_NODEV);
+        let (major, minor) = device.numbers;
+        let number = Some(makedev(major, minor));
+        sources.push(Source::open(&device.source, &device.target, attributes, number, privileged)?);
+    }
     if let Some(runtime) = runtime {
         sources.extend(open_tools(runtime, privileged)?);
     }

@@ -92,7 +92,7 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let input = at(Step::Descriptors, dup(stderr()))?;
     let output = at(Step::Descriptors, dup(stdout()))?;
     at(Step::Descriptors, let_go_of_streams())?;
-    let filter = calls::filter(specification.calls);
+    let filter = calls::filter(&specification);
     let sources = sources::open_all(&specification, runtime.as_ref(), privileged)?;
     let outside = at(Step::Namespaces, namespaces("self"))?;
     let groups_outside = at(Step::Namespaces, fs::read_link("/proc/self/ns/cgroup"))?;
@@ -125,11 +125,16 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         .and_then(|()| at(Step::UserMap, set_dumpable_behavior(DumpableBehavior::NotDumpable)))
         .and_then(|()| at(Step::ParentLost, say_go.write_all(&[1])))
         // While the first process builds. Until the second word it starts nothing.
-        .inspect(|()| {
+        .and_then(|()| {
             counted.make_others(number);
+            // Its processes' addresses are not limited, so what they share in memory nothing else would count.
+            if !specification.devices.is_empty() && !counted.stood().memory {
+                return Err(Refusal::DevicesNotCounted);
+            }
             // If it is dead it said why, which is heard below.
             let _ = say_go.write_all(&[counted.stood().processes.into()]);
             places.sweep();
+            Ok(())
         })
         .and_then(|()| at(Step::ParentLost, wait(&first, time)));
     // The first process is reported dead only after all others of its namespace.
