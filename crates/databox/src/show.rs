@@ -133,7 +133,12 @@ fn failed_at(job: &Job, told: &api::v1::Failure) -> String {
 
 fn hint(outcome: &Outcome) -> &'static str {
     let reason = outcome.reason();
-    if reason == api::v1::Reason::Policy && outcome.rule == Rule::TableDifferencing.name().as_str() {
+    let forbids = |rule: Rule| reason == api::v1::Reason::Policy && outcome.rule == rule.name().as_str();
+    if forbids(Rule::WeightsForm) {
+        return "a tensor is not as it was declared: `databox check --manifest JOB/databox.toml --outputs OUT` at your desk names \
+                it; one with a sha256 must not be trained, nor saved in another precision than `databox tensors` read";
+    }
+    if forbids(Rule::TableDifferencing) {
         return "with a table of another job it tells of a few people; only the box can see that: use the groups and people \
                 of the other table, or ask the stewards, to whom it is named";
     }
