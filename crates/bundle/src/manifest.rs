@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use blobs::Digest;
 use release::statement::{
-    DatasetSnapshot, DeclaredOutput, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose,
+    DatasetSnapshot, DeclaredOutput, GrantId, Limits, Query, Request, Requester, RuntimeId, SaltedPurpose,
 };
 use release::value::{Bytes, Count, Name, Timestamp};
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub data: BTreeMap<Name, SnapshotChoice>,
     /// What it may use at most.
     pub limits: Limits,
+    /// A question in SQL, in place of code. Then the command is the box's own program, and the output is that of the
+    /// question.
+    pub query: Option<String>,
     /// What it will write to `/out`.
     pub outputs: Vec<DeclaredOutput>,
     /// Devices that it holds while it runs, by their kind in the grant.
@@ -64,6 +67,8 @@ pub struct RequestContext {
     pub runtime: Digest,
     /// Tree digest of the newest snapshot of each dataset, for those that the manifest takes as `latest`.
     pub latest: BTreeMap<Name, Digest>,
+    /// The closed form of the question, if the manifest has one.
+    pub query: Option<Query>,
     /// Salt of the purpose's digest, 32 random bytes.
     pub salt: [u8; 32],
     /// 32 random bytes; the box accepts each once.
@@ -85,7 +90,8 @@ impl Manifest {
         Self::parse(std::str::from_utf8(bytes).map_err(|_| ManifestError::NotText)?)
     }
 
-    /// The request that the researcher's client signs. Fails if a dataset's newest snapshot is not known.
+    /// The request that the researcher's client signs. Fails if a dataset's newest snapshot is not known, or a question
+    /// was not brought into its closed form.
     pub fn request(&self, context: RequestContext) -> Result<Request, ManifestError> {
         let snapshot = |(name, choice): (&Name, &SnapshotChoice)| {
             let tree = match choice {
@@ -96,6 +102,11 @@ impl Manifest {
                     .ok_or_else(|| ManifestError::SnapshotUnknown { dataset: name.clone() })?,
             };
             Ok(DatasetSnapshot { name: name.clone(), tree: tree.into() })
+        };
+        let outputs = match (&self.query, &context.query) {
+            (None, None) => self.outputs.clone(),
+            (Some(_), Some(query)) => vec![query.output().map_err(|_| ManifestError::QueryUnread)?],
+            _ => return Err(ManifestError::QueryUnread),
         };
         let datasets = self.data.iter().map(snapshot).collect::<Result<_, ManifestError>>()?;
         Ok(Request {
@@ -109,7 +120,8 @@ impl Manifest {
             runtime: RuntimeId { name: self.runtime.clone(), tree: context.runtime.into() },
             command: self.command.clone(),
             limits: self.limits.clone(),
-            outputs: self.outputs.clone(),
+            outputs,
+            query: context.query,
             purpose: SaltedPurpose::of(&context.salt, &self.purpose),
             nonce: Bytes(context.nonce),
             issued_at: context.issued_at,

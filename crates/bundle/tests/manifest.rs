@@ -5,7 +5,9 @@ use std::error::Error as _;
 
 use blobs::Digest;
 use bundle::{Manifest, ManifestError, RequestContext, SnapshotChoice};
-use release::statement::{ColumnType, DeclaredOutput, GrantId, Requester, SaltedPurpose};
+use release::statement::{
+    ColumnType, DeclaredOutput, GrantId, QUERY_PROGRAM, Query, Requester, SaltedPurpose,
+};
 use release::value::{Count, Name, Timestamp};
 
 const MANIFEST: &str = r#"
@@ -60,6 +62,7 @@ fn context(latest: &[(&str, Digest)]) -> RequestContext {
         bundle: Digest::of(b"bundle"),
         runtime: Digest::of(b"runtime"),
         latest: latest.iter().map(|(dataset, tree)| (name(dataset), *tree)).collect(),
+        query: None,
         salt: [1; 32],
         nonce: [2; 32],
         issued_at: Timestamp::from_seconds(0).unwrap(),
@@ -268,4 +271,53 @@ fn shapes_and_columns_make_sense() {
 #[test]
 fn no_dataset_is_refused() {
     assert!(matches!(changed("[data.hie]\nsnapshot = \"latest\"", "[data]"), Err(ManifestError::Datasets)));
+}
+
+#[test]
+fn a_question_stands_in_the_place_of_code_and_its_output_follows_from_it() {
+    let question = r#"
+[job]
+name = "by-plan"
+project = "hie"
+runtime = "queries"
+purpose = "People by plan"
+
+[query]
+sql = "SELECT plan, COUNT(*) FROM hie GROUP BY plan"
+
+[data.hie]
+snapshot = "latest"
+
+[limits]
+cpus = 1
+memory = "1GiB"
+time = "1min"
+"#;
+    let manifest = Manifest::parse(question).unwrap();
+    assert_eq!(manifest.query.as_deref(), Some("SELECT plan, COUNT(*) FROM hie GROUP BY plan"));
+    assert_eq!((&manifest.command[..], manifest.outputs.len()), (&[QUERY_PROGRAM.to_owned()][..], 0));
+    let query = Query {
+        dataset: name("hie"),
+        table: name("hie.csv"),
+        groups: vec![name("plan")],
+        values: vec![],
+        filter: None,
+    };
+    let latest = [("hie", Digest::of(b"tree"))];
+    let asked = RequestContext { query: Some(query.clone()), ..context(&latest) };
+    let request = manifest.request(asked.clone()).unwrap();
+    assert_eq!(request.outputs, [query.output().unwrap()]);
+    assert_eq!(request.query, Some(query));
+    // What was not read is not signed, and code does not become a question.
+    assert!(matches!(manifest.request(context(&latest)), Err(ManifestError::QueryUnread)));
+    let code = Manifest::parse(MANIFEST).unwrap();
+    assert!(matches!(code.request(asked), Err(ManifestError::QueryUnread)));
+    let output = "\n[[output]]\npath = \"m.json\"\nkind = \"metrics\"\nnames = [\"a\"]\n";
+    for beside in
+        [question.replace("runtime =", "command = [\"python3\"]\nruntime ="), format!("{question}{output}")]
+    {
+        assert!(matches!(Manifest::parse(&beside), Err(ManifestError::QueryAndCode)), "{beside}");
+    }
+    let neither = question.replace("[query]\nsql = \"SELECT plan, COUNT(*) FROM hie GROUP BY plan\"\n", "");
+    assert!(matches!(Manifest::parse(&neither), Err(ManifestError::Command)));
 }

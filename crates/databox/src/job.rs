@@ -22,7 +22,7 @@ use release::envelope::Envelope;
 use release::key::SignStatement as _;
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{Cancel, CatalogueEntry, GrantId, Request, Requester};
+use release::statement::{Cancel, CatalogueEntry, GrantId, Query, Request, Requester};
 use release::value::Name;
 use tonic::transport::Channel;
 
@@ -145,6 +145,7 @@ impl Bench {
             bundle,
             runtime: runtime_of(site, &manifest.runtime)?,
             latest: latest_snapshots(site, manifest)?,
+            query: question(site, manifest)?,
             salt,
             nonce: random()?,
             issued_at,
@@ -380,6 +381,23 @@ fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failu
             .exit(Exit::Denied)
     };
     found.next().map(release::site::grant_id).ok_or_else(missing)
+}
+
+/// The closed form of the manifest's question, if it has one: from here on nobody reads SQL.
+fn question(site: &Site, manifest: &bundle::Manifest) -> Result<Option<Query>, Failure> {
+    let Some(sql) = &manifest.query else { return Ok(None) };
+    let failure = |text: String| {
+        Failure::new("QUERY", text)
+            .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes; docs/formats/bundle.md")
+            .exit(Exit::Usage)
+    };
+    let mut datasets = manifest.data.keys();
+    let (Some(dataset), None) = (datasets.next(), datasets.next()) else {
+        return Err(failure("a question is about one dataset".to_owned()));
+    };
+    let entry =
+        site.dataset(dataset).ok_or_else(|| failure(format!("the catalogue has no dataset {dataset}")))?;
+    query::read(sql, entry.statement()).map(Some).map_err(|error| failure(whole(&error)))
 }
 
 fn runtime_of(site: &Site, name: &Name) -> Result<Digest, Failure> {

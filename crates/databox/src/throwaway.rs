@@ -274,8 +274,30 @@ impl Throwaway {
             interpreter: PathBuf::from("/usr/bin/python3"),
             from_directory: None,
             from_oci: None,
+            for_queries: false,
             leave_out_set_user_id: false,
         })?;
+        self.sign_runtime(runtime)
+    }
+
+    /// Registers the box's own program that answers questions as the runtime `queries`.
+    pub fn add_query_runtime(&self) -> Result<Digest, Failure> {
+        runtime::add(&RuntimeArguments {
+            name: name("queries"),
+            home: self.home.directory().to_owned(),
+            from_host_python: false,
+            from_requirements: None,
+            wheels: None,
+            interpreter: PathBuf::from("/usr/bin/python3"),
+            from_directory: None,
+            from_oci: None,
+            for_queries: true,
+            leave_out_set_user_id: false,
+        })?;
+        self.sign_runtime("queries")
+    }
+
+    fn sign_runtime(&self, runtime: &str) -> Result<Digest, Failure> {
         let plain = self.home.drafts().join(format!("runtime-{runtime}.json"));
         wait_for(Duration::from_secs(120), "the enclave's draft of the runtime", || {
             Ok(plain.is_file().then_some(()))

@@ -34,5 +34,5 @@ pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source}
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
 pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, Weaker, WeightsPolicy};
-pub use task::{EgressError, ScanTask, ScannedFile, Task};
+pub use task::{EarlierQuery, EgressError, QueryTask, ScanTask, ScannedFile, Task};
 pub use weights::{dither, tensors_of_form};

@@ -1,6 +1,6 @@
 //! What a child is told to do.
 
-use release::statement::{Catalogue, CatalogueEntry, DeclaredOutput, OutputKind};
+use release::statement::{Catalogue, CatalogueEntry, DeclaredOutput, OutputKind, Query};
 use release::value::Name;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,55 @@ impl Task {
         let policy = Policy::parse(&self.policy)?;
         crate::check_declarations(&policy, &self.outputs)?;
         Ok(policy)
+    }
+}
+
+/// What the program that answers questions is told. All of it is signed or made by the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct QueryTask {
+    /// The policy's TOML: groups that its rules forbid are left out of an answer.
+    pub policy: String,
+    /// The question.
+    pub query: Query,
+    /// The signed catalogue of its dataset.
+    pub catalogue: Catalogue,
+    /// Threads that it may use.
+    pub threads: usize,
+    /// Memory that it may use for what it sums up, in bytes.
+    pub memory_bytes: u64,
+    /// Questions about the same file of the same snapshot that were answered or may still be. Looked at where answers are
+    /// compared, and empty where one is made.
+    pub earlier: Vec<EarlierQuery>,
+}
+
+/// A question of another job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EarlierQuery {
+    /// The job, as a finding names it.
+    pub of: String,
+    /// What it asked.
+    pub query: Query,
+    /// The TOML of the policy that it was answered under, which says what was left out. None if that is not known any more:
+    /// then it counts as if nothing had been.
+    pub policy: Option<String>,
+}
+
+impl QueryTask {
+    /// The task as a job sees it, in the place of its bundle.
+    pub const FILE: &'static str = "query.json";
+
+    /// Reads a task.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EgressError> {
+        serde_json::from_slice(bytes).map_err(EgressError::Task)
+    }
+
+    /// The text of a task.
+    ///
+    /// Panics never: each part has a JSON form.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a task has a JSON form")
     }
 }
 

@@ -42,7 +42,7 @@ pub fn has_tables(declared: &[DeclaredOutput]) -> bool {
 /// Compares what was sealed. The caller holds [`Room::table_order`] until the verdict is stored.
 pub fn compare(
     outputs: &Outputs<'_>,
-    datasets: &[DatasetSnapshot],
+    asked: &Request,
     found: &mut Found,
 ) -> Result<ComparedWith, OutputsError> {
     if !has_tables(outputs.declared) {
@@ -51,22 +51,25 @@ pub fn compare(
         found.comparer = Some(report);
         return Ok(ComparedWith::default());
     }
-    let names: Vec<Name> = datasets.iter().map(|dataset| dataset.name.clone()).collect();
-    let asked = names.clone();
+    let names = names(asked);
+    let of = names.clone();
     let read = outputs.room.store.read(move |connection| {
-        let set = tables::set(connection, &asked)?;
-        Ok((set, tables::earlier(connection, &asked)?, tables::next_place(connection)?))
+        let set = tables::set(connection, &of)?;
+        Ok((set, tables::earlier(connection, &of)?, tables::next_place(connection)?))
     });
-    let (set, earlier, place) = read.map_err(RoomError::from)?;
+    let (set, mut earlier, place) = read.map_err(RoomError::from)?;
     let bytes = earlier.iter().fold(0u64, |sum, table| sum.saturating_add(table.kept.bytes));
     if set.len() > SET_LIMIT || bytes > EARLIER_BYTES_LIMIT || place > PLACE_LIMIT {
         refuse(outputs.declared, found);
     } else {
+        // Answers about the same rows are compared by who stands in them, which counts could only guess at.
+        earlier.retain(|table| request_of(table).is_none_or(|other| !are_of_same_rows(asked, &other)));
         let directory = lay_out(outputs, found, &earlier)?;
-        let task = task(outputs, datasets, &earlier)?;
+        let task = task(outputs, asked, &earlier)?;
         let sealed = outputs.sealed();
         let child = Child {
             program: Program::Comparer,
+            binary: None,
             reads: vec![(&sealed, "/canonical"), (&directory, "/compared")],
             writes: None,
             data: &[],
@@ -78,35 +81,71 @@ pub fn compare(
     Ok(ComparedWith { set, datasets: names, tables: kept(found) })
 }
 
+fn names(asked: &Request) -> Vec<Name> {
+    asked.datasets.iter().map(|dataset| dataset.name.clone()).collect()
+}
+
+/// The request of an earlier table's job. It was admitted, so it was verified; only the enclave writes it.
+fn request_of(table: &tables::EarlierTable) -> Option<Request> {
+    Envelope::parse(&table.request).ok()?.unverified().ok()
+}
+
+/// True for questions about one file of one snapshot.
+fn are_of_same_rows(asked: &Request, other: &Request) -> bool {
+    let file = |request: &Request| request.query.as_ref().map(|query| query.table.clone());
+    let own = file(asked);
+    own.is_some() && own == file(other) && asked.datasets == other.datasets
+}
+
+/// The requests of answers about the same rows that left or may leave, the latest first.
+pub fn earlier_answers(room: &Room, asked: &Request) -> Result<Vec<Envelope>, RoomError> {
+    let names = names(asked);
+    let earlier = room.store.read(move |connection| tables::earlier(connection, &names))?;
+    let mut found: Vec<Envelope> = Vec::new();
+    for table in
+        earlier.iter().filter(|table| request_of(table).is_some_and(|other| are_of_same_rows(asked, &other)))
+    {
+        let envelope = Envelope::parse(&table.request);
+        found.extend(envelope);
+    }
+    Ok(found)
+}
+
 fn task(
     outputs: &Outputs<'_>,
-    datasets: &[DatasetSnapshot],
+    asked: &Request,
     earlier: &[tables::EarlierTable],
 ) -> Result<Compared, OutputsError> {
     let mut compared = Compared {
         policy: outputs.policy.clone(),
         outputs: outputs.declared.to_vec(),
         catalogue: outputs.catalogue.clone(),
-        snapshot: snapshot(datasets),
+        snapshot: snapshot(asked),
         earlier: Vec::new(),
     };
     for table in earlier {
         let foreign = || io::Error::from(io::ErrorKind::InvalidData);
-        // It was admitted, so it was verified; only the enclave writes it.
         let envelope = Envelope::parse(&table.request).map_err(|_| foreign())?;
-        let request: Request = envelope.unverified().map_err(|_| foreign())?;
+        let request = request_of(table).ok_or_else(foreign)?;
         let output = request.outputs.get(table.kept.output).ok_or_else(foreign)?.clone();
-        let of =
-            format!("job {} of project {} ({})", request.job, request.project, envelope.payload_digest());
-        compared.earlier.push(EarlierTable { of, output, snapshot: snapshot(&request.datasets) });
+        let of = job_words(&request, &envelope);
+        compared.earlier.push(EarlierTable { of, output, snapshot: snapshot(&request) });
     }
     Ok(compared)
 }
 
-/// Equal for jobs that saw the same data.
-fn snapshot(datasets: &[DatasetSnapshot]) -> String {
-    let mut names: Vec<String> =
-        datasets.iter().map(|dataset| format!("{} {}", dataset.name, dataset.tree.sha256)).collect();
+/// How a finding names a job.
+pub fn job_words(request: &Request, envelope: &Envelope) -> String {
+    format!("job {} of project {} ({})", request.job, request.project, envelope.payload_digest())
+}
+
+/// Equal for tables of the same people: of jobs that saw the same data, and of answers to questions with the same filter.
+/// Were it left out, the rows of one answer would fill the gaps of another that is of other people.
+fn snapshot(request: &Request) -> String {
+    let filter = request.query.as_ref().and_then(|query| query.filter.as_ref());
+    let filter = filter.map_or(String::new(), |filter| format!(" where {filter}").replace('\n', " "));
+    let named = |dataset: &DatasetSnapshot| format!("{} {}{filter}", dataset.name, dataset.tree.sha256);
+    let mut names: Vec<String> = request.datasets.iter().map(named).collect();
     names.sort();
     names.join("\n")
 }

@@ -23,8 +23,6 @@ pub struct SealedFile {
     pub digest: Digest,
     /// Its size in bytes.
     pub bytes: u64,
-    /// True if it has counts that the job declared.
-    pub declared_counts: bool,
     /// True if what the request fixed stands in it: header, names, and tensors whose digests it named.
     pub as_fixed: bool,
 }
@@ -32,15 +30,7 @@ pub struct SealedFile {
 impl SealedFile {
     /// A file that was sealed under this output's name.
     pub fn new(index: usize, output: &DeclaredOutput, digest: Digest, bytes: u64, as_fixed: bool) -> Self {
-        let declared_counts = match output {
-            DeclaredOutput::Table { count_column, largest_column, .. } => {
-                count_column.is_some() || largest_column.is_some()
-            }
-            DeclaredOutput::Figure { count_column, .. } => count_column.is_some(),
-            DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => false,
-        };
-        let (name, kind) = (output.path().clone(), output.kind());
-        Self { index, name, kind, digest, bytes, declared_counts, as_fixed }
+        Self { index, name: output.path().clone(), kind: output.kind(), digest, bytes, as_fixed }
     }
 }
 

@@ -156,6 +156,7 @@ impl Outputs<'_> {
         self.slot.writable_directory(self.room, Program::Canonicaliser, &canonical)?;
         let child = Child {
             program: Program::Canonicaliser,
+            binary: None,
             reads: vec![(out, "/out")],
             writes: Some((&canonical, "/canonical")),
             data: &[],
@@ -221,8 +222,13 @@ impl Outputs<'_> {
     }
 
     fn judge(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<(), OutputsError> {
-        let child =
-            Child { program: Program::Judge, reads: vec![(sealed, "/canonical")], writes: None, data: &[] };
+        let child = Child {
+            program: Program::Judge,
+            binary: None,
+            reads: vec![(sealed, "/canonical")],
+            writes: None,
+            data: &[],
+        };
         let (report, detail) = self.run_with_detail(&child, task.to_json())?;
         found.judge = Some(report);
         found.add_detail("judge", detail);
@@ -234,6 +240,7 @@ impl Outputs<'_> {
         self.slot.writable_directory(self.room, Program::Views, &views)?;
         let child = Child {
             program: Program::Views,
+            binary: None,
             reads: vec![(sealed, "/canonical")],
             writes: Some((&views, "/views")),
             data: &[],
@@ -268,6 +275,7 @@ impl Outputs<'_> {
     fn scan(&self, sealed: &Path, views: &Path, found: &mut Found) -> Result<(), OutputsError> {
         let child = Child {
             program: Program::Scanner,
+            binary: None,
             reads: vec![(sealed, "/canonical"), (views, "/views")],
             writes: None,
             data: self.data,

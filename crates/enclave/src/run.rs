@@ -1,6 +1,7 @@
-//! One run of a job: unpack the bundle, run the code behind the wall, look at what it wrote, make the verdict. The run
+//! One run of a job: unpack the bundle or lay down the question, run the code behind the wall, look at what it wrote, make the verdict. The run
 //! was charged before.
 
+mod query;
 mod watch;
 
 use std::fs::File;
@@ -283,8 +284,13 @@ fn steps(
     watch: &Watch<'_>,
 ) -> Result<Finished, RunError> {
     let asked = ready.request.request();
-    let Some(bundle) = unpack(room, slot, asked.bundle.sha256, work, watch.cancel)? else {
-        return Ok(Finished::Failed(Reason::Bundle.into()));
+    let bundle = match &asked.query {
+        // The box's own program runs, and is shown nothing that a stranger packed.
+        Some(query) => query::lay_down(work, query, asked, ready)?,
+        None => match unpack(room, slot, asked.bundle.sha256, work, watch.cancel)? {
+            Some(bundle) => bundle,
+            None => return Ok(Finished::Failed(Reason::Bundle.into())),
+        },
     };
     watch.unpacked.store(true, Ordering::SeqCst);
     let view =
@@ -333,7 +339,8 @@ fn steps(
     let mut found = outputs.look(&out)?;
     let ordered = differencing::has_tables(&asked.outputs)
         .then(|| room.table_order.lock().unwrap_or_else(PoisonError::into_inner));
-    let compared = differencing::compare(&outputs, &asked.datasets, &mut found)?;
+    let compared = differencing::compare(&outputs, asked, &mut found)?;
+    query::compare(&outputs, asked, ready, &mut found)?;
     let looked_at = LookedAt {
         job,
         request: &ready.request,
@@ -371,6 +378,7 @@ fn unpack(
     slot.writable_directory(room, Program::Unbundler, &unpacked)?;
     let child = Child {
         program: Program::Unbundler,
+        binary: None,
         reads: Vec::new(),
         writes: Some((&unpacked, "/unpacked")),
         data: &[],

@@ -18,7 +18,7 @@ use release::path::SignedRequest;
 use release::rule::Rule;
 use release::site::Site;
 use release::statement::{
-    BoxBuild, DatasetCharge, Evidence, Guarantee, ReviewRecipient, RuleOutcome, RuleResult, Verdict,
+    BoxBuild, DatasetCharge, Evidence, Guarantee, Request, ReviewRecipient, RuleOutcome, RuleResult, Verdict,
     VerdictFile, VerdictResult, Wall, WallName, Warning,
 };
 use release::value::{Bytes, Count, Timestamp};
@@ -177,7 +177,7 @@ fn draft(
         roles: run.site.roles_id(),
         build: BoxBuild { version: env!("CARGO_PKG_VERSION").to_owned(), checker: run.checker.into() },
         result: if judgement.blocked_by().is_some() { VerdictResult::Blocked } else { VerdictResult::Pass },
-        files: files(run.found, judgement),
+        files: files(run.found, judgement, run.request.request()),
         rules: Rule::ALL
             .map(|rule| RuleOutcome { id: rule.name(), result: judgement.rules[rule.index()] })
             .into(),
@@ -221,7 +221,7 @@ fn kept_until(policy: &Policy, issued_at: Timestamp) -> Timestamp {
     issued_at.plus(i64::try_from(policy.quarantine_days).unwrap_or(0).saturating_mul(24 * 3600))
 }
 
-fn files(found: &Found, judgement: &Judgement) -> Vec<VerdictFile> {
+fn files(found: &Found, judgement: &Judgement, asked: &Request) -> Vec<VerdictFile> {
     // If the bits cannot be counted, the verdict is BLOCKED and states none that could be added up wrongly.
     let countable = judgement.sum.is_some();
     let mut files: Vec<_> = found
@@ -234,7 +234,7 @@ fn files(found: &Found, judgement: &Judgement) -> Vec<VerdictFile> {
             bytes: Count(file.bytes),
             sha256: file.digest,
             released_bits: Count(if countable { *bits } else { 0 }),
-            declared_counts: file.declared_counts,
+            declared_counts: asked.declares_counts(&asked.outputs[file.index]),
         })
         .collect();
     files.sort_by(|left, right| left.name.cmp(&right.name));

@@ -1,5 +1,5 @@
-//! What each program behind the wall may see and use. Here is decided who has data: the job and the scanner, nobody
-//! else; and who may write: each program to one empty directory of its own.
+//! What each program behind the wall may see and use. Here is decided who has data: the job, the scanner and the box's own
+//! program that answers questions, nobody else; and who may write: each program to one empty directory of its own.
 
 use std::fs;
 use std::io;
@@ -41,6 +41,8 @@ pub enum Program {
     Scanner,
     /// Compares tables with those of other jobs.
     Comparer,
+    /// Compares the answer to a question with earlier ones. It has data, and reads nothing that a job wrote.
+    QueryComparer,
 }
 
 /// A place for one job at a time.
@@ -181,11 +183,13 @@ fn mount(source: &Path, target: &str, access: Access) -> Mount {
 pub struct Child<'a> {
     /// Which one.
     pub program: Program,
+    /// Where its binary is, if it is none of those that the enclave is configured with.
+    pub binary: Option<&'a Path>,
     /// What it reads: host directory and place inside.
     pub reads: Vec<(&'a Path, &'static str)>,
     /// Where it writes: host directory and place inside.
     pub writes: Option<(&'a Path, &'static str)>,
-    /// Data, for the scanner only.
+    /// Data, for the scanner and the comparer of answers only.
     pub data: &'a [(String, PathBuf)],
 }
 
@@ -193,7 +197,7 @@ pub struct Child<'a> {
 pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
     let configuration = &room.configuration;
     let (binary, inside, arguments, stdout_bytes) = match child.program {
-        Program::Unbundler => (&configuration.unbundler, "/databox-unbundle", vec!["/unpacked"], 0),
+        Program::Unbundler => (configuration.unbundler.as_path(), "/databox-unbundle", vec!["/unpacked"], 0),
         Program::Canonicaliser => {
             let (binary, inside, _, stdout) =
                 checker(room, "canonicalise", OutputReport::BYTES + DETAIL_LIMIT);
@@ -203,6 +207,10 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
         Program::Comparer => checker(room, "compare", OutputReport::BYTES + DETAIL_LIMIT),
         Program::Views => checker(room, "views", OutputReport::BYTES),
         Program::Scanner => checker(room, "scan", ScanReport::BYTES),
+        Program::QueryComparer => {
+            let binary = child.binary.unwrap_or(&configuration.checker);
+            (binary, "/databox-query", vec!["compare"], OutputReport::BYTES + DETAIL_LIMIT)
+        }
         Program::Job => unreachable!("a job has a wall of its own"),
     };
     let mut mounts = vec![mount(binary, inside, Access::ReadOnlyExecutable)];
@@ -250,7 +258,7 @@ fn checker<'a>(
     room: &'a Room,
     subcommand: &'static str,
     stdout: usize,
-) -> (&'a PathBuf, &'static str, Vec<&'static str>, usize) {
+) -> (&'a Path, &'static str, Vec<&'static str>, usize) {
     (&room.configuration.checker, "/databox-check", vec![subcommand], stdout)
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const NAMES: [&str; 8] = ["listening", "commits", "verify", "log", "walls", "append", "scan", "job"];
+const NAMES: [&str; 9] = ["listening", "commits", "verify", "log", "walls", "append", "scan", "job", "query"];
 
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
@@ -34,6 +34,7 @@ pub fn run(name: &str, parts: &[&str]) -> Result<(), String> {
         "scan" => bench("test-egress-bench", name),
         "append" => append(),
         "job" => job(),
+        "query" => query(),
         _ => bench("database", name),
     }
 }
@@ -54,6 +55,18 @@ fn walls(parts: &[&str]) -> Result<(), String> {
     let built = build::optimised()?;
     let mut measuring = Command::new(built.join("walls-bench"));
     checked(measuring.arg("--helper").arg(built.join("databox-launch")).args(parts))
+}
+
+/// The box's answers to questions beside DuckDB's, which a virtual environment of its own has.
+fn query() -> Result<(), String> {
+    let environment = target().join("query-bench");
+    let python = environment.join("bin/python");
+    if !python.is_file() {
+        checked(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        checked(Command::new(&python).args(["-m", "pip", "install", "--quiet", "duckdb==2.0.*"]))?;
+    }
+    let arguments = ["bench", "--quiet", "--locked", "--package", "databox-query", "--bench", "duckdb"];
+    checked(cargo(&arguments).env("QUERY_BENCH_PYTHON", python))
 }
 
 /// What a box takes for a job that does next to nothing.

@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::run::{cargo, checked, target};
 
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+/// The machines that the programs are built for.
+pub const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// How static programs are linked.
+pub const STATIC_FLAGS: &str = "-Ctarget-feature=+crt-static";
+
+/// The package of the program that answers questions. Its engine is a large tree.
+pub const QUERIES: &str = "databox-query";
 
 /// Programs that are linked like any other.
 const DYNAMIC: [&str; 5] = ["databox", "gateway", "enclave", "console", "signer"];
@@ -40,7 +47,7 @@ pub fn programs() -> Result<PathBuf, String> {
     checked(&mut dynamic)?;
     let mut linked = cargo(&["build", "--quiet", "--locked", "--target", TRIPLE]);
     // Only with an explicit target: otherwise the flag would reach procedural macros, which cannot be static.
-    linked.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    linked.env("RUSTFLAGS", STATIC_FLAGS);
     for (package, name) in STATIC {
         linked.args(["--package", package, "--bin", name]);
     }
@@ -48,10 +55,13 @@ pub fn programs() -> Result<PathBuf, String> {
         linked.args(["--package", package, "--bin", name]);
     }
     checked(&mut linked)?;
+    // By itself: features that other programs ask of what it depends on would build its engine twice.
+    let mut queries = cargo(&["build", "--quiet", "--locked", "--target", TRIPLE, "--package", QUERIES]);
+    checked(queries.env("RUSTFLAGS", STATIC_FLAGS))?;
     for name in DYNAMIC {
         place(&target().join("debug").join(name), &directory.join(name))?;
     }
-    for (_, name) in STATIC {
+    for name in STATIC.map(|(_, name)| name).into_iter().chain([QUERIES]) {
         place(&target().join(TRIPLE).join("debug").join(name), &directory.join(name))?;
     }
     for (_, name) in LIARS {
@@ -63,7 +73,7 @@ pub fn programs() -> Result<PathBuf, String> {
 /// Builds the launcher, and what measures it, with optimisation; returns the directory of both.
 pub fn optimised() -> Result<PathBuf, String> {
     let mut linked = cargo(&["build", "--quiet", "--locked", "--release", "--target", TRIPLE]);
-    linked.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    linked.env("RUSTFLAGS", STATIC_FLAGS);
     linked.args(["--package", "sandbox", "--bin", "databox-launch"]);
     linked.args(["--package", "test-attacks", "--bin", "walls-bench"]);
     checked(&mut linked)?;

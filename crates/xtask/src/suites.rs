@@ -7,8 +7,9 @@ use std::time::Instant;
 use crate::build;
 use crate::run::{cargo, checked, target};
 
-const SUITES: [&str; 10] = [
+const SUITES: [&str; 11] = [
     "units",
+    "queries",
     "formats",
     "path",
     "rooms",
@@ -81,10 +82,13 @@ pub fn attacks(long: bool) -> Result<(), String> {
 fn command(suite: &str, long: bool) -> std::process::Command {
     let mut arguments = ["test", "--locked", "--no-fail-fast"].map(str::to_owned).to_vec();
     if suite == "units" {
-        arguments.push("--workspace".to_owned());
-        for other in SUITES.iter().filter(|other| **other != "units") {
+        arguments.extend(["--workspace", "--exclude", build::QUERIES].map(str::to_owned));
+        for other in SUITES.iter().filter(|other| !matches!(**other, "units" | "queries")) {
             arguments.extend(["--exclude".to_owned(), format!("test-{other}")]);
         }
+    } else if suite == "queries" {
+        // With the target and flags of the program itself, so that its engine is built once.
+        arguments.extend(["--package", build::QUERIES, "--target", build::TRIPLE].map(str::to_owned));
     } else {
         arguments.extend(["--package".to_owned(), format!("test-{suite}")]);
     }
@@ -101,5 +105,9 @@ fn command(suite: &str, long: bool) -> std::process::Command {
         arguments.extend(more.iter().copied().map(str::to_owned));
         arguments.extend(long.then_some("--include-ignored".to_owned()));
     }
-    cargo(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    let mut command = cargo(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    if suite == "queries" {
+        command.env("RUSTFLAGS", build::STATIC_FLAGS);
+    }
+    command
 }

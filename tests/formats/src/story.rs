@@ -298,6 +298,7 @@ fn runtime() -> Catalogue {
         entry: CatalogueEntry::Runtime {
             tree: Digest::of(b"example runtime").into(),
             description: "Python 3.11 and its standard library".to_owned(),
+            answers_queries: false,
         },
         issued_at: time("2026-02-03T09:00:00Z"),
     }
@@ -392,6 +393,7 @@ fn request(grant: &Grant, grant_envelope: &Envelope) -> Request {
         command: vec!["python3".to_owned(), "train.py".to_owned()],
         limits: Limits { cpus: Count(1), memory_bytes: Count(2 << 30), seconds: Count(1_200) },
         outputs: outputs(),
+        query: None,
         purpose: SaltedPurpose::of(&[7; 32], "Visits by plan, for the example"),
         nonce: Bytes(*Digest::of(b"example nonce").as_bytes()),
         issued_at: time("2026-03-02T09:00:00Z"),

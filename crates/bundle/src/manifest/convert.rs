@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 use release::report::OUTPUT_LIMIT;
-use release::statement::{ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Limits};
+use release::statement::{
+    ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Limits, QUERY_PROGRAM,
+};
 use release::value::{Count, Name};
 
 use super::file::{self, ManifestFile};
@@ -33,18 +35,27 @@ pub(super) fn manifest(file: ManifestFile) -> Result<Manifest, ManifestError> {
     if data.is_empty() || data.len() > DATASETS {
         return Err(ManifestError::Datasets);
     }
+    let query = file.query.map(|query| query.sql);
+    let command = match (&query, job.command) {
+        (None, items) => command(items.unwrap_or_default())?,
+        (Some(_), None) if file.output.is_empty() => vec![QUERY_PROGRAM.to_owned()],
+        (Some(_), _) => return Err(ManifestError::QueryAndCode),
+    };
     let manifest = Manifest {
         job: name("job.name", job.name)?,
         project: name("job.project", job.project)?,
         runtime: name("job.runtime", job.runtime)?,
-        command: command(job.command)?,
+        command,
         purpose: purpose(job.purpose)?,
         data,
         limits: limits(file.limits)?,
+        query,
         outputs: file.output.into_iter().map(output).collect::<Result<_, _>>()?,
         devices: devices(file.devices)?,
     };
-    check_outputs(&manifest)?;
+    if manifest.query.is_none() {
+        check_outputs(&manifest)?;
+    }
     Ok(manifest)
 }
 

@@ -30,6 +30,14 @@ pub enum ManifestError {
         bytes = convert::COMMAND_ITEM_BYTES
     )]
     Command,
+    /// A question beside code.
+    #[error(
+        "databox.toml: with [query] there is no job.command and no [[output]]; the box runs its own program"
+    )]
+    QueryAndCode,
+    /// A question that was not read, or read for a manifest that has none.
+    #[error("databox.toml: the question was not brought into its closed form")]
+    QueryUnread,
     /// The purpose is empty or too long.
     #[error(
         "databox.toml: job.purpose must be 1 to {bytes} bytes of text without control characters; stewards read it",
@@ -236,6 +244,8 @@ impl ManifestError {
             Self::DegreesOfFreedom { .. } => "MANIFEST_DEGREES_OF_FREEDOM",
             Self::StructuralZeros { .. } => "MANIFEST_STRUCTURAL_ZEROS",
             Self::RoleColumn { .. } => "MANIFEST_ROLE_COLUMN",
+            Self::QueryAndCode => "MANIFEST_QUERY_AND_CODE",
+            Self::QueryUnread => "MANIFEST_QUERY_UNREAD",
         }
     }
 }

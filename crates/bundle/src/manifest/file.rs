@@ -12,6 +12,8 @@ pub(super) struct ManifestFile {
     pub job: Job,
     pub data: BTreeMap<String, Data>,
     pub limits: Limits,
+    pub query: Option<Query>,
+    #[serde(default)]
     pub output: Vec<Output>,
     #[serde(default)]
     pub devices: BTreeMap<String, u64>,
@@ -23,8 +25,14 @@ pub(super) struct Job {
     pub name: String,
     pub project: String,
     pub runtime: String,
-    pub command: Vec<String>,
+    pub command: Option<Vec<String>>,
     pub purpose: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    pub sql: String,
 }
 
 #[derive(Deserialize)]

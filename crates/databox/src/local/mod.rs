@@ -127,6 +127,11 @@ pub fn run_at_desk(
             .hint("leave [devices] out for it; the program must find out by itself whether it has one")
             .exit(Exit::Usage));
     }
+    if manifest.query.is_some() {
+        return Err(Failure::new("QUERY_LOCAL", "a question is answered in the box, and not at a desk")
+            .hint("`databox job submit`; what it tells is in the catalogue's words")
+            .exit(Exit::Usage));
+    }
     let policy = check::policy_text(arguments.policy.as_deref())?;
     let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
     let own = data::own(&arguments.data)?;

@@ -241,6 +241,10 @@ pub fn words(opened: &OpenedCode) -> String {
         request.requester.id, grant.id, grant.version, request.project
     );
     let _ = writeln!(text, "purpose    {}", printable(&opened.purpose));
+    if let Some(query) = &request.query {
+        // That, and not what a file of the bundle says, is what the box would answer.
+        let _ = writeln!(text, "asks       {}", query.words());
+    }
     let datasets: Vec<_> = request.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
     let _ = writeln!(text, "data       {}", datasets.join(", "));
     let _ = writeln!(text, "runtime    {}", request.runtime.name);

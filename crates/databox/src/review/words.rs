@@ -25,8 +25,15 @@ pub fn words(opened: &Opened) -> String {
         verdict.requester.id, verdict.grant.id, verdict.grant.version
     );
     let _ = writeln!(text, "purpose    {}", printable(&opened.content.purpose));
+    if let Some(query) = &opened.request.query {
+        let _ = writeln!(text, "asks       {}", query.words());
+    }
     for file in &verdict.files {
-        let counts = if file.declared_counts { ", counts are the job's word" } else { "" };
+        let counts = match (file.declared_counts, &opened.request.query) {
+            (true, _) => ", counts are the job's word",
+            (false, Some(_)) => ", counted by the box",
+            (false, None) => "",
+        };
         let _ = writeln!(
             text,
             "file       {} {} bytes, at most {} bits{counts}",

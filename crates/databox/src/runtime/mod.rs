@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use release::statement::QUERY_PROGRAM;
 use release::value::Name;
 use sandbox::job::RESERVED;
 
@@ -24,7 +25,7 @@ use tree::Tree;
 
 /// What `runtime add` needs to know.
 #[derive(Debug, Clone, clap::Args)]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["from_host_python", "from_requirements", "from_directory", "from_oci"])))]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["from_host_python", "from_requirements", "from_directory", "from_oci", "for_queries"])))]
 pub struct RuntimeArguments {
     /// The runtime's name.
     pub name: Name,
@@ -50,6 +51,10 @@ pub struct RuntimeArguments {
     /// Unpack an OCI image: an image layout, or an archive of one as `skopeo copy … oci-archive:FILE` writes it.
     #[arg(long, value_name = "LAYOUT")]
     pub from_oci: Option<PathBuf>,
+    /// Copy the box's own program that answers questions. Whoever signs its draft says that it counts, and nobody need take
+    /// a job's word for counts of its answers.
+    #[arg(long)]
+    pub for_queries: bool,
     /// Leave files with set-user-id bits or capabilities out of an image, instead of refusing it. Most distributions
     /// have a few, such as /usr/bin/su; in a job they would do nothing.
     #[arg(long)]
@@ -180,6 +185,9 @@ pub fn add(arguments: &RuntimeArguments) -> Result<PathBuf, Failure> {
         Ok(words) => {
             let mut description = toml::Table::new();
             description.insert("description".into(), words.into());
+            if arguments.for_queries {
+                description.insert("answers_queries".into(), true.into());
+            }
             describe(&target.join("runtime.toml"), &description)?;
             Ok(target)
         }
@@ -195,6 +203,9 @@ pub fn add(arguments: &RuntimeArguments) -> Result<PathBuf, Failure> {
 fn fill(arguments: &RuntimeArguments, target: &Path) -> Result<String, Failure> {
     let tree = target.join("tree");
     let choice = if arguments.leave_out_set_user_id { Choice::LeftOut } else { Choice::Refused };
+    if arguments.for_queries {
+        return for_queries(&tree);
+    }
     if let Some(directory) = &arguments.from_directory {
         from_directory(directory, &tree, choice).map_err(failure(directory))?;
         return Ok(format!("a copy of {}", directory.display()));
@@ -216,6 +227,18 @@ fn failure(path: &Path) -> impl FnOnce(RuntimeFailure) -> Failure + '_ {
     move |error| {
         Failure::new(error.name(), format!("{}: {}", path.display(), whole(&error))).hint(error.hint())
     }
+}
+
+/// One static program, at the place that every question names.
+fn for_queries(tree: &Path) -> Result<String, Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let program = crate::programs::find("databox-query")?;
+    let place = tree.join(QUERY_PROGRAM.trim_start_matches('/'));
+    let directory = place.parent().unwrap_or(tree);
+    fs::create_dir_all(directory).map_err(file_failure(directory))?;
+    fs::copy(&program, &place).map_err(file_failure(&place))?;
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).map_err(file_failure(&place))?;
+    Ok(format!("databox-query {}, which answers questions", env!("CARGO_PKG_VERSION")))
 }
 
 fn from_image(layout: &Path, target: &Path, choice: Choice) -> Result<String, RuntimeFailure> {

@@ -28,4 +28,7 @@ pub struct DatasetDescription {
 pub struct RuntimeDescription {
     /// What it is, in words.
     pub description: String,
+    /// Whether it is the box's own program that answers questions.
+    #[serde(default)]
+    pub answers_queries: bool,
 }

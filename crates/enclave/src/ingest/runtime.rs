@@ -24,7 +24,11 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
         site: site.name().clone(),
         name: name.clone(),
         version: Count(version),
-        entry: CatalogueEntry::Runtime { tree: copied.tree.into(), description: description.description },
+        entry: CatalogueEntry::Runtime {
+            tree: copied.tree.into(),
+            description: description.description,
+            answers_queries: description.answers_queries,
+        },
         issued_at: room.now(),
     };
     write_draft(room, &format!("runtime-{name}.json"), &json::to_bytes(&entry), &copied.tree)?;

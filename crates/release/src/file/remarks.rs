@@ -50,6 +50,9 @@ pub(super) fn say_what_is_not_checked(
         let state = if layer.state == LayerState::Off { "off" } else { "absent" };
         rows.say(&format!("wall layer {}", layer.name), Outcome::Noted, state);
     }
+    if let Some(query) = &verdict.request().request().query {
+        rows.say("question", Outcome::Noted, query.words());
+    }
     for file in judged.files.iter().filter(|file| file.declared_counts) {
         rows.say(&format!("counts in {}", file.name), Outcome::Noted, "are the job's word, bounded by bits");
     }

@@ -10,8 +10,8 @@ use crate::refusal::Refusal;
 use crate::report::OUTPUT_LIMIT;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified};
 use crate::statement::{
-    CatalogueEntry, CodeReview, ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, Grant, Request,
-    ValueType, WallName,
+    CatalogueEntry, CodeReview, ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, Grant,
+    QUERY_PROGRAM, Query, Request, ValueType, WallName,
 };
 use crate::value::{Count, Name, Timestamp};
 
@@ -164,7 +164,13 @@ fn check_data(request: &Request, grant: &Grant, site: &Site) -> Result<(), Refus
 fn check_runtime(request: &Request, site: &Site) -> Result<(), Refusal> {
     let entry = site.runtime(&request.runtime.name).ok_or(Refusal::RequestRuntime)?;
     match &entry.statement().entry {
-        CatalogueEntry::Runtime { tree, .. } if *tree == request.runtime.tree => Ok(()),
+        // Code of a researcher's that ran in it could pass its counts off as the box's own; a question that ran in another
+        // would be answered by who knows whom.
+        CatalogueEntry::Runtime { tree, answers_queries, .. }
+            if *tree == request.runtime.tree && *answers_queries == request.query.is_some() =>
+        {
+            Ok(())
+        }
         CatalogueEntry::Runtime { .. } | CatalogueEntry::Dataset { .. } => Err(Refusal::RequestRuntime),
     }
 }
@@ -186,7 +192,23 @@ fn check_content(request: &Request, grant: &Grant, site: &Site) -> Result<(), Re
     let counted = (1..=OUTPUT_LIMIT).contains(&outputs.len()) && paths.len() == outputs.len();
     let limited = limited && are_given(&request.devices, &grant.devices);
     let declared = || outputs.iter().all(|output| is_declared(output, request, site)) && bits_fit(outputs);
-    if runnable && limited && counted && declared() { Ok(()) } else { Err(Refusal::RequestContent) }
+    let asked = || request.query.as_ref().is_none_or(|query| is_asked(query, request, site));
+    if runnable && limited && counted && declared() && asked() {
+        Ok(())
+    } else {
+        Err(Refusal::RequestContent)
+    }
+}
+
+/// A question names what is public alone, and nothing of its job is the requester's choice but that: another command would
+/// run the program to other ends, and another output could have its shares released.
+fn is_asked(query: &Query, request: &Request, site: &Site) -> bool {
+    let [dataset] = &request.datasets[..] else { return false };
+    let entry = site.dataset(&query.dataset).filter(|_| dataset.name == query.dataset);
+    request.command == [QUERY_PROGRAM]
+        && request.devices.is_empty()
+        && entry.is_some_and(|entry| query.check(entry.statement()).is_ok())
+        && query.output().is_ok_and(|output| request.outputs == [output])
 }
 
 /// Of each kind at least one, and no more than the grant gives.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{DeclaredOutput, Kind, Predicate, Subject};
+use super::{DeclaredOutput, Kind, Predicate, Query, Subject};
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
 /// A job asked for. It names a grant and never chooses a policy.
@@ -34,6 +34,10 @@ pub struct Request {
     pub limits: Limits,
     /// What it will write.
     pub outputs: Vec<DeclaredOutput>,
+    /// A question that the box answers itself. Then no code of the researcher's runs: the runtime is one that the catalogue
+    /// says answers questions, the command is [`super::QUERY_PROGRAM`], and the output is that of the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Query>,
     /// What it is for, as a salted digest; text and salt go to the stewards.
     pub purpose: SaltedPurpose,
     /// Chosen at random by the client; the box accepts each once.
@@ -116,6 +120,13 @@ impl SaltedPurpose {
     /// The salted digest of a purpose.
     pub fn of(salt: &[u8; 32], text: &str) -> Self {
         Self { salted_sha256: Digest::of(&[&salt[..], text.as_bytes()].concat()) }
+    }
+}
+
+impl Request {
+    /// Whether counts in this output are the job's word. Those of a question are the box's own.
+    pub fn declares_counts(&self, output: &DeclaredOutput) -> bool {
+        self.query.is_none() && output.states_counts()
     }
 }
 

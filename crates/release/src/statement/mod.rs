@@ -7,6 +7,7 @@
 mod job;
 mod manifest;
 mod output;
+mod query;
 mod review;
 mod site;
 mod verdict;
@@ -20,6 +21,10 @@ pub use job::{
 };
 pub use manifest::{ApprovalDigest, GrantAccount, Manifest, ReleasedFile};
 pub use output::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, OutputKind};
+pub use query::{
+    ANSWER_FILE, Asked, Condition, QUERY_PROGRAM, Query, QueryError, QueryFunction, QueryValue,
+    SHARE_COLUMNS, SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
+};
 pub use review::{Approval, CodeApproval, CodeDenial, Denial, DenialDecision, DenialReason, Judgement};
 pub use site::{
     BoxKeys, Catalogue, CatalogueEntry, CodeReview, Column, DatasetGrant, DatasetRole, Grant, GrantApprovals,

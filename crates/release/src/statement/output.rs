@@ -111,6 +111,17 @@ impl DeclaredOutput {
         }
     }
 
+    /// Whether it says how many units stand behind its rows, or which shares they have.
+    pub fn states_counts(&self) -> bool {
+        match self {
+            Self::Table { count_column, largest_column, .. } => {
+                count_column.is_some() || largest_column.is_some()
+            }
+            Self::Figure { count_column, .. } => count_column.is_some(),
+            Self::Weights { .. } | Self::Metrics { .. } => false,
+        }
+    }
+
     /// What kind it is.
     pub fn kind(&self) -> OutputKind {
         match self {

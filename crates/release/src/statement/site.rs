@@ -318,7 +318,15 @@ pub enum CatalogueEntry {
         tree: DigestSet,
         /// What it is, in words.
         description: String,
+        /// True if it is the box's own program that answers questions ([`super::Query`]): whoever signs this says that it
+        /// counts, and that nobody need take a job's word for it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        answers_queries: bool,
     },
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A dataset at one moment.

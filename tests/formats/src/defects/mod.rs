@@ -7,6 +7,7 @@ mod form;
 mod innocent;
 mod log;
 mod people;
+mod questions;
 mod site;
 mod ssh;
 mod twins;
@@ -114,6 +115,7 @@ pub fn all() -> Vec<Defect> {
         people::all(),
         ssh::all(),
         log::all(),
+        questions::all(),
     ];
     all.into_iter().flatten().collect()
 }

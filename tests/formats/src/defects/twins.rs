@@ -2,7 +2,7 @@
 //! note. Without it a verifier that refuses whatever looks unusual would pass.
 
 /// Beginnings of names, and the twin of those that begin so. The first that fits counts.
-const TWINS: [(&str, &str); 41] = [
+const TWINS: [(&str, &str); 44] = [
     ("approval-binding.roles", "roles-changed-in-review"),
     ("approval-interest.code", "code-reviewed-by-others"),
     ("approval-by-requester.code", "code-reviewed-by-others"),
@@ -39,11 +39,14 @@ const TWINS: [(&str, &str); 41] = [
     ("log-witnesses.unknown", "other-cosignatures"),
     ("manifest-account", "last-bit-of-the-grant"),
     ("out-of-force.revocation", "revocation-nearly-a-week-old"),
+    ("request-content.question", "question"),
+    ("request-runtime.question", "question"),
     ("request-signature.own-key-named", "last-of-several-roles"),
     ("rollback.forked-log", "remembered-other-log"),
     ("rollback", "remembered-since"),
     ("statement-form.dataset-twice", "two-members"),
     ("statement-form.member-twice", "two-members"),
+    ("verdict-files.counts-of-a-question", "question"),
 ];
 
 /// The name of the twin of a vector.

@@ -20,6 +20,7 @@ mod operator;
 mod outages;
 mod packages;
 mod python_client;
+mod questions;
 mod refusals;
 mod release;
 mod restart;

@@ -1,0 +1,112 @@
+//! One question, answered: a table with the shares by which it is judged.
+
+use std::path::Path;
+
+use egress::{QueryTask, TablePolicy};
+use release::statement::{
+    QueryFunction, SHARE_COLUMNS, SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
+};
+use release::value::Name;
+
+use crate::aggregate::Source;
+use crate::cells::{Group, Groups};
+use crate::{AnswerError, table_policy};
+
+/// The answer to the task's question, as CSV; each dataset lies below `data` under its name.
+///
+/// # Errors
+/// By name, and never with a value.
+pub fn answer(task: &QueryTask, data: &Path) -> Result<Vec<u8>, AnswerError> {
+    let policy = table_policy(&task.policy)?;
+    let numbers: Vec<&Name> = task.query.values.iter().map(|value| &value.column).collect();
+    let source = Source::open(task, data, &[&task.query], &numbers)?;
+    let mut groups = Groups::default();
+    let mut classes: Vec<u32> = Vec::new();
+    source.each_unit(|class, _, summed| {
+        let class = class as usize;
+        if class >= classes.len() {
+            // Of one question each class is a group of its own.
+            classes = source.classes().patterns().iter().filter_map(|pattern| pattern[0]).collect();
+        }
+        groups.add(classes[class], summed);
+    })?;
+    write(task, &policy, &groups, &source.classes().cells(0))
+}
+
+fn write(
+    task: &QueryTask,
+    policy: &TablePolicy,
+    groups: &Groups,
+    cells: &[Vec<String>],
+) -> Result<Vec<u8>, AnswerError> {
+    let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
+    let query = &task.query;
+    let mut header: Vec<String> = query.groups.iter().map(Name::to_string).collect();
+    header.push(UNITS_COLUMN.to_owned());
+    header.extend(query.values.iter().map(|value| format!("{}.{}", value.function.word(), value.column)));
+    if !query.values.is_empty() {
+        header.extend(SHARE_COLUMNS.map(str::to_owned));
+    }
+    writer.write_record(&header).map_err(|_| AnswerError::Engine)?;
+    for (cell, group) in groups.0.iter().filter(|(_, group)| group.is_told(policy)) {
+        let mut record = cells[*cell as usize].clone();
+        record.push(group.units.to_string());
+        record.extend(values(task, group)?);
+        writer.write_record(&record).map_err(|_| AnswerError::Engine)?;
+    }
+    writer.into_inner().map_err(|_| AnswerError::Engine)
+}
+
+fn values(task: &QueryTask, group: &Group) -> Result<Vec<String>, AnswerError> {
+    let mut texts = Vec::new();
+    for (index, value) in task.query.values.iter().enumerate() {
+        let summed = group.summed(index)?;
+        texts.push(number_text(match value.function {
+            QueryFunction::Sum => summed.sum,
+            // A group that is told has units with numbers.
+            QueryFunction::Mean => summed.sum / summed.rows.max(1) as f64,
+        }));
+    }
+    if !task.query.values.is_empty() {
+        texts.extend(group.shares().map(|share| {
+            let whole = 10i128.pow(SHARE_DIGITS.into());
+            format!("{}.{:0width$}", share / whole, share % whole, width = SHARE_DIGITS.into())
+        }));
+    }
+    Ok(texts)
+}
+
+/// A number to its significant digits, with so many digits after the point as a value has.
+fn number_text(number: f64) -> String {
+    let rounded = format!("{number:.*e}", SIGNIFICANT_DIGITS as usize - 1);
+    let rounded: f64 = rounded.parse().unwrap_or(number);
+    let text = format!("{rounded:.*}", usize::from(VALUE_DIGITS));
+    // There is one zero.
+    match text.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|byte| matches!(byte, b'0' | b'.')) => rest.to_owned(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_text;
+
+    #[test]
+    fn a_sum_or_a_mean_has_three_significant_digits_and_one_text() {
+        let texts = [
+            (0.0, "0.000"),
+            (-0.0, "0.000"),
+            (-0.0001, "0.000"),
+            (3.14159, "3.140"),
+            (-2.71828, "-2.720"),
+            (0.012345, "0.012"),
+            (99.96, "100.000"),
+            (123_456.0, "123000.000"),
+            (1_999_999.0, "2000000.000"),
+        ];
+        for (number, text) in texts {
+            assert_eq!(number_text(number), text);
+        }
+    }
+}

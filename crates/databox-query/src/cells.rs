@@ -1,0 +1,113 @@
+//! The groups of a question: who stands in each, what they have, and which are told.
+
+use std::collections::BTreeMap;
+
+use egress::TablePolicy;
+use release::statement::SHARE_DIGITS;
+
+use crate::AnswerError;
+use crate::aggregate::Summed;
+
+/// What is known of one column of numbers in a group.
+#[derive(Debug, Clone, Copy, Default)]
+struct Column {
+    /// Units with at least one number.
+    units: u64,
+    sum: f64,
+    rows: u64,
+    /// The sum of the sizes of what units have.
+    size: f64,
+    /// The two largest of these sizes.
+    largest: [f64; 2],
+}
+
+/// A group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// Units with at least one row.
+    pub(crate) units: u64,
+    columns: Vec<Column>,
+}
+
+/// The shares of the largest unit and of the two largest, as an answer states them: times 10 to the digits of a share.
+pub(crate) type Shares = [i128; 2];
+
+/// The whole of a share.
+const WHOLE: i128 = 10i128.pow(SHARE_DIGITS as u32);
+
+/// The groups of one question, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Groups(pub(crate) BTreeMap<u32, Group>);
+
+impl Groups {
+    /// Adds a unit to a group, with all that it has there.
+    pub(crate) fn add(&mut self, cell: u32, summed: &[Summed]) {
+        let new = || Group { units: 0, columns: vec![Column::default(); summed.len()] };
+        let group = self.0.entry(cell).or_insert_with(new);
+        group.units += 1;
+        for (column, summed) in group.columns.iter_mut().zip(summed).filter(|(_, summed)| summed.rows > 0) {
+            column.add(*summed);
+        }
+    }
+}
+
+impl Column {
+    fn add(&mut self, summed: Summed) {
+        let size = summed.sum.abs();
+        self.units += 1;
+        self.sum += summed.sum;
+        self.rows += summed.rows;
+        self.size += size;
+        let [largest, second] = self.largest;
+        if size > largest {
+            self.largest = [size, largest];
+        } else if size > second {
+            self.largest[1] = size;
+        }
+    }
+}
+
+impl Group {
+    /// The sum and the number of rows of a column.
+    ///
+    /// # Errors
+    /// The sum is larger than any number.
+    pub(crate) fn summed(&self, column: usize) -> Result<Summed, AnswerError> {
+        let Column { sum, rows, size, .. } = self.columns[column];
+        match sum.is_finite() && size.is_finite() {
+            true => Ok(Summed { sum, rows }),
+            false => Err(AnswerError::Overflow),
+        }
+    }
+
+    /// The shares, in that column in which they are largest.
+    pub(crate) fn shares(&self) -> Shares {
+        let mut shares = [0; 2];
+        for column in self.columns.iter().filter(|column| column.size > 0.0) {
+            let [largest, second] = column.largest;
+            for (share, part) in shares.iter_mut().zip([largest, largest + second]) {
+                let rounded = (part / column.size * WHOLE as f64).round() as i128;
+                *share = (*share).max(rounded.min(WHOLE));
+            }
+        }
+        shares
+    }
+
+    /// Whether the group is told. One of nobody, one of few and one that a few dominate look the same from outside: none is
+    /// told. These are the rules by which the answer is judged once more, at the same worst end of a rounded share.
+    pub(crate) fn is_told(&self, policy: &TablePolicy) -> bool {
+        let fewest = self.columns.iter().map(|column| column.units).fold(self.units, u64::min);
+        if fewest < policy.smallest_count.max(1) {
+            return false;
+        }
+        if self.columns.iter().all(|column| column.size == 0.0) {
+            return true;
+        }
+        // In halves of the last digit, so that the ends of a rounded share are whole.
+        let whole = 2 * WHOLE;
+        let [largest, two] = self.shares().map(|share| (2 * share + 1).min(whole));
+        let dominating = if policy.dominance_units == 1 { largest } else { two };
+        dominating * 100 <= i128::from(policy.dominance_percent) * whole
+            && (whole - two) * 100 >= i128::from(policy.p_percent) * largest
+    }
+}

@@ -1,0 +1,195 @@
+//! Answers that together tell of a few people, and such that do not.
+
+use databox_query::compare;
+use egress::{Detail, EarlierQuery};
+use release::rule::Rule;
+use release::statement::{Condition, Query, QueryFunction, RuleResult};
+
+use crate::support::{POLICY, data, name, query, task};
+
+/// Sixty people of each plan but `it's`, which 30 have; of those with the plan `free` three are at the far site.
+fn people() -> String {
+    let mut text = "person,plan,site,x,y\n".to_owned();
+    for person in 0..150 {
+        let plan = if person < 60 {
+            "free"
+        } else if person < 120 {
+            "\"a,b\""
+        } else {
+            "it's"
+        };
+        let far = if person < 60 { person < 3 } else { person % 2 == 0 };
+        let site = if far { "far" } else { "near" };
+        text += &format!("p{person},{plan},{site},{},1\n", person % 7);
+    }
+    text
+}
+
+fn among(column: &str, values: &[&str]) -> Condition {
+    Condition::Among {
+        column: name(column),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    }
+}
+
+fn all(of: &[Condition]) -> Condition {
+    Condition::All { of: of.to_vec() }
+}
+
+fn filtered(query: Query, filter: Condition) -> Query {
+    Query { filter: Some(filter), ..query }
+}
+
+fn counted() -> Query {
+    query(&[], &[])
+}
+
+fn summed(column: &str) -> Query {
+    query(&[], &[(QueryFunction::Sum, column)])
+}
+
+/// Whether the last question is blocked after the others, and what is found.
+fn blocked(text: &str, queries: &[Query]) -> Option<String> {
+    let data = data(text);
+    let (last, before) = queries.split_last().unwrap();
+    let mut task = task(last.clone(), 2);
+    task.earlier = before
+        .iter()
+        .enumerate()
+        .map(|(index, query)| EarlierQuery {
+            of: format!("job-{index}"),
+            query: query.clone(),
+            policy: Some(POLICY.to_owned()),
+        })
+        .collect();
+    let (report, detail) = compare(&task, data.path()).unwrap();
+    match report.rules[Rule::TableDifferencing.index()] {
+        RuleResult::Passed => None,
+        RuleResult::Blocked => Some(Detail::from_json(&detail).unwrap().files[0].findings[0].detail.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_group_and_all_of_it_but_three_are_blocked_and_name_each_other() {
+    let free = || among("plan", &["free"]);
+    let near = || all(&[free(), among("site", &["near"])]);
+    for (one, other) in [(counted(), counted()), (summed("x"), summed("x")), (counted(), summed("x"))] {
+        let words = blocked(&people(), &[filtered(one, free()), filtered(other, near())]).unwrap();
+        assert_eq!(words, "together with job-0 it tells something of fewer than 10 units alone");
+    }
+    // The other way round.
+    assert!(blocked(&people(), &[filtered(counted(), near()), filtered(counted(), free())]).is_some());
+    // Sums of different columns and different counts: the sums say nothing of each other, the counts do.
+    assert!(blocked(&people(), &[filtered(summed("y"), free()), filtered(summed("x"), near())]).is_some());
+    let ab = || among("plan", &["a,b"]);
+    let twin = all(&[ab(), among("site", &["near"])]);
+    assert_eq!(blocked(&people(), &[filtered(summed("x"), ab()), filtered(summed("x"), twin)]), None);
+    // The same question again says nothing new.
+    assert_eq!(blocked(&people(), &[filtered(summed("x"), free()), filtered(summed("x"), free())]), None);
+}
+
+#[test]
+fn three_sums_that_leave_three_people_are_blocked_together_and_no_two_of_them() {
+    let far = || among("site", &["far"]);
+    let plan = |plan: &str| filtered(summed("x"), all(&[far(), among("plan", &[plan])]));
+    let whole = || filtered(summed("x"), far());
+    assert_eq!(blocked(&people(), &[whole(), plan("a,b")]), None);
+    assert_eq!(blocked(&people(), &[plan("it's"), plan("a,b")]), None);
+    let words = blocked(&people(), &[whole(), plan("it's"), plan("a,b")]).unwrap();
+    assert_eq!(words, "together with job-0, job-1 it tells something of fewer than 10 units alone");
+    let near = |query: Query| filtered(query, among("site", &["near"]));
+    let near_plan =
+        |plan: &str| filtered(summed("x"), all(&[among("site", &["near"]), among("plan", &[plan])]));
+    assert_eq!(blocked(&people(), &[near(summed("x")), near_plan("it's"), near_plan("a,b")]), None);
+}
+
+#[test]
+fn a_margin_that_gives_back_a_group_left_out_is_blocked_and_margins_alone_are_not() {
+    let (plan, site) = (query(&["plan"], &[]), query(&["site"], &[]));
+    let both = query(&["plan", "site"], &[]);
+    assert_eq!(blocked(&people(), &[plan.clone(), site.clone()]), None);
+    // Of three people with the plan `free` at the far site nothing is told, but each margin tells them.
+    assert!(blocked(&people(), &[plan.clone(), both.clone()]).is_some());
+    assert!(blocked(&people(), &[both.clone(), site.clone()]).is_some());
+    let twin = people().replace(",free,far,", ",free,near,");
+    assert_eq!(blocked(&twin, &[plan.clone(), both.clone()]), None);
+    assert_eq!(blocked(&twin, &[plan, site, both]), None);
+}
+
+#[test]
+fn people_whose_plan_is_not_public_are_not_told_by_all_and_each_public_plan() {
+    let (whole, plan) = (query(&[], &[]), query(&["plan"], &[]));
+    assert_eq!(blocked(&people(), &[whole.clone(), plan.clone()]), None);
+    let rare = |count: usize| {
+        let rare: String = (0..count).map(|person| format!("r{person},rare,near,1,1\n")).collect();
+        people() + &rare
+    };
+    assert!(blocked(&rare(1), &[whole.clone(), plan.clone()]).is_some());
+    assert!(blocked(&rare(9), &[plan.clone(), whole.clone()]).is_some());
+    assert_eq!(blocked(&rare(10), &[whole, plan]), None);
+}
+
+#[test]
+fn people_with_a_number_are_counted_apart_from_people_without() {
+    // Sixty people with the plan, fifty-five of them at the near site; of the five others one has a number.
+    let mut text = "person,plan,site,x,y\n".to_owned();
+    for person in 0..75 {
+        let (site, x) = if person < 20 { ("far", if person == 0 { "7" } else { "" }) } else { ("near", "3") };
+        text += &format!("p{person},free,{site},{x},1\n");
+    }
+    let near = || among("site", &["near"]);
+    let counts = [counted(), filtered(counted(), near())];
+    assert_eq!(blocked(&text, &counts), None, "the difference is of twenty people");
+    let sums = [summed("x"), filtered(summed("x"), near())];
+    assert!(blocked(&text, &sums).is_some(), "and the sum of one");
+    let others = [summed("y"), filtered(summed("y"), near())];
+    assert_eq!(blocked(&text, &others), None);
+}
+
+#[test]
+fn a_person_in_several_groups_is_counted_once_in_each() {
+    // Each person has a row at both sites, but five have one at the far site alone.
+    let mut text = "person,plan,site,x,y\n".to_owned();
+    for person in 0..40 {
+        text += &format!("p{person},free,far,1,1\n");
+        if person >= 5 {
+            text += &format!("p{person},free,near,1,1\n");
+        }
+    }
+    let (whole, near) = (counted(), filtered(counted(), among("site", &["near"])));
+    assert!(blocked(&text, &[whole.clone(), near.clone()]).is_some());
+    let twin = text.replace("p7,free,near", "p47,free,near");
+    let more: String = (0..6).map(|person| format!("q{person},free,far,1,1\n")).collect();
+    assert_eq!(blocked(&(twin + &more), &[whole, near]), None);
+}
+
+#[test]
+fn an_earlier_answer_whose_policy_is_not_known_counts_as_if_it_had_told_all() {
+    let data = data(&people());
+    let mut task = task(query(&["plan"], &[]), 1);
+    let earlier = |policy: Option<&str>| EarlierQuery {
+        of: "job".to_owned(),
+        query: filtered(query(&[], &[]), all(&[among("plan", &["free"]), among("site", &["far"])])),
+        policy: policy.map(str::to_owned),
+    };
+    let result = |task: &egress::QueryTask| {
+        compare(task, data.path()).unwrap().0.rules[Rule::TableDifferencing.index()]
+    };
+    // Three people, who were left out. With them told, the rest of their plan is no smaller than it was.
+    task.earlier = vec![earlier(Some(POLICY))];
+    assert_eq!(result(&task), RuleResult::Passed);
+    task.query = filtered(query(&["site"], &[]), among("plan", &["free", "it's"]));
+    assert_eq!(result(&task), RuleResult::Passed);
+    task.earlier = vec![earlier(None)];
+    let far = filtered(counted(), among("site", &["far"]));
+    task.query = far;
+    assert_eq!(result(&task), RuleResult::Passed, "what it adds to three people is told of many");
+}
+
+#[test]
+fn many_questions_about_the_same_groups_are_put_together() {
+    let earlier = vec![query(&["plan"], &[]); 40];
+    let queries: Vec<Query> = earlier.into_iter().chain([counted()]).collect();
+    assert_eq!(blocked(&people(), &queries), None);
+}

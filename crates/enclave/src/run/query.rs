@@ -1,0 +1,142 @@
+//! A question in place of code: what the box's own program is told, and how its answer is compared with earlier ones.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use egress::{EarlierQuery, QueryTask};
+use release::envelope::Envelope;
+use release::path::SignedRequest;
+use release::report::OutputReport;
+use release::rule::Rule;
+use release::site::Site;
+use release::statement::{Query, Request, RuleResult};
+
+use crate::differencing::{earlier_answers, job_words};
+use crate::files;
+use crate::judgement::Found;
+use crate::outputs::{Outputs, OutputsError};
+use crate::wall::{Child, ChildError, Program};
+
+use super::Ready;
+
+/// Where the program of questions lies in their runtime.
+const PROGRAM: &str = "usr/bin/databox-query";
+
+/// Lays the question down in a directory of its own, which the program sees in the place of a bundle.
+pub(super) fn lay_down(work: &Path, query: &Query, asked: &Request, ready: &Ready) -> io::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = work.join("question");
+    files::new_directory(&directory, 0o700)?;
+    let memory = asked.limits.memory_bytes.0;
+    let task = task(query, asked, ready, memory)?;
+    let path = directory.join(QueryTask::FILE);
+    fs::write(&path, task.to_json())?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444))?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o555))?;
+    Ok(directory)
+}
+
+/// Half of the memory is for sums; the rest is the program's own.
+fn task(query: &Query, asked: &Request, ready: &Ready, memory: u64) -> io::Result<QueryTask> {
+    let covers = |entry: &&release::statement::Catalogue| entry.name == query.dataset;
+    let catalogue = ready.catalogue.iter().find(covers).cloned();
+    Ok(QueryTask {
+        policy: ready.policy_text.clone(),
+        query: query.clone(),
+        catalogue: catalogue.ok_or(io::ErrorKind::NotFound)?,
+        threads: usize::try_from(asked.limits.cpus.0).unwrap_or(1),
+        memory_bytes: memory / 2,
+        earlier: Vec::new(),
+    })
+}
+
+/// Compares the answer with all earlier ones about the same rows, by who stands in them. The caller holds
+/// [`crate::room::Room::table_order`] until the verdict is stored: of two questions that are answered at once, the later was
+/// compared with the earlier.
+pub(super) fn compare(
+    outputs: &Outputs<'_>,
+    asked: &Request,
+    ready: &Ready,
+    found: &mut Found,
+) -> Result<(), OutputsError> {
+    let Some(query) = &asked.query else { return Ok(()) };
+    let earlier = earlier_answers(outputs.room, asked)?;
+    if earlier.is_empty() {
+        return Ok(());
+    }
+    let limits = &outputs.room.configuration.limits;
+    let mut task = task(query, asked, ready, limits.child_memory_bytes)?;
+    task.threads = usize::try_from(limits.cpus).unwrap_or(1);
+    task.earlier = earlier.iter().filter_map(|envelope| earlier_query(envelope, &ready.site)).collect();
+    let binary = ready.runtime.join(PROGRAM);
+    let child = Child {
+        program: Program::QueryComparer,
+        binary: Some(&binary),
+        reads: Vec::new(),
+        writes: None,
+        data: outputs.data,
+    };
+    let (report, detail) = match outputs.run_with_detail(&child, task.to_json()) {
+        Ok(found) => found,
+        // What could not be compared within its limits does not leave.
+        Err(OutputsError::Child(ChildError::Ended(_))) => (blocked(), Vec::new()),
+        Err(error) => return Err(error),
+    };
+    join(found, &report);
+    found.add_detail("compare-answers", detail);
+    Ok(())
+}
+
+fn earlier_query(envelope: &Envelope, site: &Site) -> Option<EarlierQuery> {
+    let request: Request = envelope.unverified().ok()?;
+    let query = request.query.clone()?;
+    let policy = SignedRequest::verify(envelope, site).ok().and_then(|signed| {
+        let policy = site.policy(&signed.grant().statement().policy)?;
+        String::from_utf8(policy.file().to_vec()).ok()
+    });
+    Some(EarlierQuery { of: job_words(&request, envelope), query, policy })
+}
+
+fn blocked() -> OutputReport {
+    let mut report = OutputReport::unchecked();
+    report.rules[Rule::TableDifferencing.index()] = RuleResult::Blocked;
+    report
+}
+
+/// Whatever else the other comparison said, what this one forbids stays forbidden; and silence of it forbids, too.
+fn join(found: &mut Found, report: &OutputReport) {
+    let index = Rule::TableDifferencing.index();
+    let comparer = found.comparer.get_or_insert_with(OutputReport::unchecked);
+    match report.rules[index] {
+        RuleResult::Passed => {}
+        RuleResult::Noted | RuleResult::Blocked | RuleResult::NotChecked | RuleResult::NotApplicable => {
+            comparer.rules[index] = RuleResult::Blocked;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_not_compared_with_earlier_ones_is_blocked() {
+        let index = Rule::TableDifferencing.index();
+        let result = |of_tables: RuleResult, of_answers: RuleResult| {
+            let [mut tables, mut answers] = [(); 2].map(|()| OutputReport::unchecked());
+            tables.rules[index] = of_tables;
+            answers.rules[index] = of_answers;
+            let mut found = Found { comparer: Some(tables), ..Found::default() };
+            join(&mut found, &answers);
+            found.comparer.map(|report| report.rules[index])
+        };
+        use RuleResult::{Blocked, NotApplicable, NotChecked, Noted, Passed};
+        assert_eq!(result(Passed, Passed), Some(Passed));
+        assert_eq!(result(Noted, Passed), Some(Noted));
+        assert_eq!(result(Blocked, Passed), Some(Blocked));
+        for silent in [NotChecked, NotApplicable, Noted, Blocked] {
+            assert_eq!(result(Passed, silent), Some(Blocked), "{silent:?}");
+        }
+    }
+}

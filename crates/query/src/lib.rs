@@ -1,0 +1,220 @@
+//! From SQL to the closed form of a question ([`Query`]) that a researcher signs.
+//!
+//! SQL is for people: it is read on the researcher's own machine and goes no further. What the closed form cannot say is
+//! refused by name, so that nobody is answered another question than they asked. `docs/decisions/queries.md` says why the
+//! form is so small.
+
+mod filter;
+
+use release::statement::{Catalogue, CatalogueEntry, Query, QueryError, QueryFunction, QueryValue};
+use release::value::Name;
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Select,
+    SelectItem, SetExpr, Statement, TableFactor,
+};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+
+/// Longest text of a question, in bytes.
+const TEXT_LIMIT: usize = 64 << 10;
+
+/// SQL that is no question which the box answers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum SqlError {
+    #[error("it is not one SELECT of SQL: {0}")]
+    NotSql(String),
+    #[error(
+        "{0} is not answered; what is: SELECT categories, COUNT(*), SUM(column), AVG(column) FROM dataset WHERE category = 'value' GROUP BY categories"
+    )]
+    Clause(&'static str),
+    #[error("{0} is neither a column that groups nor COUNT(*), SUM(column) or AVG(column)")]
+    Item(String),
+    #[error("{0} stands in SELECT or in GROUP BY, and not in both")]
+    NotGrouped(String),
+    #[error(
+        "{0} is no comparison that is answered: category = 'value' or category IN ('value', …), joined by AND and OR"
+    )]
+    Comparison(String),
+    #[error("{0} is no dataset of this question with one file, and no `dataset.file`")]
+    Table(String),
+    #[error("{0}")]
+    Query(#[from] QueryError),
+}
+
+/// Reads a question about the dataset of this catalogue entry. Whatever it returns passes [`Query::check`] there.
+///
+/// # Errors
+/// It names the first part of the text that is not answered.
+pub fn read(sql: &str, catalogue: &Catalogue) -> Result<Query, SqlError> {
+    if sql.len() > TEXT_LIMIT {
+        return Err(SqlError::NotSql(format!("more than {TEXT_LIMIT} bytes")));
+    }
+    let parsed = parse(sql)?;
+    let Statement::Query(whole) = &parsed else {
+        return Err(SqlError::Clause("another statement than SELECT"));
+    };
+    refuse_clauses(whole)?;
+    let SetExpr::Select(select) = &*whole.body else {
+        return Err(SqlError::Clause("UNION, VALUES or another form than one SELECT"));
+    };
+    refuse_parts(select)?;
+    let [from] = &select.from[..] else { return Err(SqlError::Clause("another number of tables than one")) };
+    let TableFactor::Table { name, .. } = &from.relation else {
+        return Err(SqlError::Clause("a table that is no name"));
+    };
+    let GroupByExpr::Expressions(grouped, _) = &select.group_by else {
+        return Err(SqlError::Clause("GROUP BY ALL"));
+    };
+    // Whatever else the text says (an ORDER BY that is new to the parser, a sample, a hint) stands in what was parsed, and
+    // not in this text of the same parts.
+    if parse(&only_these_parts(select, name, grouped))? != parsed {
+        return Err(SqlError::Clause("a further clause"));
+    }
+    let (dataset, table) = table_of(name, catalogue)?;
+    let (groups, values) = items(select, grouped, catalogue)?;
+    let filter = select.selection.as_ref().map(filter::read).transpose()?;
+    let query = Query { dataset, table, groups, values, filter };
+    query.check(catalogue)?;
+    Ok(query)
+}
+
+fn parse(sql: &str) -> Result<Statement, SqlError> {
+    let parsed = Parser::parse_sql(&GenericDialect {}, sql);
+    let mut statements = parsed.map_err(|error| SqlError::NotSql(error.to_string()))?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => Err(SqlError::NotSql("not exactly one statement".to_owned())),
+    }
+}
+
+/// Clauses of a whole query, each by its name.
+fn refuse_clauses(query: &sqlparser::ast::Query) -> Result<(), SqlError> {
+    let given = [
+        (query.with.is_some(), "WITH"),
+        (query.order_by.is_some(), "ORDER BY"),
+        (query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT"),
+    ];
+    given.into_iter().find(|(given, _)| *given).map_or(Ok(()), |(_, name)| Err(SqlError::Clause(name)))
+}
+
+/// Parts of a SELECT, each by its name.
+fn refuse_parts(select: &Select) -> Result<(), SqlError> {
+    let modified =
+        matches!(&select.group_by, GroupByExpr::Expressions(_, modifiers) if !modifiers.is_empty());
+    let given = [
+        (select.distinct.is_some(), "DISTINCT"),
+        (select.having.is_some(), "HAVING"),
+        (select.top.is_some(), "TOP"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.from.iter().any(|from| !from.joins.is_empty()), "JOIN"),
+        (modified, "ROLLUP or CUBE"),
+    ];
+    given.into_iter().find(|(given, _)| *given).map_or(Ok(()), |(_, name)| Err(SqlError::Clause(name)))
+}
+
+fn only_these_parts(select: &Select, table: &ObjectName, grouped: &[Expr]) -> String {
+    let listed = |items: Vec<String>| items.join(", ");
+    let mut text = format!(
+        "SELECT {} FROM {table}",
+        listed(select.projection.iter().map(ToString::to_string).collect())
+    );
+    if let Some(filter) = &select.selection {
+        text += &format!(" WHERE {filter}");
+    }
+    if !grouped.is_empty() {
+        text += &format!(" GROUP BY {}", listed(grouped.iter().map(ToString::to_string).collect()));
+    }
+    text
+}
+
+/// `dataset` if it has one file, `dataset.file` or `dataset."file.csv"`.
+fn table_of(name: &ObjectName, catalogue: &Catalogue) -> Result<(Name, Name), SqlError> {
+    let refused = || SqlError::Table(name.to_string());
+    let parts: Option<Vec<&Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
+    let parts = parts.ok_or_else(refused)?;
+    let CatalogueEntry::Dataset { tables, .. } = &catalogue.entry else { return Err(refused()) };
+    let (dataset, table) = match &parts[..] {
+        [dataset] => match &tables[..] {
+            [table] => (dataset, &table.file),
+            _ => return Err(refused()),
+        },
+        [dataset, file] => {
+            let is_it = |table: &&release::statement::Table| {
+                let own = table.file.as_str();
+                own == file.value || own.strip_suffix(".csv") == Some(file.value.as_str())
+            };
+            (dataset, &tables.iter().find(is_it).ok_or_else(refused)?.file)
+        }
+        _ => return Err(refused()),
+    };
+    match dataset.value == catalogue.name.as_str() {
+        true => Ok((catalogue.name.clone(), table.clone())),
+        false => Err(refused()),
+    }
+}
+
+fn column(expression: &Expr) -> Option<Name> {
+    match expression {
+        Expr::Identifier(Ident { value, .. }) => value.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The columns that group, in the order of SELECT, and what is told of each group.
+fn items(
+    select: &Select,
+    grouped: &[Expr],
+    catalogue: &Catalogue,
+) -> Result<(Vec<Name>, Vec<QueryValue>), SqlError> {
+    let (mut groups, mut values, mut counts) = (Vec::new(), Vec::new(), 0);
+    for item in &select.projection {
+        let refused = || SqlError::Item(item.to_string());
+        let SelectItem::UnnamedExpr(expression) = item else { return Err(refused()) };
+        match expression {
+            Expr::Identifier(_) => groups.push(column(expression).ok_or_else(refused)?),
+            Expr::Function(function) if counts_units(function, catalogue) => counts += 1,
+            Expr::Function(function) => values.push(value(function).ok_or_else(refused)?),
+            _ => return Err(refused()),
+        }
+    }
+    if counts > 1 {
+        return Err(SqlError::Clause("a second COUNT"));
+    }
+    let mut wanted = Vec::new();
+    for expression in grouped {
+        wanted.push(column(expression).ok_or_else(|| SqlError::NotGrouped(expression.to_string()))?);
+    }
+    let unmatched = groups.iter().find(|group| !wanted.contains(group));
+    match unmatched.or_else(|| wanted.iter().find(|group| !groups.contains(group))) {
+        Some(group) => Err(SqlError::NotGrouped(group.to_string())),
+        None => Ok((groups, values)),
+    }
+}
+
+/// `COUNT(*)`, and `COUNT(DISTINCT unit)`: the box counts units, never rows.
+fn counts_units(function: &Function, catalogue: &Catalogue) -> bool {
+    let CatalogueEntry::Dataset { unit_column, .. } = &catalogue.entry else { return false };
+    let text = function.to_string();
+    text.eq_ignore_ascii_case("COUNT(*)") || {
+        let distinct = format!("COUNT(DISTINCT {unit_column})");
+        // The column's name as it is written, the rest in any case.
+        text.eq_ignore_ascii_case(&distinct) && text.ends_with(&format!(" {unit_column})"))
+    }
+}
+
+/// `SUM(column)` or `AVG(column)`, and nothing more: no DISTINCT, no FILTER, no OVER.
+fn value(function: &Function) -> Option<QueryValue> {
+    let name = function.name.to_string().to_ascii_uppercase();
+    let known = match name.as_str() {
+        "SUM" => QueryFunction::Sum,
+        "AVG" | "MEAN" => QueryFunction::Mean,
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &list.args[..] else { return None };
+    // Whatever else is said of it stands in its text.
+    let is_plain = function.to_string() == format!("{}({argument})", function.name);
+    let column = column(argument).filter(|_| is_plain)?;
+    Some(QueryValue { column, function: known })
+}

@@ -1,0 +1,159 @@
+//! Questions that the box answers itself: one that verifies, and what is refused of such releases.
+
+use blobs::Digest;
+use release::account::VERDICT_BITS;
+use release::refusal::Refusal;
+use release::statement::{
+    CatalogueEntry, Condition, DeclaredOutput, OutputKind, QUERY_PROGRAM, Query, QueryFunction, QueryValue,
+    Request, VerdictFile,
+};
+use release::value::Count;
+
+use super::{Defect, story};
+use crate::story::{Story, name};
+
+const ANSWER: &str = "plan,units,mean.visits\ndeductible,600,3.100\nfree,600,4.550\n";
+
+/// Bits of the answer, as a judge counts them: what the request does not fix.
+const BITS: u64 = 288;
+
+fn query() -> Query {
+    Query {
+        dataset: name("hie"),
+        table: name("visits.csv"),
+        groups: vec![name("plan")],
+        values: vec![QueryValue { column: name("visits"), function: QueryFunction::Mean }],
+        filter: Some(Condition::Among {
+            column: name("plan"),
+            values: vec!["deductible".to_owned(), "free".to_owned()],
+        }),
+    }
+}
+
+/// A release of the answer to a question.
+fn question() -> Story {
+    story()
+        .runtime(|entry| {
+            if let CatalogueEntry::Runtime { answers_queries, .. } = &mut entry.entry {
+                *answers_queries = true;
+            }
+        })
+        .request(|request| {
+            request.command = vec![QUERY_PROGRAM.to_owned()];
+            request.outputs = vec![query().output().expect("its columns have different names")];
+            request.query = Some(query());
+        })
+        .verdict(|verdict| {
+            verdict.files = vec![VerdictFile {
+                name: name("answer.csv"),
+                kind: OutputKind::Table,
+                bytes: Count(ANSWER.len() as u64),
+                sha256: Digest::of(ANSWER.as_bytes()),
+                released_bits: Count(BITS),
+                declared_counts: false,
+            }];
+            verdict.released_bits = Count(BITS);
+            verdict.charges[0].release_bits = Count(BITS + VERDICT_BITS);
+        })
+        .files(|files| {
+            files.clear();
+            files.insert(name("answer.csv"), ANSWER.as_bytes().to_vec());
+        })
+}
+
+fn asked(edit: impl Fn(&mut Query) + 'static) -> Story {
+    changed(move |request| {
+        let mut query = query();
+        edit(&mut query);
+        if let Ok(output) = query.output() {
+            request.outputs = vec![output];
+        }
+        request.query = Some(query);
+    })
+}
+
+fn changed(edit: impl Fn(&mut Request) + 'static) -> Story {
+    question().request(edit)
+}
+
+pub(super) fn all() -> Vec<Defect> {
+    let content = |which, about, story| Defect::new(Refusal::RequestContent, which, about, story);
+    let runtime = |which, about, story| Defect::new(Refusal::RequestRuntime, which, about, story);
+    vec![
+        Defect::innocent("question", "The box answered a question and counted itself.", question()),
+        runtime(
+            "question-to-code",
+            "A question in a runtime that does not answer any.",
+            question().runtime(|entry| {
+                if let CatalogueEntry::Runtime { answers_queries, .. } = &mut entry.entry {
+                    *answers_queries = false;
+                }
+            }),
+        ),
+        runtime(
+            "code-for-questions",
+            "Code in the runtime that answers questions: it could pass its counts off as the box's own.",
+            story().runtime(|entry| {
+                if let CatalogueEntry::Runtime { answers_queries, .. } = &mut entry.entry {
+                    *answers_queries = true;
+                }
+            }),
+        ),
+        content(
+            "question-by-another-command",
+            "The program of questions with an argument of the researcher's.",
+            changed(|request| request.command.push("compare".to_owned())),
+        ),
+        content(
+            "question-without-shares",
+            "The answer is declared without the shares by which it is judged.",
+            changed(|request| {
+                if let DeclaredOutput::Table { columns, largest_column, two_largest_column, .. } =
+                    &mut request.outputs[0]
+                {
+                    columns.truncate(3);
+                    (*largest_column, *two_largest_column) = (None, None);
+                }
+            }),
+        ),
+        content(
+            "question-of-no-category",
+            "Groups by a column that is no category of the catalogue.",
+            asked(|query| query.groups = vec![name("visits")]),
+        ),
+        content(
+            "question-of-no-public-value",
+            "A filter names a value that the catalogue does not list.",
+            asked(|query| {
+                query.filter =
+                    Some(Condition::Among { column: name("plan"), values: vec!["secret".to_owned()] });
+            }),
+        ),
+        content(
+            "question-twice-of-a-column",
+            "A sum and a mean of one column tell how many rows there are.",
+            asked(|query| {
+                query.values.push(QueryValue { column: name("visits"), function: QueryFunction::Sum });
+            }),
+        ),
+        content(
+            "question-of-units",
+            "A sum of the column that names the unit.",
+            asked(|query| query.values[0].column = name("person")),
+        ),
+        Defect::new(
+            Refusal::VerdictFiles,
+            "counts-of-a-question",
+            "The verdict calls the box's own counts the job's word.",
+            question().verdict(|verdict| verdict.files[0].declared_counts = true),
+        ),
+        Defect::new(
+            Refusal::VerdictFiles,
+            "counts-of-code",
+            "The verdict calls counts that are the job's word the box's own.",
+            story().verdict(|verdict| {
+                verdict.files.iter_mut().for_each(|file| file.declared_counts = false);
+            }),
+        ),
+    ]
+}

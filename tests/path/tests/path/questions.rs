@@ -1,0 +1,201 @@
+//! Questions that the box answers itself, through a whole box: the answer is that of the data, and nobody is singled out by
+//! several of them.
+
+use databox::job::state;
+use harness::TestBox;
+use lifecycle::State;
+use release::statement::RuleResult;
+
+use crate::wait;
+
+/// Three hundred people in three plans and two sites, two rows each; three of them at the second site with the plan `free`.
+/// One person has all but all of the cost at the site `far` with the plan `shared`.
+fn data() -> String {
+    let mut text = String::from("zper,plan,site,visits,cost\n");
+    for person in 0..300u32 {
+        let plan = ["free", "shared", "deductible"][(person % 3) as usize];
+        let site = match plan {
+            "free" if person < 9 => "far",
+            "free" => "near",
+            _ if person % 2 == 0 => "far",
+            _ => "near",
+        };
+        for year in 0..2u32 {
+            let cost = if person == 4 { 1_000_000 } else { 10 + person % 7 };
+            text += &format!("{},{plan},{site},{},{cost}\n", 100_000 + person, (person + year) % 5);
+        }
+    }
+    text
+}
+
+async fn start() -> TestBox {
+    let tested = TestBox::with_data(&data(), "zper", &["plan", "site"]);
+    tested.stage.add_query_runtime().unwrap_or_else(|failure| panic!("no runtime for questions: {failure}"));
+    tested
+}
+
+fn manifest(sql: &str) -> String {
+    format!(
+        r#"[job]
+name = "question"
+project = "hie"
+runtime = "queries"
+purpose = "A question to the box"
+
+[query]
+sql = """
+{sql}
+"""
+
+[data.hie]
+snapshot = "latest"
+
+[limits]
+cpus = 1
+memory = "1GiB"
+time = "60s"
+"#
+    )
+}
+
+async fn ask(tested: &TestBox, name: &str, sql: &str) -> api::v1::Job {
+    let bundle = tested.bundle(name, &[("databox.toml", &manifest(sql))]);
+    tested.run_job("kim", &bundle).await
+}
+
+/// The answer as stewards see it. The job must have come before them.
+async fn answer(tested: &TestBox, name: &str, sql: &str) -> String {
+    let job = ask(tested, name, sql).await;
+    assert_eq!(state(&job), State::InReview, "{name}: {:?}", job.outcome);
+    let opened = tested.opened("ana", &job.job).await;
+    String::from_utf8_lossy(&opened.content.canonical[0].1).into_owned()
+}
+
+async fn blocked_by(tested: &TestBox, name: &str, sql: &str) -> String {
+    let job = ask(tested, name, sql).await;
+    assert_eq!(state(&job), State::Blocked, "{name}: {:?}", job.outcome);
+    job.outcome.unwrap_or_default().rule
+}
+
+#[test]
+fn a_question_is_answered_from_the_data_judged_released_and_verified_and_small_groups_are_left_out() {
+    wait(async {
+        let tested = start().await;
+        let sql = "SELECT plan, site, COUNT(*), AVG(visits) FROM hie GROUP BY plan, site";
+        let job = ask(&tested, "by-plan-and-site", sql).await;
+        assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+        let opened = tested.opened("ana", &job.job).await;
+        let table = String::from_utf8_lossy(&opened.content.canonical[0].1).into_owned();
+        // Of 3 people at the site `far` with the plan `free`, and of nobody, the answer says the same: nothing.
+        assert_eq!(
+            table,
+            "plan,site,units,mean.visits\n\
+             deductible,far,50,2.000\ndeductible,near,50,2.000\nfree,near,95,2.010\n\
+             shared,far,50,2.000\nshared,near,50,2.000\n"
+        );
+        assert!(!opened.verdict.files[0].declared_counts, "the box counted");
+        let result = |id: &str| {
+            opened.verdict.rules.iter().find(|rule| rule.id.as_str() == id).map(|rule| rule.result)
+        };
+        for rule in ["table.dominance", "table.p-percent", "table.differencing", "table.smallest-count"] {
+            assert_eq!(result(rule), Some(RuleResult::Passed), "{rule}");
+        }
+        let words = databox::review::words(&opened);
+        assert!(
+            words.contains(
+                "asks       how many people hie.csv of hie has, the mean of visits, for each plan, site"
+            ),
+            "{words}"
+        );
+        assert!(words.contains("counted by the box"), "{words}");
+        tested.approve("ana").await;
+        tested.approve("ben").await;
+        assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+        let out = tested.directory().join("release");
+        let received = tested.shelf("kim").await.get(&job.job, &out).await;
+        received.unwrap_or_else(|failure| panic!("not received: {failure}"));
+        assert_eq!(std::fs::read_to_string(out.join("answer.csv")).unwrap(), table);
+    });
+}
+
+#[test]
+fn a_group_that_one_person_dominates_is_left_out_and_its_twin_is_told() {
+    wait(async {
+        let tested = start().await;
+        let sums = "SELECT site, SUM(cost) FROM hie WHERE plan = 'shared' GROUP BY site";
+        assert_eq!(answer(&tested, "dominated", sums).await, "site,units,sum.cost\nnear,50,1300.000\n");
+        let twin = "SELECT site, SUM(cost) FROM hie WHERE plan = 'deductible' GROUP BY site";
+        let told = answer(&tested, "twin", twin).await;
+        assert_eq!(told.lines().count(), 3, "{told}");
+    });
+}
+
+#[test]
+fn answers_that_together_tell_of_three_people_are_blocked_and_name_each_other_and_their_twins_are_not() {
+    wait(async {
+        let tested = start().await;
+        let first = ask(&tested, "free", "SELECT COUNT(*), SUM(visits) FROM hie WHERE plan = 'free'").await;
+        assert_eq!(state(&first), State::InReview, "{:?}", first.outcome);
+        // All people with the plan but three: the difference is the sum of those three.
+        let near = "SELECT COUNT(*), SUM(visits) FROM hie WHERE plan = 'free' AND site = 'near'";
+        let second = ask(&tested, "free-near", near).await;
+        assert_eq!(second.outcome.clone().unwrap_or_default().rule, "table.differencing");
+        let opened = tested.opened("ana", &second.job).await;
+        let found: String = opened
+            .content
+            .details
+            .iter()
+            .map(|(_, detail)| String::from_utf8_lossy(detail).into_owned())
+            .collect();
+        assert!(found.contains(&first.job) && found.contains("fewer than 10 units"), "{found}");
+        // The same pair about another plan differs by fifty.
+        let shared = "SELECT COUNT(*), SUM(visits) FROM hie WHERE plan = 'shared'";
+        answer(&tested, "shared", shared).await;
+        answer(&tested, "shared-near", &format!("{shared} AND site = 'near'")).await;
+    });
+}
+
+#[test]
+fn three_sums_of_which_no_two_tell_of_a_few_are_blocked_together() {
+    wait(async {
+        let tested = start().await;
+        // All at the far site; those of one plan; those of another. What is left are three people.
+        answer(&tested, "all", "SELECT COUNT(*), SUM(visits) FROM hie WHERE site = 'far'").await;
+        let one = "SELECT COUNT(*), SUM(visits) FROM hie WHERE site = 'far' AND plan = 'shared'";
+        answer(&tested, "one", one).await;
+        let other = "SELECT COUNT(*), SUM(visits) FROM hie WHERE site = 'far' AND plan = 'deductible'";
+        assert_eq!(blocked_by(&tested, "other", other).await, "table.differencing");
+        // At the near site what is left are ninety-seven.
+        answer(&tested, "near-all", "SELECT COUNT(*), SUM(visits) FROM hie WHERE site = 'near'").await;
+        answer(&tested, "near-one", &one.replace("far", "near")).await;
+        answer(&tested, "near-other", &other.replace("far", "near")).await;
+    });
+}
+
+#[test]
+fn what_a_request_may_not_ask_is_refused_before_anything_runs() {
+    wait(async {
+        let tested = start().await;
+        let bench = tested.bench("kim").await;
+        let refused = [
+            ("SELECT COUNT(*) FROM hie WHERE plan <> 'free'", "QUERY"),
+            ("SELECT zper, COUNT(*) FROM hie GROUP BY zper", "QUERY"),
+            ("SELECT SUM(visits), AVG(visits) FROM hie", "QUERY"),
+            ("SELECT COUNT(*) FROM hie WHERE plan = 'secret'", "QUERY"),
+        ];
+        for (index, (sql, reason)) in refused.into_iter().enumerate() {
+            let bundle = tested.bundle(&format!("refused-{index}"), &[("databox.toml", &manifest(sql))]);
+            let failure = bench.prepare(&bundle).await.err().map(|failure| failure.reason);
+            assert_eq!(failure.as_deref(), Some(reason), "{sql}");
+        }
+        // A runtime that answers questions runs nobody's code, and no other one answers them.
+        let code = harness::manifest(harness::ONE_METRIC).replace("host-python", "queries");
+        let python = manifest("SELECT COUNT(*) FROM hie").replace("\"queries\"", "\"host-python\"");
+        for (name, text) in [("code", code), ("python", python)] {
+            let bundle = tested.bundle(name, &[("databox.toml", &text), ("job.py", "")]);
+            let prepared = bench.prepare(&bundle).await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            let refused = bench.submit(&prepared).await.err().map(|failure| failure.reason);
+            assert_eq!(refused.as_deref(), Some("STATEMENT"), "{name}");
+        }
+    });
+}
