@@ -128,6 +128,8 @@ pub struct Looked<'a> {
 /// Brings outputs into their canonical forms, judges them and searches them for copies of the data.
 pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
     let limits = Policy::parse(&looked.policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    egress::check_declarations(&limits, &looked.outputs)
+        .map_err(|error| Failure::new("DECLARED", whole(&error)).exit(Exit::Usage))?;
     let largest =
         limits.weights.max_file_bytes.max(limits.table.max_file_bytes).max(limits.metrics.max_file_bytes);
     let canonical = Scratch::new("canonical")?;
@@ -166,7 +168,13 @@ pub fn tensors(file: &Path, policy: &str) -> Result<Vec<DeclaredTensor>, Failure
     // What a model may carry is asked of what a job releases, not of a model that is public.
     let blocks = |rule: Rule| checked.report.rules[rule.index()] == RuleResult::Blocked;
     if blocks(Rule::WeightsForm) || blocks(Rule::OutputDeclared) {
-        return Err(Failure::new("WEIGHTS", words(&checked)).exit(Exit::Usage));
+        let found = checked.files.iter().flat_map(|file| &file.findings);
+        let why =
+            found.filter(|finding| finding.result == RuleResult::Blocked).map(|finding| &finding.detail[..]);
+        let why = why.collect::<Vec<_>>().join("; ");
+        return Err(Failure::new("WEIGHTS", format!("{}: {why}", file.display()))
+            .hint("it takes a safetensors file, no larger than the policy lets a job write")
+            .exit(Exit::Usage));
     }
     let canonical = canonical.directory.join(path.as_str());
     // Whoever wrote it read a file of strangers, and could have left a link to one of ours.

@@ -1,9 +1,9 @@
 //! The researcher's side: `databox job new|submit|ls|show|watch|cancel`.
 
 mod bundles;
+mod named;
 mod told;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use release::envelope::Envelope;
 use release::key::SignStatement as _;
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{Cancel, CatalogueEntry, GrantId, Query, Request, Requester};
+use release::statement::{Cancel, Request, Requester};
 use release::value::Name;
 use tonic::transport::Channel;
 
@@ -35,6 +35,7 @@ use crate::profile::Profile;
 use crate::site::now;
 
 pub use bundles::{inspect, new};
+use named::{check_categories, grant_of, latest_snapshots, question, runtime_of};
 use told::{next_event, plain_dataset, plain_outcome, told};
 
 /// How long a request may wait for admission, in seconds.
@@ -137,6 +138,7 @@ impl Bench {
         salt: [u8; 32],
     ) -> Result<Request, Failure> {
         let grant = grant_of(site, &manifest.project, &self.profile.id)?;
+        check_categories(site, &manifest.outputs)?;
         let issued_at = now();
         let context = bundle::RequestContext {
             site: site.name().clone(),
@@ -368,58 +370,4 @@ fn statement_failure(refusal: Refusal) -> Failure {
 /// The state of a job, as the table of transitions names it.
 pub fn state(job: &Job) -> State {
     State::try_from(job.state()).unwrap_or(State::Submitted)
-}
-
-fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failure> {
-    let mut found = site.grants().filter(|grant| {
-        let grant = grant.statement();
-        &grant.project == project && grant.members.contains_key(member)
-    });
-    let missing = || {
-        Failure::new("GRANT", format!("no grant names you, {member}, for the project {project}"))
-            .hint("ask the owner of the data; `project` in databox.toml and `id` in the profile must fit the grant")
-            .exit(Exit::Denied)
-    };
-    found.next().map(release::site::grant_id).ok_or_else(missing)
-}
-
-/// The closed form of the manifest's question, if it has one: from here on nobody reads SQL.
-fn question(site: &Site, manifest: &bundle::Manifest) -> Result<Option<Query>, Failure> {
-    let Some(sql) = &manifest.query else { return Ok(None) };
-    let failure = |text: String| {
-        Failure::new("QUERY", text)
-            .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes; docs/formats/bundle.md")
-            .exit(Exit::Usage)
-    };
-    let mut datasets = manifest.data.keys();
-    let (Some(dataset), None) = (datasets.next(), datasets.next()) else {
-        return Err(failure("a question is about one dataset".to_owned()));
-    };
-    let entry =
-        site.dataset(dataset).ok_or_else(|| failure(format!("the catalogue has no dataset {dataset}")))?;
-    query::read(sql, entry.statement()).map(Some).map_err(|error| failure(whole(&error)))
-}
-
-fn runtime_of(site: &Site, name: &Name) -> Result<Digest, Failure> {
-    match site.runtime(name).map(|entry| &entry.statement().entry) {
-        Some(CatalogueEntry::Runtime { tree, .. }) => Ok(tree.sha256),
-        _ => Err(Failure::new("NO_RUNTIME", format!("the box has no runtime {name}"))
-            .hint("`runtime` in databox.toml names one of the catalogue")),
-    }
-}
-
-fn latest_snapshots(site: &Site, manifest: &bundle::Manifest) -> Result<BTreeMap<Name, Digest>, Failure> {
-    let mut latest = BTreeMap::new();
-    for name in manifest.data.keys() {
-        let newest = match site.dataset(name).map(|entry| &entry.statement().entry) {
-            Some(CatalogueEntry::Dataset { snapshots, .. }) => snapshots.last(),
-            _ => None,
-        };
-        let missing = || {
-            Failure::new("DATA", format!("the catalogue has no dataset {name}"))
-                .hint("`[data.NAME]` in databox.toml names one that your grant covers")
-        };
-        latest.insert(name.clone(), newest.ok_or_else(missing)?.tree.sha256);
-    }
-    Ok(latest)
 }

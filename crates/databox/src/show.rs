@@ -361,8 +361,13 @@ pub fn confirm(id: &str, given: Option<String>, json: bool) -> Result<(), Failur
     };
     Err(Failure::new(
         "NOT_CONFIRMED",
-        format!("`{}` is not this review; nothing was signed", typed.escape_default()),
+        match typed.is_empty() {
+            true => "nothing was typed; nothing was signed".to_owned(),
+            false => format!("`{}` is not this review; nothing was signed", typed.escape_default()),
+        },
     )
-    .hint("`databox review show` prints the review's whole id; --confirm takes all of it")
+    .hint(
+        "without a terminal: `--confirm ID`, with the review's whole id, which `databox review show` prints",
+    )
     .exit(Exit::Usage))
 }

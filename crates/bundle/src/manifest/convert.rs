@@ -187,6 +187,9 @@ impl Keys<'_> {
         let count_column = role_column(&path, "count_column", &columns, self.count_column)?;
         let largest_column = role_column(&path, "largest_column", &columns, self.largest_column)?;
         let two_largest_column = role_column(&path, "two_largest_column", &columns, self.two_largest_column)?;
+        if largest_column.is_none() && two_largest_column.is_some() {
+            return Err(ManifestError::ShareAlone { path });
+        }
         let structural_zeros = self.structural_zeros.unwrap_or_default();
         check_structural_zeros(&path, &columns, &structural_zeros)?;
         Ok(DeclaredOutput::Table {

@@ -200,6 +200,14 @@ pub enum ManifestError {
         /// The path.
         path: Name,
     },
+    /// The share of the two largest is named and that of the largest is not.
+    #[error(
+        "databox.toml: output {path}: two_largest_column needs largest_column beside it: the share of the largest unit alone"
+    )]
+    ShareAlone {
+        /// The path.
+        path: Name,
+    },
     /// `count_column` or a column of shares names no column of the right type.
     #[error("databox.toml: output {path}: {key} = {column:?} must name one of its columns, of type {wanted}")]
     RoleColumn {
@@ -244,6 +252,7 @@ impl ManifestError {
             Self::DegreesOfFreedom { .. } => "MANIFEST_DEGREES_OF_FREEDOM",
             Self::StructuralZeros { .. } => "MANIFEST_STRUCTURAL_ZEROS",
             Self::RoleColumn { .. } => "MANIFEST_ROLE_COLUMN",
+            Self::ShareAlone { .. } => "MANIFEST_SHARE_ALONE",
             Self::QueryAndCode => "MANIFEST_QUERY_AND_CODE",
             Self::QueryUnread => "MANIFEST_QUERY_UNREAD",
         }

@@ -36,7 +36,7 @@ pub(super) fn judge_row(policy: &TablePolicy, columns: &Columns, row: &[Value], 
     match (count, is_structural) {
         (0, true) => Row::OfNobody,
         (0, false) if policy.zeros_are_disclosive => Row::Refused(format!(
-            "{}: nobody stands in it, which tells of the others what they are not",
+            "{}: nobody stands in it, or so few that it is rounded to 0, which tells of the others what they are not",
             place()
         )),
         (0, false) => Row::OfNobody,

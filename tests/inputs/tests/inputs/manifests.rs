@@ -45,6 +45,20 @@ fn changes() -> Vec<(&'static str, &'static str, String)> {
         ("a list of no metrics", "MANIFEST_OUTPUT_ITEMS", put("[\"value\"]", "[]")),
         ("a tensor of no values", "MANIFEST_SHAPE", manifest(WEIGHTS)),
         (
+            "the share of the two largest alone",
+            "MANIFEST_SHARE_ALONE",
+            manifest(
+                &TABLE
+                    .replace("columns =", "two_largest_column = \"n\"\ncolumns =")
+                    .replace("TYPE", "decimal:3"),
+            ),
+        ),
+        (
+            "a category that the dataset does not have",
+            "CATEGORY",
+            manifest(&TABLE.replace("TYPE", "category:hie.plann")),
+        ),
+        (
             "a tensor with a digest that is none",
             "MANIFEST_TENSOR_DIGEST",
             manifest(&WEIGHTS.replace("[0] }", "[1], sha256 = \"abc\" }")),

@@ -1,0 +1,104 @@
+//! What the names of a manifest stand for in the pinned site, or why they stand for nothing.
+
+use std::collections::BTreeMap;
+
+use blobs::Digest;
+use release::site::Site;
+use release::statement::{CatalogueEntry, ColumnType, DeclaredOutput, GrantId, Query, ValueType};
+use release::value::Name;
+
+use crate::failure::{Exit, Failure, whole};
+
+pub(super) fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failure> {
+    let mut found = site.grants().filter(|grant| {
+        let grant = grant.statement();
+        &grant.project == project && grant.members.contains_key(member)
+    });
+    let missing = || {
+        Failure::new("GRANT", format!("no grant names you, {member}, for the project {project}"))
+            .hint("ask the owner of the data; `project` in databox.toml and `id` in the profile must fit the grant")
+            .exit(Exit::Denied)
+    };
+    found.next().map(release::site::grant_id).ok_or_else(missing)
+}
+
+/// The closed form of the manifest's question, if it has one: from here on nobody reads SQL.
+pub(super) fn question(site: &Site, manifest: &bundle::Manifest) -> Result<Option<Query>, Failure> {
+    let Some(sql) = &manifest.query else { return Ok(None) };
+    let failure = |text: String| {
+        Failure::new("QUERY", text)
+            .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes; docs/formats/bundle.md")
+            .exit(Exit::Usage)
+    };
+    let mut datasets = manifest.data.keys();
+    let (Some(dataset), None) = (datasets.next(), datasets.next()) else {
+        return Err(failure("a question is about one dataset".to_owned()));
+    };
+    let entry =
+        site.dataset(dataset).ok_or_else(|| failure(format!("the catalogue has no dataset {dataset}")))?;
+    query::read(sql, entry.statement()).map(Some).map_err(|error| failure(whole(&error)))
+}
+
+pub(super) fn runtime_of(site: &Site, name: &Name) -> Result<Digest, Failure> {
+    match site.runtime(name).map(|entry| &entry.statement().entry) {
+        Some(CatalogueEntry::Runtime { tree, .. }) => Ok(tree.sha256),
+        _ => Err(Failure::new("NO_RUNTIME", format!("the box has no runtime {name}"))
+            .hint("`runtime` in databox.toml names one of the catalogue")),
+    }
+}
+
+pub(super) fn latest_snapshots(
+    site: &Site,
+    manifest: &bundle::Manifest,
+) -> Result<BTreeMap<Name, Digest>, Failure> {
+    let mut latest = BTreeMap::new();
+    for name in manifest.data.keys() {
+        let newest = match site.dataset(name).map(|entry| &entry.statement().entry) {
+            Some(CatalogueEntry::Dataset { snapshots, .. }) => snapshots.last(),
+            _ => None,
+        };
+        let missing = || {
+            Failure::new("DATA", format!("the catalogue has no dataset {name}"))
+                .hint("`[data.NAME]` in databox.toml names one that your grant covers")
+        };
+        latest.insert(name.clone(), newest.ok_or_else(missing)?.tree.sha256);
+    }
+    Ok(latest)
+}
+
+/// Whether each category column is one that the catalogue publishes; the box would refuse the request without saying which
+/// is not.
+pub(super) fn check_categories(site: &Site, outputs: &[DeclaredOutput]) -> Result<(), Failure> {
+    for output in outputs {
+        let columns = match output {
+            DeclaredOutput::Table { columns, .. } | DeclaredOutput::Figure { columns, .. } => columns,
+            DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => continue,
+        };
+        for column in columns {
+            let ColumnType::Category { dataset, category } = &column.column_type else { continue };
+            let public = categories(site, dataset);
+            if !public.contains(&category) {
+                let (path, name) = (output.path(), &column.name);
+                let public: Vec<&str> = public.iter().map(|category| category.as_str()).collect();
+                let text = format!("{path}, column {name}: {dataset} has no public category {category}");
+                return Err(Failure::new("CATEGORY", text)
+                    .hint(format!("it has: {}", public.join(", ")))
+                    .exit(Exit::Usage));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn categories<'a>(site: &'a Site, dataset: &Name) -> Vec<&'a Name> {
+    match site.dataset(dataset).map(|entry| &entry.statement().entry) {
+        Some(CatalogueEntry::Dataset { tables, .. }) => {
+            let columns = tables.iter().flat_map(|table| &table.columns);
+            columns
+                .filter(|column| column.value_type == ValueType::Category)
+                .map(|column| &column.name)
+                .collect()
+        }
+        Some(CatalogueEntry::Runtime { .. }) | None => Vec::new(),
+    }
+}
