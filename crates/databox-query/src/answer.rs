@@ -48,7 +48,10 @@ fn write(
         header.extend(SHARE_COLUMNS.map(str::to_owned));
     }
     writer.write_record(&header).map_err(|_| AnswerError::Engine)?;
-    for (cell, group) in groups.0.iter().filter(|(_, group)| group.is_told(policy)) {
+    // Groups are numbered as the threads come to them; what is written has an order of its own.
+    let mut told: Vec<_> = groups.0.iter().filter(|(_, group)| group.is_told(policy)).collect();
+    told.sort_by_key(|(cell, _)| &cells[**cell as usize]);
+    for (cell, group) in told {
         let mut record = cells[*cell as usize].clone();
         record.push(group.units.to_string());
         record.extend(values(task, group)?);
@@ -98,8 +101,8 @@ mod tests {
             (0.0, "0.000"),
             (-0.0, "0.000"),
             (-0.0001, "0.000"),
-            (3.14159, "3.140"),
-            (-2.71828, "-2.720"),
+            (4.16161, "4.160"),
+            (-5.42828, "-5.430"),
             (0.012345, "0.012"),
             (99.96, "100.000"),
             (123_456.0, "123000.000"),

@@ -100,7 +100,11 @@ impl Group {
         if fewest < policy.smallest_count.max(1) {
             return false;
         }
-        if self.columns.iter().all(|column| column.size == 0.0) {
+        // A sum of 0 of numbers that are not negative is the value of each of them.
+        if self.columns.iter().any(|column| column.size == 0.0) {
+            return false;
+        }
+        if self.columns.is_empty() {
             return true;
         }
         // In halves of the last digit, so that the ends of a rounded share are whole.

@@ -141,38 +141,42 @@ impl<'a> Told<'a> {
         values.filter_map(|value| self.numbers.iter().position(|number| **number == value.column))
     }
 
-    /// Whether the own answer and those to these earlier questions isolate what the earlier ones alone do not: by counts, or
-    /// by sums of a column.
+    /// Whether the own answer and those to these earlier questions together isolate a few: by counts, or by sums of a column.
     fn isolates(&self, earlier: &[usize]) -> Result<bool, TooLarge> {
         let own = self.queries.len() - 1;
         let mut questions = earlier.to_vec();
         questions.push(own);
-        if self.adds(&self.counted(&questions))? {
+        if self.tells(&self.counted(&questions))? {
             return Ok(true);
         }
         for column in self.columns_of(own) {
             let sums_it = |question: &usize| self.columns_of(*question).any(|one| one == column);
             let questions: Vec<usize> = questions.iter().copied().filter(sums_it).collect();
-            if self.adds(&self.summed(&questions, column))? {
+            if self.tells(&self.summed(&questions, column))? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn adds(&self, classes: &BTreeMap<Vec<Group>, u64>) -> Result<bool, TooLarge> {
+    /// Whether these groups isolate something, be it new or not. What an earlier answer told is worked out anew, by a policy or a
+    /// catalogue that may have changed since: it is never an excuse that something seems to have been told before.
+    fn tells(&self, classes: &BTreeMap<Vec<Group>, HashSet<u32>>) -> Result<bool, TooLarge> {
         let groups: BTreeSet<Group> = classes.keys().flatten().copied().collect();
-        let own = self.queries.len() - 1;
-        let first = groups.iter().filter(|(question, _)| *question != own).count();
-        // In order of the questions: the own ones are the last.
         let groups: BTreeMap<Group, usize> = groups.into_iter().zip(0..).collect();
-        let mut system =
-            System { units: classes.values().copied().collect(), groups: vec![Vec::new(); groups.len()] };
+        let members = |units: &HashSet<u32>| match (units.len() as u64) < self.smallest {
+            true => units.iter().copied().collect(),
+            false => Vec::new(),
+        };
+        let mut system = System {
+            units: classes.values().map(|units| units.len() as u64).collect(),
+            members: classes.values().map(members).collect(),
+            groups: vec![Vec::new(); groups.len()],
+        };
         for (class, pattern) in classes.keys().enumerate() {
             pattern.iter().for_each(|group| system.groups[groups[group]].push(class));
         }
-        let (before, after) = system.isolated(first, self.smallest)?;
-        Ok(after > before)
+        Ok(system.isolated(self.smallest)? > 0)
     }
 
     /// The told groups of these questions that a class is in.
@@ -183,20 +187,20 @@ impl<'a> Told<'a> {
 
     /// Units by the groups in which they stand: counts are of units, and one that stands in several classes is counted once
     /// in each group.
-    fn counted(&self, questions: &[usize]) -> BTreeMap<Vec<Group>, u64> {
+    fn counted(&self, questions: &[usize]) -> BTreeMap<Vec<Group>, HashSet<u32>> {
         let mut of_units: HashMap<u32, BTreeSet<Group>> = HashMap::new();
         for held in &self.held {
             of_units.entry(held.unit).or_default().extend(self.groups_of(held.class, questions));
         }
-        let mut classes = BTreeMap::new();
-        for groups in of_units.into_values().filter(|groups| !groups.is_empty()) {
-            *classes.entry(groups.into_iter().collect()).or_insert(0) += 1;
+        let mut classes: BTreeMap<Vec<Group>, HashSet<u32>> = BTreeMap::new();
+        for (unit, groups) in of_units.into_iter().filter(|(_, groups)| !groups.is_empty()) {
+            classes.entry(groups.into_iter().collect()).or_default().insert(unit);
         }
         classes
     }
 
-    /// Rows with a number in this column by the groups in which they stand, and of how many units they are.
-    fn summed(&self, questions: &[usize], column: usize) -> BTreeMap<Vec<Group>, u64> {
+    /// Rows with a number in this column by the groups in which they stand, and of which units they are.
+    fn summed(&self, questions: &[usize], column: usize) -> BTreeMap<Vec<Group>, HashSet<u32>> {
         let mut units: BTreeMap<Vec<Group>, HashSet<u32>> = BTreeMap::new();
         for held in self.held.iter().filter(|held| held.summed[column].rows > 0) {
             let groups = self.groups_of(held.class, questions);
@@ -204,7 +208,7 @@ impl<'a> Told<'a> {
                 units.entry(groups).or_default().insert(held.unit);
             }
         }
-        units.into_iter().map(|(groups, units)| (groups, units.len() as u64)).collect()
+        units
     }
 }
 

@@ -5,6 +5,8 @@
 //! number of a few (the audit of Chin and Özsoyoğlu, 1982, on classes of units in place of single ones). Elimination with
 //! the large classes first leaves exactly such rows.
 
+use std::collections::BTreeSet;
+
 /// The largest Mersenne prime below 2^63. Elimination is modulo it: exact, and never larger than a word. A combination that
 /// vanishes modulo it and not over whole numbers would have to have coefficients of 19 digits.
 const PRIME: u64 = (1 << 61) - 1;
@@ -21,28 +23,33 @@ pub(crate) struct TooLarge;
 pub(crate) struct System {
     /// How many units each class has.
     pub(crate) units: Vec<u64>,
+    /// Which units a class of fewer than the smallest count has, where a unit can stand in several classes; else empty.
+    pub(crate) members: Vec<Vec<u32>>,
     /// The classes of each group.
     pub(crate) groups: Vec<Vec<usize>>,
 }
 
 impl System {
     /// How many independent numbers of fewer than `smallest` units each, or of several such classes together, follow from
-    /// these groups, the first so many of them alone, and all.
-    pub(crate) fn isolated(&self, first: usize, smallest: u64) -> Result<(usize, usize), TooLarge> {
-        let before = Self { units: self.units.clone(), groups: self.groups[..first].to_vec() };
-        Ok((before.small_rows(smallest)?.len(), self.independent_small_rows(smallest)?))
-    }
-
+    /// these groups.
+    ///
     /// One number that stands for enough units in several small classes together is no harm; of several such numbers, some
     /// combination may be of few, and that is not looked for.
-    fn independent_small_rows(&self, smallest: u64) -> Result<usize, TooLarge> {
+    pub(crate) fn isolated(&self, smallest: u64) -> Result<usize, TooLarge> {
         let rows = self.small_rows(smallest)?;
-        if let [row] = &rows[..] {
-            let units = row.iter().zip(&self.units).filter(|(value, _)| **value != 0);
-            let units = units.fold(0u64, |sum, (_, units)| sum.saturating_add(*units));
-            return Ok(usize::from(units < smallest));
+        match &rows[..] {
+            [row] => Ok(usize::from(self.units_of(row) < smallest)),
+            _ => Ok(rows.len()),
         }
-        Ok(rows.len())
+    }
+
+    /// The units of all classes of a row. One with a row in each of ten classes is one unit and not ten.
+    fn units_of(&self, row: &[u64]) -> u64 {
+        let classes = || row.iter().enumerate().filter(|(_, value)| **value != 0).map(|(class, _)| class);
+        if self.members.is_empty() {
+            return classes().fold(0, |sum, class| sum.saturating_add(self.units[class]));
+        }
+        classes().flat_map(|class| &self.members[class]).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// A basis of what is 0 on each large class.
@@ -104,7 +111,7 @@ mod tests {
 
     fn isolated(units: &[u64], groups: &[&[usize]]) -> usize {
         let groups = groups.iter().map(|group| group.to_vec()).collect();
-        System { units: units.to_vec(), groups }.isolated(0, 10).unwrap().1
+        System { units: units.to_vec(), groups, ..System::default() }.isolated(10).unwrap()
     }
 
     #[test]
@@ -126,16 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_before_is_counted_by_itself() {
-        let system = System { units: vec![50, 3], groups: vec![vec![0, 1], vec![0], vec![0, 1]] };
-        assert_eq!(system.isolated(2, 10).unwrap(), (1, 1));
-        assert_eq!(system.isolated(1, 10).unwrap(), (0, 1));
+    fn a_unit_that_stands_in_many_small_classes_is_one_unit() {
+        let groups = |classes: usize| vec![(0..=classes).collect::<Vec<_>>(), vec![0]];
+        let system = |members: Vec<Vec<u32>>| {
+            let units: Vec<u64> =
+                [vec![50], members.iter().map(|units| units.len() as u64).collect()].concat();
+            let groups = groups(members.len());
+            System { units, members: [vec![Vec::new()], members].concat(), groups }
+        };
+        // Twelve classes of the same one unit, and twelve of another each.
+        assert_eq!(system(vec![vec![7]; 12]).isolated(10).unwrap(), 1);
+        assert_eq!(system((0..12).map(|unit| vec![unit]).collect()).isolated(10).unwrap(), 0);
     }
 
     #[test]
     fn more_than_can_be_put_together_is_said_to_be() {
-        let system = System { units: vec![20; 50_000], groups: vec![vec![0]; 300] };
-        assert!(matches!(system.isolated(0, 10), Err(TooLarge)));
+        let system = System { units: vec![20; 50_000], groups: vec![vec![0]; 300], ..System::default() };
+        assert!(matches!(system.isolated(10), Err(TooLarge)));
     }
 
     /// Each combination with small whole coefficients of some hundred small systems.
@@ -150,8 +164,8 @@ mod tests {
         for _ in 0..400 {
             let units: Vec<u64> = (0..5).map(|_| [2, 4, 20, 30][next(4) as usize]).collect();
             let groups: Vec<Vec<usize>> = (0..4).map(|_| (0..5).filter(|_| next(2) == 1).collect()).collect();
-            let system = System { units: units.clone(), groups: groups.clone() };
-            let (_, isolated) = system.isolated(0, 10).unwrap();
+            let system = System { units: units.clone(), groups: groups.clone(), ..System::default() };
+            let isolated = system.isolated(10).unwrap();
             let is_told = (0..7i64.pow(4)).any(|number| {
                 let weights: Vec<i64> = (0..4).map(|place| number / 7i64.pow(place) % 7 - 3).collect();
                 let value = |class: usize| -> i64 {

@@ -16,7 +16,7 @@ const LEAST_BYTES: u64 = 4 << 20;
 pub(crate) fn pieces(path: &Path, begin: u64, pieces: usize) -> io::Result<Vec<Range<u64>>> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len().max(begin);
-    let whole = || Ok(vec![begin..end]);
+    let whole = || Ok(std::iter::once(begin..end).collect());
     if pieces < 2 || end - begin < LEAST_BYTES || has_quotation_mark(&mut file)? {
         return whole();
     }

@@ -147,10 +147,20 @@ impl Devices {
 /// or a part of it.
 fn apart(one: &CdiDevice, other: &CdiDevice) -> Result<(), DevicesError> {
     let numbers = |device: &CdiDevice| device.own.iter().map(|node| node.numbers).collect::<BTreeSet<_>>();
-    match numbers(one).is_subset(&numbers(other)) {
-        true => Err(DevicesError::Overlap { one: one.name.clone(), other: other.name.clone() }),
-        false => Ok(()),
+    let (own, others) = (numbers(one), numbers(other));
+    let are_slices = is_slice(&one.name) && is_slice(&other.name);
+    let is_apart =
+        own.is_disjoint(&others) || (are_slices && !own.is_subset(&others) && !others.is_subset(&own));
+    match is_apart {
+        true => Ok(()),
+        false => Err(DevicesError::Overlap { one: one.name.clone(), other: other.name.clone() }),
     }
+}
+
+/// How NVIDIA's generator names MIG slices: `0:1` by index, `MIG-…` by identifier.
+fn is_slice(name: &str) -> bool {
+    let device = name.rsplit('=').next().unwrap_or(name);
+    device.contains(':') || device.starts_with("MIG-")
 }
 
 #[cfg(test)]
@@ -175,6 +185,7 @@ mod tests {
                 device("2", vec![two.clone()]),
                 device("2:0", vec![two.clone(), cap("/dev/zero")]),
                 device("2:1", vec![two, cap("/dev/random")]),
+                device("0 and 2", vec![node("gpu0", "/dev/null"), node("gpu2", "/dev/urandom")]),
                 device("all", vec![node("gpu0", "/dev/null"), node("gpu1", "/dev/full")]),
             ],
         })
@@ -219,7 +230,15 @@ mod tests {
 
     #[test]
     fn a_device_that_is_another_or_part_of_it_is_not_handed_out_beside_it() {
-        for pair in [["0", "0"], ["all", "0"], ["1", "all"], ["2", "2:0"], ["2:1", "2"]] {
+        for pair in [
+            ["0", "0"],
+            ["all", "0"],
+            ["1", "all"],
+            ["2", "2:0"],
+            ["2:1", "2"],
+            ["0 and 2", "all"],
+            ["2:0", "0 and 2"],
+        ] {
             let listed = pair.map(|name| ("gpu", name));
             assert!(matches!(open(&listed), Err(DevicesError::Overlap { .. })), "{pair:?}");
         }

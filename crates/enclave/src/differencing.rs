@@ -111,6 +111,29 @@ pub fn earlier_answers(room: &Room, asked: &Request) -> Result<Vec<Envelope>, Ro
     Ok(found)
 }
 
+/// Jobs whose answers about the same file are of another snapshot, or of other datasets beside it: their sums are not put
+/// together with those of this question.
+pub fn answers_about_other_rows(room: &Room, asked: &Request) -> Result<Vec<String>, RoomError> {
+    let names = names(asked);
+    let Some(own) = &asked.query else { return Ok(Vec::new()) };
+    let earlier = room.store.read(move |connection| tables::earlier(connection, &names))?;
+    let is_other = |other: &Request| {
+        let query = other.query.as_ref();
+        query.is_some_and(|query| query.dataset == own.dataset && query.table == own.table)
+            && !are_of_same_rows(asked, other)
+    };
+    let mut jobs = Vec::new();
+    for table in &earlier {
+        let (Ok(envelope), Some(request)) = (Envelope::parse(&table.request), request_of(table)) else {
+            continue;
+        };
+        if is_other(&request) {
+            jobs.push(job_words(&request, &envelope));
+        }
+    }
+    Ok(jobs)
+}
+
 fn task(
     outputs: &Outputs<'_>,
     asked: &Request,

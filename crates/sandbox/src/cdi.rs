@@ -25,9 +25,15 @@ const VERSIONS: [&str; 5] = ["0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0"];
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Nodes of NVIDIA's driver that no computing needs: they trace other processes, drive screens, or change how a device is
-/// cut into slices and connected.
-const NOT_FOR_COMPUTING: [&str; 4] =
-    ["nvidia-uvm-tools", "nvidia-modeset", "nvidia-nvswitchctl", "nvidia-nvlink"];
+/// cut into slices and connected. The first two capabilities are those to cut a device and to watch all its slices.
+const NOT_FOR_COMPUTING: [&str; 6] = [
+    "nvidia-uvm-tools",
+    "nvidia-modeset",
+    "nvidia-nvswitchctl",
+    "nvidia-nvlink",
+    "nvidia-cap1",
+    "nvidia-cap2",
+];
 
 /// The vendor whose devices take the commands of [`Commands::Nvidia`].
 const NVIDIA: &str = "nvidia.com";
@@ -226,6 +232,11 @@ fn refuse(asked: &[(&'static str, bool)], of: &str) -> Result<(), CdiError> {
     }
 }
 
+fn is_not_for_computing(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    NOT_FOR_COMPUTING.contains(&&*name) || name.starts_with("nvidia-nvswitch") || path.starts_with("/dev/dri")
+}
+
 impl Node {
     fn device(self, commands: Commands) -> Result<Device, CdiError> {
         let of = self.path.display().to_string();
@@ -237,11 +248,11 @@ impl Node {
             ],
             &of,
         )?;
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if NOT_FOR_COMPUTING.contains(&name.as_str()) || self.path.starts_with("/dev/dri") {
-            return Err(CdiError::NotForComputing(self.path));
-        }
         let source = self.host_path.unwrap_or_else(|| self.path.clone());
+        // What is bound is the host's node, under whatever name it is shown.
+        if let Some(path) = [&self.path, &source].into_iter().find(|path| is_not_for_computing(path)) {
+            return Err(CdiError::NotForComputing(path.clone()));
+        }
         let found = fs::symlink_metadata(&source)
             .map_err(|error| CdiError::Unreadable { path: source.clone(), source: error })?;
         let is_character =
@@ -276,7 +287,7 @@ mod tests {
                     { "path": "/dev/nvidia0", "hostPath": "/dev/full", "type": "c", "major": 1, "minor": 7 },
                 ] } },
                 { "name": "1:0", "containerEdits": { "deviceNodes": [
-                    { "path": "/dev/nvidia-caps/nvidia-cap1", "hostPath": "/dev/zero", "permissions": "rwm" },
+                    { "path": "/dev/nvidia-caps/nvidia-cap21", "hostPath": "/dev/zero", "permissions": "rwm" },
                 ] } },
             ],
             "containerEdits": { "deviceNodes": [{ "path": "/dev/nvidiactl", "hostPath": "/dev/null" }] },

@@ -207,7 +207,19 @@ const DEVICE_NAMES: [&str; 15] = [
 
 /// `mem`, `kmem`, `port` and `kmsg` are the kernel's own memory, doors and words; `kvm` is for machines, which have a list
 /// of calls of their own. No permission of a file should be all that stands before them.
-const RESERVED_DEVICES: [(u32, u32); 5] = [(1, 1), (1, 2), (1, 4), (1, 11), (10, 232)];
+const RESERVED_DEVICES: [(u32, u32); 11] = [
+    (1, 1),
+    (1, 2),
+    (1, 4),
+    (1, 11),
+    (10, 196), // vfio
+    (10, 200), // net/tun
+    (10, 223), // uinput
+    (10, 229), // fuse
+    (10, 232),
+    (10, 236), // mapper/control
+    (10, 237), // loop-control
+];
 
 impl Specification {
     /// True if the program may send commands of this kind to one of its devices.

@@ -184,7 +184,30 @@ fn an_earlier_answer_whose_policy_is_not_known_counts_as_if_it_had_told_all() {
     task.earlier = vec![earlier(None)];
     let far = filtered(counted(), among("site", &["far"]));
     task.query = far;
-    assert_eq!(result(&task), RuleResult::Passed, "what it adds to three people is told of many");
+    // Whether the three were told is not known: nothing passes that they would be worked out from, though it adds nothing.
+    assert_eq!(result(&task), RuleResult::Blocked);
+}
+
+/// Fifty people with a row under each plan, all at the near site, and so many who have those at the far one and one more row.
+fn in_many_rows(people: usize) -> String {
+    let mut text = "person,plan,site,x,y\n".to_owned();
+    for person in 0..50 + people {
+        let site = if person < people { "far" } else { "near" };
+        for plan in ["free", "\"a,b\"", "it's"] {
+            text += &format!("p{person},{plan},{site},{},1\n", person % 7 + 1);
+        }
+        text += &format!("p{person},free,near,1,1\n");
+    }
+    text
+}
+
+#[test]
+fn people_with_many_rows_are_not_many_people() {
+    let near = filtered(summed("x"), among("site", &["near"]));
+    let queries = [query(&["plan"], &[(QueryFunction::Sum, "x")]), near];
+    // Four people in three classes each: the difference of the sums is theirs.
+    assert!(blocked(&in_many_rows(4), &queries).is_some());
+    assert_eq!(blocked(&in_many_rows(12), &queries), None);
 }
 
 #[test]

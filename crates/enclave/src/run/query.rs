@@ -4,15 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use egress::{EarlierQuery, QueryTask};
+use egress::{Detail, EarlierQuery, Finding, JudgedFile, QueryTask};
 use release::envelope::Envelope;
 use release::path::SignedRequest;
 use release::report::OutputReport;
 use release::rule::Rule;
 use release::site::Site;
-use release::statement::{Query, Request, RuleResult};
+use release::statement::{ANSWER_FILE, OutputKind, Query, Request, RuleResult};
+use release::value::Count;
 
-use crate::differencing::{earlier_answers, job_words};
+use crate::differencing::{answers_about_other_rows, earlier_answers, job_words};
 use crate::files;
 use crate::judgement::Found;
 use crate::outputs::{Outputs, OutputsError};
@@ -61,13 +62,15 @@ pub(super) fn compare(
     found: &mut Found,
 ) -> Result<(), OutputsError> {
     let Some(query) = &asked.query else { return Ok(()) };
+    note_other_rows(&answers_about_other_rows(outputs.room, asked)?, found);
     let earlier = earlier_answers(outputs.room, asked)?;
     if earlier.is_empty() {
         return Ok(());
     }
     let limits = &outputs.room.configuration.limits;
     let mut task = task(query, asked, ready, limits.child_memory_bytes)?;
-    task.threads = usize::try_from(limits.cpus).unwrap_or(1);
+    // Each thread is a process to the wall, which allows a child 16, and the engine starts about two for each.
+    task.threads = usize::try_from(limits.cpus).unwrap_or(1).min(6);
     task.earlier = earlier.iter().filter_map(|envelope| earlier_query(envelope, &ready.site)).collect();
     let binary = ready.runtime.join(PROGRAM);
     let child = Child {
@@ -86,6 +89,32 @@ pub(super) fn compare(
     join(found, &report);
     found.add_detail("compare-answers", detail);
     Ok(())
+}
+
+/// What changed between two snapshots follows from two sums by subtraction, and nothing here adds such sums up. A person
+/// decides: the rule is noted, and the finding names the other jobs.
+fn note_other_rows(jobs: &[String], found: &mut Found) {
+    let Some(latest) = jobs.first() else { return };
+    let index = Rule::TableDifferencing.index();
+    let comparer = found.comparer.get_or_insert_with(OutputReport::unchecked);
+    if comparer.rules[index] != RuleResult::Blocked {
+        comparer.rules[index] = RuleResult::Noted;
+    }
+    let others = if jobs.len() > 1 { format!(" and {} more", jobs.len() - 1) } else { String::new() };
+    let detail = format!(
+        "an earlier answer is about another snapshot of these rows ({latest}{others}): what changed between them follows from \
+         two sums, and was not compared"
+    );
+    let finding = Finding { rule: Rule::TableDifferencing.name(), result: RuleResult::Noted, detail };
+    let file = JudgedFile {
+        name: ANSWER_FILE.to_owned(),
+        kind: Some(OutputKind::Table),
+        bytes: Count(0),
+        released_bits: Count(0),
+        findings: vec![finding],
+    };
+    let detail = serde_json::to_vec(&Detail { files: vec![file] }).expect("findings have a JSON form");
+    found.add_detail("compare-snapshots", detail);
 }
 
 fn earlier_query(envelope: &Envelope, site: &Site) -> Option<EarlierQuery> {
