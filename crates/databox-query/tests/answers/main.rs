@@ -37,7 +37,7 @@ fn answers_are_those_that_counting_person_by_person_gives() {
             })
             .collect();
         let mut asked =
-            query(&[&[][..], &["plan"], &["site", "plan"]][round % 3], &[(QueryFunction::Sum, "x")]);
+            query([&[][..], &["plan"], &["site", "plan"]][round % 3], &[(QueryFunction::Sum, "x")]);
         if round % 2 == 1 {
             let among = |column: &str, value: &str| Condition::Among {
                 column: name(column),
