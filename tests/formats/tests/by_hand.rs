@@ -33,7 +33,7 @@ const CONTENT: &str = "what the catalogue, the roles and the request may contain
 
 /// What does not hold by hand though it is sound, and by which words the page says so. A wrong one whose twin is among them
 /// may be found for that reason alone.
-const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 15] = [
+const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 16] = [
     ("verified.code-review-expired-since.vector", "with reviews of code"),
     ("verified.code-reviewed-by-others.vector", "with reviews of code"),
     ("verified.code-reviewed.vector", "with reviews of code"),
