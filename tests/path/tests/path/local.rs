@@ -167,6 +167,22 @@ fn a_bundle_runs_on_the_researchers_own_rows_and_its_outputs_are_copied_and_judg
 }
 
 #[test]
+fn categories_that_no_catalogue_was_given_for_are_said_not_to_be_compared() {
+    at_both_desks(|desk| {
+        let table = "[[output]]\npath = \"t.csv\"\nkind = \"table\"\ncount_column = \"n\"\ncolumns = [{ name = \"plan\", \
+                     type = \"category:hie.plan\" }, { name = \"n\", type = \"integer\" }]\n";
+        desk.bundle("open('/out/t.csv', 'w').write('plan,n\\nP1,100\\n')\n");
+        desk.write("bundle/databox.toml", &manifest(table));
+        let own = ["--data", "hie=data", "--json"];
+        let alone = answer(&desk.run(&[&own[..], &["--out", "out"]].concat()), 0);
+        assert!(alone["notes"][0].as_str().unwrap().contains("categories of hie"), "{alone}");
+        let known = desk.run(&[&own[..], &["--out", "known", "--catalogue", "catalogue.json"]].concat());
+        let known = answer(&known, 10);
+        assert_eq!(known["notes"], serde_json::json!([]));
+    });
+}
+
+#[test]
 fn without_rows_they_are_made_up_from_the_catalogue_and_hold_its_categories() {
     at_both_desks(|desk| {
         desk.bundle(&format!(

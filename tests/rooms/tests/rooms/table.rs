@@ -62,7 +62,8 @@ fn messages() -> BTreeSet<String> {
     let words = signer.lines().filter_map(|line| line.strip_prefix("`{\"")?.split('"').next());
     messages.extend(words.map(|word| format!("signer {word}")));
     messages.insert("witness cosignature".to_owned());
-    let children = ["job", "canonicaliser", "judge", "comparer", "views", "scanner", "unbundler"];
+    let children =
+        ["job", "canonicaliser", "judge", "comparer", "question comparer", "views", "scanner", "unbundler"];
     messages.extend(children.map(|child| format!("child {child}")));
     messages
 }

@@ -506,6 +506,13 @@ pub const ROWS: &[Row] = &[
         reordered: Nothing("It hands back one message of fixed size."),
     },
     Row {
+        message: "child question comparer",
+        forged: Nothing("It reads data and signed statements, and no byte that a job shaped took it over."),
+        replayed: Nothing("It keeps nothing from one run to the next."),
+        withheld: Nothing("Silence blocks the answer; the enclave's own tests hold that up."),
+        reordered: Nothing("It hands back one message of fixed size."),
+    },
+    Row {
         message: "child views",
         forged: Told(&[SCANNER]),
         replayed: Nothing("Each run has directories of its own, which are empty at its start."),
