@@ -96,8 +96,10 @@ pub(super) fn compare(
 fn note_other_rows(jobs: &[String], found: &mut Found) {
     let Some(latest) = jobs.first() else { return };
     let index = Rule::TableDifferencing.index();
-    let comparer = found.comparer.get_or_insert_with(OutputReport::unchecked);
-    if comparer.rules[index] != RuleResult::Blocked {
+    // Only what passed is noted: were silence noted, a comparer that says nothing would let everything out.
+    if let Some(comparer) = &mut found.comparer
+        && comparer.rules[index] == RuleResult::Passed
+    {
         comparer.rules[index] = RuleResult::Noted;
     }
     let others = if jobs.len() > 1 { format!(" and {} more", jobs.len() - 1) } else { String::new() };
@@ -148,6 +150,28 @@ fn join(found: &mut Found, report: &OutputReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_about_another_snapshot_is_noted_and_silence_stays_silence() {
+        let index = Rule::TableDifferencing.index();
+        let noted = |before: RuleResult, jobs: &[String]| {
+            let mut comparer = OutputReport::unchecked();
+            comparer.rules[index] = before;
+            let mut found = Found { comparer: Some(comparer), ..Found::default() };
+            note_other_rows(jobs, &mut found);
+            (found.comparer.map(|report| report.rules[index]), found.details.len())
+        };
+        use RuleResult::{Blocked, NotChecked, Noted, Passed};
+        let jobs = ["job a".to_owned()];
+        assert_eq!(noted(Passed, &jobs), (Some(Noted), 1));
+        assert_eq!(noted(Passed, &[]), (Some(Passed), 0));
+        for before in [NotChecked, Blocked, Noted] {
+            assert_eq!(noted(before, &jobs), (Some(before), 1), "{before:?}");
+        }
+        let mut nobody = Found::default();
+        note_other_rows(&jobs, &mut nobody);
+        assert_eq!(nobody.comparer, None);
+    }
 
     #[test]
     fn an_answer_that_was_not_compared_with_earlier_ones_is_blocked() {
