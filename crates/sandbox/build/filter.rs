@@ -23,7 +23,6 @@ const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 // include/uapi/linux/bpf_common.h
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
 const EQUAL: u16 = 0x15;
 const GREATER: u16 = 0x25;
 const AT_LEAST: u16 = 0x35;
@@ -72,7 +71,10 @@ pub fn compile(actions: &BTreeMap<u32, Action>) -> Vec<Step> {
         (EQUAL, 0, 1, HIDDEN_FLAGS[1]),
         (RETURN, 0, 0, NO_SUCH_CALL),
     ];
-    filter.extend(search(&parts(actions)));
+    let mut search = Search::default();
+    let begin = search.through(&parts(actions));
+    assert!(matches!(begin, Way::Compare(0)), "a list that allows something");
+    filter.extend(search.steps());
     filter
 }
 
@@ -88,44 +90,133 @@ fn parts(actions: &BTreeMap<u32, Action>) -> Vec<(u32, Action)> {
     parts
 }
 
-/// Ends in a return on every way. The number stays loaded until an action is reached.
-fn search(parts: &[(u32, Action)]) -> Vec<Step> {
-    if let [(_, action)] = parts {
-        return act(action);
-    }
-    let (lower, upper) = parts.split_at(parts.len() / 2);
-    let (below, above) = (search(lower), search(upper));
-    // Jumps that depend on something reach 255 instructions only, this one any.
-    let mut steps = vec![(AT_LEAST, 0, 1, upper[0].0), (JUMP, 0, 0, below.len() as u32)];
-    steps.extend(below);
-    steps.extend(above);
-    steps
+/// Where a comparison leads.
+#[derive(Clone, Copy)]
+enum Way {
+    Compare(usize),
+    Allow,
+    Refuse,
+    /// To the conditions of this number.
+    Conditions(usize),
 }
 
-fn act(action: &Action) -> Vec<Step> {
-    let rules = match action {
-        Action::Allow => return vec![(RETURN, 0, 0, ALLOW)],
-        Action::Refuse => return vec![(RETURN, 0, 0, NOT_PERMITTED)],
-        Action::AnyOf(rules) => rules,
-    };
-    let mut steps = Vec::new();
-    for rule in rules {
-        let words: Vec<Vec<Step>> = rule.iter().flat_map(Condition::words).collect();
-        let mut left: usize = words.iter().map(|word| word.len() + 1).sum();
-        for (mut word, is) in words.into_iter().zip(rule.iter().flat_map(Condition::values)) {
-            left -= word.len() + 1;
-            // Past the rest of the rule, and its return.
-            let past = u8::try_from(left + 1).expect("a rule of a few conditions");
-            word.push((EQUAL, 0, past, is));
-            steps.extend(word);
+/// One comparison of the search: calls from this number on, and those below it.
+struct Compare {
+    number: u32,
+    from: Way,
+    below: Way,
+}
+
+/// The search, and the different conditions that it leads to. The number stays loaded until one of them is reached.
+#[derive(Default)]
+struct Search {
+    compares: Vec<Compare>,
+    conditions: Vec<Vec<Vec<Condition>>>,
+}
+
+impl Search {
+    fn through(&mut self, parts: &[(u32, Action)]) -> Way {
+        if let [(_, action)] = parts {
+            return self.to(action);
         }
-        steps.push((RETURN, 0, 0, ALLOW));
+        let (lower, upper) = parts.split_at(parts.len() / 2);
+        let place = self.compares.len();
+        self.compares.push(Compare { number: upper[0].0, from: Way::Refuse, below: Way::Refuse });
+        self.compares[place].below = self.through(lower);
+        self.compares[place].from = self.through(upper);
+        Way::Compare(place)
+    }
+
+    fn to(&mut self, action: &Action) -> Way {
+        let rules = match action {
+            Action::Allow => return Way::Allow,
+            Action::Refuse => return Way::Refuse,
+            Action::AnyOf(rules) => rules,
+        };
+        let known = self.conditions.iter().position(|held| held == rules);
+        Way::Conditions(known.unwrap_or_else(|| {
+            self.conditions.push(rules.clone());
+            self.conditions.len() - 1
+        }))
+    }
+
+    /// The comparisons, what they allow and refuse, and the conditions, the longest last: a jump reaches 255 steps.
+    fn steps(self) -> Vec<Step> {
+        let mut conditions: Vec<(usize, Vec<Step>)> =
+            self.conditions.iter().map(|rules| any_of(rules)).enumerate().collect();
+        conditions.sort_by_key(|(_, steps)| steps.len());
+        let allow = self.compares.len();
+        let mut begins = vec![0; conditions.len()];
+        let mut next = allow + 2;
+        for (number, steps) in &conditions {
+            begins[*number] = next;
+            next += steps.len();
+        }
+        let jump = |place: usize, way: Way| {
+            let to = match way {
+                Way::Compare(other) => other,
+                Way::Allow => allow,
+                Way::Refuse => allow + 1,
+                Way::Conditions(number) => begins[number],
+            };
+            u8::try_from(to - place - 1).expect("a list that jumps span")
+        };
+        let compares = self.compares.iter().enumerate();
+        let mut steps: Vec<Step> = compares
+            .map(|(place, one)| (AT_LEAST, jump(place, one.from), jump(place, one.below), one.number))
+            .collect();
+        steps.extend([(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, NOT_PERMITTED)]);
+        steps.extend(conditions.into_iter().flat_map(|(_, steps)| steps));
+        steps
+    }
+}
+
+/// Allowed if one of the rules holds. Ends in a return on every way.
+fn any_of(rules: &[Vec<Condition>]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // Rules of one condition each, on the same bits of the same argument, need it loaded once.
+    for together in
+        rules.chunk_by(|one, next| matches!((&one[..], &next[..]), ([one], [next]) if one.same_bits(next)))
+    {
+        match together {
+            [rule] => steps.extend(all_of(rule)),
+            several => {
+                steps.extend(several[0][0].words().remove(0));
+                let values = several.iter().map(|rule| rule[0].is);
+                let left = (0..several.len()).rev();
+                steps.extend(values.zip(left).map(|(is, left)| {
+                    let to_return = u8::try_from(left).expect("a rule of a few values");
+                    (EQUAL, to_return, u8::from(left == 0), is)
+                }));
+                steps.push((RETURN, 0, 0, ALLOW));
+            }
+        }
     }
     steps.push((RETURN, 0, 0, NOT_PERMITTED));
     steps
 }
 
+/// Returns if all conditions hold, and else goes on behind.
+fn all_of(rule: &[Condition]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let words: Vec<Vec<Step>> = rule.iter().flat_map(Condition::words).collect();
+    let mut left: usize = words.iter().map(|word| word.len() + 1).sum();
+    for (word, is) in words.into_iter().zip(rule.iter().flat_map(Condition::values)) {
+        left -= word.len() + 1;
+        // Past the rest of the rule, and its return.
+        let past = u8::try_from(left + 1).expect("a rule of a few conditions");
+        steps.extend(word);
+        steps.push((EQUAL, 0, past, is));
+    }
+    steps.push((RETURN, 0, 0, ALLOW));
+    steps
+}
+
 impl Condition {
+    fn same_bits(&self, other: &Self) -> bool {
+        !self.whole && !other.whole && (self.argument, self.mask) == (other.argument, other.mask)
+    }
+
     /// How each half of the argument that counts is loaded.
     fn words(&self) -> Vec<Vec<Step>> {
         let lower = ARGUMENTS + 8 * u32::from(self.argument);

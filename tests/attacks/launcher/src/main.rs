@@ -1,5 +1,6 @@
 //! `databox-launch` with layers left out, for the tests that show what each is for. Its own name says which: a copy
 //! named `launch-without+seccomp+landlock` has neither. Only `layers` differs from the true one.
+#![cfg_attr(not(test), no_main)]
 
 #[path = "../../../../crates/sandbox/src/bin/databox-launch/calls.rs"]
 mod calls;
@@ -27,8 +28,13 @@ mod workshop;
 
 use sandbox::oci::bundle::ENTRY;
 
-fn main() {
+fn main() -> i32 {
     layers::read_own_name();
     let is_in_container = std::env::args_os().skip(1).eq([ENTRY[1]]);
-    if is_in_container { enter::run() } else { supervisor::run() }
+    if is_in_container {
+        enter::run()
+    } else {
+        supervisor::run()
+    }
+    0
 }

@@ -2,6 +2,7 @@
 //! What it does, step by step, is in
 //! `supervisor` and `first`; what an OCI runtime does in its place, in `container` and `enter`. It is also the init of a
 //! micro-VM (`guest`), and reads what came back from one (`unpack`).
+#![cfg_attr(not(test), no_main)]
 
 mod calls;
 mod container;
@@ -18,12 +19,11 @@ mod tree;
 mod unpack;
 mod workshop;
 
-use std::process::ExitCode;
-
 use sandbox::machine::initramfs::INIT;
 use sandbox::oci::bundle::ENTRY;
 
-fn main() -> ExitCode {
+/// Called by [`system`]. The answer is the exit code.
+fn main() -> i32 {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|one| one.to_string_lossy().into_owned()).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -34,10 +34,10 @@ fn main() -> ExitCode {
         [word] if word == INIT[1] => guest::run(),
         ["unpack", bytes, printed] => {
             let numbers = (bytes.parse().ok(), printed.parse().ok());
-            let (Some(bytes), Some(printed)) = numbers else { return ExitCode::FAILURE };
-            return if unpack::run(bytes, printed) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            let (Some(bytes), Some(printed)) = numbers else { return 1 };
+            return i32::from(!unpack::run(bytes, printed));
         }
         _ => supervisor::run(),
     }
-    ExitCode::SUCCESS
+    0
 }
