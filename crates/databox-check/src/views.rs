@@ -7,7 +7,7 @@ use egress::weights::{Dtype, HeaderLimits, Tensor, Tensors};
 use release::report::{OUTPUT_LIMIT, OutputReport};
 use release::rule::Rule;
 use release::statement::{DeclaredOutput, OutputKind, RuleResult};
-use scan::{Allowance, DecodeError, PLANE_BLOCK, PLANE_OVERLAP, View, ViewError};
+use scan::{Allowance, DecodeError, PLANE_BLOCK, PLANE_OVERLAP, Values, View, ViewError};
 
 use crate::directory::Directory;
 
@@ -247,13 +247,12 @@ fn write_values(
         if chunk.is_empty() {
             return Ok(());
         }
-        for view in View::OF_VALUES {
-            scan::tensor(view, dtype, &chunk, sinks.of(view)).map_err(written)?;
+        let values = Values::of(dtype, &chunk).map_err(written)?;
+        for view in View::OF_VALUES.into_iter().chain([View::LowHalves, View::ValueSubstitution]) {
+            values.write(view, sinks.of(view)).map_err(written)?;
         }
-        scan::low_halves(dtype, &chunk, sinks.of(View::LowHalves))?;
-        scan::symbols(dtype, &chunk, sinks.of(View::ValueSubstitution))?;
         let (mut big, mut little) = (Vec::new(), Vec::new());
-        scan::integers(dtype, &chunk, &mut big, &mut little)?;
+        values.write_integers(&mut big, &mut little)?;
         sinks.of(View::IntegersBig).write_all(&big)?;
         sinks.of(View::IntegersLittle).write_all(&little)?;
     }
@@ -316,7 +315,8 @@ fn write_transposed(
                     reader.by_ref().take(some * width).read_to_end(&mut rows)?;
                 }
                 let columns = transposed(&rows, some as usize, width as usize);
-                scan::tensor(View::Value, dtype, &columns, sinks.of(View::Transposed)).map_err(written)?;
+                let values = Values::of(dtype, &columns).map_err(written)?;
+                values.write(View::Value, sinks.of(View::Transposed)).map_err(written)?;
                 sinks.of(View::TransposedBytes).write_all(&columns)?;
             }
         }

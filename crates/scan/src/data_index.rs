@@ -115,11 +115,10 @@ impl DataIndex {
         for (group, start) in (0..piece.len().saturating_sub(15)).step_by(GROUP).enumerate() {
             debug_assert_eq!(group * GROUP, start);
             let some = &piece[start..piece.len().min(start + GROUP + 15)];
-            let mut maybe = 0_u64;
             hashes.iter_mut().zip(some.array_windows()).for_each(|(hash, window)| *hash = key.narrow(window));
-            for (index, hash) in hashes[..some.len() - 15].iter().enumerate() {
-                maybe |= u64::from(self.windows.may_hold(*hash)) << index;
-            }
+            // Where there are fewer windows than bits, the others are none.
+            let there = u64::MAX >> (GROUP + 15 - some.len());
+            let mut maybe = self.windows.held_of(&hashes) & there;
             while maybe != 0 {
                 self.examine(piece, start + maybe.trailing_zeros() as usize, key, &mut |stretch| {
                     near.set(range.start + stretch.start..range.start + stretch.end);

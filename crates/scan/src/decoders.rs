@@ -162,15 +162,29 @@ fn once(stream: &[u8], starts: Option<&[usize]>, emit: &mut Emit<'_>) -> Result<
 
 /// Printable stretches of ASCII, line breaks and tabs included, that have room for the shortest encoding of a run.
 fn printable(stream: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    long_stretches(stream, SHORTEST, |byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
+}
+
+/// Stretches of at least `least` bytes, one at least, that all belong. Of bytes that mostly do not, few are looked at: where
+/// the last one that a stretch would need does not belong, the next stretch begins behind it (R. Boyer and J. Moore,
+/// "A Fast String Searching Algorithm", 1977).
+fn long_stretches(
+    stream: &[u8],
+    least: usize,
+    belongs: impl Fn(u8) -> bool,
+) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {
-            let start = at + stream[at..].iter().position(is_printable)?;
-            let length = stream[start..].iter().take_while(|byte| is_printable(byte)).count();
-            at = start + length;
-            if length >= SHORTEST {
-                return Some(start..at);
+            let needed = stream.get(at..at + least)?;
+            match needed.iter().rposition(|byte| !belongs(*byte)) {
+                Some(other) => at += other + 1,
+                None => {
+                    let start = at;
+                    let rest = &stream[at + least..];
+                    at += least + rest.iter().take_while(|byte| belongs(**byte)).count();
+                    return Some(start..at);
+                }
             }
         }
     })

@@ -106,7 +106,7 @@ pub use number::Dtype;
 pub use planes::{PLANE_BLOCK, PLANE_OVERLAP, planes};
 pub use snapshot_index::{IndexError, SnapshotIndex, build as build_index};
 pub use substitution::SUBSTITUTED_RUN;
-pub use tensor::{ViewError, integers, low_halves, symbols, tensor};
+pub use tensor::{Values, ViewError};
 pub use text::{text_digits, text_integers, text_numbers_scaled, text_strings};
 pub use text_numbers::text_numbers;
 pub use views::View;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::number::{Dtype, bfloat16_from_f32, half_from_f32, value_as_byte};
+use crate::number::{Dtype, bfloat16_from_f32, half_from_f32, nearest, value_as_byte};
 use crate::views::View;
 
 /// Why a view of a tensor was not written.
@@ -19,56 +19,117 @@ pub enum ViewError {
     Write(#[source] io::Error),
 }
 
-/// Writes a view of one tensor: `values` are its values, little-endian, in canonical order.
-///
-/// The view of a file is that of its tensors one after the other, so that a run across two tensors is found too.
-pub fn tensor(view: View, dtype: Dtype, values: &[u8], sink: &mut dyn Write) -> Result<(), ViewError> {
-    let write = writer_of(view).ok_or(ViewError::NotOfTensors(view))?;
-    let width = dtype.width();
-    if !values.len().is_multiple_of(width) {
-        return Err(ViewError::NotWholeValues);
-    }
-    let mut bytes = Vec::with_capacity(8 * VALUES_AT_ONCE);
-    for some in values.chunks(width * VALUES_AT_ONCE) {
-        bytes.clear();
-        some.chunks_exact(width).for_each(|value| write(dtype, value, &mut bytes));
-        sink.write_all(&bytes).map_err(ViewError::Write)?;
-    }
-    Ok(())
+/// Values of a tensor in canonical order, read once for all views of them.
+pub struct Values<'a> {
+    width: usize,
+    bytes: &'a [u8],
+    read: Vec<f64>,
 }
 
-/// Writes the symbols of one tensor's values, view [`View::ValueSubstitution`].
-pub fn symbols(dtype: Dtype, values: &[u8], sink: &mut dyn Write) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(4 * values.len() / dtype.width());
-    for value in values.chunks_exact(dtype.width()) {
-        bytes.extend((dtype.read(value) as f32).to_bits().to_le_bytes());
+impl<'a> Values<'a> {
+    /// `bytes` are whole values, little-endian.
+    ///
+    /// # Errors
+    /// They are not whole values.
+    pub fn of(dtype: Dtype, bytes: &'a [u8]) -> Result<Self, ViewError> {
+        let width = dtype.width();
+        if !bytes.len().is_multiple_of(width) {
+            return Err(ViewError::NotWholeValues);
+        }
+        Ok(Self { width, bytes, read: dtype.read_all(bytes) })
     }
-    sink.write_all(&bytes)
-}
 
-/// Writes the lower half of the bytes of each value, view [`View::LowHalves`].
-pub fn low_halves(dtype: Dtype, values: &[u8], sink: &mut dyn Write) -> io::Result<()> {
-    let width = dtype.width();
-    if width < 4 {
-        return Ok(());
+    /// Writes a view of the values.
+    ///
+    /// The view of a file is that of its tensors one after the other, so that a run across two tensors is found too.
+    ///
+    /// # Errors
+    /// The view is none of values, or cannot be written.
+    pub fn write(&self, view: View, sink: &mut dyn Write) -> Result<(), ViewError> {
+        let shown = match view {
+            View::F32 | View::ValueSubstitution => self.each(|value| (value as f32).to_le_bytes()),
+            View::F16 => self.each(|value| half_from_f32(value as f32).to_le_bytes()),
+            View::Bf16 => self.each(|value| bfloat16_from_f32(value as f32).to_le_bytes()),
+            View::I8 => self.each(|value| (nearest(value).clamp(-0x80, 0x7f) as i8).to_le_bytes()),
+            View::I16 => self.each(|value| nearest_i16(value).to_le_bytes()),
+            View::I32 => self
+                .each(|value| (nearest(value).clamp(i32::MIN.into(), i32::MAX.into()) as i32).to_le_bytes()),
+            View::I64 => self.each(|value| nearest(value).to_le_bytes()),
+            View::Value => self.as_bytes(|value| value),
+            View::ValueTimes255 => self.as_bytes(|value| value * 255.0),
+            View::ValueTimes128 => self.as_bytes(|value| value * 128.0),
+            View::ValueTimes256 => self.as_bytes(|value| value * 256.0),
+            View::ValueCentred => self.as_bytes(|value| (value + 1.0) * 127.5),
+            View::ValueTimes10 => self.as_bytes(|value| value * 10.0),
+            View::ValueTimes100 => self.as_bytes(|value| value * 100.0),
+            View::ValueTimes127 => self.as_bytes(|value| value * 127.0),
+            View::ValueTimes1000 => self.as_bytes(|value| value * 1000.0),
+            View::Magnitude => self.as_bytes(f64::abs),
+            View::Exponent => self.each(|value| [((value as f32).to_bits() >> 23) as u8]),
+            View::F16HighBytes => self.each(|value| [(half_from_f32(value as f32) >> 8) as u8]),
+            View::I16HighBytes => self.each(|value| [(nearest_i16(value) >> 8) as u8]),
+            View::BigEndian => self.each_of_bytes(|value| value.iter().rev().copied()),
+            View::LowBytes => self.each_of_bytes(|value| value[..value.len() - 1].iter().copied()),
+            View::HighBytes => self.each_of_bytes(|value| value.last().copied()),
+            View::LowSevenBits => self.each_of_bytes(|value| value.first().map(|byte| byte & 0x7f)),
+            // The lower half of the bytes of each value that has more than two.
+            View::LowHalves if self.width < 4 => Vec::new(),
+            View::LowHalves => self.each_of_bytes(|value| value[..value.len() / 2].iter().copied()),
+            _ => return Err(ViewError::NotOfTensors(view)),
+        };
+        sink.write_all(&shown).map_err(ViewError::Write)
     }
-    let halves: Vec<u8> = values.chunks_exact(width).flat_map(|value| &value[..width / 2]).copied().collect();
-    sink.write_all(&halves)
-}
 
-/// Writes each value that is whole as the fewest bytes that hold it, views [`View::IntegersBig`] and
-/// [`View::IntegersLittle`]. A value below 256 is one byte, which other views show, and is left out if `dtype` has none
-/// above.
-pub fn integers(dtype: Dtype, values: &[u8], big: &mut dyn Write, little: &mut dyn Write) -> io::Result<()> {
-    let (mut high_first, mut low_first) = (Vec::new(), Vec::new());
-    for value in values.chunks_exact(dtype.width()) {
-        let value = dtype.read(value).abs();
-        if value.fract() == 0.0 && value < 2_f64.powi(64) {
-            push_integer(u128::from(value as u64), &mut high_first, &mut low_first);
+    /// Writes each value that is whole as the fewest bytes that hold it, views [`View::IntegersBig`] and
+    /// [`View::IntegersLittle`].
+    ///
+    /// # Errors
+    /// A view cannot be written.
+    pub fn write_integers(&self, big: &mut dyn Write, little: &mut dyn Write) -> io::Result<()> {
+        let (mut high_first, mut low_first) = (Vec::new(), Vec::new());
+        for value in self.read.iter().map(|value| value.abs()) {
+            let whole = value as u64;
+            if whole as f64 == value && value < 2_f64.powi(64) {
+                push_integer(u128::from(whole), &mut high_first, &mut low_first);
+            }
+        }
+        big.write_all(&high_first)?;
+        little.write_all(&low_first)
+    }
+
+    /// Bytes of each value, one after the other.
+    fn each<const N: usize>(&self, show: impl Fn(f64) -> [u8; N]) -> Vec<u8> {
+        let shown: Vec<[u8; N]> = self.read.iter().map(|value| show(*value)).collect();
+        shown.into_flattened()
+    }
+
+    /// A byte of each value that rounds to one; what stands between them is left out.
+    fn as_bytes(&self, scaled: impl Fn(f64) -> f64) -> Vec<u8> {
+        let mut shown = vec![0; self.read.len()];
+        let mut count = 0;
+        for value in &self.read {
+            let byte = value_as_byte(scaled(*value));
+            // Written in any case and kept or not: which it is cannot be foretold, so that a branch would cost more.
+            shown[count] = byte.unwrap_or(0);
+            count += usize::from(byte.is_some());
+        }
+        shown.truncate(count);
+        shown
+    }
+
+    fn each_of_bytes<I: IntoIterator<Item = u8>>(&self, show: impl Fn(&'a [u8]) -> I) -> Vec<u8> {
+        // With the width known the compiler unrolls the loop.
+        match self.width {
+            1 => self.bytes.chunks_exact(1).flat_map(show).collect(),
+            2 => self.bytes.chunks_exact(2).flat_map(show).collect(),
+            4 => self.bytes.chunks_exact(4).flat_map(show).collect(),
+            width => self.bytes.chunks_exact(width).flat_map(show).collect(),
         }
     }
-    big.write_all(&high_first)?;
-    little.write_all(&low_first)
+}
+
+fn nearest_i16(value: f64) -> i16 {
+    nearest(value).clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
 /// Adds the fewest bytes that hold a number, one for zero, in both orders.
@@ -79,51 +140,6 @@ pub(crate) fn push_integer(value: u128, big: &mut Vec<u8>, little: &mut Vec<u8>)
     big.extend(bytes[..length].iter().rev());
 }
 
-/// Values expanded between two writes; bounds the memory.
-const VALUES_AT_ONCE: usize = 4096;
-
-/// Writes what a view shows of one value.
-type WriteValue = fn(Dtype, &[u8], &mut Vec<u8>);
-
-fn writer_of(view: View) -> Option<WriteValue> {
-    Some(match view {
-        View::F32 => |dtype, value, into| into.extend((dtype.read(value) as f32).to_le_bytes()),
-        View::F16 => |dtype, value, into| into.extend(half_from_f32(dtype.read(value) as f32).to_le_bytes()),
-        View::Bf16 => {
-            |dtype, value, into| into.extend(bfloat16_from_f32(dtype.read(value) as f32).to_le_bytes())
-        }
-        // A cast from a float holds the value within the integer's range.
-        View::I8 => |dtype, value, into| into.extend((dtype.read(value).round() as i8).to_le_bytes()),
-        View::I16 => |dtype, value, into| into.extend((dtype.read(value).round() as i16).to_le_bytes()),
-        View::I32 => |dtype, value, into| into.extend((dtype.read(value).round() as i32).to_le_bytes()),
-        View::I64 => |dtype, value, into| into.extend((dtype.read(value).round() as i64).to_le_bytes()),
-        View::Value => |dtype, value, into| into.extend(value_as_byte(dtype.read(value))),
-        View::ValueTimes255 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 255.0)),
-        View::ValueTimes128 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 128.0)),
-        View::ValueTimes256 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 256.0)),
-        View::ValueCentred => {
-            |dtype, value, into| into.extend(value_as_byte((dtype.read(value) + 1.0) * 127.5))
-        }
-        View::BigEndian => |_, value, into| into.extend(value.iter().rev()),
-        View::LowBytes => |_, value, into| into.extend(&value[..value.len() - 1]),
-        View::ValueTimes10 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 10.0)),
-        View::ValueTimes100 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 100.0)),
-        View::ValueTimes127 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 127.0)),
-        View::ValueTimes1000 => |dtype, value, into| into.extend(value_as_byte(dtype.read(value) * 1000.0)),
-        View::Magnitude => |dtype, value, into| into.extend(value_as_byte(dtype.read(value).abs())),
-        View::Exponent => {
-            |dtype, value, into| into.push(((dtype.read(value) as f32).to_bits() >> 23 & 0xff) as u8)
-        }
-        View::HighBytes => |_, value, into| into.extend(value.last()),
-        View::F16HighBytes => {
-            |dtype, value, into| into.push((half_from_f32(dtype.read(value) as f32) >> 8) as u8)
-        }
-        View::I16HighBytes => |dtype, value, into| into.push((dtype.read(value).round() as i16 >> 8) as u8),
-        View::LowSevenBits => |_, value, into| into.extend(value.first().map(|byte| byte & 0x7f)),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +148,7 @@ mod tests {
 
     fn shown(view: View, dtype: Dtype, values: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        tensor(view, dtype, values, &mut bytes).unwrap();
+        Values::of(dtype, values).unwrap().write(view, &mut bytes).unwrap();
         bytes
     }
 
@@ -146,8 +162,12 @@ mod tests {
 
     #[test]
     fn each_view_of_values_and_no_other_is_written_value_by_value() {
+        let values = Values::of(Dtype::F32, &[0; 16]).unwrap();
         for view in View::ALL {
-            assert_eq!(View::OF_VALUES.contains(&view), writer_of(view).is_some(), "{view:?}");
+            let written = values.write(view, &mut Vec::new()).is_ok();
+            let of_values = View::OF_VALUES.contains(&view);
+            let besides = matches!(view, View::LowHalves | View::ValueSubstitution);
+            assert_eq!(of_values || besides, written, "{view:?}");
         }
     }
 
@@ -198,11 +218,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_whole_values_and_views_that_are_no_tensors_are_refused() {
-        let mut sink = Vec::new();
-        assert!(matches!(tensor(View::F32, Dtype::F32, &[0; 6], &mut sink), Err(ViewError::NotWholeValues)));
-        assert!(matches!(
-            tensor(View::Raw, Dtype::F32, &[0; 4], &mut sink),
-            Err(ViewError::NotOfTensors(View::Raw))
-        ));
+        assert!(matches!(Values::of(Dtype::F32, &[0; 6]), Err(ViewError::NotWholeValues)));
+        let values = Values::of(Dtype::F32, &[0; 4]).unwrap();
+        assert!(matches!(values.write(View::Raw, &mut Vec::new()), Err(ViewError::NotOfTensors(View::Raw))));
     }
 }

@@ -235,7 +235,8 @@ impl View {
         Self::I16HighBytes,
     ];
 
-    /// Views that [`tensor`](crate::tensor) writes, one value after the other.
+    /// Views that show one value after the other, besides [`View::LowHalves`] and [`View::ValueSubstitution`]; see
+    /// [`Values`](crate::Values).
     pub const OF_VALUES: [Self; 24] = [
         Self::F32,
         Self::F16,

@@ -3,8 +3,8 @@
 mod material;
 
 use material::{Random, SMALL, SMALL_INDEXED, places, raw, search, search_with};
-use scan::{Background, Limits, SearchedView, View};
-use scan::{Dtype, tensor, text_numbers};
+use scan::{Background, Limits, SearchedView, Values, View};
+use scan::{Dtype, text_numbers};
 
 const DATA: &[u8] = b"person,plan,visits,income\n125024,Individual deductible plan,3,11289.4\n\
     125025,Family plan without any deductible,0,21774.1\n125026,Individual deductible plan,12,9071.0\n";
@@ -23,7 +23,7 @@ fn runs_in(view: View, bytes: &[u8]) -> u64 {
 
 fn tensor_view(view: View, values: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    tensor(view, Dtype::Bf16, values, &mut bytes).unwrap();
+    Values::of(Dtype::Bf16, values).unwrap().write(view, &mut bytes).unwrap();
     bytes
 }
 

@@ -5,6 +5,7 @@
 //! 4.3.7 (ZIP); the specifications of xz, LZMA and LZ4 frames; bzip2's block header. Checksums are not looked at.
 
 use std::io::Read;
+use std::sync::LazyLock;
 
 use bzip2::read::BzDecoder;
 use flate2::bufread::DeflateDecoder;
@@ -45,8 +46,12 @@ pub(super) fn decode(
     emit: &mut Emit<'_>,
 ) -> Result<(), DecodeError> {
     let mut inflate = Decompress::new(false);
-    for at in 0..stream.len().saturating_sub(8) {
-        marked(&stream[at..], &mut inflate, emit)?;
+    let beginnings = &*BEGINNINGS;
+    for (at, [first, second, _, _, _, sixth, seventh, ..]) in stream.array_windows::<9>().enumerate() {
+        let pair = usize::from(u16::from_le_bytes([*first, *second]));
+        if beginnings[pair / 64] >> (pair % 64) & 1 != 0 || [*sixth, *seventh] == LZMA {
+            marked(&stream[at..], &mut inflate, emit)?;
+        }
     }
     let Some(starts) = starts else { return Ok(()) };
     let behind_filler = stream.windows(FILLER + 1).enumerate().filter_map(|(at, window)| {
@@ -67,35 +72,57 @@ pub(super) fn begins_with_mark(stream: &[u8]) -> bool {
     marks.iter().any(|mark| stream.starts_with(mark))
 }
 
+/// The usual properties of LZMA, and a zero behind them.
+const LZMA: [u8; 2] = [0x5d, 0];
+
+/// Marks, by how their neighbours differ from each other.
+const DIFFERENCES: [([u8; 2], &[u8]); 6] = [
+    ([0x94, 0x83], b"\x1f\x8b\x08"),
+    ([0x1b, 0x48], b"PK\x03\x04"),
+    ([0x18, 0x32], b"BZh"),
+    ([0xca, 0x4d], b"\xfd7zXZ\x00"),
+    ([0x9d, 0x9a], b"\x28\xb5\x2f\xfd"),
+    ([0x26, 0x6f], b"\x04\x22\x4d\x18"),
+];
+
+/// Of each pair of bytes, by the second and then the first one, whether a mark may begin with it: a bit for each. An LZMA2
+/// stream has its mark further behind.
+static BEGINNINGS: LazyLock<Vec<u64>> = LazyLock::new(|| {
+    let mut beginnings = vec![0; 1 << 10];
+    for pair in 0..=u16::MAX {
+        let [first, second] = pair.to_le_bytes();
+        let differs = DIFFERENCES.iter().any(|([difference, _], _)| first ^ second == *difference);
+        if is_zlib(first, second) || [first, second] == LZMA || differs {
+            beginnings[usize::from(pair / 64)] |= 1 << (pair % 64);
+        }
+    }
+    beginnings
+});
+
+/// zlib: method 8, a window of at most 32 KiB, no preset dictionary, and the header's check.
+fn is_zlib(first: u8, second: u8) -> bool {
+    first & 0x8f == 8 && second & 0x20 == 0 && (u16::from(first) << 8 | u16::from(second)).is_multiple_of(31)
+}
+
 /// Decodes what the mark at the beginning announces, if there is one.
-#[inline]
 fn marked(stream: &[u8], inflate: &mut Decompress, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
     let [first, second, third, ..] = *stream else { return Ok(()) };
-    // zlib: method 8, a window of at most 32 KiB, no preset dictionary, and the header's check.
-    if first & 0x8f == 8
-        && second & 0x20 == 0
-        && (u16::from(first) << 8 | u16::from(second)).is_multiple_of(31)
-    {
+    if is_zlib(first, second) {
         deflate(&stream[2..], inflate, emit)?;
     }
     // LZMA2 chunk that resets everything, with the usual properties: an LZMA2 stream without container.
-    if first >= 0xe0 && stream.get(5..7) == Some(&[0x5d, 0]) {
+    if first >= 0xe0 && stream.get(5..7) == Some(&LZMA) {
         read(Lzma2Reader::new(stream, WINDOW_KIB << 8, None), View::Lzma, emit)?;
     }
     // LZMA: the usual properties, and a dictionary that is a power of two or the sum of two.
-    let usual = first == 0x5d && second == 0 && third == 0 && stream.get(4).is_some_and(|high| *high <= 4);
+    let usual = [first, second] == LZMA && third == 0 && stream.get(4).is_some_and(|high| *high <= 4);
     if usual && let Ok(reader) = LzmaReader::new_mem_limit(stream, WINDOW_KIB, None) {
         read(reader, View::Lzma, emit)?;
     }
-    // Neighbours that differ from each other as a mark's bytes do.
-    match (first ^ second, second ^ third) {
-        (0x94, 0x83) => under_constant(stream, b"\x1f\x8b\x08", inflate, emit),
-        (0x1b, 0x48) => under_constant(stream, b"PK\x03\x04", inflate, emit),
-        (0x18, 0x32) => under_constant(stream, b"BZh", inflate, emit),
-        (0xca, 0x4d) => under_constant(stream, b"\xfd7zXZ\x00", inflate, emit),
-        (0x9d, 0x9a) => under_constant(stream, b"\x28\xb5\x2f\xfd", inflate, emit),
-        (0x26, 0x6f) => under_constant(stream, b"\x04\x22\x4d\x18", inflate, emit),
-        _ => Ok(()),
+    let difference = [first ^ second, second ^ third];
+    match DIFFERENCES.iter().find(|(of_mark, _)| *of_mark == difference) {
+        Some((_, mark)) => under_constant(stream, mark, inflate, emit),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bytes that hold 1, 2 or 4 bits each.
 
-use super::{DecodeError, Emit, SHORTEST};
+use super::{DecodeError, Emit, SHORTEST, long_stretches};
 use crate::views::View;
 
 /// Decodes each stretch of bytes below 2, 4 or 16, and of the characters `0` and `1`. Bits fill bytes from the highest on
@@ -27,20 +27,14 @@ fn stretches(
     value: impl Fn(u8) -> Option<Option<u8>>,
     found: &mut dyn FnMut(&[u8]) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
-    let mut rest = stream;
-    loop {
-        let Some(start) = rest.iter().position(|byte| value(*byte).is_some()) else { return Ok(()) };
-        rest = &rest[start..];
-        let length = rest.iter().take_while(|byte| value(**byte).is_some()).count();
-        if length >= least {
-            let values: Vec<u8> = rest[..length].iter().filter_map(|byte| value(*byte).flatten()).collect();
-            // Zeros alone hold nothing, and are what most stretches are.
-            if values.len() >= least && values.iter().any(|value| *value != 0) {
-                found(&values)?;
-            }
+    for stretch in long_stretches(stream, least, |byte| value(byte).is_some()) {
+        let values: Vec<u8> = stream[stretch].iter().filter_map(|byte| value(*byte).flatten()).collect();
+        // Zeros alone hold nothing, and are what most stretches are.
+        if values.len() >= least && values.iter().any(|value| *value != 0) {
+            found(&values)?;
         }
-        rest = &rest[length..];
     }
+    Ok(())
 }
 
 fn pack(values: &[u8], bits: u32, emit: &mut Emit<'_>) -> Result<(), DecodeError> {

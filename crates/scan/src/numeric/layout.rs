@@ -47,8 +47,9 @@ impl Element {
         }
     }
 
-    pub(super) fn read(self, bytes: &[u8]) -> f64 {
-        self.dtype().read(bytes)
+    /// The values that `bytes` hold one after the other, lowest byte first.
+    pub(super) fn read(self, bytes: &[u8]) -> Vec<f64> {
+        self.dtype().read_all(bytes)
     }
 }
 
@@ -122,7 +123,7 @@ impl<'a> Pieces<'a> {
         let width = block.element.width();
         let mut bytes = vec![0; taken as usize * width];
         self.reader.read_exact(&mut bytes)?;
-        let values = bytes.chunks_exact(width).map(|bytes| block.element.read(bytes)).collect();
+        let values = block.element.read(&bytes);
         let piece = Piece { output: self.output, before: self.before, columns: columns as usize, values };
         self.left -= taken;
         self.before += taken;

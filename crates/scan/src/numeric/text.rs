@@ -46,8 +46,8 @@ pub struct Characters {
 impl Characters {
     /// Takes values, each of whole bytes.
     pub fn add(&mut self, element: Element, values: &[u8]) {
-        for value in values.chunks_exact(element.width()) {
-            let character = value_as_byte(element.read(value));
+        for value in element.read(values) {
+            let character = value_as_byte(value);
             let character = character.filter(|byte| byte.is_ascii_graphic() || b" \t\r\n".contains(byte));
             match character {
                 Some(character) if self.text.len() < KEPT => {
