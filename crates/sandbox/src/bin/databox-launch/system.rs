@@ -1,7 +1,7 @@
 //! The system calls that have no safe wrapper elsewhere: the only unsafe code of the box.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -15,7 +15,7 @@ use rustix::process::Pid;
 /// stack is full, and who starts this program gives it the three.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
+extern "C" fn main(_: std::ffi::c_int, _: *const *const c_char) -> std::ffi::c_int {
     // SAFETY: no handler is installed. A caller that died is told by an error, not by the end of this process.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     crate::main()
