@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use blobs::Digest;
 
 use super::Check;
+use super::devices::ListedDevice;
 use super::walls::Configured;
 use crate::home::{Home, ROOMS};
 
@@ -35,6 +36,8 @@ pub struct Configurations {
     pub slots: u64,
     /// What builds the wall around jobs, if it is not the native one.
     pub wall: Configured,
+    /// What the box hands out.
+    pub devices: Vec<ListedDevice>,
     /// Bytes of a run's outputs and of each of its temporary places, in memory.
     pub output_bytes: u64,
     pub temporary_bytes: u64,
@@ -100,6 +103,16 @@ impl Table<'_> {
         wall
     }
 
+    /// The devices that the box hands out; none where none is listed.
+    fn devices(&mut self) -> Option<Vec<ListedDevice>> {
+        let Some(listed) = self.table.get("device").cloned() else { return Some(Vec::new()) };
+        let devices = listed.try_into().ok();
+        if devices.is_none() {
+            self.missing("[[device]]");
+        }
+        devices
+    }
+
     fn missing(&mut self, key: &str) {
         self.wrong.push(Check::fail(
             "configuration",
@@ -146,7 +159,7 @@ impl Configurations {
         let (enclave_state, account_head) =
             (enclave.path("state_directory"), enclave.path("account_head_file"));
         let (outbox, packets) = (enclave.path("to_gateway_directory"), enclave.path("to_console_directory"));
-        let wall = enclave.wall();
+        let (wall, devices) = (enclave.wall(), enclave.devices());
         let limit = |key, default| enclave.number(Some("limits"), key, default);
         Some(Self {
             listen: [("gateway", gateway_listen?), ("console", console_listen?)],
@@ -167,6 +180,7 @@ impl Configurations {
             heads: [("log", log_head?), ("account", account_head?)],
             hand_over: vec![to_enclave?, outbox?, packets?],
             wall: wall?,
+            devices: devices?,
             slots: enclave.number(None, "slots", 1),
             output_bytes: limit("output_bytes", 256 << 20),
             temporary_bytes: limit("temporary_bytes", 256 << 20),

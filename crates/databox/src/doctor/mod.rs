@@ -7,6 +7,7 @@
 mod certificates;
 mod clock;
 mod configurations;
+mod devices;
 mod disk;
 mod drafts;
 pub mod machine;
@@ -122,6 +123,7 @@ pub fn examine(home: &Home) -> Vec<Check> {
     checks.extend(wrong);
     let Some(configurations) = configurations else { return checks };
     checks.push(walls::of_jobs(&configurations.wall, &by));
+    checks.extend(devices::examine(&configurations.devices, &configurations.wall));
     checks.extend(disk::examine(&configurations));
     checks.extend(certificates::examine(home, &configurations));
     checks.extend(clock::examine(&configurations));
