@@ -27,8 +27,9 @@ use release::value::Name;
 
 use crate::AnswerError;
 use crate::classes::{Classes, UNCOUNTED};
-use crate::rows::{Piece, Reading};
+use crate::rows::{FIRST_NUMBER, Piece, Reading};
 use crate::split;
+use crate::window::{Units, Valued};
 
 /// A column of numbers: what one unit has of it in one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -87,14 +88,42 @@ impl Source {
 
     /// Hands over each unit of each class, with what it has of each column of numbers.
     pub(crate) fn each_unit(&self, mut take: impl FnMut(u32, &[u8], &[Summed])) -> Result<(), AnswerError> {
+        let numbers = self.reading.numbers.len();
+        let mut sums = Vec::new();
+        for number in 0..numbers {
+            sums.push(self.sum(number)?);
+            sums.push(self.count(number)?);
+        }
+        self.each_batch(&KEYS, sums, |batch| each_row(batch, numbers, &mut take))
+    }
+
+    /// All rows with a number in one of the columns of numbers, sorted by it, and by the unit's name where it is the same.
+    pub(crate) fn sorted(&self, number: usize, units: &mut Units) -> Result<Vec<Valued>, AnswerError> {
+        let mut valued = Vec::new();
+        let keys = [KEYS[0], KEYS[1], FIRST_NUMBER + number];
+        self.each_batch(&keys, vec![self.count(number)?], |batch| each_value(batch, units, &mut valued))?;
+        let places = units.places();
+        let key = |one: &Valued| (places[one.unit as usize], one.class);
+        valued.sort_by(|one, other| {
+            one.number.total_cmp(&other.number).then_with(|| key(one).cmp(&key(other)))
+        });
+        Ok(valued)
+    }
+
+    fn each_batch(
+        &self,
+        keys: &[usize],
+        aggregates: Vec<Arc<AggregateFunctionExpr>>,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), AnswerError>,
+    ) -> Result<(), AnswerError> {
         // No timer and no driver of sockets: the wall has no call for either.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(self.threads).build()?;
-        let plan = self.plan()?;
+        let plan = self.plan(keys, aggregates)?;
         let context = Arc::new(self.context()?);
         runtime.block_on(async {
             for mut stream in execute_stream_partitioned(plan, context)? {
                 while let Some(batch) = stream.next().await {
-                    each_row(&batch?, self.reading.numbers.len(), &mut take)?;
+                    take(&batch?)?;
                 }
             }
             Ok(())
@@ -113,62 +142,86 @@ impl Source {
         Ok(TaskContext::default().with_session_config(configuration).with_runtime(environment))
     }
 
-    fn plan(&self) -> Result<Arc<dyn ExecutionPlan>, AnswerError> {
+    /// A scan, and one hash aggregate by these columns of what is read.
+    fn plan(
+        &self,
+        keys: &[usize],
+        aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    ) -> Result<Arc<dyn ExecutionPlan>, AnswerError> {
         let pieces = split::pieces(&self.reading.path, self.begin, self.threads)?;
         let piece =
             |bytes| Arc::new(Piece::new(Arc::clone(&self.reading), bytes)) as Arc<dyn PartitionStream>;
         let pieces: Vec<_> = pieces.into_iter().map(piece).collect();
         let (schema, alone) = (Arc::clone(pieces[0].schema()), pieces.len() == 1);
         let table = StreamingTableExec::try_new(Arc::clone(&schema), pieces, None, [], false, None)?;
-        let keys = |names: [&str; 2]| -> Vec<(Arc<dyn PhysicalExpr>, String)> {
-            let key = |(index, name): (usize, &str)| {
-                (Arc::new(Column::new(name, index)) as Arc<dyn PhysicalExpr>, name.to_owned())
-            };
-            names.into_iter().enumerate().map(key).collect()
-        };
-        let group = PhysicalGroupBy::new_single(keys(["class", "unit"]));
-        let sums = self.sums(&schema)?;
-        let filters = vec![None; sums.len()];
+        let name = |place: &usize| schema.field(*place).name().clone();
+        let column = |name: &str, place| Arc::new(Column::new(name, place)) as Arc<dyn PhysicalExpr>;
+        let group = keys.iter().map(|place| (column(&name(place), *place), name(place))).collect::<Vec<_>>();
+        let group = PhysicalGroupBy::new_single(group);
+        let filters = vec![None; aggregates.len()];
         let input = Arc::new(table);
         if alone {
-            let whole = AggregateExec::try_new(AggregateMode::Single, group, sums, filters, input, schema)?;
+            let whole =
+                AggregateExec::try_new(AggregateMode::Single, group, aggregates, filters, input, schema)?;
             return Ok(Arc::new(whole));
         }
         let partial = AggregateExec::try_new(
             AggregateMode::Partial,
             group.clone(),
-            sums.clone(),
+            aggregates.clone(),
             filters.clone(),
             input,
             Arc::clone(&schema),
         )?;
-        let by_key = keys(["class", "unit"]).into_iter().map(|(key, _)| key).collect();
+        // In what comes out of the first step the keys stand in front.
+        let by_key = keys.iter().enumerate().map(|(index, place)| column(&name(place), index)).collect();
         let partitioning = Partitioning::Hash(by_key, self.threads);
         let shuffled = Arc::new(RepartitionExec::try_new(Arc::new(partial), partitioning)?);
         let mode = AggregateMode::FinalPartitioned;
-        let last = AggregateExec::try_new(mode, group.as_final(), sums, filters, shuffled, schema)?;
+        let last = AggregateExec::try_new(mode, group.as_final(), aggregates, filters, shuffled, schema)?;
         Ok(Arc::new(last))
     }
 
-    /// The sum and the count of each column of numbers.
-    fn sums(
-        &self,
-        schema: &arrow::datatypes::SchemaRef,
-    ) -> Result<Vec<Arc<AggregateFunctionExpr>>, AnswerError> {
-        let mut sums = Vec::new();
-        for index in 0..self.reading.numbers.len() {
-            for (function, word) in [(sum_udaf(), "sum"), (count_udaf(), "count")] {
-                let name = format!("number-{index}");
-                let column = Arc::new(Column::new(&name, index + 2)) as Arc<dyn PhysicalExpr>;
-                let built = AggregateExprBuilder::new(function, vec![column])
-                    .schema(Arc::clone(schema))
-                    .alias(format!("{word}-{index}"))
-                    .build()?;
-                sums.push(Arc::new(built));
-            }
-        }
-        Ok(sums)
+    /// The sum of a column of numbers.
+    fn sum(&self, number: usize) -> Result<Arc<AggregateFunctionExpr>, AnswerError> {
+        self.aggregate("sum", number, |columns| AggregateExprBuilder::new(sum_udaf(), columns))
     }
+
+    /// How many rows have a number in a column of numbers.
+    fn count(&self, number: usize) -> Result<Arc<AggregateFunctionExpr>, AnswerError> {
+        self.aggregate("count", number, |columns| AggregateExprBuilder::new(count_udaf(), columns))
+    }
+
+    fn aggregate(
+        &self,
+        word: &str,
+        number: usize,
+        of: impl FnOnce(Vec<Arc<dyn PhysicalExpr>>) -> AggregateExprBuilder,
+    ) -> Result<Arc<AggregateFunctionExpr>, AnswerError> {
+        let schema = self.reading.schema();
+        let place = FIRST_NUMBER + number;
+        let column = Arc::new(Column::new(schema.field(place).name(), place)) as Arc<dyn PhysicalExpr>;
+        Ok(Arc::new(of(vec![column]).schema(schema).alias(format!("{word}-{number}")).build()?))
+    }
+}
+
+/// The columns by which rows are put together: class and unit.
+const KEYS: [usize; 2] = [0, 1];
+
+fn each_value(batch: &RecordBatch, units: &mut Units, valued: &mut Vec<Valued>) -> Result<(), AnswerError> {
+    let classes = batch.column(0).as_primitive_opt::<UInt32Type>().ok_or(AnswerError::Engine)?;
+    let names = batch.column(1).as_binary_opt::<i32>().ok_or(AnswerError::Engine)?;
+    let numbers = batch.column(2).as_primitive_opt::<Float64Type>().ok_or(AnswerError::Engine)?;
+    let counts = batch.column(3).as_primitive_opt::<Int64Type>().ok_or(AnswerError::Engine)?;
+    for row in (0..batch.num_rows()).filter(|row| !numbers.is_null(*row)) {
+        let rows = u64::try_from(counts.value(row)).map_err(|_| AnswerError::Engine)?;
+        if classes.value(row) != UNCOUNTED && rows > 0 {
+            let unit = units.number(names.value(row));
+            // There is one zero.
+            valued.push(Valued { class: classes.value(row), unit, number: numbers.value(row) + 0.0, rows });
+        }
+    }
+    Ok(())
 }
 
 fn each_row(

@@ -1,25 +1,30 @@
 //! One question, answered: a table with the shares by which it is judged.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use egress::{QueryTask, TablePolicy};
+use egress::{Policy, QueryTask, TablePolicy};
 use release::statement::{
-    QueryFunction, SHARE_COLUMNS, SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
+    QueryFunction, QueryValue, SHARE_COLUMNS, SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
 };
 use release::value::Name;
 
+use crate::AnswerError;
 use crate::aggregate::Source;
 use crate::cells::{Group, Groups};
-use crate::{AnswerError, table_policy};
+use crate::window::{Units, windows};
 
 /// The answer to the task's question, as CSV; each dataset lies below `data` under its name.
 ///
 /// # Errors
 /// By name, and never with a value.
 pub fn answer(task: &QueryTask, data: &Path) -> Result<Vec<u8>, AnswerError> {
-    let policy = table_policy(&task.policy)?;
-    let numbers: Vec<&Name> = task.query.values.iter().map(|value| &value.column).collect();
+    let policy = allowing(task)?;
+    let numbers: BTreeSet<&Name> = task.query.values.iter().map(|value| &value.column).collect();
+    let numbers: Vec<&Name> = numbers.into_iter().collect();
     let source = Source::open(task, data, &[&task.query], &numbers)?;
+    let place = |column: &Name| numbers.iter().position(|number| *number == column);
+    let columns: Vec<usize> = task.query.values.iter().filter_map(|value| place(&value.column)).collect();
     let mut groups = Groups::default();
     let mut classes: Vec<u32> = Vec::new();
     source.each_unit(|class, _, summed| {
@@ -28,9 +33,44 @@ pub fn answer(task: &QueryTask, data: &Path) -> Result<Vec<u8>, AnswerError> {
             // Of one question each class is a group of its own.
             classes = source.classes().patterns().iter().filter_map(|pattern| pattern[0]).collect();
         }
-        groups.add(classes[class], summed);
+        groups.add(classes[class], columns.iter().map(|column| summed[*column]));
     })?;
+    put_windows(task, &policy, &source, &columns, &mut groups)?;
     write(task, &policy, &groups, &source.classes().cells(0))
+}
+
+/// The policy, if it allows what is asked: it may have changed since the question was admitted.
+fn allowing(task: &QueryTask) -> Result<TablePolicy, AnswerError> {
+    let policy = Policy::parse(&task.policy)?;
+    egress::check_quantiles(&policy, &task.query).map_err(|_| AnswerError::Quantile)?;
+    Ok(policy.table)
+}
+
+/// Each quantile's rows in the place of its column. A column is read once more for them.
+fn put_windows(
+    task: &QueryTask,
+    policy: &TablePolicy,
+    source: &Source,
+    columns: &[usize],
+    groups: &mut Groups,
+) -> Result<(), AnswerError> {
+    let mut units = Units::default();
+    let asked = || task.query.values.iter().zip(columns).enumerate();
+    let quantiles = || {
+        asked().filter_map(|(value, (of, column))| match of.function {
+            QueryFunction::Sum | QueryFunction::Mean => None,
+            QueryFunction::Quantile(percent) => Some((value, *column, percent)),
+        })
+    };
+    for column in quantiles().map(|(_, column, _)| column).collect::<BTreeSet<_>>() {
+        let valued = source.sorted(column, &mut units)?;
+        let patterns = source.classes().patterns();
+        for (value, _, percent) in quantiles().filter(|(_, of, _)| *of == column) {
+            let cell = |class: u32| patterns[class as usize][0];
+            groups.put_windows(value, &windows(&valued, cell, percent, policy.smallest_count), &valued);
+        }
+    }
+    Ok(())
 }
 
 fn write(
@@ -43,7 +83,7 @@ fn write(
     let query = &task.query;
     let mut header: Vec<String> = query.groups.iter().map(Name::to_string).collect();
     header.push(UNITS_COLUMN.to_owned());
-    header.extend(query.values.iter().map(|value| format!("{}.{}", value.function.word(), value.column)));
+    header.extend(query.values.iter().map(QueryValue::name));
     if !query.values.is_empty() {
         header.extend(SHARE_COLUMNS.map(str::to_owned));
     }
@@ -67,7 +107,7 @@ fn values(task: &QueryTask, group: &Group) -> Result<Vec<String>, AnswerError> {
         texts.push(number_text(match value.function {
             QueryFunction::Sum => summed.sum,
             // A group that is told has units with numbers.
-            QueryFunction::Mean => summed.sum / summed.rows.max(1) as f64,
+            QueryFunction::Mean | QueryFunction::Quantile(_) => summed.sum / summed.rows.max(1) as f64,
         }));
     }
     if !task.query.values.is_empty() {

@@ -7,8 +7,9 @@ use release::statement::SHARE_DIGITS;
 
 use crate::AnswerError;
 use crate::aggregate::Summed;
+use crate::window::{self, Valued, Window};
 
-/// What is known of one column of numbers in a group.
+/// What is known of one number that is told of a group: of all rows, or of those around a rank.
 #[derive(Debug, Clone, Copy, Default)]
 struct Column {
     /// Units with at least one number.
@@ -19,6 +20,8 @@ struct Column {
     size: f64,
     /// The two largest of these sizes.
     largest: [f64; 2],
+    /// Whether these are the rows around a rank.
+    is_window: bool,
 }
 
 /// A group.
@@ -40,13 +43,26 @@ const WHOLE: i128 = 10i128.pow(SHARE_DIGITS as u32);
 pub(crate) struct Groups(pub(crate) BTreeMap<u32, Group>);
 
 impl Groups {
-    /// Adds a unit to a group, with all that it has there.
-    pub(crate) fn add(&mut self, cell: u32, summed: &[Summed]) {
+    /// Adds a unit to a group, with what it has there of each number that is told.
+    pub(crate) fn add(&mut self, cell: u32, summed: impl ExactSizeIterator<Item = Summed>) {
         let new = || Group { units: 0, columns: vec![Column::default(); summed.len()] };
         let group = self.0.entry(cell).or_insert_with(new);
         group.units += 1;
         for (column, summed) in group.columns.iter_mut().zip(summed).filter(|(_, summed)| summed.rows > 0) {
-            column.add(*summed);
+            column.add(summed);
+        }
+    }
+
+    /// Puts the rows around a rank in the place of all rows. A group that has none has no units there, and is not told.
+    pub(crate) fn put_windows(&mut self, value: usize, windows: &BTreeMap<u32, Window>, valued: &[Valued]) {
+        for (cell, group) in &mut self.0 {
+            let mut column = Column { is_window: true, ..Column::default() };
+            let window = windows.get(cell);
+            window
+                .into_iter()
+                .flat_map(|window| window::summed(valued, window))
+                .for_each(|summed| column.add(summed));
+            group.columns[value] = column;
         }
     }
 }
@@ -68,7 +84,7 @@ impl Column {
 }
 
 impl Group {
-    /// The sum and the number of rows of a column.
+    /// The sum and the number of rows of a number that is told.
     ///
     /// # Errors
     /// The sum is larger than any number.
@@ -100,8 +116,9 @@ impl Group {
         if fewest < policy.smallest_count.max(1) {
             return false;
         }
-        // A sum of 0 of numbers that are not negative is the value of each of them.
-        if self.columns.iter().any(|column| column.size == 0.0) {
+        // A sum of 0 of numbers that are not negative is the value of each of them. Who stands around a rank is not told, and
+        // that others have other numbers was looked at there.
+        if self.columns.iter().any(|column| column.size == 0.0 && !column.is_window) {
             return false;
         }
         if self.columns.is_empty() {

@@ -13,6 +13,8 @@ mod compare;
 mod rank;
 mod rows;
 mod split;
+mod told;
+mod window;
 
 use egress::{EgressError, Policy, PolicyError, QueryTask, TablePolicy};
 use release::statement::QueryError;
@@ -30,6 +32,8 @@ pub enum AnswerError {
     Policy(#[from] PolicyError),
     #[error("the catalogue does not cover the question")]
     Query(#[from] QueryError),
+    #[error("the policy allows no such quantile")]
+    Quantile,
     #[error("a file cannot be read or written")]
     File(#[from] std::io::Error),
     #[error("the file is not CSV in UTF-8 with a header and rows of one length")]

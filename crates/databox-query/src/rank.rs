@@ -1,6 +1,6 @@
 //! Whether sums of known groups, added and subtracted in any way, tell something of a few units alone.
 //!
-//! Each told group is a row with a 1 for each class of which it is the sum. What anyone can work out by adding and
+//! Each told group is a row with a 1 for each class of which it is the sum, or the part of a class that it has. What anyone can work out by adding and
 //! subtracting is a row of their span. A row of the span that is 0 on every class of enough units, and not on all others, is a
 //! number of a few (the audit of Chin and Özsoyoğlu, 1982, on classes of units in place of single ones). Elimination with
 //! the large classes first leaves exactly such rows.
@@ -14,6 +14,9 @@ const PRIME: u64 = (1 << 61) - 1;
 /// Most multiplications of one elimination.
 const WORK_LIMIT: u128 = 1 << 31;
 
+/// Most multiplications of one search among what elimination leaves.
+const SEARCH_LIMIT: u128 = 1 << 26;
+
 /// Too many groups and classes together.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
@@ -25,22 +28,28 @@ pub(crate) struct System {
     pub(crate) units: Vec<u64>,
     /// Which units a class of fewer than the smallest count has, where a unit can stand in several classes; else empty.
     pub(crate) members: Vec<Vec<u32>>,
-    /// The classes of each group.
-    pub(crate) groups: Vec<Vec<usize>>,
+    /// The classes of each group, and how much of each: [`WHOLE`], or a [`fraction`].
+    pub(crate) groups: Vec<Vec<(usize, u64)>>,
+}
+
+/// All of a class.
+pub(crate) const WHOLE: u64 = 1;
+
+/// So many of so many rows.
+pub(crate) fn fraction(rows: u64, of: u64) -> u64 {
+    product(rows % PRIME, power(of % PRIME, PRIME - 2))
 }
 
 impl System {
-    /// How many independent numbers of fewer than `smallest` units each, or of several such classes together, follow from
-    /// these groups.
-    ///
-    /// One number that stands for enough units in several small classes together is no harm; of several such numbers, some
-    /// combination may be of few, and that is not looked for.
-    pub(crate) fn isolated(&self, smallest: u64) -> Result<usize, TooLarge> {
-        let rows = self.small_rows(smallest)?;
-        match &rows[..] {
-            [row] => Ok(usize::from(self.units_of(row) < smallest)),
-            _ => Ok(rows.len()),
+    /// Whether a number of fewer than `smallest` units follows from these groups.
+    pub(crate) fn isolates(&self, smallest: u64) -> Result<bool, TooLarge> {
+        let mut search = Search { system: self, smallest, left: SEARCH_LIMIT };
+        for rows in apart(self.small_rows(smallest)?) {
+            if search.finds(&rows, 0)? {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 
     /// The units of all classes of a row. One with a row in each of ten classes is one unit and not ten.
@@ -58,9 +67,9 @@ impl System {
         if height * height * width > WORK_LIMIT {
             return Err(TooLarge);
         }
-        let row = |group: &Vec<usize>| {
+        let row = |group: &Vec<(usize, u64)>| {
             let mut row = vec![0; self.units.len()];
-            group.iter().for_each(|class| row[*class] = 1);
+            group.iter().for_each(|(class, part)| row[*class] = *part);
             row
         };
         let mut rows: Vec<Vec<u64>> = self.groups.iter().map(row).collect();
@@ -73,6 +82,55 @@ impl System {
         }
         Ok(basis)
     }
+}
+
+/// Looks for a combination of rows of small classes that is of few units.
+///
+/// Of fewer units than another is only a combination that is 0 on more classes. One that cannot be 0 on any further class is
+/// fixed by the classes on which it is 0, one fewer than there are rows: so each choice of that many is tried.
+struct Search<'a> {
+    system: &'a System,
+    smallest: u64,
+    /// Multiplications that may still be done.
+    left: u128,
+}
+
+impl Search<'_> {
+    /// Whether there is one in the span of these rows. On classes before `from` nothing more is made 0: the order in which
+    /// they are chosen makes no difference.
+    fn finds(&mut self, rows: &[Vec<u64>], from: usize) -> Result<bool, TooLarge> {
+        if rows.iter().any(|row| self.system.units_of(row) < self.smallest) {
+            return Ok(true);
+        }
+        if rows.len() < 2 {
+            return Ok(false);
+        }
+        let width = self.system.units.len();
+        for class in (from..width).filter(|class| rows.iter().any(|row| row[*class] != 0)) {
+            let work = (rows.len() * width) as u128;
+            self.left = self.left.checked_sub(work).ok_or(TooLarge)?;
+            let mut rest = rows.to_vec();
+            take_pivot(&mut rest, class);
+            if self.finds(&rest, class + 1)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Rows that share no class, not even through others, apart: a combination of both is of more units than of either.
+fn apart(rows: Vec<Vec<u64>>) -> Vec<Vec<Vec<u64>>> {
+    let share =
+        |one: &[u64], other: &[u64]| one.iter().zip(other).any(|(one, other)| *one != 0 && *other != 0);
+    let mut found: Vec<Vec<Vec<u64>>> = Vec::new();
+    for row in rows {
+        let (near, far): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|rows: &Vec<_>| rows.iter().any(|one| share(one, &row)));
+        found = far;
+        found.push(near.into_iter().flatten().chain([row]).collect());
+    }
+    found
 }
 
 /// Takes a row with something in this column out, and the column out of all others.
@@ -109,32 +167,45 @@ fn power(mut base: u64, mut exponent: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn isolated(units: &[u64], groups: &[&[usize]]) -> usize {
-        let groups = groups.iter().map(|group| group.to_vec()).collect();
-        System { units: units.to_vec(), groups, ..System::default() }.isolated(10).unwrap()
+    fn whole(groups: &[&[usize]]) -> Vec<Vec<(usize, u64)>> {
+        groups.iter().map(|group| group.iter().map(|class| (*class, WHOLE)).collect()).collect()
+    }
+
+    fn isolates(units: &[u64], groups: &[&[usize]]) -> bool {
+        System { units: units.to_vec(), groups: whole(groups), ..System::default() }.isolates(10).unwrap()
     }
 
     #[test]
     fn differences_of_few_units_are_found_and_those_of_many_are_not() {
         // All, and all but a class.
-        assert_eq!(isolated(&[50, 3], &[&[0, 1], &[0]]), 1);
-        assert_eq!(isolated(&[50, 10], &[&[0, 1], &[0]]), 0);
+        assert!(isolates(&[50, 3], &[&[0, 1], &[0]]));
+        assert!(!isolates(&[50, 10], &[&[0, 1], &[0]]));
         // All, a group, and all others but three: no two of them tell.
-        assert_eq!(isolated(&[50, 60, 3], &[&[0, 1, 2], &[0], &[1]]), 1);
-        assert_eq!(isolated(&[50, 60, 3], &[&[0, 1, 2], &[0]]), 0);
-        assert_eq!(isolated(&[50, 60, 30], &[&[0, 1, 2], &[0], &[1]]), 0);
+        assert!(isolates(&[50, 60, 3], &[&[0, 1, 2], &[0], &[1]]));
+        assert!(!isolates(&[50, 60, 3], &[&[0, 1, 2], &[0]]));
+        assert!(!isolates(&[50, 60, 30], &[&[0, 1, 2], &[0], &[1]]));
         // A margin of a table with small cells tells none of them.
         let margins: &[&[usize]] = &[&[0, 1], &[2, 3], &[0, 2], &[1, 3]];
-        assert_eq!(isolated(&[3, 50, 60, 70], margins), 0);
-        assert_eq!(isolated(&[3, 50, 60, 70], &[margins, &[&[3]]].concat()), 1);
+        assert!(!isolates(&[3, 50, 60, 70], margins));
+        assert!(isolates(&[3, 50, 60, 70], &[margins, &[&[3]]].concat()));
         // Two small classes that stand for enough together.
-        assert_eq!(isolated(&[50, 6, 7], &[&[0, 1, 2], &[0]]), 0);
-        assert_eq!(isolated(&[50, 6, 7], &[&[0, 1, 2], &[0], &[0, 1]]), 2);
+        assert!(!isolates(&[50, 6, 7], &[&[0, 1, 2], &[0]]));
+        assert!(isolates(&[50, 6, 7], &[&[0, 1, 2], &[0], &[0, 1]]));
+    }
+
+    #[test]
+    fn a_part_of_a_class_is_told_apart_from_all_of_it() {
+        let told = |part: u64| {
+            let groups = vec![vec![(0, WHOLE), (1, WHOLE)], vec![(0, WHOLE), (1, part)]];
+            System { units: vec![50, 3], groups, ..System::default() }.isolates(10).unwrap()
+        };
+        assert!(told(fraction(1, 2)));
+        assert!(!told(fraction(7, 7)));
     }
 
     #[test]
     fn a_unit_that_stands_in_many_small_classes_is_one_unit() {
-        let groups = |classes: usize| vec![(0..=classes).collect::<Vec<_>>(), vec![0]];
+        let groups = |classes: usize| whole(&[&(0..=classes).collect::<Vec<_>>(), &[0]]);
         let system = |members: Vec<Vec<u32>>| {
             let units: Vec<u64> =
                 [vec![50], members.iter().map(|units| units.len() as u64).collect()].concat();
@@ -142,19 +213,29 @@ mod tests {
             System { units, members: [vec![Vec::new()], members].concat(), groups }
         };
         // Twelve classes of the same one unit, and twelve of another each.
-        assert_eq!(system(vec![vec![7]; 12]).isolated(10).unwrap(), 1);
-        assert_eq!(system((0..12).map(|unit| vec![unit]).collect()).isolated(10).unwrap(), 0);
+        assert!(system(vec![vec![7]; 12]).isolates(10).unwrap());
+        assert!(!system((0..12).map(|unit| vec![unit]).collect()).isolates(10).unwrap());
     }
 
     #[test]
     fn more_than_can_be_put_together_is_said_to_be() {
-        let system = System { units: vec![20; 50_000], groups: vec![vec![0]; 300], ..System::default() };
-        assert!(matches!(system.isolated(10), Err(TooLarge)));
+        let groups = vec![vec![(0, WHOLE)]; 300];
+        let system = System { units: vec![20; 50_000], groups, ..System::default() };
+        assert!(matches!(system.isolates(10), Err(TooLarge)));
+        // Rows that share no class are looked at one by one, be there many.
+        let groups = (0..40).map(|group| vec![(2 * group, WHOLE), (2 * group + 1, WHOLE)]).collect();
+        let system = System { units: vec![5; 80], groups, ..System::default() };
+        assert!(!system.isolates(10).unwrap());
+        // Many small classes, of which any ten stand for enough: to find that none is told would take too long.
+        let all_but = |group| (0..60).filter(move |class| class % 20 != group);
+        let groups = (0..20).map(|group| all_but(group).map(|class| (class, WHOLE)).collect()).collect();
+        let system = System { units: vec![4; 60], groups, ..System::default() };
+        assert!(matches!(system.isolates(10), Err(TooLarge)));
     }
 
     /// Each combination with small whole coefficients of some hundred small systems.
     #[test]
-    fn no_combination_of_few_units_is_missed() {
+    fn no_combination_of_few_units_is_missed_and_none_is_made_up() {
         let mut random = 7u64;
         let mut next = |below: u64| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -164,8 +245,8 @@ mod tests {
         for _ in 0..400 {
             let units: Vec<u64> = (0..5).map(|_| [2, 4, 20, 30][next(4) as usize]).collect();
             let groups: Vec<Vec<usize>> = (0..4).map(|_| (0..5).filter(|_| next(2) == 1).collect()).collect();
-            let system = System { units: units.clone(), groups: groups.clone(), ..System::default() };
-            let isolated = system.isolated(10).unwrap();
+            let slices: Vec<&[usize]> = groups.iter().map(Vec::as_slice).collect();
+            let isolates = isolates(&units, &slices);
             let is_told = (0..7i64.pow(4)).any(|number| {
                 let weights: Vec<i64> = (0..4).map(|place| number / 7i64.pow(place) % 7 - 3).collect();
                 let value = |class: usize| -> i64 {
@@ -175,9 +256,9 @@ mod tests {
                 let told: u64 = (0..5).filter(|class| value(*class) != 0).map(|class| units[class]).sum();
                 (1..10).contains(&told)
             });
-            assert!(!is_told || isolated > 0, "{system:?}");
-            found += usize::from(isolated > 0);
-            clear += usize::from(isolated == 0);
+            assert_eq!(isolates, is_told, "{units:?} {groups:?}");
+            found += usize::from(isolates);
+            clear += usize::from(!isolates);
         }
         assert!(found > 20 && clear > 20, "{found} and {clear}");
     }

@@ -20,6 +20,9 @@ use crate::classes::{Classes, UNCOUNTED};
 /// Rows that are handed over together.
 const BATCH_ROWS: usize = 8192;
 
+/// The place of the first column of numbers in what is read, behind the class and the unit.
+pub(crate) const FIRST_NUMBER: usize = 2;
+
 /// Batches that may wait.
 const WAITING: usize = 4;
 
@@ -87,7 +90,7 @@ impl PartitionStream for Piece {
 }
 
 impl Reading {
-    fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         let mut fields =
             vec![Field::new("class", DataType::UInt32, false), Field::new("unit", DataType::Binary, false)];
         let number = |index| Field::new(format!("number-{index}"), DataType::Float64, true);

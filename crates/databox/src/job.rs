@@ -139,6 +139,7 @@ impl Bench {
     ) -> Result<Request, Failure> {
         let grant = grant_of(site, &manifest.project, &self.profile.id)?;
         check_categories(site, &manifest.outputs)?;
+        let query = question(site, manifest, &grant)?;
         let issued_at = now();
         let context = bundle::RequestContext {
             site: site.name().clone(),
@@ -147,7 +148,7 @@ impl Bench {
             bundle,
             runtime: runtime_of(site, &manifest.runtime)?,
             latest: latest_snapshots(site, manifest)?,
-            query: question(site, manifest)?,
+            query,
             salt,
             nonce: random()?,
             issued_at,

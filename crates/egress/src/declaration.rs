@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use release::report::OUTPUT_LIMIT;
 use release::rule::Rule;
-use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor};
+use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Query};
 use release::value::{Count, Name};
 
 use crate::policy::Policy;
@@ -37,6 +37,10 @@ pub enum DeclarationError {
     StructuralZeros { path: Name },
     #[error("the output {path} has no metric {name}, which it names for its degrees of freedom")]
     NoSuchMetric { path: Name, name: Name },
+    #[error(
+        "the policy allows no quantile above {percent} % of the rows; it allows those above {allowed:?} %"
+    )]
+    Quantile { percent: u8, allowed: Vec<u64> },
 }
 
 /// Checks that each declared output can be judged: names once, shapes that can be multiplied, columns that exist.
@@ -71,6 +75,16 @@ pub fn check_declarations(policy: &Policy, outputs: &[DeclaredOutput]) -> Result
         }
     }
     Ok(())
+}
+
+/// Checks that the policy allows each quantile that a question asks for. Were any level allowed, a hundred answers would trace
+/// a group's values nearly one by one.
+pub fn check_quantiles(policy: &Policy, query: &Query) -> Result<(), DeclarationError> {
+    let allowed = &policy.table.quantile_percents;
+    match query.quantiles().find(|percent| !allowed.contains(&u64::from(*percent))) {
+        Some(percent) => Err(DeclarationError::Quantile { percent, allowed: allowed.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn check_names<'a>(path: &Name, names: impl IntoIterator<Item = &'a Name>) -> Result<(), DeclarationError> {

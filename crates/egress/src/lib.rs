@@ -24,7 +24,7 @@ pub mod weights;
 
 pub use bits::{declared_fixed_bytes, floor_bits, holds_what_was_fixed};
 pub use canonicalise::canonicalise;
-pub use declaration::{DeclarationError, check_declarations, is_left_out};
+pub use declaration::{DeclarationError, check_declarations, check_quantiles, is_left_out};
 pub use differencing::{
     Compared, EARLIER_BYTES_LIMIT, EarlierTable, compare, earlier_counts_file, earlier_table_file,
     own_counts_file, written_counts_file,

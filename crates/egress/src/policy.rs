@@ -77,6 +77,8 @@ pub struct TablePolicy {
     pub max_integer_digits: u64,
     /// Largest file that a job may write, in bytes.
     pub max_file_bytes: u64,
+    /// Quantiles that questions may ask for, in per cent of the rows below them; sorted, each once.
+    pub quantile_percents: Vec<u64>,
 }
 
 /// What may leave as metrics.
@@ -134,6 +136,12 @@ pub enum PolicyError {
         /// The largest value that is accepted.
         most: u64,
     },
+    /// A list is not sorted, or has a number twice.
+    #[error("the policy's {key} must be sorted, each number once")]
+    Unsorted {
+        /// The key.
+        key: &'static str,
+    },
 }
 
 impl Policy {
@@ -149,9 +157,16 @@ impl Policy {
 
     fn check(&self) -> Result<(), PolicyError> {
         let outside = |limit: &Limit| !(limit.least..=limit.most).contains(&limit.value);
-        match self.limits().into_iter().find(outside) {
-            Some(Limit { key, least, most, .. }) => Err(PolicyError::Range { key, least, most }),
-            None => Ok(()),
+        if let Some(Limit { key, least, most, .. }) = self.limits().into_iter().find(outside) {
+            return Err(PolicyError::Range { key, least, most });
+        }
+        let (key, quantiles) = ("table.quantile_percents", &self.table.quantile_percents);
+        if quantiles.iter().any(|percent| !(1..=99).contains(percent)) {
+            return Err(PolicyError::Range { key, least: 1, most: 99 });
+        }
+        match quantiles.is_sorted_by(|one, other| one < other) {
+            true => Ok(()),
+            false => Err(PolicyError::Unsorted { key }),
         }
     }
 
@@ -203,6 +218,7 @@ impl Policy {
     /// Where this policy is weaker than another: what it lets out, or lets happen, that the other does not.
     pub fn weaker_than(&self, other: &Self) -> Vec<Weaker> {
         let mut weaker = Vec::new();
+        let [own_quantiles, other_quantiles] = [self, other].map(|policy| &policy.table.quantile_percents);
         for (own, other) in self.limits().into_iter().zip(other.limits()) {
             let is_weaker = match own.stricter {
                 Stricter::Larger => own.value < other.value,
@@ -223,6 +239,10 @@ impl Policy {
         if own.bits() > other.bits() {
             let (value, other) = (own.word().to_owned(), other.word().to_owned());
             weaker.push(Weaker { key: "weights.precision", value, other });
+        }
+        if own_quantiles.iter().any(|percent| !other_quantiles.contains(percent)) {
+            let (value, other) = (format!("{own_quantiles:?}"), format!("{other_quantiles:?}"));
+            weaker.push(Weaker { key: "table.quantile_percents", value, other });
         }
         weaker
     }

@@ -28,6 +28,7 @@ fn a_weaker_value_of_any_kind_is_named() {
     (weak.table.smallest_count, weak.metrics.max_count, weak.on_box_witness) = (9, 401, true);
     (weak.table.dominance_percent, weak.table.zeros_are_disclosive) = (91, false);
     weak.weights.precision = egress::Precision::F32;
+    weak.table.quantile_percents = vec![25, 35];
     let weaker: Vec<_> = weak.weaker_than(&standard).into_iter().map(|weaker| weaker.key).collect();
     assert_eq!(
         weaker,
@@ -37,7 +38,8 @@ fn a_weaker_value_of_any_kind_is_named() {
             "metrics.max_count",
             "on_box_witness",
             "table.zeros_are_disclosive",
-            "weights.precision"
+            "weights.precision",
+            "table.quantile_percents"
         ]
     );
     weak.weights.max_bits = weak.release_bits + 1;
@@ -92,8 +94,16 @@ fn a_policy_with_an_unknown_missing_or_senseless_value_is_refused() {
         ("significant_digits = 4", "significant_digits = 17"),
         ("quarantine_days = 30", "quarantine_days = 31"),
         ("max_integer_digits = 15", "max_integer_digits = 30"),
+        ("quantile_percents = [10,", "quantile_percents = [0, 10,"),
+        ("80, 90]", "80, 90, 100]"),
     ] {
         assert!(matches!(changed(from, to), Err(PolicyError::Range { .. })), "{to}");
     }
+    for (from, to) in [("[10, 20,", "[20, 10,"), ("[10, 20,", "[10, 10, 20,")] {
+        assert!(matches!(changed(from, to), Err(PolicyError::Unsorted { .. })), "{to}");
+    }
+    let none =
+        changed("quantile_percents = [10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90]", "quantile_percents = []");
+    assert!(none.is_ok_and(|policy| policy.table.quantile_percents.is_empty()));
     assert!(matches!(Policy::parse(&"#".repeat(70_000)), Err(PolicyError::TooLarge)));
 }

@@ -151,6 +151,10 @@ fn admit<'a>(
     if egress::check_declarations(&policy, &request.outputs).is_err() {
         return Ok(Err(Reason::Request));
     }
+    let asks_for = |query| egress::check_quantiles(&policy, query);
+    if request.query.as_ref().is_some_and(|query| asks_for(query).is_err()) {
+        return Ok(Err(Reason::Request));
+    }
     if asks_for_too_much(&request.limits, &policy, &room.configuration.limits) {
         return Ok(Err(Reason::Limits));
     }

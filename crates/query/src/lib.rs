@@ -10,7 +10,7 @@ use release::statement::{Catalogue, CatalogueEntry, Query, QueryError, QueryFunc
 use release::value::Name;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Select,
-    SelectItem, SetExpr, Statement, TableFactor,
+    SelectItem, SetExpr, Statement, TableFactor, Value,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -25,11 +25,19 @@ pub enum SqlError {
     #[error("it is not one SELECT of SQL: {0}")]
     NotSql(String),
     #[error(
-        "{0} is not answered; what is: SELECT categories, COUNT(*), SUM(column), AVG(column) FROM dataset WHERE category = 'value' GROUP BY categories"
+        "{0} is not answered; what is: SELECT categories, COUNT(*), SUM(column), AVG(column), APPROX_QUANTILE(column, 0.25) FROM dataset WHERE category = 'value' GROUP BY categories"
     )]
     Clause(&'static str),
-    #[error("{0} is neither a column that groups nor COUNT(*), SUM(column) or AVG(column)")]
+    #[error(
+        "{0} is neither a column that groups nor COUNT(*), SUM(column), AVG(column) or APPROX_QUANTILE(column, 0.25)"
+    )]
     Item(String),
+    #[error(
+        "{0} is one person's value: APPROX_QUANTILE(column, 0.5) is answered, the mean of the values around that rank"
+    )]
+    OneValue(String),
+    #[error("{0} names no quantile from 0.01 to 0.99 in hundredths")]
+    Level(String),
     #[error("{0} stands in SELECT or in GROUP BY, and not in both")]
     NotGrouped(String),
     #[error(
@@ -174,7 +182,7 @@ fn items(
         match expression {
             Expr::Identifier(_) => groups.push(column(expression).ok_or_else(refused)?),
             Expr::Function(function) if counts_units(function, catalogue) => counts += 1,
-            Expr::Function(function) => values.push(value(function).ok_or_else(refused)?),
+            Expr::Function(function) => values.push(value(function)?.ok_or_else(refused)?),
             _ => return Err(refused()),
         }
     }
@@ -203,18 +211,58 @@ fn counts_units(function: &Function, catalogue: &Catalogue) -> bool {
     }
 }
 
-/// `SUM(column)` or `AVG(column)`, and nothing more: no DISTINCT, no FILTER, no OVER.
-fn value(function: &Function) -> Option<QueryValue> {
+/// Functions that give one row's value. What the box tells in their place has a name of its own, so that nobody is answered
+/// another question than they asked.
+const ONE_VALUE: [&str; 8] = [
+    "MEDIAN",
+    "QUANTILE",
+    "QUANTILE_CONT",
+    "QUANTILE_DISC",
+    "PERCENTILE_CONT",
+    "PERCENTILE_DISC",
+    "MIN",
+    "MAX",
+];
+
+/// `SUM(column)`, `AVG(column)`, `APPROX_QUANTILE(column, level)` or `APPROX_MEDIAN(column)`, and nothing more: no DISTINCT, no
+/// FILTER, no OVER. None if it is another function.
+fn value(function: &Function) -> Result<Option<QueryValue>, SqlError> {
     let name = function.name.to_string().to_ascii_uppercase();
-    let known = match name.as_str() {
-        "SUM" => QueryFunction::Sum,
-        "AVG" | "MEAN" => QueryFunction::Mean,
+    if ONE_VALUE.contains(&name.as_str()) {
+        return Err(SqlError::OneValue(function.to_string()));
+    }
+    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    let plain = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => Some(argument.clone()),
+        _ => None,
+    };
+    let Some(arguments) = list.args.iter().map(plain).collect::<Option<Vec<Expr>>>() else { return Ok(None) };
+    let known = match (name.as_str(), &arguments[..]) {
+        ("SUM", [_]) => QueryFunction::Sum,
+        ("AVG" | "MEAN", [_]) => QueryFunction::Mean,
+        ("APPROX_MEDIAN", [_]) => QueryFunction::Quantile(50),
+        ("APPROX_QUANTILE", [_, level]) => {
+            QueryFunction::Quantile(percent(level).ok_or_else(|| SqlError::Level(function.to_string()))?)
+        }
+        _ => return Ok(None),
+    };
+    // Whatever else is said of it stands in its text.
+    let texts: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let is_plain = function.to_string() == format!("{}({})", function.name, texts.join(", "));
+    let column = column(&arguments[0]).filter(|_| is_plain);
+    Ok(column.map(|column| QueryValue { column, function: known }))
+}
+
+/// A level in hundredths, such as 25 for `0.25`; none below 0.01 or above 0.99, or of more digits.
+fn percent(level: &Expr) -> Option<u8> {
+    let Expr::Value(value) = level else { return None };
+    let Value::Number(text, false) = &value.value else { return None };
+    let (whole, digits) = text.split_once('.')?;
+    let digits = digits.trim_end_matches('0');
+    let hundredths = match digits.len() {
+        1 => digits.parse::<u8>().ok()?.checked_mul(10)?,
+        2 => digits.parse().ok()?,
         _ => return None,
     };
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &list.args[..] else { return None };
-    // Whatever else is said of it stands in its text.
-    let is_plain = function.to_string() == format!("{}({argument})", function.name);
-    let column = column(argument).filter(|_| is_plain)?;
-    Some(QueryValue { column, function: known })
+    (whole.trim_start_matches('0').is_empty() && hundredths > 0).then_some(hundredths)
 }

@@ -61,7 +61,7 @@ fn among(column: &str, values: &[&str]) -> Condition {
 
 #[test]
 fn what_is_answered_has_one_closed_form() {
-    use QueryFunction::{Mean, Sum};
+    use QueryFunction::{Mean, Quantile, Sum};
     let answered = [
         ("SELECT COUNT(*) FROM hie", asked(&[], &[], None)),
         ("select count(*) from hie;", asked(&[], &[], None)),
@@ -70,6 +70,19 @@ fn what_is_answered_has_one_closed_form() {
         (
             "SELECT year, plan, AVG(visits), SUM(\"cost.total\") FROM hie GROUP BY plan, year",
             asked(&["year", "plan"], &[(Mean, "visits"), (Sum, "cost.total")], None),
+        ),
+        (
+            "SELECT approx_median(visits), AVG(visits), APPROX_QUANTILE(visits, 0.9), APPROX_QUANTILE(\"cost.total\", .250) FROM hie",
+            asked(
+                &[],
+                &[
+                    (Quantile(50), "visits"),
+                    (Mean, "visits"),
+                    (Quantile(90), "visits"),
+                    (Quantile(25), "cost.total"),
+                ],
+                None,
+            ),
         ),
         (
             "SELECT SUM(visits) FROM hie WHERE plan = 'it''s'",
@@ -103,6 +116,8 @@ fn what_is_answered_has_one_closed_form() {
 fn what_is_not_answered_is_refused_by_name() {
     let clause = |name: &'static str| SqlError::Clause(name);
     let item = |text: &str| SqlError::Item(text.to_owned());
+    let one_value = |text: &str| SqlError::OneValue(text.to_owned());
+    let level = |text: &str| SqlError::Level(text.to_owned());
     let grouped = |text: &str| SqlError::NotGrouped(text.to_owned());
     let comparison = |text: &str| SqlError::Comparison(text.to_owned());
     let refused = [
@@ -141,8 +156,26 @@ fn what_is_not_answered_is_refused_by_name() {
         ("SELECT SUM(visits) OVER () FROM hie", item("SUM(visits) OVER ()")),
         ("SELECT SUM(visits * visits) FROM hie", item("SUM(visits * visits)")),
         ("SELECT SUM(-visits) FROM hie", item("SUM(-visits)")),
-        ("SELECT MAX(visits) FROM hie", item("MAX(visits)")),
-        ("SELECT MEDIAN(visits) FROM hie", item("MEDIAN(visits)")),
+        ("SELECT STDDEV(visits) FROM hie", item("STDDEV(visits)")),
+        ("SELECT MAX(visits) FROM hie", one_value("MAX(visits)")),
+        ("SELECT MEDIAN(visits) FROM hie", one_value("MEDIAN(visits)")),
+        ("SELECT quantile_cont(visits, 0.5) FROM hie", one_value("quantile_cont(visits, 0.5)")),
+        (
+            "SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY visits) FROM hie",
+            one_value("PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY visits)"),
+        ),
+        ("SELECT APPROX_MEDIAN(DISTINCT visits) FROM hie", item("APPROX_MEDIAN(DISTINCT visits)")),
+        ("SELECT APPROX_QUANTILE(visits) FROM hie", item("APPROX_QUANTILE(visits)")),
+        ("SELECT APPROX_QUANTILE(visits, 0.5, 100) FROM hie", item("APPROX_QUANTILE(visits, 0.5, 100)")),
+        ("SELECT APPROX_QUANTILE(-visits, 0.5) FROM hie", item("APPROX_QUANTILE(-visits, 0.5)")),
+        ("SELECT APPROX_QUANTILE(visits, 1) FROM hie", level("APPROX_QUANTILE(visits, 1)")),
+        ("SELECT APPROX_QUANTILE(visits, 0.0) FROM hie", level("APPROX_QUANTILE(visits, 0.0)")),
+        ("SELECT APPROX_QUANTILE(visits, 1.0) FROM hie", level("APPROX_QUANTILE(visits, 1.0)")),
+        ("SELECT APPROX_QUANTILE(visits, 1.5) FROM hie", level("APPROX_QUANTILE(visits, 1.5)")),
+        ("SELECT APPROX_QUANTILE(visits, 0.125) FROM hie", level("APPROX_QUANTILE(visits, 0.125)")),
+        ("SELECT APPROX_QUANTILE(visits, -0.5) FROM hie", level("APPROX_QUANTILE(visits, -0.5)")),
+        ("SELECT APPROX_QUANTILE(visits, '0.5') FROM hie", level("APPROX_QUANTILE(visits, '0.5')")),
+        ("SELECT APPROX_QUANTILE(visits, [0.5]) FROM hie", level("APPROX_QUANTILE(visits, [0.5])")),
         ("SELECT 1 + COUNT(*) FROM hie", item("1 + COUNT(*)")),
         ("SELECT plan, COUNT(*) FROM hie", grouped("plan")),
         ("SELECT COUNT(*) FROM hie GROUP BY plan", grouped("plan")),
@@ -193,6 +226,11 @@ fn only_what_the_catalogue_publishes_can_be_asked() {
         ("SELECT SUM(person) FROM hie", QueryError::NotNumber { column: name("person") }),
         ("SELECT SUM(plan) FROM hie", QueryError::NotNumber { column: name("plan") }),
         ("SELECT SUM(visits), AVG(visits) FROM hie", QueryError::Twice { column: name("visits") }),
+        (
+            "SELECT APPROX_MEDIAN(visits), APPROX_QUANTILE(visits, 0.5) FROM hie",
+            QueryError::SameName { name: "quantile-50.visits".to_owned() },
+        ),
+        ("SELECT APPROX_MEDIAN(person) FROM hie", QueryError::NotNumber { column: name("person") }),
         ("SELECT plan, plan FROM hie GROUP BY plan", QueryError::Twice { column: name("plan") }),
         ("SELECT units FROM hie GROUP BY units", QueryError::SameName { name: "units".to_owned() }),
     ];
@@ -211,6 +249,25 @@ fn only_what_the_catalogue_publishes_can_be_asked() {
 #[test]
 fn a_question_in_another_than_its_one_form_is_refused() {
     let catalogue = catalogue(&["visits.csv"]);
+    for percent in [0, 100, 255] {
+        let quantile = asked(&[], &[(QueryFunction::Quantile(percent), "visits")], None);
+        assert_eq!(quantile.check(&catalogue).map(drop), Err(QueryError::Percent { percent }));
+    }
+    for text in [
+        "quantile:025",
+        "quantile:+25",
+        "quantile:",
+        "quantile",
+        "quantile:25.0",
+        "quantile:256",
+        "median",
+        "SUM",
+    ] {
+        assert!(QueryFunction::try_from(text.to_owned()).is_err(), "{text}");
+    }
+    for text in ["sum", "mean", "quantile:1", "quantile:99"] {
+        assert_eq!(QueryFunction::try_from(text.to_owned()).map(String::from), Ok(text.to_owned()));
+    }
     let filtered = |filter| asked(&["plan"], &[], Some(filter)).check(&catalogue).map(drop);
     assert_eq!(filtered(among("plan", &["family plan", "free"])), Ok(()));
     for filter in [
@@ -244,5 +301,11 @@ fn a_question_is_told_in_plain_words() {
         words,
         "how many people visits.csv of hie has, the mean of visits, of the rows where (year is \"1\" and plan is one of \
          \"free\", \"it's\"), for each plan; counted by the box, sums and means to 3 digits"
+    );
+    let words = read("SELECT APPROX_QUANTILE(visits, 0.75) FROM hie", &catalogue).unwrap().words();
+    assert_eq!(
+        words,
+        "how many people visits.csv of hie has, the mean of visits around the rank above 75 %, all together; counted by the \
+         box, sums and means to 3 digits"
     );
 }

@@ -33,7 +33,7 @@ const CONTENT: &str = "what the catalogue, the roles and the request may contain
 
 /// What does not hold by hand though it is sound, and by which words the page says so. A wrong one whose twin is among them
 /// may be found for that reason alone.
-const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 16] = [
+const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 17] = [
     ("verified.code-review-expired-since.vector", "with reviews of code"),
     ("verified.code-reviewed-by-others.vector", "with reviews of code"),
     ("verified.code-reviewed.vector", "with reviews of code"),
@@ -42,6 +42,7 @@ const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 16] = [
     ("verified.last-of-several-roles.vector", "with members or people who have several keys"),
     ("verified.on-box-witness-accepted.vector", "none but a witness on the box's own machine"),
     ("verified.other-key-ids.vector", "with key ids that are not SHA-256 of the key"),
+    ("verified.question-of-a-quantile.vector", "with a question in place of code"),
     ("verified.question.vector", "with a question in place of code"),
     ("verified.roles-changed-in-review.vector", "with roles that changed between verdict and signature"),
     ("verified.security-key-with-pin-unasked.vector", "with keys in security keys"),

@@ -1,5 +1,6 @@
 //! Answers against a second way to find them, and files that are not as they should be.
 
+mod quantiles;
 mod support;
 mod together;
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use egress::QueryTask;
+use databox_query::compare;
+use egress::{Detail, EarlierQuery, QueryTask};
+use release::rule::Rule;
 use release::statement::{
-    Catalogue, CatalogueEntry, Column, DatasetGrant, Query, QueryFunction, QueryValue, Table, ValueType,
+    Catalogue, CatalogueEntry, Column, DatasetGrant, Query, QueryFunction, QueryValue, RuleResult, Table,
+    ValueType,
 };
 use release::value::{Count, Name, Timestamp};
 
@@ -143,5 +146,27 @@ impl Random {
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
+    }
+}
+
+/// Whether the last question is blocked after the others, and what is found.
+pub fn blocked(text: &str, queries: &[Query]) -> Option<String> {
+    let data = data(text);
+    let (last, before) = queries.split_last().unwrap();
+    let mut task = task(last.clone(), 2);
+    task.earlier = before
+        .iter()
+        .enumerate()
+        .map(|(index, query)| EarlierQuery {
+            of: format!("job-{index}"),
+            query: query.clone(),
+            policy: Some(POLICY.to_owned()),
+        })
+        .collect();
+    let (report, detail) = compare(&task, data.path()).unwrap();
+    match report.rules[Rule::TableDifferencing.index()] {
+        RuleResult::Passed => None,
+        RuleResult::Blocked => Some(Detail::from_json(&detail).unwrap().files[0].findings[0].detail.clone()),
+        other => panic!("{other:?}"),
     }
 }

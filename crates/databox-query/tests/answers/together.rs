@@ -1,11 +1,11 @@
 //! Answers that together tell of a few people, and such that do not.
 
 use databox_query::compare;
-use egress::{Detail, EarlierQuery};
+use egress::EarlierQuery;
 use release::rule::Rule;
 use release::statement::{Condition, Query, QueryFunction, RuleResult};
 
-use crate::support::{POLICY, data, name, query, task};
+use crate::support::{POLICY, blocked, data, name, query, task};
 
 /// Sixty people of each plan but `it's`, which 30 have; of those with the plan `free` three are at the far site.
 fn people() -> String {
@@ -46,28 +46,6 @@ fn counted() -> Query {
 
 fn summed(column: &str) -> Query {
     query(&[], &[(QueryFunction::Sum, column)])
-}
-
-/// Whether the last question is blocked after the others, and what is found.
-fn blocked(text: &str, queries: &[Query]) -> Option<String> {
-    let data = data(text);
-    let (last, before) = queries.split_last().unwrap();
-    let mut task = task(last.clone(), 2);
-    task.earlier = before
-        .iter()
-        .enumerate()
-        .map(|(index, query)| EarlierQuery {
-            of: format!("job-{index}"),
-            query: query.clone(),
-            policy: Some(POLICY.to_owned()),
-        })
-        .collect();
-    let (report, detail) = compare(&task, data.path()).unwrap();
-    match report.rules[Rule::TableDifferencing.index()] {
-        RuleResult::Passed => None,
-        RuleResult::Blocked => Some(Detail::from_json(&detail).unwrap().files[0].findings[0].detail.clone()),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

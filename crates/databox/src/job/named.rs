@@ -23,7 +23,11 @@ pub(super) fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<Gra
 }
 
 /// The closed form of the manifest's question, if it has one: from here on nobody reads SQL.
-pub(super) fn question(site: &Site, manifest: &bundle::Manifest) -> Result<Option<Query>, Failure> {
+pub(super) fn question(
+    site: &Site,
+    manifest: &bundle::Manifest,
+    grant: &GrantId,
+) -> Result<Option<Query>, Failure> {
     let Some(sql) = &manifest.query else { return Ok(None) };
     let failure = |text: String| {
         Failure::new("QUERY", text)
@@ -36,7 +40,17 @@ pub(super) fn question(site: &Site, manifest: &bundle::Manifest) -> Result<Optio
     };
     let entry =
         site.dataset(dataset).ok_or_else(|| failure(format!("the catalogue has no dataset {dataset}")))?;
-    query::read(sql, entry.statement()).map(Some).map_err(|error| failure(whole(&error)))
+    let query = query::read(sql, entry.statement()).map_err(|error| failure(whole(&error)))?;
+    let policy =
+        policy_of(site, grant).ok_or_else(|| failure("the grant's policy cannot be read".to_owned()))?;
+    egress::check_quantiles(&policy, &query).map_err(|error| failure(whole(&error)))?;
+    Ok(Some(query))
+}
+
+fn policy_of(site: &Site, grant: &GrantId) -> Option<egress::Policy> {
+    let grant = site.grants().find(|one| release::site::grant_id(one) == *grant)?;
+    let file = site.policy(&grant.statement().policy)?.file();
+    egress::Policy::parse(std::str::from_utf8(file).ok()?).ok()
 }
 
 pub(super) fn runtime_of(site: &Site, name: &Name) -> Result<Digest, Failure> {

@@ -4,6 +4,7 @@
 //! from its predicate and is compared with it, so that tools which read subjects alone see the same thing as we.
 //! A field whose check comes later reads `not-checked`; it is never absent.
 
+mod condition;
 mod job;
 mod manifest;
 mod output;
@@ -16,14 +17,15 @@ use blobs::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use condition::Condition;
 pub use job::{
     Cancel, DEVICES_LIMIT, DatasetSnapshot, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose,
 };
 pub use manifest::{ApprovalDigest, GrantAccount, Manifest, ReleasedFile};
 pub use output::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, OutputKind};
 pub use query::{
-    ANSWER_FILE, Asked, Condition, QUERY_PROGRAM, Query, QueryError, QueryFunction, QueryValue,
-    SHARE_COLUMNS, SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
+    ANSWER_FILE, Asked, QUERY_PROGRAM, Query, QueryError, QueryFunction, QueryValue, SHARE_COLUMNS,
+    SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
 };
 pub use review::{Approval, CodeApproval, CodeDenial, Denial, DenialDecision, DenialReason, Judgement};
 pub use site::{

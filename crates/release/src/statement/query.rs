@@ -1,5 +1,5 @@
-//! A question that the box answers itself: a closed form that can ask for counts, sums and means of groups, and for nothing
-//! else. It is part of the signed request, so that enclave, stewards and auditors read what was asked, and never SQL.
+//! A question that the box answers itself: a closed form that can ask for counts, sums, means and quantiles of groups, and for
+//! nothing else. It is part of the signed request, so that enclave, stewards and auditors read what was asked, and never SQL.
 //!
 //! What it may name is public: columns of the signed catalogue, and those values of them that the catalogue lists. A
 //! comparison with any other value would be a guess at one person, and its answer a yes or no about them.
@@ -9,10 +9,12 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::category;
 use super::{
-    Catalogue, CatalogueEntry, Column, ColumnType, DeclaredColumn, DeclaredOutput, Table, ValueType,
+    Catalogue, CatalogueEntry, Column, ColumnType, Condition, DeclaredColumn, DeclaredOutput, Table,
+    ValueType,
 };
-use crate::value::Name;
+use crate::value::{Name, ValueError};
 
 /// The program of every question, in a runtime that the catalogue says answers them.
 pub const QUERY_PROGRAM: &str = "/usr/bin/databox-query";
@@ -35,14 +37,14 @@ pub const SIGNIFICANT_DIGITS: u32 = 3;
 /// Most digits after the point of a sum or a mean.
 pub const VALUE_DIGITS: u8 = 3;
 
-/// Most columns that group, and most that are summed up.
+/// Most columns that group.
 const COLUMN_LIMIT: usize = 8;
 
-/// Most comparisons of a filter, and how deep they may be nested: a signed payload is at most 16 levels deep.
-const CONDITION_LIMITS: (usize, usize) = (64, 4);
+/// Most numbers that are told of each group besides how many units it has.
+const VALUE_LIMIT: usize = 16;
 
-/// Most bytes of column names and values in a filter together.
-const FILTER_BYTES: usize = 64 << 10;
+/// Per cent of a group's rows below a quantile.
+const PERCENTS: std::ops::RangeInclusive<u8> = 1..=99;
 
 /// What is asked about one file of one dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,14 +56,14 @@ pub struct Query {
     pub table: Name,
     /// Columns by whose public categories rows are put into groups; none: all rows are one group.
     pub groups: Vec<Name>,
-    /// What is told of each group besides how many units it has, each of another column.
+    /// What is told of each group besides how many units it has: of each column one sum or mean, and any quantiles.
     pub values: Vec<QueryValue>,
     /// Which rows count; all if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Condition>,
 }
 
-/// A sum or a mean of one column.
+/// A sum, a mean or a quantile of one column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryValue {
@@ -71,37 +73,17 @@ pub struct QueryValue {
     pub function: QueryFunction,
 }
 
-/// What may be asked of a column of numbers.
+/// What may be asked of a column of numbers. Text forms: `sum`, `mean`, `quantile:25`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(into = "String", try_from = "String")]
 pub enum QueryFunction {
     /// The sum over rows.
     Sum,
     /// The mean over rows.
     Mean,
-}
-
-/// Which rows count. It says yes to public categories only: no "not", no comparison of numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
-pub enum Condition {
-    /// The column has one of these values.
-    Among {
-        /// A category of the file.
-        column: Name,
-        /// Sorted, each once.
-        values: Vec<String>,
-    },
-    /// All of these hold; at least two.
-    All {
-        /// The conditions.
-        of: Vec<Condition>,
-    },
-    /// One of these holds; at least two.
-    Any {
-        /// The conditions.
-        of: Vec<Condition>,
-    },
+    /// The mean over the rows around a rank, of enough units: so many per cent of the rows lie below it. The one value at the
+    /// rank would be a person's own.
+    Quantile(u8),
 }
 
 /// A question that the catalogue does not cover.
@@ -120,7 +102,11 @@ pub enum QueryError {
     NotPublic { column: Name, value: String },
     #[error("{column} is named twice: a sum and a mean of one column tell how many rows there are")]
     Twice { column: Name },
-    #[error("more than {COLUMN_LIMIT} columns group, or are summed up")]
+    #[error("a quantile lies above 1 to 99 % of the rows, and not above {percent} %")]
+    Percent { percent: u8 },
+    #[error(
+        "more than {COLUMN_LIMIT} columns group, or more than {VALUE_LIMIT} numbers are asked of each group"
+    )]
     TooManyColumns,
     #[error("the filter is too large, nested too deep, or not in its one form")]
     Filter,
@@ -128,20 +114,41 @@ pub enum QueryError {
     SameName { name: String },
 }
 
-impl QueryFunction {
-    /// The word in front of the column's name in an answer.
-    pub fn word(self) -> &'static str {
+impl fmt::Display for QueryFunction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sum => "sum",
-            Self::Mean => "mean",
+            Self::Sum => formatter.write_str("sum"),
+            Self::Mean => formatter.write_str("mean"),
+            Self::Quantile(percent) => write!(formatter, "quantile:{percent}"),
         }
     }
 }
 
+impl From<QueryFunction> for String {
+    fn from(function: QueryFunction) -> Self {
+        function.to_string()
+    }
+}
+
+impl TryFrom<String> for QueryFunction {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        let function = match (text.as_str(), text.strip_prefix("quantile:")) {
+            ("sum", _) => Self::Sum,
+            ("mean", _) => Self::Mean,
+            (_, Some(percent)) => Self::Quantile(percent.parse().map_err(|_| ValueError::Name)?),
+            _ => return Err(ValueError::Name),
+        };
+        // One text for each: no sign and no zero in front.
+        if function.to_string() == text { Ok(function) } else { Err(ValueError::Name) }
+    }
+}
+
 impl QueryValue {
-    /// The column's name in an answer, such as `mean.visits`.
-    fn name(&self) -> String {
-        format!("{}.{}", self.function.word(), self.column)
+    /// The column's name in an answer, such as `mean.visits` or `quantile-25.visits`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.function.to_string().replace(':', "-"), self.column)
     }
 }
 
@@ -179,11 +186,15 @@ impl Query {
     }
 
     fn check_columns(&self, table: &Table, unit: &Name) -> Result<(), QueryError> {
-        if self.groups.len() > COLUMN_LIMIT || self.values.len() > COLUMN_LIMIT {
+        if self.groups.len() > COLUMN_LIMIT || self.values.len() > VALUE_LIMIT {
             return Err(QueryError::TooManyColumns);
         }
+        if let Some(percent) = self.quantiles().find(|percent| !PERCENTS.contains(percent)) {
+            return Err(QueryError::Percent { percent });
+        }
         let mut named = BTreeSet::new();
-        let columns = self.groups.iter().chain(self.values.iter().map(|value| &value.column));
+        let whole = self.values.iter().filter(|value| !matches!(value.function, QueryFunction::Quantile(_)));
+        let columns = self.groups.iter().chain(whole.map(|value| &value.column));
         for column in columns {
             if !named.insert(column) {
                 return Err(QueryError::Twice { column: column.clone() });
@@ -245,6 +256,14 @@ impl Query {
         })
     }
 
+    /// The quantiles that are asked for, in per cent of the rows below them.
+    pub fn quantiles(&self) -> impl Iterator<Item = u8> {
+        self.values.iter().filter_map(|value| match value.function {
+            QueryFunction::Sum | QueryFunction::Mean => None,
+            QueryFunction::Quantile(percent) => Some(percent),
+        })
+    }
+
     /// The columns whose categories decide in which group a row is, and whether it counts; sorted.
     pub fn categories(&self) -> BTreeSet<&Name> {
         let mut found: BTreeSet<&Name> = self.groups.iter().collect();
@@ -259,7 +278,14 @@ impl Query {
     pub fn words(&self) -> String {
         let mut text = format!("how many people {} of {} has", self.table, self.dataset);
         for value in &self.values {
-            let _ = write!(text, ", the {} of {}", value.function.word(), value.column);
+            let _ = match value.function {
+                QueryFunction::Sum | QueryFunction::Mean => {
+                    write!(text, ", the {} of {}", value.function, value.column)
+                }
+                QueryFunction::Quantile(percent) => {
+                    write!(text, ", the mean of {} around the rank above {percent} %", value.column)
+                }
+            };
         }
         if let Some(filter) = &self.filter {
             let _ = write!(text, ", of the rows where {filter}");
@@ -271,92 +297,5 @@ impl Query {
         };
         let _ = write!(text, ", {groups}; counted by the box, sums and means to {SIGNIFICANT_DIGITS} digits");
         text
-    }
-}
-
-fn category<'a>(table: &'a Table, name: &Name) -> Result<&'a Column, QueryError> {
-    let found = table.columns.iter().find(|column| column.name == *name);
-    let found = found.filter(|column| column.value_type == ValueType::Category);
-    found.ok_or_else(|| QueryError::NotCategory { column: name.clone() })
-}
-
-impl Condition {
-    fn check(&self, table: &Table) -> Result<(), QueryError> {
-        let (mut comparisons, mut bytes) = (0, 0);
-        self.check_part(table, CONDITION_LIMITS.1, &mut comparisons, &mut bytes)?;
-        match comparisons <= CONDITION_LIMITS.0 && bytes <= FILTER_BYTES {
-            true => Ok(()),
-            false => Err(QueryError::Filter),
-        }
-    }
-
-    fn check_part(
-        &self,
-        table: &Table,
-        depth: usize,
-        comparisons: &mut usize,
-        bytes: &mut usize,
-    ) -> Result<(), QueryError> {
-        match self {
-            Self::Among { column, values } => {
-                let public = &category(table, column)?.categories;
-                if let Some(value) = values.iter().find(|value| !public.contains(value)) {
-                    return Err(QueryError::NotPublic { column: column.clone(), value: value.clone() });
-                }
-                *comparisons += 1;
-                *bytes += column.as_str().len() + values.iter().map(String::len).sum::<usize>();
-                let in_form = !values.is_empty() && values.is_sorted_by(|one, other| one < other);
-                if in_form { Ok(()) } else { Err(QueryError::Filter) }
-            }
-            Self::All { of } | Self::Any { of } => {
-                if depth == 0 || of.len() < 2 || of.len() > CONDITION_LIMITS.0 {
-                    return Err(QueryError::Filter);
-                }
-                of.iter().try_for_each(|part| part.check_part(table, depth - 1, comparisons, bytes))
-            }
-        }
-    }
-
-    fn add_columns<'a>(&'a self, to: &mut BTreeSet<&'a Name>) {
-        match self {
-            Self::Among { column, .. } => drop(to.insert(column)),
-            Self::All { of } | Self::Any { of } => of.iter().for_each(|part| part.add_columns(to)),
-        }
-    }
-
-    /// Whether it holds where `value` gives each column's category; none for one that is not public, which is among no
-    /// values.
-    pub fn holds<'v>(&self, value: &impl Fn(&Name) -> Option<&'v str>) -> bool {
-        match self {
-            Self::Among { column, values } => {
-                value(column).is_some_and(|found| values.iter().any(|value| value == found))
-            }
-            Self::All { of } => of.iter().all(|part| part.holds(value)),
-            Self::Any { of } => of.iter().any(|part| part.holds(value)),
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let join = |formatter: &mut fmt::Formatter<'_>, of: &[Self], word: &str| {
-            formatter.write_char('(')?;
-            for (index, part) in of.iter().enumerate() {
-                if index > 0 {
-                    write!(formatter, " {word} ")?;
-                }
-                write!(formatter, "{part}")?;
-            }
-            formatter.write_char(')')
-        };
-        match self {
-            Self::Among { column, values } => {
-                let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
-                let word = if quoted.len() == 1 { "is" } else { "is one of" };
-                write!(formatter, "{column} {word} {}", quoted.join(", "))
-            }
-            Self::All { of } => join(formatter, of, "and"),
-            Self::Any { of } => join(formatter, of, "or"),
-        }
     }
 }

@@ -32,32 +32,43 @@ fn query() -> Query {
 
 /// A release of the answer to a question.
 fn question() -> Story {
+    answered(query(), ANSWER)
+}
+
+/// The same of a quantile: its column's name is all that differs.
+fn quantile() -> Story {
+    let mut query = query();
+    query.values[0].function = QueryFunction::Quantile(75);
+    answered(query, "plan,units,quantile-75.visits\ndeductible,600,3.100\nfree,600,4.550\n")
+}
+
+fn answered(query: Query, answer: &'static str) -> Story {
     story()
         .runtime(|entry| {
             if let CatalogueEntry::Runtime { answers_queries, .. } = &mut entry.entry {
                 *answers_queries = true;
             }
         })
-        .request(|request| {
+        .request(move |request| {
             request.command = vec![QUERY_PROGRAM.to_owned()];
-            request.outputs = vec![query().output().expect("its columns have different names")];
-            request.query = Some(query());
+            request.outputs = vec![query.output().expect("its columns have different names")];
+            request.query = Some(query.clone());
         })
-        .verdict(|verdict| {
+        .verdict(move |verdict| {
             verdict.files = vec![VerdictFile {
                 name: name("answer.csv"),
                 kind: OutputKind::Table,
-                bytes: Count(ANSWER.len() as u64),
-                sha256: Digest::of(ANSWER.as_bytes()),
+                bytes: Count(answer.len() as u64),
+                sha256: Digest::of(answer.as_bytes()),
                 released_bits: Count(BITS),
                 declared_counts: false,
             }];
             verdict.released_bits = Count(BITS);
             verdict.charges[0].release_bits = Count(BITS + VERDICT_BITS);
         })
-        .files(|files| {
+        .files(move |files| {
             files.clear();
-            files.insert(name("answer.csv"), ANSWER.as_bytes().to_vec());
+            files.insert(name("answer.csv"), answer.as_bytes().to_vec());
         })
 }
 
@@ -81,6 +92,7 @@ pub(super) fn all() -> Vec<Defect> {
     let runtime = |which, about, story| Defect::new(Refusal::RequestRuntime, which, about, story);
     vec![
         Defect::innocent("question", "The box answered a question and counted itself.", question()),
+        Defect::innocent("question-of-a-quantile", "The box told what is around a rank.", quantile()),
         runtime(
             "question-to-code",
             "A question in a runtime that does not answer any.",
@@ -135,6 +147,11 @@ pub(super) fn all() -> Vec<Defect> {
             asked(|query| {
                 query.values.push(QueryValue { column: name("visits"), function: QueryFunction::Sum });
             }),
+        ),
+        content(
+            "question-of-the-greatest",
+            "The rank above all rows: the greatest value.",
+            asked(|query| query.values[0].function = QueryFunction::Quantile(100)),
         ),
         content(
             "question-of-units",

@@ -119,6 +119,30 @@ fn a_question_is_answered_from_the_data_judged_released_and_verified_and_small_g
 }
 
 #[test]
+fn quantiles_of_the_policys_levels_are_told_from_those_around_the_rank_and_others_are_refused() {
+    wait(async {
+        let tested = start().await;
+        let sql = "SELECT plan, APPROX_QUANTILE(visits, 0.25), APPROX_MEDIAN(visits) FROM hie GROUP BY plan";
+        // Of two hundred rows in each plan forty have each number from 0 to 4.
+        assert_eq!(
+            answer(&tested, "quantiles", sql).await,
+            "plan,units,quantile-25.visits,quantile-50.visits\n\
+             deductible,100,1.000,2.000\nfree,100,1.000,2.000\nshared,100,1.000,2.000\n"
+        );
+        let bench = tested.bench("kim").await;
+        let refused = [
+            ("SELECT APPROX_QUANTILE(visits, 0.35) FROM hie", "no quantile above 35 %"),
+            ("SELECT MEDIAN(visits) FROM hie", "APPROX_QUANTILE(column, 0.5) is answered"),
+        ];
+        for (index, (sql, words)) in refused.into_iter().enumerate() {
+            let bundle = tested.bundle(&format!("level-{index}"), &[("databox.toml", &manifest(sql))]);
+            let failure = bench.prepare(&bundle).await.err();
+            assert!(failure.as_ref().is_some_and(|one| one.text.contains(words)), "{sql}: {failure:?}");
+        }
+    });
+}
+
+#[test]
 fn a_group_that_one_person_dominates_is_left_out_and_its_twin_is_told() {
     wait(async {
         let tested = start().await;
