@@ -297,7 +297,8 @@ impl Throwaway {
         self.sign_runtime("queries")
     }
 
-    fn sign_runtime(&self, runtime: &str) -> Result<Digest, Failure> {
+    /// Signs the draft of a runtime that lies in the drop directory.
+    pub fn sign_runtime(&self, runtime: &str) -> Result<Digest, Failure> {
         let plain = self.home.drafts().join(format!("runtime-{runtime}.json"));
         wait_for(Duration::from_secs(120), "the enclave's draft of the runtime", || {
             Ok(plain.is_file().then_some(()))

@@ -19,7 +19,7 @@ use release::envelope::Envelope;
 use release::path::{ReviewedCode, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{Catalogue, Evidence};
+use release::statement::{Catalogue, CatalogueEntry, Evidence};
 use sandbox::{Cancel, Ended, LaunchError, Outcome, SpecificationError, Stdin};
 
 use crate::cancel;
@@ -191,6 +191,8 @@ struct Ready {
     policy_text: String,
     catalogue: Vec<Catalogue>,
     runtime: PathBuf,
+    /// The runtime whose program compares answers; none if the site names none, or it is not there.
+    comparing: Option<PathBuf>,
     data: Vec<(String, PathBuf)>,
     devices: Held,
 }
@@ -216,8 +218,23 @@ fn ready(room: &Room, job: &Job, devices: &Held) -> Result<Ready, RunError> {
         data.push((dataset.name.to_string(), snapshot));
     }
     let runtime = room.places.runtime(&request.request().runtime.tree.sha256).ok_or(RunError::Site)?;
+    let comparing = match site.comparing_runtime().map(|entry| &entry.statement().entry) {
+        Some(CatalogueEntry::Runtime { tree, .. }) => room.places.runtime(&tree.sha256),
+        Some(CatalogueEntry::Dataset { .. }) | None => None,
+    };
     let devices = devices.clone();
-    Ok(Ready { site, request, code_review, policy, policy_text, catalogue, runtime, data, devices })
+    Ok(Ready {
+        site,
+        request,
+        code_review,
+        policy,
+        policy_text,
+        catalogue,
+        runtime,
+        comparing,
+        data,
+        devices,
+    })
 }
 
 fn attempt(room: &Room, slot: Slot, job: &Job, work: &Path, devices: &Held) -> Result<Finished, RunError> {

@@ -73,7 +73,12 @@ pub(super) fn compare(
     // Each thread is a process to the wall, which allows a child 16, and the engine starts about two for each.
     task.threads = usize::try_from(limits.cpus).unwrap_or(1).min(6);
     task.earlier = earlier.iter().filter_map(|envelope| earlier_query(envelope, &ready.site)).collect();
-    let binary = ready.runtime.join(PROGRAM);
+    // The site's choice, and not the asker's: of two programs one may have a fault that the other has not.
+    let Some(comparing) = &ready.comparing else {
+        join(found, &blocked());
+        return Ok(());
+    };
+    let binary = comparing.join(PROGRAM);
     let child = Child {
         program: Program::QueryComparer,
         binary: Some(&binary),

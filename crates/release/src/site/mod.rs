@@ -326,6 +326,20 @@ impl Site {
         self.runtimes.values()
     }
 
+    /// The runtime whose program compares answers to questions: of those that answer them the one that was described last, and
+    /// of two of one moment the last by name. Were it the one that answered, whoever asks would choose by what program they
+    /// are compared.
+    pub fn comparing_runtime(&self) -> Option<&VerifiedCatalogue> {
+        let answers = |entry: &&VerifiedCatalogue| {
+            matches!(entry.statement().entry, CatalogueEntry::Runtime { answers_queries: true, .. })
+        };
+        let order = |entry: &&VerifiedCatalogue| {
+            let entry = entry.statement();
+            (entry.issued_at, entry.name.clone())
+        };
+        self.runtimes.values().filter(answers).max_by_key(order)
+    }
+
     /// What is revoked.
     pub fn revocation(&self) -> &Revocation {
         self.revocation.statement()

@@ -196,6 +196,38 @@ fn three_sums_of_which_no_two_tell_of_a_few_are_blocked_together() {
     });
 }
 
+/// Registers a runtime for questions whose program is another one, which compares nothing.
+fn add_silent_runtime(tested: &TestBox, runtime: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let target = tested.stage.directory().join("box/drop/runtimes").join(runtime);
+    let directory = target.join("tree/usr/bin");
+    std::fs::create_dir_all(&directory).unwrap();
+    let program = directory.join("databox-query");
+    std::fs::copy(databox::programs::find("databox-unbundle").unwrap(), &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let description = "description = \"another program\"\nanswers_queries = true\n";
+    std::fs::write(target.join("runtime.new"), description).unwrap();
+    std::fs::rename(target.join("runtime.new"), target.join("runtime.toml")).unwrap();
+    tested.stage.sign_runtime(runtime).unwrap_or_else(|failure| panic!("{runtime}: {failure}"));
+}
+
+#[test]
+fn answers_are_compared_by_the_program_that_the_catalogue_describes_last_and_not_by_the_askers() {
+    wait(async {
+        let tested = TestBox::with_data(&data(), "zper", &["plan", "site"]);
+        add_silent_runtime(&tested, "silent");
+        tested.stage.add_query_runtime().unwrap_or_else(|failure| panic!("{failure}"));
+        let [free, shared, deductible] = ["free", "shared", "deductible"]
+            .map(|plan| format!("SELECT COUNT(*) FROM hie WHERE plan = '{plan}'"));
+        answer(&tested, "first", &free).await;
+        // The latest one compares.
+        answer(&tested, "second", &shared).await;
+        // A later one than that which the question names says nothing, so that nothing leaves.
+        add_silent_runtime(&tested, "silent-too");
+        assert_eq!(blocked_by(&tested, "third", &deductible).await, "table.differencing");
+    });
+}
+
 #[test]
 fn what_a_request_may_not_ask_is_refused_before_anything_runs() {
     wait(async {
