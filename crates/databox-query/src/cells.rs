@@ -68,6 +68,15 @@ impl Groups {
 }
 
 impl Column {
+    /// Of nothing nobody has a share.
+    fn shares(&self) -> Shares {
+        if self.size == 0.0 {
+            return [0; 2];
+        }
+        let [largest, second] = self.largest;
+        [largest, largest + second].map(|part| ((part / self.size * WHOLE as f64).round() as i128).min(WHOLE))
+    }
+
     fn add(&mut self, summed: Summed) {
         let size = summed.sum.abs();
         self.units += 1;
@@ -81,6 +90,22 @@ impl Column {
             self.largest[1] = size;
         }
     }
+}
+
+/// Whether a sum of these parts, one of each unit, is spread over them: neither one nor two have nearly all.
+pub(crate) fn are_spread(policy: &TablePolicy, parts: impl Iterator<Item = f64>) -> bool {
+    let mut column = Column::default();
+    parts.for_each(|sum| column.add(Summed { sum, rows: 1 }));
+    is_spread(policy, column.shares())
+}
+
+fn is_spread(policy: &TablePolicy, shares: Shares) -> bool {
+    // In halves of the last digit, so that the ends of a rounded share are whole.
+    let whole = 2 * WHOLE;
+    let [largest, two] = shares.map(|share| (2 * share + 1).min(whole));
+    let dominating = if policy.dominance_units == 1 { largest } else { two };
+    dominating * 100 <= i128::from(policy.dominance_percent) * whole
+        && (whole - two) * 100 >= i128::from(policy.p_percent) * largest
 }
 
 impl Group {
@@ -99,12 +124,9 @@ impl Group {
     /// The shares, in that column in which they are largest.
     pub(crate) fn shares(&self) -> Shares {
         let mut shares = [0; 2];
-        for column in self.columns.iter().filter(|column| column.size > 0.0) {
-            let [largest, second] = column.largest;
-            for (share, part) in shares.iter_mut().zip([largest, largest + second]) {
-                let rounded = (part / column.size * WHOLE as f64).round() as i128;
-                *share = (*share).max(rounded.min(WHOLE));
-            }
+        for column in &self.columns {
+            let own = column.shares();
+            shares.iter_mut().zip(own).for_each(|(share, own)| *share = own.max(*share));
         }
         shares
     }
@@ -121,14 +143,6 @@ impl Group {
         if self.columns.iter().any(|column| column.size == 0.0 && !column.is_window) {
             return false;
         }
-        if self.columns.is_empty() {
-            return true;
-        }
-        // In halves of the last digit, so that the ends of a rounded share are whole.
-        let whole = 2 * WHOLE;
-        let [largest, two] = self.shares().map(|share| (2 * share + 1).min(whole));
-        let dominating = if policy.dominance_units == 1 { largest } else { two };
-        dominating * 100 <= i128::from(policy.dominance_percent) * whole
-            && (whole - two) * 100 >= i128::from(policy.p_percent) * largest
+        self.columns.is_empty() || is_spread(policy, self.shares())
     }
 }

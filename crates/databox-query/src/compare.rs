@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use egress::{Detail, Finding, JudgedFile, QueryTask};
+use egress::{Detail, JudgedFile, QueryTask};
 use release::report::{DETAIL_LIMIT, OutputReport};
 use release::rule::Rule;
 use release::statement::{ANSWER_FILE, OutputKind, RuleResult};
@@ -15,7 +15,7 @@ use release::value::Count;
 
 use crate::AnswerError;
 use crate::rank::TooLarge;
-use crate::told::Told;
+use crate::told::{Finding, Told};
 
 /// Compares the answer to the task's question with those to the earlier ones, and what it tells with itself. It gives the
 /// message of fixed size and the findings for stewards.
@@ -27,9 +27,9 @@ pub fn compare(task: &QueryTask, data: &Path) -> Result<(OutputReport, Vec<u8>),
     let names: Vec<&str> = task.earlier.iter().map(|earlier| earlier.of.as_str()).collect();
     let mut report = OutputReport::unchecked();
     let everyone: Vec<usize> = (0..names.len()).collect();
-    let found = match told.isolates(&everyone) {
-        Ok(false) => None,
-        Ok(true) => Some(words(&told, &names)),
+    let found = match told.finds(&everyone) {
+        Ok(None) => None,
+        Ok(Some(found)) => Some(words(&told, found, &names)),
         Err(TooLarge) => Some("there is more told than can be put together".to_owned()),
     };
     let result = if found.is_some() { RuleResult::Blocked } else { RuleResult::Passed };
@@ -37,21 +37,28 @@ pub fn compare(task: &QueryTask, data: &Path) -> Result<(OutputReport, Vec<u8>),
     Ok((report, found.map(detail).unwrap_or_default()))
 }
 
-/// What is told of a few, and by which answers: the own one if it does so alone, else those that do with it, else all.
-fn words(told: &Told<'_>, names: &[&str]) -> String {
-    let few = format!("something of fewer than {} units alone", told.smallest());
-    if told.isolates(&[]).unwrap_or(true) {
-        return format!("what it tells, put together, tells {few}");
+/// What is told that may not be, and by which answers: the own one if it does so alone, else those that do with it, else all.
+fn words(told: &Told<'_>, found: Finding, names: &[&str]) -> String {
+    let what = match found {
+        Finding::Few => format!("something of fewer than {} units alone", told.smallest()),
+        Finding::Dominated => "a sum of which one or two units have nearly all".to_owned(),
+    };
+    let tells = |earlier: &[usize]| told.finds(earlier).map_or(true, |found| found.is_some());
+    if tells(&[]) {
+        return format!("what it tells, put together, tells {what}");
     }
-    let pairs = (0..names.len()).filter(|earlier| told.isolates(&[*earlier]).unwrap_or(true));
+    let pairs = (0..names.len()).filter(|earlier| tells(&[*earlier]));
     let pairs: Vec<&str> = pairs.map(|earlier| names[earlier]).collect();
     let named = if pairs.is_empty() { names } else { &pairs };
-    format!("together with {} it tells {few}", named.join(", "))
+    format!("together with {} it tells {what}", named.join(", "))
 }
 
 fn detail(words: String) -> Vec<u8> {
-    let finding =
-        |detail| Finding { rule: Rule::TableDifferencing.name(), result: RuleResult::Blocked, detail };
+    let finding = |detail| egress::Finding {
+        rule: Rule::TableDifferencing.name(),
+        result: RuleResult::Blocked,
+        detail,
+    };
     let of = |words: String| Detail {
         files: vec![JudgedFile {
             name: ANSWER_FILE.to_owned(),

@@ -17,6 +17,9 @@ const WORK_LIMIT: u128 = 1 << 31;
 /// Most multiplications of one search among what elimination leaves.
 const SEARCH_LIMIT: u128 = 1 << 26;
 
+/// Most multiplications to find what stands around classes.
+const AROUND_LIMIT: u128 = 1 << 28;
+
 /// Too many groups and classes together.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
@@ -52,6 +55,26 @@ impl System {
         Ok(false)
     }
 
+    /// For each of these classes that follows at all the classes of a combination in which it stands beside few large others.
+    /// `sizes` is what each class has. The largest are taken out first, as long as the class remains: a greedy choice, and not
+    /// always the best.
+    pub(crate) fn around(&self, classes: &[usize], sizes: &[f64]) -> Result<Vec<Vec<usize>>, TooLarge> {
+        self.check_work()?;
+        let parts = apart(self.rows());
+        let (mut found, mut left) = (Vec::new(), AROUND_LIMIT);
+        for class in classes {
+            if let Some(rows) = parts.iter().find(|rows| has(rows, *class)) {
+                found.push(lightest(rows.clone(), *class, sizes, &mut left)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn check_work(&self) -> Result<(), TooLarge> {
+        let (height, width) = (self.groups.len() as u128, self.units.len() as u128);
+        if height * height * width > WORK_LIMIT { Err(TooLarge) } else { Ok(()) }
+    }
+
     /// The units of all classes of a row. One with a row in each of ten classes is one unit and not ten.
     fn units_of(&self, row: &[u64]) -> u64 {
         let classes = || row.iter().enumerate().filter(|(_, value)| **value != 0).map(|(class, _)| class);
@@ -61,18 +84,20 @@ impl System {
         classes().flat_map(|class| &self.members[class]).collect::<BTreeSet<_>>().len() as u64
     }
 
-    /// A basis of what is 0 on each large class.
-    fn small_rows(&self, smallest: u64) -> Result<Vec<Vec<u64>>, TooLarge> {
-        let (height, width) = (self.groups.len() as u128, self.units.len() as u128);
-        if height * height * width > WORK_LIMIT {
-            return Err(TooLarge);
-        }
+    /// Each group as a row of classes.
+    fn rows(&self) -> Vec<Vec<u64>> {
         let row = |group: &Vec<(usize, u64)>| {
             let mut row = vec![0; self.units.len()];
             group.iter().for_each(|(class, part)| row[*class] = *part);
             row
         };
-        let mut rows: Vec<Vec<u64>> = self.groups.iter().map(row).collect();
+        self.groups.iter().map(row).collect()
+    }
+
+    /// A basis of what is 0 on each large class.
+    fn small_rows(&self, smallest: u64) -> Result<Vec<Vec<u64>>, TooLarge> {
+        self.check_work()?;
+        let mut rows = self.rows();
         let (large, small): (Vec<usize>, Vec<usize>) =
             (0..self.units.len()).partition(|class| self.units[*class] >= smallest);
         large.iter().for_each(|class| drop(take_pivot(&mut rows, *class)));
@@ -119,6 +144,40 @@ impl Search<'_> {
     }
 }
 
+fn has(rows: &[Vec<u64>], class: usize) -> bool {
+    rows.iter().any(|row| row[class] != 0)
+}
+
+/// A combination of rows that has the class, one of which does, with the largest others taken out.
+fn lightest(
+    mut rows: Vec<Vec<u64>>,
+    class: usize,
+    sizes: &[f64],
+    left: &mut u128,
+) -> Result<Vec<usize>, TooLarge> {
+    let mut others: Vec<usize> =
+        (0..sizes.len()).filter(|other| *other != class && has(&rows, *other)).collect();
+    others.sort_by(|one, other| sizes[*other].total_cmp(&sizes[*one]));
+    for other in others {
+        let touched: Vec<usize> = (0..rows.len()).filter(|row| rows[*row][other] != 0).collect();
+        *left = left.checked_sub((touched.len() * sizes.len()) as u128).ok_or(TooLarge)?;
+        let without = touched.iter().find(|row| rows[**row][class] == 0);
+        let Some(pivot) = without.or(touched.first()).copied() else { continue };
+        if remains(&rows, pivot, other, class) {
+            take_row(&mut rows, pivot, other);
+        }
+    }
+    let found = rows.iter().find(|row| row[class] != 0);
+    Ok(found.map_or(Vec::new(), |row| (0..row.len()).filter(|class| row[*class] != 0).collect()))
+}
+
+/// Whether some row still has the class once the other one is taken out of all rows by this one.
+fn remains(rows: &[Vec<u64>], pivot: usize, other: usize, class: usize) -> bool {
+    let factor = product(power(rows[pivot][other], PRIME - 2), rows[pivot][class]);
+    let stays = |row: &Vec<u64>| row[class] != product(row[other], factor);
+    rows.iter().enumerate().any(|(place, row)| place != pivot && stays(row))
+}
+
 /// Rows that share no class, not even through others, apart: a combination of both is of more units than of either.
 fn apart(rows: Vec<Vec<u64>>) -> Vec<Vec<Vec<u64>>> {
     let share =
@@ -136,6 +195,11 @@ fn apart(rows: Vec<Vec<u64>>) -> Vec<Vec<Vec<u64>>> {
 /// Takes a row with something in this column out, and the column out of all others.
 fn take_pivot(rows: &mut Vec<Vec<u64>>, column: usize) -> Option<Vec<u64>> {
     let place = rows.iter().position(|row| row[column] != 0)?;
+    Some(take_row(rows, place, column))
+}
+
+/// Takes this row out, and the column out of all others.
+fn take_row(rows: &mut Vec<Vec<u64>>, place: usize, column: usize) -> Vec<u64> {
     let pivot = rows.swap_remove(place);
     let inverse = power(pivot[column], PRIME - 2);
     for row in rows.iter_mut().filter(|row| row[column] != 0) {
@@ -144,7 +208,7 @@ fn take_pivot(rows: &mut Vec<Vec<u64>>, column: usize) -> Option<Vec<u64>> {
             *value = (*value + product(factor, *by)) % PRIME;
         }
     }
-    Some(pivot)
+    pivot
 }
 
 fn product(one: u64, other: u64) -> u64 {
@@ -191,6 +255,21 @@ mod tests {
         // Two small classes that stand for enough together.
         assert!(!isolates(&[50, 6, 7], &[&[0, 1, 2], &[0]]));
         assert!(isolates(&[50, 6, 7], &[&[0, 1, 2], &[0], &[0, 1]]));
+    }
+
+    #[test]
+    fn around_a_class_stands_the_least_that_can_be_taken_away_to() {
+        let sizes = [100.0, 70.0, 5.0, 1.0];
+        let around = |groups: &[&[usize]]| {
+            let system = System { units: vec![50; 4], groups: whole(groups), ..System::default() };
+            system.around(&[2], &sizes).unwrap()
+        };
+        // All, and two groups: the rest follows.
+        assert_eq!(around(&[&[0, 1, 2, 3], &[0], &[1]]), [vec![2, 3]]);
+        assert_eq!(around(&[&[0, 1, 2, 3], &[0]]), [vec![1, 2, 3]]);
+        assert!(around(&[&[0, 1], &[0]]).is_empty());
+        // Of two ways to it the one beside the smaller.
+        assert_eq!(around(&[&[0, 2], &[2, 3]]), [vec![2, 3]]);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What answers tell: which groups and which rows around a rank, of which classes and units.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use egress::{EarlierQuery, QueryTask};
+use egress::{EarlierQuery, QueryTask, TablePolicy};
 use release::statement::{Query, QueryFunction};
 use release::value::Name;
 
 use crate::aggregate::{Source, Summed};
-use crate::cells::Groups;
+use crate::cells::{Groups, are_spread};
 use crate::classes::Cell;
 use crate::rank::{System, TooLarge, WHOLE, fraction};
 use crate::window::{Units, Valued, Window, windows};
@@ -35,6 +35,18 @@ type Item = (usize, u32, Option<usize>);
 /// What is told of a class of rows, and how much of each: all of the class, or a part.
 type Parts = Vec<(Item, u64)>;
 
+/// The units of a class, and what each has there of the column that is looked at.
+type Members = HashMap<u32, f64>;
+
+/// What may not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// A number of a few units.
+    Few,
+    /// A sum of which one or two units have nearly all.
+    Dominated,
+}
+
 /// All questions, the earlier ones first and the own one last, and what they tell.
 pub(crate) struct Told<'a> {
     queries: Vec<&'a Query>,
@@ -49,7 +61,7 @@ pub(crate) struct Told<'a> {
     windows: BTreeMap<(usize, usize), BTreeMap<u32, Window>>,
     /// Whether the rows around some rank are not known.
     is_unknown: bool,
-    smallest: u64,
+    policy: TablePolicy,
 }
 
 impl<'a> Told<'a> {
@@ -70,10 +82,10 @@ impl<'a> Told<'a> {
             let is_asked = asked().any(|value| is_of(&&value.column, value.function));
             valued.push(if is_asked { source.sorted(column, &mut units)? } else { Vec::new() });
         }
-        let smallest = table_policy(&task.policy)?.smallest_count;
+        let policy = table_policy(&task.policy)?;
         let patterns = source.classes().patterns();
         let (windows, is_unknown) = (BTreeMap::new(), false);
-        let mut told = Self { queries, numbers, held, valued, patterns, windows, is_unknown, smallest };
+        let mut told = Self { queries, numbers, held, valued, patterns, windows, is_unknown, policy };
         for (index, earlier) in task.earlier.iter().enumerate() {
             told.leave_out_untold(index, policy_of(earlier)?.as_deref())?;
         }
@@ -82,7 +94,7 @@ impl<'a> Told<'a> {
     }
 
     pub(crate) fn smallest(&self) -> u64 {
-        self.smallest
+        self.policy.smallest_count
     }
 
     /// Takes the groups that an answer does not tell out of the patterns, and finds the rows around the ranks of the others.
@@ -131,18 +143,19 @@ impl<'a> Told<'a> {
         })
     }
 
-    /// Whether the own answer and those to these earlier questions together isolate a few: by counts, or by numbers of a column.
+    /// What the own answer and those to these earlier questions together tell that may not be told: by counts, or by numbers of a
+    /// column.
     /// It does not help that something seems to have been told before: what an earlier answer told is worked out anew, by a
     /// policy or a catalogue that may have changed since.
-    pub(crate) fn isolates(&self, earlier: &[usize]) -> Result<bool, TooLarge> {
+    pub(crate) fn finds(&self, earlier: &[usize]) -> Result<Option<Finding>, TooLarge> {
         if self.is_unknown {
             return Err(TooLarge);
         }
         let own = self.queries.len() - 1;
         let mut questions = earlier.to_vec();
         questions.push(own);
-        if self.tells(&self.counted(&questions))? {
-            return Ok(true);
+        if self.system(&self.counted(&questions)).isolates(self.smallest())? {
+            return Ok(Some(Finding::Few));
         }
         let columns: BTreeSet<usize> = self.asked(own).map(|asked| asked.column).collect();
         for column in columns {
@@ -152,18 +165,40 @@ impl<'a> Told<'a> {
                 true => self.summed(&questions, column),
                 false => self.ranked(&questions, column),
             };
-            if self.tells(&classes)? {
-                return Ok(true);
+            let system = self.system(&classes);
+            if system.isolates(self.smallest())? {
+                return Ok(Some(Finding::Few));
+            }
+            if self.is_dominated(&system, &classes)? {
+                return Ok(Some(Finding::Dominated));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    fn tells(&self, classes: &BTreeMap<Parts, HashSet<u32>>) -> Result<bool, TooLarge> {
+    /// Whether one or two units have nearly all of a sum that follows. Such a one has a class of which they have nearly all, and
+    /// little else: all, less every group but the one that was left out, say.
+    fn is_dominated(&self, system: &System, classes: &BTreeMap<Parts, Members>) -> Result<bool, TooLarge> {
+        let members: Vec<&Members> = classes.values().collect();
+        let size = |members: &&Members| members.values().map(|sum| sum.abs()).sum();
+        let sizes: Vec<f64> = members.iter().map(size).collect();
+        let dominated = |class: &usize| !are_spread(&self.policy, members[*class].values().copied());
+        let dominated: Vec<usize> = (0..members.len()).filter(dominated).collect();
+        let around = system.around(&dominated, &sizes)?;
+        Ok(around.iter().any(|classes| {
+            let mut parts: HashMap<u32, f64> = HashMap::new();
+            for (unit, sum) in classes.iter().flat_map(|class| members[*class]) {
+                *parts.entry(*unit).or_default() += sum.abs();
+            }
+            !are_spread(&self.policy, parts.into_values())
+        }))
+    }
+
+    fn system(&self, classes: &BTreeMap<Parts, Members>) -> System {
         let items: BTreeSet<Item> = classes.keys().flatten().map(|(item, _)| *item).collect();
         let items: BTreeMap<Item, usize> = items.into_iter().zip(0..).collect();
-        let members = |units: &HashSet<u32>| match (units.len() as u64) < self.smallest {
-            true => units.iter().copied().collect(),
+        let members = |units: &Members| match (units.len() as u64) < self.smallest() {
+            true => units.keys().copied().collect(),
             false => Vec::new(),
         };
         let mut system = System {
@@ -174,7 +209,7 @@ impl<'a> Told<'a> {
         for (class, parts) in classes.keys().enumerate() {
             parts.iter().for_each(|(item, part)| system.groups[items[item]].push((class, *part)));
         }
-        system.isolates(self.smallest)
+        system
     }
 
     /// The told groups of these questions that a class is in.
@@ -188,25 +223,25 @@ impl<'a> Told<'a> {
 
     /// Units by the groups in which they stand: counts are of units, and one that stands in several classes is counted once
     /// in each group.
-    fn counted(&self, questions: &[usize]) -> BTreeMap<Parts, HashSet<u32>> {
+    fn counted(&self, questions: &[usize]) -> BTreeMap<Parts, Members> {
         let mut of_units: HashMap<u32, BTreeSet<(Item, u64)>> = HashMap::new();
         for held in &self.held {
             of_units.entry(held.unit).or_default().extend(self.groups_of(held.class, questions));
         }
-        let mut classes: BTreeMap<Parts, HashSet<u32>> = BTreeMap::new();
+        let mut classes: BTreeMap<Parts, Members> = BTreeMap::new();
         for (unit, groups) in of_units.into_iter().filter(|(_, groups)| !groups.is_empty()) {
-            classes.entry(groups.into_iter().collect()).or_default().insert(unit);
+            classes.entry(groups.into_iter().collect()).or_default().insert(unit, 0.0);
         }
         classes
     }
 
     /// Rows with a number in this column by the groups in which they stand, and of which units they are.
-    fn summed(&self, questions: &[usize], column: usize) -> BTreeMap<Parts, HashSet<u32>> {
-        let mut units: BTreeMap<Parts, HashSet<u32>> = BTreeMap::new();
+    fn summed(&self, questions: &[usize], column: usize) -> BTreeMap<Parts, Members> {
+        let mut units: BTreeMap<Parts, Members> = BTreeMap::new();
         for held in self.held.iter().filter(|held| held.summed[column].rows > 0) {
             let groups = self.groups_of(held.class, questions);
             if !groups.is_empty() {
-                units.entry(groups).or_default().insert(held.unit);
+                *units.entry(groups).or_default().entry(held.unit).or_default() += held.summed[column].sum;
             }
         }
         units
@@ -214,7 +249,7 @@ impl<'a> Told<'a> {
 
     /// The same, where the rows around a rank are told as well: those of one group stand apart from the rest of it. Of a unit's
     /// rows with one number a part may stand there, and then so much of their sum is told.
-    fn ranked(&self, questions: &[usize], column: usize) -> BTreeMap<Parts, HashSet<u32>> {
+    fn ranked(&self, questions: &[usize], column: usize) -> BTreeMap<Parts, Members> {
         let valued = &self.valued[column];
         let (mut whole, mut parts) = (Vec::new(), vec![Parts::new(); valued.len()]);
         for question in questions {
@@ -234,12 +269,12 @@ impl<'a> Told<'a> {
                 }
             }
         }
-        let mut units: BTreeMap<Parts, HashSet<u32>> = BTreeMap::new();
+        let mut units: BTreeMap<Parts, Members> = BTreeMap::new();
         for (one, mut parts) in valued.iter().zip(parts) {
             parts.extend(self.groups_of(one.class as usize, &whole));
             if !parts.is_empty() {
                 parts.sort_unstable();
-                units.entry(parts).or_default().insert(one.unit);
+                *units.entry(parts).or_default().entry(one.unit).or_default() += one.number * one.rows as f64;
             }
         }
         units

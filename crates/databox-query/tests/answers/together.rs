@@ -194,3 +194,50 @@ fn many_questions_about_the_same_groups_are_put_together() {
     let queries: Vec<Query> = earlier.into_iter().chain([counted()]).collect();
     assert_eq!(blocked(&people(), &queries), None);
 }
+
+/// Sixty people each with the plans `free` and `a,b`, with 100 each; thirty with `it's`, one of whom has so much and the others
+/// 1 each. Half of all are at each site.
+fn with_one(most: i64) -> String {
+    let mut text = "person,plan,site,x,y\n".to_owned();
+    for person in 0..150 {
+        let plan = ["free", "free", "\"a,b\"", "\"a,b\"", "it's"][person / 30];
+        let x = match person {
+            0..120 => 100,
+            120 => most,
+            _ => 1,
+        };
+        text += &format!("p{person},{plan},{},{x},1\n", ["far", "near"][person % 2]);
+    }
+    text
+}
+
+#[test]
+fn a_sum_that_one_person_has_nearly_all_of_does_not_follow_from_sums_that_nobody_has() {
+    let by_plan = query(&["plan"], &[(QueryFunction::Sum, "x")]);
+    let words = blocked(&with_one(5000), &[by_plan.clone(), summed("x")]).unwrap();
+    assert_eq!(words, "together with job-0 it tells a sum of which one or two units have nearly all");
+    assert!(blocked(&with_one(5000), &[summed("x"), by_plan.clone()]).is_some());
+    // Where nobody has nearly all of it the group is told itself.
+    assert_eq!(blocked(&with_one(1), &[by_plan.clone(), summed("x")]), None);
+    // The counts tell of thirty people, and another column of none more than of others.
+    assert_eq!(blocked(&with_one(5000), &[query(&["plan"], &[]), summed("x")]), None);
+    let of_y = query(&["plan"], &[(QueryFunction::Sum, "y")]);
+    assert_eq!(blocked(&with_one(5000), &[of_y, summed("y")]), None);
+    // One plan is not enough: what is left are the other and the one who has much, who has less than half of both.
+    let free = filtered(summed("x"), among("plan", &["free"]));
+    assert_eq!(blocked(&with_one(5000), &[free, summed("x")]), None);
+    // Three answers of which no two tell: all, and the two plans one by one.
+    let one = |plan: &str| filtered(summed("x"), among("plan", &[plan]));
+    let words = blocked(&with_one(5000), &[one("free"), one("a,b"), summed("x")]).unwrap();
+    assert_eq!(words, "together with job-0, job-1 it tells a sum of which one or two units have nearly all");
+}
+
+#[test]
+fn sums_by_two_categories_are_told_after_one_another_though_a_person_has_much() {
+    let by = |groups: &[&str]| query(groups, &[(QueryFunction::Sum, "x")]);
+    assert_eq!(blocked(&with_one(700), &[summed("x"), by(&["site"])]), None);
+    assert_eq!(
+        blocked(&with_one(100), &[summed("x"), by(&["site"]), by(&["plan"]), by(&["plan", "site"])]),
+        None
+    );
+}
