@@ -183,6 +183,8 @@ impl Group {
                 stood.memory = set("memory.limit_in_bytes", memory.clone());
                 // Memory and swap together; only where the kernel counts swap.
                 set("memory.memsw.limit_in_bytes", memory);
+                // Swap would keep what was in memory beyond the job.
+                set("memory.swappiness", "0".to_owned());
             }
             Hierarchy::Processes => stood.processes = set("pids.max", processes),
             Hierarchy::Processor => {

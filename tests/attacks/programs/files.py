@@ -114,6 +114,14 @@ def since_boot():
     return "own" if max(*clocks, started) < 120 else f"seen {max(clocks)}"
 
 
+@attempt("boot-time", "since when the host runs, from the offsets of the own clocks: which machine it is, and that two jobs share it", "residual", "own-processes-can-be-looked-at")
+def boot_time():
+    lines = (line.split() for line in open("/proc/self/timens_offsets").read().splitlines())
+    offset = {words[0]: int(words[1]) for words in lines}["boottime"]
+    booted = time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - offset)
+    return "residual" if abs(booted - HOST["booted"]) < 5 else "own"
+
+
 @attempt("control-group-path", "where the job stands on the host", "none", "own-processes-can-be-looked-at")
 def control_group():
     paths = {line.split(":", 2)[2] for line in open("/proc/self/cgroup").read().splitlines()}

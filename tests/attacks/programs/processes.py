@@ -265,12 +265,12 @@ def release():
     return "residual" if os.uname().release else "nothing"
 
 
-@attempt("free-space-of-the-host", "statfs of a shown directory tells how full the host's disk is", "residual", "own-processes-can-be-ended")
+@attempt("free-space-of-the-host", "statfs of a shown directory tells how full the host's disk is, and its file system's number", "residual", "own-processes-can-be-ended")
 def free_space():
     return "residual" if os.statvfs("/data/hie").f_blocks else "nothing"
 
 
-@attempt("paths-of-mounts", "mountinfo tells where on the host shown directories lie", "residual", "own-processes-can-be-ended")
+@attempt("paths-of-mounts", "mountinfo tells where on the host shown directories lie, and how much memory it has", "residual", "own-processes-can-be-ended")
 def paths():
     return "residual" if HOST["data"] in open("/proc/self/mountinfo").read() else "nothing"
 

@@ -33,7 +33,7 @@ const OWN_PROCESSES: &str =
 
 const OWN_DEVICES: &str = "the /dev of its own kernel, which ends with it; each other run has one of its own";
 
-const GVISOR: [Difference; 31] = [
+const GVISOR: [Difference; 32] = [
     row(
         "foreign-abi-int80",
         "reached",
@@ -87,6 +87,11 @@ const GVISOR: [Difference; 31] = [
     row("new-device-node", "reached", OWN_DEVICES),
     row("exchange-a-device", "reached", OWN_DEVICES),
     row("core-dump-filter", "ENOENT", "its kernel writes no core"),
+    row(
+        "boot-time",
+        "ENOENT",
+        "better than behind the native wall: its kernel began with the job and has no offsets",
+    ),
     row("input-through-a-descriptor", "EBADF", "it is opened, and the host refuses the writing"),
     row(
         "map-output-executable",
@@ -103,7 +108,7 @@ const NO_FILE: &str = "what the job's user cannot read comes on no disk: with su
 const OLD_LANDLOCK: &str =
     "the machine's kernel knows a Landlock without signals: a job can stop or end its own run";
 
-const MACHINE: [Difference; 5] = [
+const MACHINE: [Difference; 6] = [
     row("closed-file-of-the-caller", "ENOENT", NO_FILE),
     row("file-of-the-callers-group", "ENOENT", NO_FILE),
     row("signal-the-first-process", "reached", OLD_LANDLOCK),
@@ -113,6 +118,7 @@ const MACHINE: [Difference; 5] = [
         "nothing",
         "better than behind the native wall: the machine knows no path of the host",
     ),
+    row("boot-time", "own", "better than behind the native wall: the machine began with the job"),
 ];
 
 /// The differences of one wall.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+
+use crate::stage::JOB_USER;
 
 /// What the machine holds that a run could leave behind.
 #[derive(PartialEq, Eq, Debug)]
@@ -16,8 +19,10 @@ pub struct Held {
     pub namespaces: usize,
     /// What this process has open.
     pub descriptors: usize,
-    /// Files of runs in the temporary directory.
+    /// Directories of runs in machines, in the temporary directory.
     pub files: usize,
+    /// Processes of the user that jobs of a stage have, where that is one of its own.
+    pub processes: usize,
 }
 
 impl Held {
@@ -35,7 +40,10 @@ impl Held {
             String::from_utf8_lossy(&output.stdout).lines().filter(|line| own(line)).count()
         });
         let mut namespaces = BTreeSet::new();
+        let mut processes = 0;
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let owner = process.metadata().map_or(0, |found| found.uid());
+            processes += usize::from(owner == JOB_USER);
             // This process and what it started; others of the machine come and go.
             let parent = |path: &Path| {
                 let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
@@ -49,12 +57,13 @@ impl Held {
                 namespaces.extend(fs::read_link(link.path()));
             }
         }
-        let left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("databox-program");
+        let left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("databox-machine-");
         Self {
             mounts: fs::read_to_string("/proc/self/mountinfo").map_or(0, |text| text.lines().count()),
             groups,
             namespaces: namespaces.len(),
             descriptors: entries("/proc/self/fd"),
+            processes,
             files: fs::read_dir(std::env::temp_dir()).map_or(0, |all| all.flatten().filter(left).count()),
         }
     }

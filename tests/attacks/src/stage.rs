@@ -19,6 +19,9 @@ use serde_json::json;
 
 use crate::{PRELUDE, PROGRAMS, differences};
 
+/// The host's user that jobs of a stage run as, if root makes it.
+pub const JOB_USER: u32 = 40_000;
+
 /// A group that root's launcher has when the matrix is run, and that no job may have.
 pub const GROUP: u32 = 4242;
 
@@ -132,6 +135,7 @@ impl Stage {
             "secret": self.path("secret"),
             "data": self.path("data"),
             "namespaces": namespaces,
+            "booted": booted(),
             // What is outside of the one mapped group is shown so.
             "groups": if is_root() { vec![] } else { vec![1000, 65_534] },
             "privileged": is_root(),
@@ -175,7 +179,7 @@ impl Stage {
                 stdout_bytes: 1 << 20,
             },
             standard_error: StandardError::AsOutput,
-            host_uid: is_root().then_some(40_000),
+            host_uid: is_root().then_some(JOB_USER),
             devices: Vec::new(),
         };
         let mut specification = job.specification().expect("a runtime that can be listed");
@@ -220,4 +224,13 @@ fn open_directory_below(below: &Path) -> io::Result<tempfile::TempDir> {
     let directory = tempfile::Builder::new().prefix("hostile-suite-").tempdir_in(below)?;
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     Ok(directory)
+}
+
+/// Since when the host runs, in seconds of the usual clock.
+fn booted() -> f64 {
+    let seconds = |clock| {
+        let now = rustix::time::clock_gettime(clock);
+        now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
+    };
+    seconds(rustix::time::ClockId::Realtime) - seconds(rustix::time::ClockId::Boottime)
 }

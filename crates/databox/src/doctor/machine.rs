@@ -31,6 +31,7 @@ pub(super) fn examine(by: &By<'_>) -> Vec<Check> {
         told("programs", all_programs(), "every program is beside this one"),
         told("python", python(), "/usr/bin/python3 runs"),
         told("loopback", loopback(), "ports of 127.0.0.1 can be listened on"),
+        swap(&std::fs::read_to_string("/proc/swaps").unwrap_or_default()),
     ];
     match wall(by) {
         Err(failure) => checks.push(Check::failed("wall", &failure)),
@@ -40,6 +41,23 @@ pub(super) fn examine(by: &By<'_>) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// What lies in memory is gone with a job, unless the kernel wrote it elsewhere.
+fn swap(listed: &str) -> Check {
+    let places: Vec<&str> =
+        listed.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    if places.is_empty() {
+        return Check::ok("swap", "there is none: what lies in memory stays there");
+    }
+    Check::warn(
+        "swap",
+        format!(
+            "{}: what jobs hold in memory can be written there, and stays when they are gone",
+            places.join(", ")
+        ),
+        "turn it off (`swapoff -a`), or encrypt it with a key that each boot makes anew (crypttab(5): `/dev/urandom swap`)",
+    )
 }
 
 /// Which layers stand, and which this machine or user cannot have.
@@ -93,4 +111,20 @@ pub fn loopback() -> Result<(), Failure> {
         Failure::new("NO_LOOPBACK", format!("no port of 127.0.0.1 can be listened on: {error}"))
             .hint("bring the loopback interface up: ip link set lo up")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Grade;
+
+    #[test]
+    fn swap_is_warned_of_by_its_place_and_a_machine_without_is_well() {
+        let header = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert_eq!(swap(header).grade, Grade::Ok);
+        let found =
+            swap(&format!("{header}/dev/dm-1                               partition\t1048572\t\t0\t\t-2\n"));
+        assert_eq!(found.grade, Grade::Warn);
+        assert!(found.found.starts_with("/dev/dm-1: "), "{}", found.found);
+    }
 }

@@ -53,6 +53,15 @@ impl Tested {
     }
 }
 
+#[test]
+fn what_a_program_in_a_machine_prints_is_told_to_its_last_byte_whether_or_not_a_line_ends() {
+    let tested = tested();
+    for text in ["said\nresult=42", "said\nresult=42\n"] {
+        let ended = tested.text(&format!("print({text:?}, end='')"));
+        assert_eq!(said(&ended), text);
+    }
+}
+
 fn said(ended: &Ended) -> String {
     String::from_utf8_lossy(&ended.stdout).into_owned()
 }

@@ -307,6 +307,17 @@ fn both_compilers_answer_every_call_with_every_argument_the_same() {
                 }
             }
             same(number, 0x4000_0003, [0; 6]);
+            // Entries with several conditions: all of them hold, and then one bit of one is turned.
+            for when in list(text).allow.iter().map(|allow| &allow.when).filter(|when| when.len() > 1) {
+                let mut arguments = [0; 6];
+                when.iter().for_each(|one| arguments[usize::from(one.argument)] = u64::from(one.is));
+                same(number, X86_64, arguments);
+                for turned in 0..6 * 64 {
+                    let mut arguments = arguments;
+                    arguments[turned / 64] ^= 1 << (turned % 64);
+                    same(number, X86_64, arguments);
+                }
+            }
         }
         assert_eq!(answers.len(), 4, "allowed, refused, not there, death");
     }

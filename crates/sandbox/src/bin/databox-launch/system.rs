@@ -11,8 +11,8 @@ use rustix::process::Pid;
 
 /// Where the C library begins. Rust's own beginning reads the list of the process's memory, line by line, to find where the
 /// stack ends, which costs each launch as much as a namespace does. What is left out: a word on standard error when the
-/// stack overflows, and a look whether the first three descriptors are open; the kernel still ends a process whose
-/// stack is full, and who starts this program gives it the three.
+/// stack overflows, a look whether the first three descriptors are open, and a last flush of standard output; the kernel
+/// still ends a process whose stack is full, and who starts this program gives it the three.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn main(_: std::ffi::c_int, _: *const *const c_char) -> std::ffi::c_int {

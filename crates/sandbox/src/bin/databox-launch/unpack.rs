@@ -25,7 +25,10 @@ struct Space {
 
 impl Found for Space {
     fn printed(&mut self, bytes: &[u8]) -> io::Result<()> {
-        stdout().write_all(bytes)
+        // Flushed: what stands behind the last line's end would else stay in this process.
+        let mut out = stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
     }
 
     fn file(&mut self, name: &OsStr, content: &mut dyn Read) -> io::Result<()> {
