@@ -42,6 +42,7 @@ fn words(told: &Told<'_>, found: Finding, names: &[&str]) -> String {
     let what = match found {
         Finding::Few => format!("something of fewer than {} units alone", told.smallest()),
         Finding::Dominated => "a sum of which one or two units have nearly all".to_owned(),
+        Finding::Rows => "how many rows there are, of which one or two units have nearly all".to_owned(),
     };
     let tells = |earlier: &[usize]| told.finds(earlier).map_or(true, |found| found.is_some());
     if tells(&[]) {

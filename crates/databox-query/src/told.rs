@@ -45,6 +45,8 @@ pub(crate) enum Finding {
     Few,
     /// A sum of which one or two units have nearly all.
     Dominated,
+    /// How many rows there are, of which one or two units have nearly all.
+    Rows,
 }
 
 /// All questions, the earlier ones first and the own one last, and what they tell.
@@ -162,7 +164,7 @@ impl<'a> Told<'a> {
             let asks_for = |question: &usize| self.asked(*question).any(|one| one.column == column);
             let questions: Vec<usize> = questions.iter().copied().filter(asks_for).collect();
             let classes = match self.valued[column].is_empty() {
-                true => self.summed(&questions, column),
+                true => self.summed(&questions, column, |summed| summed.sum),
                 false => self.ranked(&questions, column),
             };
             let system = self.system(&classes);
@@ -172,8 +174,27 @@ impl<'a> Told<'a> {
             if self.is_dominated(&system, &classes)? {
                 return Ok(Some(Finding::Dominated));
             }
+            if self.tells_rows(&questions, column)? {
+                return Ok(Some(Finding::Rows));
+            }
         }
         Ok(None)
+    }
+
+    /// Whether one or two units have nearly all rows of something whose rows may be counted: a sum and a mean, each told by an
+    /// answer of its own, tell their number. All groups are taken as if both were told.
+    fn tells_rows(&self, questions: &[usize], column: usize) -> Result<bool, TooLarge> {
+        let asks = |question: &usize, function| {
+            self.asked(*question).any(|one| one.column == column && one.function == function)
+        };
+        let [sums, means] = [QueryFunction::Sum, QueryFunction::Mean]
+            .map(|function| questions.iter().copied().filter(|one| asks(one, function)).collect::<Vec<_>>());
+        if sums.is_empty() || means.is_empty() {
+            return Ok(false);
+        }
+        let questions = [sums, means].concat();
+        let classes = self.summed(&questions, column, |summed| summed.rows as f64);
+        self.is_dominated(&self.system(&classes), &classes)
     }
 
     /// Whether one or two units have nearly all of a sum that follows. Such a one has a class of which they have nearly all, and
@@ -235,13 +256,18 @@ impl<'a> Told<'a> {
         classes
     }
 
-    /// Rows with a number in this column by the groups in which they stand, and of which units they are.
-    fn summed(&self, questions: &[usize], column: usize) -> BTreeMap<Parts, Members> {
+    /// Rows with a number in this column by the groups in which they stand, and what units have there.
+    fn summed(
+        &self,
+        questions: &[usize],
+        column: usize,
+        part: impl Fn(Summed) -> f64,
+    ) -> BTreeMap<Parts, Members> {
         let mut units: BTreeMap<Parts, Members> = BTreeMap::new();
         for held in self.held.iter().filter(|held| held.summed[column].rows > 0) {
             let groups = self.groups_of(held.class, questions);
             if !groups.is_empty() {
-                *units.entry(groups).or_default().entry(held.unit).or_default() += held.summed[column].sum;
+                *units.entry(groups).or_default().entry(held.unit).or_default() += part(held.summed[column]);
             }
         }
         units

@@ -241,3 +241,25 @@ fn sums_by_two_categories_are_told_after_one_another_though_a_person_has_much() 
         None
     );
 }
+
+#[test]
+fn a_sum_and_a_mean_that_count_the_rows_of_one_person_are_blocked_and_those_of_many_are_not() {
+    // Thirty people have one row each, and one has so many more.
+    let people = |more: usize| {
+        let rows: String = (0..30).map(|person| format!("p{person},free,far,{},1\n", person + 1)).collect();
+        "person,plan,site,x,y\n".to_owned() + &rows + &"p7,free,far,0,1\n".repeat(more)
+    };
+    let mean = query(&[], &[(QueryFunction::Mean, "x")]);
+    let words = blocked(&people(1000), &[summed("x"), mean.clone()]).unwrap();
+    assert_eq!(
+        words,
+        "together with job-0 it tells how many rows there are, of which one or two units have nearly all"
+    );
+    assert!(
+        blocked(&people(1000), &[mean.clone(), query(&["site"], &[(QueryFunction::Sum, "x")])]).is_some()
+    );
+    assert_eq!(blocked(&people(10), &[summed("x"), mean.clone()]), None);
+    // Two sums, or two means, count no rows.
+    assert_eq!(blocked(&people(1000), &[summed("x"), summed("x")]), None);
+    assert_eq!(blocked(&people(1000), &[mean.clone(), mean]), None);
+}
