@@ -127,7 +127,7 @@ fn the_model_file_holds_what_the_manifest_declares() {
         let mut expected = declared.clone();
         expected.sort();
         assert_eq!(written, expected);
-        let DeclaredOutput::Weights { path, tensors } = &manifest.outputs[0] else {
+        let DeclaredOutput::Weights { path, tensors, .. } = &manifest.outputs[0] else {
             panic!("the first output is weights");
         };
         let file = fs::read(out.path().join(path.as_str())).unwrap();

@@ -6,7 +6,7 @@ use std::error::Error as _;
 use blobs::Digest;
 use bundle::{Manifest, ManifestError, RequestContext, SnapshotChoice};
 use release::statement::{
-    ColumnType, DeclaredOutput, GrantId, QUERY_PROGRAM, Query, Requester, SaltedPurpose,
+    Better, ColumnType, DeclaredOutput, GrantId, QUERY_PROGRAM, Query, Requester, SaltedPurpose,
 };
 use release::value::{Count, Name, Timestamp};
 
@@ -320,4 +320,38 @@ time = "1min"
     }
     let neither = question.replace("[query]\nsql = \"SELECT plan, COUNT(*) FROM hie GROUP BY plan\"\n", "");
     assert!(matches!(Manifest::parse(&neither), Err(ManifestError::Command)));
+}
+
+#[test]
+fn an_evaluation_stands_in_the_request_and_each_mistake_in_it_has_a_name() {
+    let with = |evaluation: &str| {
+        changed("shape = [10] }]\n", &format!("shape = [10] }}]\nevaluation = {evaluation}\n"))
+    };
+    let manifest = with(r#"{ command = ["python3", "e.py"], metric = "loss", better = "lower" }"#).unwrap();
+    let evaluation = manifest.outputs[0].evaluation().unwrap();
+    assert_eq!(evaluation.command, ["python3", "e.py"]);
+    assert_eq!((evaluation.metric.as_str(), evaluation.better), ("loss", Better::Lower));
+    let request = manifest.request(context(&[("hie", Digest::of(b"tree"))])).unwrap();
+    assert_eq!(request.outputs[0].evaluation(), Some(evaluation));
+    let named = |evaluation: &str| with(evaluation).unwrap_err().name();
+    let cases = [
+        (r#"{ command = [], metric = "loss", better = "lower" }"#, "MANIFEST_EVALUATION_COMMAND"),
+        (r#"{ command = ["e\u0000"], metric = "loss", better = "lower" }"#, "MANIFEST_EVALUATION_COMMAND"),
+        (r#"{ command = ["e"], metric = "the loss", better = "lower" }"#, "MANIFEST_NOT_A_NAME"),
+        (r#"{ command = ["e"], metric = "loss", better = "less" }"#, "MANIFEST_EVALUATION_BETTER"),
+        (r#"{ command = ["e"], metric = "loss" }"#, "MANIFEST_KEY_MISSING"),
+        (r#"{ command = ["e"], metric = "loss", better = "lower", worst = 1 }"#, "MANIFEST_KEY_UNKNOWN"),
+    ];
+    for (evaluation, expected) in cases {
+        assert_eq!(named(evaluation), expected, "{evaluation}");
+    }
+    let digest = "0".repeat(64);
+    let fixed = format!(
+        "shape = [10], sha256 = \"{digest}\" }}]\nevaluation = {{ command = [\"e\"], metric = \"loss\", better = \"lower\" }}\n"
+    );
+    let refused = changed("shape = [10] }]\n", &fixed).unwrap_err();
+    assert_eq!(refused.name(), "MANIFEST_FIXED_AND_EVALUATED");
+    let foreign = "names = [\"log_loss\", \"baseline_log_loss\"]\nevaluation = { command = [\"e\"], metric = \"m\", better = \"lower\" }";
+    let refused = changed("names = [\"log_loss\", \"baseline_log_loss\"]", foreign).unwrap_err();
+    assert_eq!(refused.name(), "MANIFEST_OUTPUT_KEY_FOREIGN");
 }

@@ -14,6 +14,10 @@ pub(crate) struct Arguments {
     pub(crate) index: PathBuf,
     /// Earlier tables and exact counts, for `compare`.
     pub(crate) compared: PathBuf,
+    /// What an evaluation wrote of weights in the policy's precision, for `evaluation`.
+    pub(crate) reference: PathBuf,
+    /// The same of weights in a smaller one.
+    pub(crate) smaller: PathBuf,
     /// Where `canonicalise` writes counts before rounding; at a desk nowhere.
     pub(crate) counts: Option<PathBuf>,
 }
@@ -26,6 +30,7 @@ pub(crate) enum Subcommand {
     Views,
     Scan,
     Findings,
+    Evaluation,
 }
 
 impl Arguments {
@@ -38,6 +43,7 @@ impl Arguments {
             "views" => Subcommand::Views,
             "scan" => Subcommand::Scan,
             "findings" => Subcommand::Findings,
+            "evaluation" => Subcommand::Evaluation,
             _ => return None,
         };
         let mut arguments = Self {
@@ -48,6 +54,8 @@ impl Arguments {
             data: "/data".into(),
             index: "/index".into(),
             compared: "/compared".into(),
+            reference: "/reference".into(),
+            smaller: "/smaller".into(),
             counts: None,
         };
         while let Some(flag) = given.next() {
@@ -58,6 +66,8 @@ impl Arguments {
                 "--data" => &mut arguments.data,
                 "--index" => &mut arguments.index,
                 "--compared" => &mut arguments.compared,
+                "--reference" => &mut arguments.reference,
+                "--smaller" => &mut arguments.smaller,
                 "--counts" => arguments.counts.insert(PathBuf::new()),
                 _ => return None,
             };

@@ -1,8 +1,9 @@
-//! Canonicalise, judge, compare, views, scan and findings, each meant to run behind a wall.
+//! Canonicalise, judge, compare, views, scan, findings and evaluation, each meant to run behind a wall.
 //!
 //! One subcommand, one process: it reads a task from standard input, works on the directories that the wall shows it,
 //! and writes a report of fixed size to standard output, for `canonicalise`, `judge` and `compare` followed by detail for people.
-//! `findings` reads such detail from standard input and writes it in words.
+//! `findings` reads such detail from standard input and writes it in words. `evaluation` compares the numbers that a job's own
+//! program measured of its weights in two precisions.
 //!
 //! | subcommand     | reads                           | writes       |
 //! |----------------|---------------------------------|--------------|
@@ -12,6 +13,7 @@
 //! | `views`        | `/canonical`                    | `/views`     |
 //! | `scan`         | `/canonical`, `/views`, `/data`, `/index` |    |
 //! | `findings`     |                                 |              |
+//! | `evaluation`   | `/reference`, `/smaller`        |              |
 //!
 //! Exit code 0 means that a report was written, also one that blocks; any other that there is none. `scan` alone sees
 //! data, and compares bytes only.
@@ -27,7 +29,8 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use egress::{Compared, EgressError, Judgement, ScanTask, Task};
+use egress::{Compared, EgressError, EvaluationTask, Judgement, ScanTask, Task};
+use release::report::EvaluationReport;
 use scan::ScanError;
 
 use arguments::{Arguments, Subcommand};
@@ -40,8 +43,8 @@ const TASK_LIMIT: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
     #[error(
-        "usage: databox-check canonicalise|judge|compare|views|scan|findings [--out DIR] [--canonical DIR] [--views DIR] \
-         [--data DIR] [--index DIR] [--compared DIR] [--counts DIR]"
+        "usage: databox-check canonicalise|judge|compare|views|scan|findings|evaluation [--out DIR] [--canonical DIR] \
+         [--views DIR] [--data DIR] [--index DIR] [--compared DIR] [--counts DIR] [--reference DIR] [--smaller DIR]"
     )]
     Usage,
     #[error("the task cannot be read")]
@@ -60,6 +63,8 @@ enum CheckError {
     Data(#[source] io::Error),
     #[error("there is no answer to the search")]
     Scan(#[from] ScanError),
+    #[error("what was measured cannot be read")]
+    Measured(#[source] io::Error),
     #[error("the report cannot be written")]
     Report(#[source] io::Error),
 }
@@ -121,6 +126,13 @@ fn run() -> Result<(), CheckError> {
             scan_data::scan(&task, &canonical, &views, &arguments.data, &arguments.index)?.to_bytes()
         }
         Subcommand::Findings => findings::words(&task)?.into_bytes(),
+        Subcommand::Evaluation => {
+            let task = EvaluationTask::from_json(&task)?;
+            let mut reference = open(&arguments.reference)?.with_one_name_only();
+            let mut smaller = open(&arguments.smaller)?.with_one_name_only();
+            let holds = egress::holds(&task, &mut reference, &mut smaller).map_err(CheckError::Measured)?;
+            EvaluationReport { holds }.to_bytes()
+        }
     };
     io::stdout().write_all(&report).and_then(|()| io::stdout().flush()).map_err(CheckError::Report)
 }

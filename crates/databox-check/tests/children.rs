@@ -1,6 +1,7 @@
 //! The subcommands as the box runs them, one process each, on real directories. The wall around them is tested
 //! elsewhere.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -34,7 +35,16 @@ impl Desk {
         let outputs: Vec<DeclaredOutput> =
             declared.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
         let policy = include_str!("../../../policies/egress/standard.toml").to_owned();
-        Self { root, task: Task { policy, outputs, catalogue: Vec::new(), as_written: false } }
+        Self {
+            root,
+            task: Task {
+                policy,
+                outputs,
+                catalogue: Vec::new(),
+                precisions: BTreeMap::new(),
+                as_written: false,
+            },
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

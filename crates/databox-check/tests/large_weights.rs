@@ -1,5 +1,6 @@
 //! Weights that are larger than the memory that the canonicaliser and the judge get.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -61,7 +62,7 @@ impl Large {
             r#"{{"kind":"weights","path":"m.safetensors","tensors":[{{"name":"w","shape":["{rows}","{COLUMNS}"]}}]}}"#
         );
         let outputs = vec![serde_json::from_str(&declared).expect("a declaration")];
-        Task { policy, outputs, catalogue: Vec::new(), as_written: false }
+        Task { policy, outputs, catalogue: Vec::new(), precisions: BTreeMap::new(), as_written: false }
     }
 
     /// Canonicalises the file and judges the result, each in [`MEMORY`]. Returns the bytes of the canonical file and

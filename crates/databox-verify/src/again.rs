@@ -3,7 +3,7 @@
 use egress::{Source, Task};
 use release::file::{Judge, JudgeAgain};
 use release::report::OutputReport;
-use release::statement::DeclaredOutput;
+use release::statement::{DeclaredOutput, Precision};
 
 /// Judges these files through `egress`.
 pub struct EgressJudge<S>(pub S);
@@ -14,13 +14,20 @@ impl<S: Source + Clone> Judge for EgressJudge<S> {
             policy: std::str::from_utf8(again.policy).ok()?.to_owned(),
             outputs: again.outputs.to_vec(),
             catalogue: again.catalogue.to_vec(),
+            precisions: again.precisions.clone(),
             as_written: false,
         };
         Some(egress::judge(&task, &mut self.0.clone()).ok()?.report)
     }
 
-    fn least_bits(&self, policy: &[u8], output: &DeclaredOutput, bytes: u64) -> Option<u64> {
+    fn least_bits(
+        &self,
+        policy: &[u8],
+        output: &DeclaredOutput,
+        precision: Option<Precision>,
+        bytes: u64,
+    ) -> Option<u64> {
         let policy = egress::Policy::parse(std::str::from_utf8(policy).ok()?).ok()?;
-        Some(egress::floor_bits(&policy, output, bytes))
+        Some(egress::floor_bits(&policy.stated(output, precision)?, output, bytes))
     }
 }

@@ -4,7 +4,7 @@
 mod declared;
 pub(crate) mod stage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
 use release::report::{DETAIL_LIMIT, NUMBERS_VIEW, OutputReport, Place, ScanReport, view_name};
 use release::rule::Rule;
-use release::statement::{Catalogue, DeclaredOutput, DeclaredTensor, RuleResult};
+use release::statement::{Catalogue, DeclaredOutput, DeclaredTensor, Precision, RuleResult};
 use release::value::{Count, Name};
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ use crate::wall::{self, Shown};
 
 /// The policy that is used if none is given.
 pub const STANDARD: &str = include_str!("../../../policies/egress/standard.toml");
+
+/// A report, and what it says to people.
+const REPORT_BYTES: u64 = (OutputReport::BYTES + DETAIL_LIMIT) as u64;
 
 /// What `databox check` is asked.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,6 +57,12 @@ pub struct Checked {
     pub released_bits: Count,
     /// The declared outputs, then what was not declared.
     pub files: Vec<JudgedFile>,
+    /// The precision that the job's own evaluation chose, by file.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub precisions: BTreeMap<Name, Precision>,
+    /// Files whose evaluation was not run, so that the box may find a smaller precision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_evaluated: Vec<Name>,
     /// What came of each rule.
     #[serde(skip)]
     pub report: OutputReport,
@@ -97,6 +106,7 @@ pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
         written: &arguments.outputs,
         data,
         canonical: arguments.canonical.as_deref(),
+        precisions: None,
     })
 }
 
@@ -123,6 +133,8 @@ pub struct Looked<'a> {
     pub data: Vec<(String, PathBuf)>,
     /// A new or empty directory that receives the bytes that would leave.
     pub canonical: Option<&'a Path>,
+    /// The precision of each output that ships an evaluation; None if none was run.
+    pub precisions: Option<BTreeMap<Name, Precision>>,
 }
 
 /// Brings outputs into their canonical forms, judges them and searches them for copies of the data.
@@ -137,10 +149,15 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         policy: looked.policy.clone(),
         outputs: looked.outputs.clone(),
         catalogue: looked.catalogue.clone(),
+        precisions: looked.precisions.clone().unwrap_or_default(),
         as_written: true,
     };
     let staged = stage::outputs(looked.written, largest)?;
     let mut checked = judged(&task, staged.path(), &canonical)?;
+    checked.precisions = task.precisions.clone();
+    let not_evaluated = looked.outputs.iter().filter(|_| looked.precisions.is_none());
+    let not_evaluated = not_evaluated.filter(|output| output.evaluation().is_some());
+    checked.not_evaluated = not_evaluated.map(|output| output.path().clone()).collect();
     if !looked.data.is_empty() {
         let (views, scan) = searched(&task, &canonical, &looked.data)?;
         add_views(&mut checked, &views);
@@ -150,7 +167,7 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         checked.result = Answer::Fail;
     }
     if let (Some(target), Answer::Pass) = (looked.canonical, checked.result) {
-        copy_canonical(&canonical, target, &limits, &task.outputs)?;
+        copy_canonical(&canonical, target, &limits, &task)?;
     }
     Ok(checked)
 }
@@ -162,8 +179,14 @@ pub fn tensors(file: &Path, policy: &str) -> Result<Vec<DeclaredTensor>, Failure
     let path: Name = "weights.safetensors".parse().expect("it is a name");
     let staged = stage::file(file, path.as_str(), limits.weights.max_file_bytes)?;
     let canonical = Scratch::new("canonical")?;
-    let outputs = vec![DeclaredOutput::Weights { path: path.clone(), tensors: Vec::new() }];
-    let task = Task { policy: policy.to_owned(), outputs, catalogue: Vec::new(), as_written: true };
+    let outputs = vec![DeclaredOutput::Weights { path: path.clone(), tensors: Vec::new(), evaluation: None }];
+    let task = Task {
+        policy: policy.to_owned(),
+        outputs,
+        catalogue: Vec::new(),
+        precisions: BTreeMap::new(),
+        as_written: true,
+    };
     let checked = judged(&task, staged.path(), &canonical)?;
     // What a model may carry is asked of what a job releases, not of a model that is public.
     let blocks = |rule: Rule| checked.report.rules[rule.index()] == RuleResult::Blocked;
@@ -185,8 +208,20 @@ pub fn tensors(file: &Path, policy: &str) -> Result<Vec<DeclaredTensor>, Failure
     egress::tensors_of_form(&limits, &mut form, bytes).map_err(file_failure(file))
 }
 
+/// The canonical forms of what was written, in a directory of their own; none of an output that has no form.
+pub(crate) fn formed(task: &Task, written: &Path) -> Result<Scratch, Failure> {
+    let canonical = Scratch::new("canonical")?;
+    form(task, written, &canonical)?;
+    Ok(canonical)
+}
+
+fn form(task: &Task, written: &Path, canonical: &Scratch) -> Result<Vec<u8>, Failure> {
+    let out = Shown { source: written.to_owned(), target: "/out".to_owned(), writable: false };
+    wall::check("canonicalise", task.to_json(), &[out, canonical.shown("/canonical", true)], REPORT_BYTES)
+}
+
 /// A directory of our own that a walled program can be shown.
-struct Scratch {
+pub(crate) struct Scratch {
     _root: tempfile::TempDir,
     directory: PathBuf,
 }
@@ -200,23 +235,26 @@ impl Scratch {
         Ok(Self { _root: root, directory })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.directory
+    }
+
     fn shown(&self, target: &str, writable: bool) -> Shown {
         Shown { source: self.directory.clone(), target: target.to_owned(), writable }
     }
 }
 
 fn judged(task: &Task, outputs: &Path, canonical: &Scratch) -> Result<Checked, Failure> {
-    let size = (OutputReport::BYTES + DETAIL_LIMIT) as u64;
-    let out = Shown { source: outputs.to_owned(), target: "/out".to_owned(), writable: false };
-    let formed =
-        wall::check("canonicalise", task.to_json(), &[out, canonical.shown("/canonical", true)], size)?;
-    let judged = wall::check("judge", task.to_json(), &[canonical.shown("/canonical", false)], size)?;
+    let formed = form(task, outputs, canonical)?;
+    let judged = wall::check("judge", task.to_json(), &[canonical.shown("/canonical", false)], REPORT_BYTES)?;
     let (formed_report, formed) = answer(&formed)?;
     let (judged_report, judged) = answer(&judged)?;
     let files = together(formed.files, judged.files);
     let bits = files.iter().map(|file| file.released_bits.0).fold(0, u64::saturating_add);
     let report = egress::merge(&formed_report, &judged_report);
-    Ok(Checked { result: Answer::Pass, released_bits: Count(bits), files, report })
+    let (precisions, not_evaluated) = (BTreeMap::new(), Vec::new());
+    Ok(Checked { result: Answer::Pass, released_bits: Count(bits), files, precisions, not_evaluated, report })
 }
 
 fn answer(bytes: &[u8]) -> Result<(OutputReport, Detail), Failure> {
@@ -306,14 +344,9 @@ fn copy_found(place: &Place) -> Finding {
 }
 
 /// Copies what would leave: weights with the noise that the policy asks for, as the box adds it once it has searched them.
-fn copy_canonical(
-    canonical: &Scratch,
-    target: &Path,
-    policy: &Policy,
-    outputs: &[DeclaredOutput],
-) -> Result<(), Failure> {
+fn copy_canonical(canonical: &Scratch, target: &Path, policy: &Policy, task: &Task) -> Result<(), Failure> {
     fs::create_dir_all(target).map_err(file_failure(target))?;
-    for output in outputs {
+    for output in &task.outputs {
         let (from, to) =
             (canonical.directory.join(output.path().as_str()), target.join(output.path().as_str()));
         let mut form = fs::File::open(&from).map_err(file_failure(&from))?;
@@ -324,7 +357,9 @@ fn copy_canonical(
             {
                 let mut seed = [0; 32];
                 getrandom::fill(&mut seed).map_err(|error| Failure::new("RANDOM", error.to_string()))?;
-                egress::dither(policy, output, &mut form, &mut file, &seed)
+                let chosen = task.precisions.get(output.path()).copied();
+                let policy = policy.at(chosen.unwrap_or(policy.weights.precision));
+                egress::dither(&policy, output, &mut form, &mut file, &seed)
             }
             _ => std::io::copy(&mut form, &mut file).map(drop),
         }
@@ -340,6 +375,12 @@ pub fn words(checked: &Checked) -> String {
         let kind = file.kind.map_or("not declared".to_owned(), |kind| format!("{kind:?}").to_lowercase());
         let (name, bytes, bits) = (&file.name, file.bytes, file.released_bits);
         text += &format!("{name}  {kind}, {bytes} bytes, at most {bits} bits\n");
+        if let Some((_, precision)) = checked.precisions.iter().find(|(name, _)| name.as_str() == file.name) {
+            text += &format!("  in {}, which the job's own evaluation chose\n", precision.word());
+        }
+        if checked.not_evaluated.iter().any(|name| name.as_str() == file.name) {
+            text += "  its evaluation was not run; the box may find a smaller precision, as `databox job run --local` does\n";
+        }
         for finding in &file.findings {
             let mark = if finding.result == RuleResult::Blocked { "BLOCKED" } else { "noted  " };
             text += &format!("  {mark} {}: {}\n", finding.rule, finding.detail);

@@ -26,7 +26,7 @@ pub fn declared_fixed_bytes(policy: &Policy, output: &DeclaredOutput) -> u64 {
 }
 
 /// The bits that a canonical file of so many bytes is charged with at least, from its length and the declared shapes
-/// only. It is what the judge charges too: nothing in the file's content lowers a charge. It rounds up, and what
+/// only. Of a file in a precision that was chosen the policy is asked for by [`Policy::at`]; the choice itself is charged, too. It is what the judge charges too: nothing in the file's content lowers a charge. It rounds up, and what
 /// overflows is charged with [`u64::MAX`].
 pub fn floor_bits(policy: &Policy, output: &DeclaredOutput, bytes: u64) -> u64 {
     let free = bytes.saturating_sub(declared_fixed_bytes(policy, output));
@@ -36,8 +36,11 @@ pub fn floor_bits(policy: &Policy, output: &DeclaredOutput, bytes: u64) -> u64 {
             let precision = policy.weights.precision;
             let capacity = weights::capacity_bits(precision, tensors);
             // Each parameter of a file of this length is one of so many values, which the rule `weights.form` checks.
-            // Nothing canonical has another length.
-            if free == weights::data_bytes(precision, tensors) { capacity } else { by_length.max(capacity) }
+            // Nothing canonical has another length. Of such a file nothing is taken off: else a long header that it does not
+            // have could hide that it is one of another precision.
+            let as_declared = free == weights::data_bytes(precision, tensors);
+            let bits = if as_declared { capacity } else { bytes.saturating_mul(8).max(capacity) };
+            bits.saturating_add(policy.choice_bits(output))
         }
         _ => by_length,
     }

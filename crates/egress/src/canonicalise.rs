@@ -34,6 +34,7 @@ pub fn canonicalise(
         let mut bytes = 0;
         if size.is_some() {
             let (mut reader, size) = source.open(name)?;
+            let policy = task.policy_of(&policy, output);
             let written = write_form(task, &policy, output, &mut *reader, size, sink, &mut record)?;
             match written {
                 Some(written) => {
@@ -68,7 +69,7 @@ fn write_form(
     record: &mut Record,
 ) -> Result<Option<Written>, EgressError> {
     let formed = match output {
-        DeclaredOutput::Weights { path, tensors } => {
+        DeclaredOutput::Weights { path, tensors, .. } => {
             record.ran(Rule::WeightsForm);
             let declared = (!task.as_written || !tensors.is_empty()).then_some(&tensors[..]);
             let mut writer = Counted { inner: sink.create(path)?, bytes: 0 };

@@ -35,6 +35,10 @@ pub enum DeclarationError {
     LargestMissing { path: Name },
     #[error("the output {path} has a structural zero without one value for each category, or one twice")]
     StructuralZeros { path: Name },
+    #[error(
+        "the output {path} fixes the tensor {name} in one precision and ships an evaluation to find another"
+    )]
+    FixedAndEvaluated { path: Name, name: Name },
     #[error("the output {path} has no metric {name}, which it names for its degrees of freedom")]
     NoSuchMetric { path: Name, name: Name },
     #[error(
@@ -57,7 +61,9 @@ pub fn check_declarations(policy: &Policy, outputs: &[DeclaredOutput]) -> Result
             return Err(E::PathTwice { path: path.clone() });
         }
         match output {
-            DeclaredOutput::Weights { tensors, .. } => check_tensors(policy, path, tensors)?,
+            DeclaredOutput::Weights { tensors, evaluation, .. } => {
+                check_tensors(policy, path, tensors, evaluation.is_some())?;
+            }
             DeclaredOutput::Metrics { names, degrees_of_freedom, .. } => {
                 check_names(path, names)?;
                 if let Some(name) = degrees_of_freedom
@@ -95,8 +101,16 @@ fn check_names<'a>(path: &Name, names: impl IntoIterator<Item = &'a Name>) -> Re
     }
 }
 
-fn check_tensors(policy: &Policy, path: &Name, tensors: &[DeclaredTensor]) -> Result<(), DeclarationError> {
+fn check_tensors(
+    policy: &Policy,
+    path: &Name,
+    tensors: &[DeclaredTensor],
+    is_evaluated: bool,
+) -> Result<(), DeclarationError> {
     use DeclarationError as E;
+    let smaller = policy.weights.smaller_precisions.iter().filter(|_| is_evaluated);
+    let has_scales =
+        [&policy.weights.precision].into_iter().chain(smaller).any(|one| one.largest_whole().is_some());
     let limit = policy.weights.max_tensors;
     if tensors.len() as u64 > limit {
         return Err(E::TooManyTensors { path: path.clone(), limit });
@@ -107,9 +121,12 @@ fn check_tensors(policy: &Policy, path: &Name, tensors: &[DeclaredTensor]) -> Re
     for tensor in tensors {
         let (path, name) = (path.clone(), tensor.name.clone());
         let scale = format!("{name}.scale");
-        let taken = policy.weights.precision.largest_whole().is_some() && names.contains(scale.as_str());
+        let taken = has_scales && names.contains(scale.as_str());
         if name.as_str() == "__metadata__" || taken {
             return Err(E::NameReserved { path, name });
+        }
+        if is_evaluated && tensor.sha256.is_some() {
+            return Err(E::FixedAndEvaluated { path, name });
         }
         let parameters = parameters(&tensor.shape);
         let many = tensor.shape.len() as u64 > policy.weights.max_dimensions;

@@ -37,6 +37,7 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
         let (mut bytes, mut bits) = (0, 0);
         if size.is_some() {
             let (mut reader, size) = source.open(output.path())?;
+            let policy = task.policy_of(&policy, output);
             (bytes, bits) = (size, charge(task, &policy, output, size));
             if has_counts(output) {
                 counted.push(files.len());

@@ -9,6 +9,7 @@ mod bits;
 mod canonicalise;
 mod declaration;
 mod differencing;
+mod evaluation;
 mod figure;
 mod files;
 mod finding;
@@ -29,10 +30,12 @@ pub use differencing::{
     Compared, EARLIER_BYTES_LIMIT, EarlierTable, compare, earlier_counts_file, earlier_table_file,
     own_counts_file, written_counts_file,
 };
+pub use evaluation::{EvaluationTask, holds, smallest_that_holds};
 pub use figure::figure_table;
 pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
-pub use policy::{MetricsPolicy, Policy, PolicyError, Precision, TablePolicy, Weaker, WeightsPolicy};
+pub use policy::{MetricsPolicy, Policy, PolicyError, TablePolicy, Weaker, WeightsPolicy};
+pub use release::statement::Precision;
 pub use task::{EarlierQuery, EgressError, QueryTask, ScanTask, ScannedFile, Task};
 pub use weights::{dither, tensors_of_form};

@@ -1,6 +1,9 @@
 //! The egress policy: typed TOML, whole numbers only. `policies/egress/standard.toml` gives the reason of each limit.
 
+use release::statement::{DeclaredOutput, Precision};
 use serde::{Deserialize, Serialize};
+
+use crate::weights;
 
 /// Largest policy file in bytes.
 pub const POLICY_LIMIT: usize = 64 * 1024;
@@ -37,6 +40,11 @@ pub struct Policy {
 pub struct WeightsPolicy {
     /// How each parameter is stored in the canonical file.
     pub precision: Precision,
+    /// Precisions that are tried for weights whose request ships an evaluation, the one of most bits first. One that has no
+    /// fewer bits than `precision` is never tried.
+    pub smaller_precisions: Vec<Precision>,
+    /// So much worse, in thousandths of its value at `precision`, the metric of an evaluation may be at a smaller one.
+    pub metric_drop_thousandths: u64,
     /// Upper bound in bits of one weights file.
     pub max_bits: u64,
     /// Most tensors in a file.
@@ -95,28 +103,6 @@ pub struct MetricsPolicy {
     pub max_file_bytes: u64,
 }
 
-/// How a parameter is stored in a canonical weights file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// bfloat16, 16 bits.
-    Bf16,
-    /// IEEE 754 binary16, 16 bits.
-    F16,
-    /// IEEE 754 binary32, 32 bits.
-    F32,
-    /// Whole numbers from −127 to 127, 8 bits, and one binary32 scale for each tensor.
-    Int8,
-    /// Whole numbers from −31 to 31, 6 bits, and scales.
-    Int6,
-    /// Whole numbers from −15 to 15, 5 bits, and scales.
-    Int5,
-    /// Whole numbers from −7 to 7, 4 bits, and scales.
-    Int4,
-    /// Whole numbers from −3 to 3, 3 bits, and scales.
-    Int3,
-}
-
 /// A policy that is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -126,6 +112,9 @@ pub enum PolicyError {
     /// Not TOML, or a key is missing, unknown or of another type.
     #[error("the policy does not fit")]
     Shape(#[source] toml::de::Error),
+    /// A smaller precision is not smaller than the one before it.
+    #[error("the policy's weights.smaller_precisions must each have fewer bits than the one before it")]
+    Precisions,
     /// A number is outside its range.
     #[error("the policy's {key} must be from {least} to {most}")]
     Range {
@@ -156,6 +145,9 @@ impl Policy {
     }
 
     fn check(&self) -> Result<(), PolicyError> {
+        if !self.weights.smaller_precisions.is_sorted_by(|one, next| one.bits() > next.bits()) {
+            return Err(PolicyError::Precisions);
+        }
         let outside = |limit: &Limit| !(limit.least..=limit.most).contains(&limit.value);
         if let Some(Limit { key, least, most, .. }) = self.limits().into_iter().find(outside) {
             return Err(PolicyError::Range { key, least, most });
@@ -170,9 +162,54 @@ impl Policy {
         }
     }
 
+    /// The precisions that the box chooses among for this output, the policy's own first: those of its smaller ones in which
+    /// the file is charged less. Without an evaluation there is no choice.
+    pub fn precisions(&self, output: &DeclaredOutput) -> Vec<Precision> {
+        let weights = &self.weights;
+        let mut among = vec![weights.precision];
+        if let DeclaredOutput::Weights { tensors, evaluation: Some(_), .. } = output {
+            let bits = |precision| weights::capacity_bits(precision, tensors);
+            let smaller = weights.smaller_precisions.iter().copied();
+            // Scales can make a file of small tensors dearer than the policy's precision does.
+            among.extend(smaller.filter(|smaller| bits(*smaller) < bits(weights.precision)));
+        }
+        among
+    }
+
+    /// The bits that the choice of a precision tells at most: the logarithm of the number of precisions that this policy
+    /// has, rounded up. With them, what a file is charged in each precision is a prefix code's length (Kraft 1949): the forms
+    /// of all precisions together are no more than each one's charge allows.
+    pub fn choice_bits(&self, output: &DeclaredOutput) -> u64 {
+        match output.evaluation() {
+            Some(_) => {
+                let smaller = self.weights.smaller_precisions.len().checked_ilog2();
+                smaller.map_or(0, |log| u64::from(log) + 1)
+            }
+            None => 0,
+        }
+    }
+
+    /// The policy as it holds for a file in a precision that was chosen for it.
+    pub fn at(&self, precision: Precision) -> Self {
+        Self { weights: WeightsPolicy { precision, ..self.weights.clone() }, ..self.clone() }
+    }
+
+    /// The policy as it holds for a file of which a verdict states this precision. None if it may not: the precision is none
+    /// of those that the box chooses among, or none is stated where there is a choice.
+    pub fn stated(&self, output: &DeclaredOutput, precision: Option<Precision>) -> Option<Self> {
+        match (output.evaluation(), precision) {
+            (None, None) => Some(self.clone()),
+            // A finer one than the policy's would let more of each parameter out than the owner signed.
+            (Some(_), Some(precision)) => {
+                self.precisions(output).contains(&precision).then(|| self.at(precision))
+            }
+            (None, Some(_)) | (Some(_), None) => None,
+        }
+    }
+
     /// Every number of the policy, with what is accepted for it. The ranges keep all later arithmetic far from overflow,
     /// and a limit from meaning "none" by accident.
-    fn limits(&self) -> [Limit; 25] {
+    fn limits(&self) -> [Limit; 26] {
         const FILE: u64 = 1 << 40;
         use Stricter::{Larger, Smaller};
         let (weights, table, metrics) = (&self.weights, &self.table, &self.metrics);
@@ -189,6 +226,7 @@ impl Policy {
             Limit::new("weights.max_header_bytes", weights.max_header_bytes, 64, 1 << 26, Smaller),
             Limit::new("weights.max_file_bytes", weights.max_file_bytes, 64, FILE, Smaller),
             Limit::new("weights.dither_percent", weights.dither_percent, 0, 1000, Larger),
+            Limit::new("weights.metric_drop_thousandths", weights.metric_drop_thousandths, 0, 1000, Larger),
             Limit::new("table.smallest_count", table.smallest_count, 1, 1 << 20, Larger),
             Limit::new("table.rounding_base", table.rounding_base, 1, 1 << 20, Larger),
             Limit::new("table.dominance_units", table.dominance_units, 1, 2, Larger),
@@ -298,43 +336,4 @@ pub struct Weaker {
     pub value: String,
     /// The other policy's value.
     pub other: String,
-}
-
-impl Precision {
-    /// Its word in a policy.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-            Self::F32 => "f32",
-            Self::Int8 => "int8",
-            Self::Int6 => "int6",
-            Self::Int5 => "int5",
-            Self::Int4 => "int4",
-            Self::Int3 => "int3",
-        }
-    }
-
-    /// Bits of one parameter: no more values than 2 to this power are canonical.
-    pub fn bits(self) -> u64 {
-        match self {
-            Self::Bf16 | Self::F16 => 16,
-            Self::F32 => 32,
-            Self::Int8 => 8,
-            Self::Int6 => 6,
-            Self::Int5 => 5,
-            Self::Int4 => 4,
-            Self::Int3 => 3,
-        }
-    }
-
-    /// The largest whole number of a precision that stores whole numbers and scales; none of the others.
-    pub fn largest_whole(self) -> Option<u8> {
-        match self {
-            Self::Bf16 | Self::F16 | Self::F32 => None,
-            Self::Int8 | Self::Int6 | Self::Int5 | Self::Int4 | Self::Int3 => {
-                Some((1 << (self.bits() - 1)) - 1)
-            }
-        }
-    }
 }

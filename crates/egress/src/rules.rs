@@ -261,7 +261,8 @@ const WEIGHTS_CAPACITY_EXAMPLES: &[Example] = &[
 ];
 
 const WEIGHTS_FORM: &str = "A weights file has room for text in its header, between its tensors, in the payload of a \
-    NaN and in fraction bits that no model needs. It is written anew from its values, in fewer bits.";
+    NaN and in fraction bits that no model needs. It is written anew from its values, in fewer bits: in those of the policy's \
+    precision, or of a smaller one that the policy lists and in which the job's own evaluation measures nearly as well.";
 const WEIGHTS_FORM_EXAMPLES: &[Example] = &[
     example("values that need no rounding", WEIGHTS, Tensors(&[("w", &[2], &[0.5, 0.25])]), Passed),
     example("values that are rounded", WEIGHTS, Tensors(&[("w", &[2], &[0.1, 0.2])]), Noted),

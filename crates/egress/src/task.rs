@@ -1,6 +1,8 @@
 //! What a child is told to do.
 
-use release::statement::{Catalogue, CatalogueEntry, DeclaredOutput, OutputKind, Query};
+use std::collections::BTreeMap;
+
+use release::statement::{Catalogue, CatalogueEntry, DeclaredOutput, OutputKind, Precision, Query};
 use release::value::Name;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,9 @@ pub struct Task {
     pub outputs: Vec<DeclaredOutput>,
     /// The signed catalogue of the job's datasets.
     pub catalogue: Vec<Catalogue>,
+    /// The precision of each output for which one was chosen; every other has the policy's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub precisions: BTreeMap<Name, Precision>,
     /// At the researcher's desk only: an output with nothing declared is judged as if what was written had been
     /// declared, its names are charged too, and a category without a catalogue holds any text. The box never sets it.
     #[serde(default)]
@@ -39,6 +44,9 @@ pub enum EgressError {
     /// What was declared is not accepted.
     #[error("the outputs of the task are not accepted")]
     Declaration(#[from] DeclarationError),
+    /// A precision is none that the policy allows for this output.
+    #[error("the policy allows no other precision than its own for {0}, or not this one")]
+    Precision(Name),
     /// A file cannot be read or written.
     #[error("a file cannot be read or written")]
     File(#[from] std::io::Error),
@@ -61,7 +69,19 @@ impl Task {
     pub(crate) fn checked_policy(&self) -> Result<Policy, EgressError> {
         let policy = Policy::parse(&self.policy)?;
         crate::check_declarations(&policy, &self.outputs)?;
+        for (name, precision) in &self.precisions {
+            let output = self.outputs.iter().find(|output| output.path() == name);
+            if !output.is_some_and(|output| policy.precisions(output).contains(precision)) {
+                return Err(EgressError::Precision(name.clone()));
+            }
+        }
         Ok(policy)
+    }
+
+    /// The policy as it holds for this output.
+    pub(crate) fn policy_of(&self, policy: &Policy, output: &DeclaredOutput) -> Policy {
+        let chosen = self.precisions.get(output.path());
+        policy.at(chosen.copied().unwrap_or(policy.weights.precision))
     }
 }
 

@@ -407,7 +407,8 @@ fn with_w_fixed(task: &egress::Task, canonical: &[u8]) -> egress::Task {
     let mut found = egress::tensors_of_form(&policy, &mut file, canonical.len() as u64).unwrap();
     assert!(found.iter().all(|tensor| tensor.sha256.is_some()));
     found[1].sha256 = None;
-    let outputs = vec![DeclaredOutput::Weights { path: name("m.safetensors"), tensors: found }];
+    let outputs =
+        vec![DeclaredOutput::Weights { path: name("m.safetensors"), tensors: found, evaluation: None }];
     egress::Task { outputs, ..task.clone() }
 }
 

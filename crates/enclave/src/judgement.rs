@@ -3,11 +3,13 @@
 //! Each child is believed only about the rules that it runs. A canonicaliser that was taken over by what it read can
 //! forbid a release; it cannot say that no copy was found.
 
+use std::collections::BTreeMap;
+
 use blobs::Digest;
 use egress::Policy;
 use release::report::{OutputReport, Place, ScanReport};
 use release::rule::Rule;
-use release::statement::{DeclaredOutput, OutputKind, RuleResult};
+use release::statement::{DeclaredOutput, OutputKind, Precision, RuleResult};
 use release::value::Name;
 
 /// A sealed canonical file.
@@ -47,6 +49,8 @@ pub struct Found {
     pub views_made: Option<OutputReport>,
     /// The scanner's.
     pub scanner: Option<ScanReport>,
+    /// The precision of each output for which one was chosen.
+    pub precisions: BTreeMap<Name, Precision>,
     /// The views that were searched, sorted.
     pub views: Vec<Name>,
     /// The report of the process that compares tables.
@@ -93,7 +97,9 @@ impl Found {
             .map(|file| {
                 let judged = self.judge.as_ref().map_or(0, |judge| judge.bits[file.index]);
                 // The enclave's own floor: a judge that was taken over cannot make a file cheaper than its length.
-                judged.max(egress::floor_bits(policy, &declared[file.index], file.bytes))
+                let chosen = self.precisions.get(&file.name).copied();
+                let policy = policy.at(chosen.unwrap_or(policy.weights.precision));
+                judged.max(egress::floor_bits(&policy, &declared[file.index], file.bytes))
             })
             .collect();
         let sum = bits.iter().try_fold(0u64, |sum, bits| sum.checked_add(*bits));

@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// What of `egress` this process may use: nothing that reads what a job wrote.
-    const ALLOWED: [&str; 22] = [
+    const ALLOWED: [&str; 24] = [
         "Policy",
         "PolicyError",
         "ScanTask",
@@ -246,6 +246,9 @@ mod tests {
         // Hashes bytes, or adds noise to numbers, at places that request and policy fix; no value decides what is read.
         "holds_what_was_fixed",
         "dither",
+        // What the process that compares evaluations is told, and in which order precisions are tried.
+        "EvaluationTask",
+        "smallest_that_holds",
         // What the program that answers questions is told: made of signed statements alone.
         "EarlierQuery",
         "QueryTask",

@@ -6,6 +6,7 @@
 //! weights get the policy's noise, if it asks for some, and are sealed again; the judge reads what leaves, so that what is
 //! judged is what is signed. Only messages of a fixed size are parsed here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use blobs::{BlobStore, Digest, StoreError as BlobError};
 use egress::{Policy, PolicyError, ScanTask, Task};
 use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
-use release::statement::{Catalogue, DeclaredOutput, OutputKind};
+use release::statement::{Catalogue, DeclaredOutput, OutputKind, Precision};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
 
@@ -68,6 +69,8 @@ pub struct Outputs<'a> {
     pub policy: String,
     /// The declared outputs.
     pub declared: &'a [DeclaredOutput],
+    /// The precision of each output for which one was chosen.
+    pub precisions: BTreeMap<Name, Precision>,
     /// The catalogue of the job's datasets.
     pub catalogue: Vec<Catalogue>,
     /// Each dataset's name and snapshot.
@@ -83,9 +86,10 @@ impl Outputs<'_> {
             policy: self.policy.clone(),
             outputs: self.declared.to_vec(),
             catalogue: self.catalogue.clone(),
+            precisions: self.precisions.clone(),
             as_written: false,
         };
-        let mut found = Found::default();
+        let mut found = Found { precisions: self.precisions.clone(), ..Found::default() };
         let canonical = self.canonicalise(&task, out, &mut found)?;
         found.files = self.seal(&canonical)?;
         found.counts = self.seal_counts(&canonical)?;
@@ -112,6 +116,7 @@ impl Outputs<'_> {
         let searched: Vec<Digest> = sealed.iter().map(|file| file.digest).collect();
         for file in sealed.iter_mut().filter(|file| file.kind == OutputKind::Weights) {
             let output = &self.declared[file.index];
+            let policy = self.policy_of(&policy, output);
             let mut without = quarantine.open_blob(file.digest)?;
             let mut noisy = tempfile::tempfile_in(self.work)?;
             // The noise is what keeps codes within the bound; whoever knows the seed takes it off. It is never stored.
@@ -133,6 +138,11 @@ impl Outputs<'_> {
         Ok(true)
     }
 
+    fn policy_of(&self, policy: &Policy, output: &DeclaredOutput) -> Policy {
+        let chosen = self.precisions.get(output.path()).copied();
+        policy.at(chosen.unwrap_or(policy.weights.precision))
+    }
+
     /// Where copies of the sealed files lie for children.
     pub fn sealed(&self) -> PathBuf {
         self.work.join("sealed")
@@ -147,7 +157,8 @@ impl Outputs<'_> {
         split_report(self.run(child, task)?)
     }
 
-    fn run(&self, child: &Child<'_>, stdin: Vec<u8>) -> Result<Vec<u8>, ChildError> {
+    /// Runs a child and returns what it wrote to standard output.
+    pub fn run(&self, child: &Child<'_>, stdin: Vec<u8>) -> Result<Vec<u8>, ChildError> {
         wall::run_child(self.room, self.slot, child, Stdin::Bytes(stdin), self.cancel)
     }
 
@@ -182,6 +193,7 @@ impl Outputs<'_> {
             let Ok(Some(file)) = files::open_plain(canonical, path) else { continue };
             let Some((digest, bytes)) = copy_within(&quarantine, file, left)? else { continue };
             left -= bytes;
+            let policy = self.policy_of(&policy, output);
             let as_fixed = egress::holds_what_was_fixed(&policy, output, &mut quarantine.open_blob(digest)?)?;
             sealed.push(SealedFile::new(index, output, digest, bytes, as_fixed));
         }

@@ -1,9 +1,11 @@
 //! One run of a job: unpack the bundle or lay down the question, run the code behind the wall, look at what it wrote, make the verdict. The run
 //! was charged before.
 
+mod precision;
 mod query;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -318,6 +320,7 @@ fn steps(
         let error = "its images of runtime and data do not fit into run_disk_bytes";
         return Err(LaunchError::Machine(error.into()).into());
     }
+    let begun = Instant::now();
     // It returns when the last process of the job is dead; only then is what it wrote looked at.
     let ended = match wall::run_job(room, work, &specification, watch.cancel) {
         Err(LaunchError::Specification(error)) if is_the_requests(&error) => {
@@ -341,17 +344,20 @@ fn steps(
         Ok(()) => drop(space),
     }
     let quarantine = room.places.quarantine_of(&job.request, job.run);
-    let outputs = Outputs {
+    let left = specification.limits.wall.saturating_sub(begun.elapsed());
+    let mut outputs = Outputs {
         room,
         slot,
         work,
         quarantine: quarantine.clone(),
         policy: ready.policy_text.clone(),
         declared: &asked.outputs,
+        precisions: BTreeMap::new(),
         catalogue: ready.catalogue.clone(),
         data: &ready.data,
         cancel: watch.cancel,
     };
+    outputs.precisions = precision::choose(&outputs, asked, &ready.policy, &view, &out, left)?;
     let checker = room.checker.digest()?;
     let mut found = outputs.look(&out)?;
     let ordered = differencing::has_tables(&asked.outputs)

@@ -235,6 +235,7 @@ fn files(found: &Found, judgement: &Judgement, asked: &Request) -> Vec<VerdictFi
             sha256: file.digest,
             released_bits: Count(if countable { *bits } else { 0 }),
             declared_counts: asked.declares_counts(&asked.outputs[file.index]),
+            precision: found.precisions.get(&file.name).copied(),
         })
         .collect();
     files.sort_by(|left, right| left.name.cmp(&right.name));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use egress::Policy;
-use release::report::{DETAIL_LIMIT, OutputReport, ScanReport};
+use release::report::{DETAIL_LIMIT, EvaluationReport, OutputReport, ScanReport};
 use release::statement::{self, Request, WallDevice, WallName, WallRuntime};
 use sandbox::job::data_mounts;
 use sandbox::{
@@ -21,7 +21,7 @@ use crate::files;
 use crate::room::{Places, Room};
 
 /// Host users of one slot.
-const USERS_PER_SLOT: u32 = 8;
+const USERS_PER_SLOT: u32 = 16;
 
 /// Programs behind the wall. When the enclave is root each runs as a user of its own, so that none can touch what
 /// another left behind.
@@ -43,6 +43,8 @@ pub enum Program {
     Comparer,
     /// Compares the answer to a question with earlier ones. It has data, and reads nothing that a job wrote.
     QueryComparer,
+    /// Compares what two evaluations of weights measured.
+    EvaluationComparer,
 }
 
 /// A place for one job at a time.
@@ -211,6 +213,7 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
             let binary = child.binary.unwrap_or(&configuration.checker);
             (binary, "/databox-query", vec!["compare"], OutputReport::BYTES + DETAIL_LIMIT)
         }
+        Program::EvaluationComparer => checker(room, "evaluation", EvaluationReport::BYTES),
         Program::Job => unreachable!("a job has a wall of its own"),
     };
     let mut mounts = vec![mount(binary, inside, Access::ReadOnlyExecutable)];

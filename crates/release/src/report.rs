@@ -50,6 +50,13 @@ pub struct ScanReport {
     pub places: Vec<Place>,
 }
 
+/// What the process reports that compares two evaluations of weights: one bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationReport {
+    /// True if the metric of the smaller precision is there, and is worse than the other by no more than the policy allows.
+    pub holds: bool,
+}
+
 /// A run of private bytes in a view of an output. Numbers only: the bytes themselves are not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
@@ -247,6 +254,27 @@ impl ScanReport {
     }
 }
 
+impl EvaluationReport {
+    /// Size of the message in bytes.
+    pub const BYTES: usize = 8 + 1;
+
+    /// The message.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = header(3);
+        bytes.push(u8::from(self.holds));
+        bytes
+    }
+
+    /// Reads the message.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReportError> {
+        match Reader::new(bytes, Self::BYTES, 3)?.take()? {
+            [0] => Ok(Self { holds: false }),
+            [1] => Ok(Self { holds: true }),
+            _ => Err(ReportError),
+        }
+    }
+}
+
 fn header(kind: u8) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.push(kind);
@@ -323,6 +351,21 @@ mod tests {
         output.bits[2] = 640;
         assert_eq!(output.to_bytes().len(), OutputReport::BYTES);
         assert_eq!(OutputReport::from_bytes(&output.to_bytes()), Ok(output));
+    }
+
+    #[test]
+    fn a_comparison_of_evaluations_says_one_bit_and_nothing_else() {
+        for holds in [false, true] {
+            let report = EvaluationReport { holds };
+            assert_eq!(EvaluationReport::from_bytes(&report.to_bytes()), Ok(report));
+        }
+        let bytes = EvaluationReport { holds: true }.to_bytes();
+        for (place, byte) in [(0, b'x'), (7, 1), (8, 2), (8, 255)] {
+            let mut other = bytes.clone();
+            other[place] = byte;
+            assert_eq!(EvaluationReport::from_bytes(&other), Err(ReportError));
+        }
+        assert_eq!(EvaluationReport::from_bytes(&[&bytes[..], &[0]].concat()), Err(ReportError));
     }
 
     #[test]

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::specification::{Access, Calls, Device, Limits, Mount, OutputSpace, Specification, StandardError};
 
 /// Names at the top of a runtime that the wall or a job's own mounts have.
-pub const RESERVED: [&str; 9] = ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure", "databox"];
+pub const RESERVED: [&str; 10] =
+    ["dev", "proc", "tmp", "job", "data", "out", "sys", "failure", "databox", "weights"];
+
+/// Where an evaluation of weights sees them.
+pub const WEIGHTS_TARGET: &str = "/weights";
 
 /// What a job sees of the host, and what it may use.
 #[derive(Debug)]

@@ -346,7 +346,8 @@ fn grant(policy: &Policy) -> Grant {
     }
 }
 
-fn outputs() -> Vec<DeclaredOutput> {
+/// The declared outputs.
+pub(crate) fn outputs() -> Vec<DeclaredOutput> {
     let column = |name: &str, column_type: &str| DeclaredColumn {
         name: self::name(name),
         column_type: column_type.parse().expect("a column type"),
@@ -355,6 +356,7 @@ fn outputs() -> Vec<DeclaredOutput> {
         DeclaredOutput::Weights {
             path: name("model.safetensors"),
             tensors: vec![DeclaredTensor { name: name("w"), shape: vec![Count(3)], sha256: None }],
+            evaluation: None,
         },
         DeclaredOutput::Metrics {
             path: name("metrics.json"),
@@ -403,7 +405,7 @@ fn request(grant: &Grant, grant_envelope: &Envelope) -> Request {
 }
 
 /// What the job wrote, before canonicalisation.
-fn written() -> InMemory {
+pub(crate) fn written() -> InMemory {
     let header = r#"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}"#;
     let values = [0.25f32, -1.5, 3.0].map(f32::to_le_bytes).concat();
     let weights = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &values].concat();
@@ -417,7 +419,13 @@ fn written() -> InMemory {
 /// The canonical files and what the checker says about them.
 fn judged(dataset: &Catalogue) -> (BTreeMap<Name, Vec<u8>>, OutputReport) {
     let catalogue = vec![dataset.clone()];
-    let task = Task { policy: POLICY_FILE.to_owned(), outputs: outputs(), catalogue, as_written: false };
+    let task = Task {
+        policy: POLICY_FILE.to_owned(),
+        outputs: outputs(),
+        catalogue,
+        precisions: BTreeMap::new(),
+        as_written: false,
+    };
     let mut canonical = InMemory::default();
     let formed = egress::canonicalise(&task, &mut written(), &mut canonical).expect("canonical files");
     let judged = egress::judge(&task, &mut canonical).expect("a judgement");
@@ -464,6 +472,7 @@ fn verdict(
             sha256: Digest::of(bytes),
             released_bits: bits_of(path),
             declared_counts: kind_of(path) == OutputKind::Table,
+            precision: None,
         })
         .collect();
     let released: u64 = files.iter().map(|file| file.released_bits.0).sum();

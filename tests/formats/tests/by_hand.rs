@@ -11,7 +11,7 @@ use test_formats::vector::{self, Vector};
 const PAGE: &str = include_str!("../../../docs/claims/by-hand.md");
 
 /// What holds by hand though it is wrong: how the vectors' names begin, and by which words the page says so.
-const LEFT_OUT: [(&str, &str); 16] = [
+const LEFT_OUT: [(&str, &str); 17] = [
     ("catalogue-content.", CONTENT),
     ("differencing.", "whether tables were compared with those of other verdicts"),
     ("json-form.media-type.", "surplus fields and the media type of the release file"),
@@ -26,6 +26,7 @@ const LEFT_OUT: [(&str, &str); 16] = [
     ("roles-content.", CONTENT),
     ("rollback.", "This page has no memory"),
     ("verdict-files.counts-of-code.", "whose word counts are"),
+    ("verdict-files.precision-missing.", "whether a precision that was chosen is stated"),
     ("verdict-reviewers.", "to whom the packet for review was sealed"),
     ("verdict-rules.", "whether the verdict names every rule, once, and what its guarantee says"),
 ];
@@ -33,7 +34,7 @@ const CONTENT: &str = "what the catalogue, the roles and the request may contain
 
 /// What does not hold by hand though it is sound, and by which words the page says so. A wrong one whose twin is among them
 /// may be found for that reason alone.
-const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 17] = [
+const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 19] = [
     ("verified.code-review-expired-since.vector", "with reviews of code"),
     ("verified.code-reviewed-by-others.vector", "with reviews of code"),
     ("verified.code-reviewed.vector", "with reviews of code"),
@@ -42,6 +43,8 @@ const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 17] = [
     ("verified.last-of-several-roles.vector", "with members or people who have several keys"),
     ("verified.on-box-witness-accepted.vector", "none but a witness on the box's own machine"),
     ("verified.other-key-ids.vector", "with key ids that are not SHA-256 of the key"),
+    ("verified.precision-chosen.vector", "with an evaluation of weights"),
+    ("verified.precision-kept.vector", "with an evaluation of weights"),
     ("verified.question-of-a-quantile.vector", "with a question in place of code"),
     ("verified.question.vector", "with a question in place of code"),
     ("verified.roles-changed-in-review.vector", "with roles that changed between verdict and signature"),

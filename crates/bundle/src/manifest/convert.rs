@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use blobs::Digest;
 use release::report::OUTPUT_LIMIT;
 use release::statement::{
-    ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Limits, QUERY_PROGRAM,
+    Better, ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Evaluation, Limits,
+    QUERY_PROGRAM,
 };
 use release::value::{Count, Name};
 
@@ -128,6 +129,7 @@ fn output(file: file::Output) -> Result<DeclaredOutput, ManifestError> {
         two_largest_column: file.two_largest_column,
         structural_zeros: file.structural_zeros,
         degrees_of_freedom: file.degrees_of_freedom,
+        evaluation: file.evaluation,
         path: &path,
     };
     match file.kind.as_str() {
@@ -148,18 +150,24 @@ struct Keys<'a> {
     two_largest_column: Option<String>,
     structural_zeros: Option<Vec<Vec<String>>>,
     degrees_of_freedom: Option<String>,
+    evaluation: Option<file::Evaluation>,
     path: &'a Name,
 }
 
 impl Keys<'_> {
     fn weights(self) -> Result<DeclaredOutput, ManifestError> {
-        self.allow("weights", &["tensors"])?;
+        self.allow("weights", &["tensors", "evaluation"])?;
         let path = self.path.clone();
         let tensors = needed(&path, "weights", "tensors", self.tensors)?;
         let tensors: Vec<_> =
             tensors.into_iter().map(|item| tensor(&path, item)).collect::<Result<_, _>>()?;
         check_items(&path, "tensors", TENSORS, tensors.iter().map(|tensor| &tensor.name))?;
-        Ok(DeclaredOutput::Weights { path, tensors })
+        let evaluation = self.evaluation.map(|file| evaluation(&path, file)).transpose()?;
+        let fixed = tensors.iter().find(|tensor| evaluation.is_some() && tensor.sha256.is_some());
+        if let Some(tensor) = fixed {
+            return Err(ManifestError::FixedAndEvaluated { path, tensor: tensor.name.clone() });
+        }
+        Ok(DeclaredOutput::Weights { path, tensors, evaluation })
     }
 
     fn metrics(self) -> Result<DeclaredOutput, ManifestError> {
@@ -220,6 +228,7 @@ impl Keys<'_> {
             ("two_largest_column", self.two_largest_column.is_some()),
             ("structural_zeros", self.structural_zeros.is_some()),
             ("degrees_of_freedom", self.degrees_of_freedom.is_some()),
+            ("evaluation", self.evaluation.is_some()),
         ];
         match given.iter().find(|(key, given)| *given && !allowed.contains(key)) {
             Some((key, _)) => Err(ManifestError::OutputKeyForeign { path: self.path.clone(), kind, key }),
@@ -235,6 +244,17 @@ fn needed<T>(
     value: Option<T>,
 ) -> Result<T, ManifestError> {
     value.ok_or_else(|| ManifestError::OutputKeyMissing { path: path.clone(), kind, key })
+}
+
+fn evaluation(path: &Name, file: file::Evaluation) -> Result<Evaluation, ManifestError> {
+    let command =
+        command(file.command).map_err(|_| ManifestError::EvaluationCommand { path: path.clone() })?;
+    let better = match file.better.as_str() {
+        "higher" => Better::Higher,
+        "lower" => Better::Lower,
+        _ => return Err(ManifestError::EvaluationBetter { path: path.clone(), value: file.better }),
+    };
+    Ok(Evaluation { command, metric: name("output.evaluation.metric", file.metric)?, better })
 }
 
 fn tensor(path: &Name, file: file::Tensor) -> Result<DeclaredTensor, ManifestError> {

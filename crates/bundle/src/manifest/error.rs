@@ -159,6 +159,36 @@ pub enum ManifestError {
         /// What was written.
         value: String,
     },
+    /// The command of an evaluation is empty, too long, or has an item that no program can receive.
+    #[error(
+        "databox.toml: output {path}: evaluation.command must have 1 to {items} items of at most {bytes} bytes, none empty \
+         or with a zero byte",
+        items = convert::COMMAND_ITEMS,
+        bytes = convert::COMMAND_ITEM_BYTES
+    )]
+    EvaluationCommand {
+        /// The path.
+        path: Name,
+    },
+    /// Neither `higher` nor `lower`.
+    #[error("databox.toml: output {path}: evaluation.better = {value:?}; use \"higher\" or \"lower\"")]
+    EvaluationBetter {
+        /// The path.
+        path: Name,
+        /// What was written.
+        value: String,
+    },
+    /// A tensor has a digest, which is that of one precision, and another precision may be chosen.
+    #[error(
+        "databox.toml: output {path}: tensor {tensor} has a sha256, which is that of one precision; with an evaluation \
+         another may be chosen, so leave one of the two out"
+    )]
+    FixedAndEvaluated {
+        /// The path.
+        path: Name,
+        /// The tensor.
+        tensor: Name,
+    },
     /// A column's type is not known.
     #[error(
         "databox.toml: output {path}: column {column} has type {value:?}; use integer, decimal:DIGITS (0 to 9) or \
@@ -246,6 +276,9 @@ impl ManifestError {
             Self::OutputItems { .. } => "MANIFEST_OUTPUT_ITEMS",
             Self::OutputItemTwice { .. } => "MANIFEST_OUTPUT_ITEM_TWICE",
             Self::Shape { .. } => "MANIFEST_SHAPE",
+            Self::EvaluationCommand { .. } => "MANIFEST_EVALUATION_COMMAND",
+            Self::EvaluationBetter { .. } => "MANIFEST_EVALUATION_BETTER",
+            Self::FixedAndEvaluated { .. } => "MANIFEST_FIXED_AND_EVALUATED",
             Self::TensorDigest { .. } => "MANIFEST_TENSOR_DIGEST",
             Self::ColumnType { .. } => "MANIFEST_COLUMN_TYPE",
             Self::CategoryWithoutData { .. } => "MANIFEST_CATEGORY_WITHOUT_DATA",

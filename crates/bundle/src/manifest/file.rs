@@ -64,6 +64,15 @@ pub(super) struct Output {
     pub two_largest_column: Option<String>,
     pub structural_zeros: Option<Vec<Vec<String>>>,
     pub degrees_of_freedom: Option<String>,
+    pub evaluation: Option<Evaluation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Evaluation {
+    pub command: Vec<String>,
+    pub metric: String,
+    pub better: String,
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use blobs::Digest;
-use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor};
+use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Evaluation};
 use release::value::{Count, Name};
 use serde::Deserialize;
 
@@ -46,6 +46,7 @@ enum Output {
         path: Name,
         #[serde(default)]
         tensors: Vec<Tensor>,
+        evaluation: Option<Evaluation>,
     },
     Metrics {
         path: Name,
@@ -94,13 +95,13 @@ fn alone(text: &str) -> Result<Vec<DeclaredOutput>, toml::de::Error> {
         columns.into_iter().map(column).collect()
     };
     let declared = outputs.output.into_iter().map(|output| match output {
-        Output::Weights { path, tensors } => {
+        Output::Weights { path, tensors, evaluation } => {
             let tensor = |tensor: Tensor| DeclaredTensor {
                 name: tensor.name,
                 shape: tensor.shape.into_iter().map(Count).collect(),
                 sha256: tensor.sha256,
             };
-            DeclaredOutput::Weights { path, tensors: tensors.into_iter().map(tensor).collect() }
+            DeclaredOutput::Weights { path, tensors: tensors.into_iter().map(tensor).collect(), evaluation }
         }
         Output::Metrics { path, names, degrees_of_freedom } => {
             DeclaredOutput::Metrics { path, names, degrees_of_freedom }

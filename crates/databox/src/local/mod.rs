@@ -5,6 +5,7 @@
 //! private data is on it.
 
 mod data;
+mod evaluation;
 mod outputs;
 mod tell;
 
@@ -19,7 +20,9 @@ use egress::Policy;
 use release::statement::{Catalogue, ColumnType, DeclaredOutput, Limits as Asked};
 use release::value::Name;
 use sandbox::job::Job;
-use sandbox::{Cancel, Ended, LaunchError, Launcher, Limits, Outcome, Refusal, StandardError, Stdin};
+use sandbox::{
+    Cancel, Ended, LaunchError, Launcher, Limits, Outcome, Refusal, Specification, StandardError, Stdin,
+};
 
 use crate::check::{self, Checked, Looked, stage};
 use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure, whole};
@@ -147,20 +150,14 @@ pub fn run_at_desk(
 
     let shown = data.datasets.iter().map(|dataset| Ok((dataset.name.to_string(), plain(dataset.path())?)));
     let shown: Vec<(String, PathBuf)> = shown.collect::<Result<_, Failure>>()?;
-    let job = Job {
+    let desk = Desk {
+        launcher: &launcher,
         runtime: &plain(runtime.path())?,
         bundle: &plain(bundle.path())?,
         data: &shown,
-        command: &manifest.command,
-        cpus: manifest.limits.cpus.0,
-        output_bytes: OUTPUT_BYTES,
-        output_entries: OUTPUT_ENTRIES,
-        limits: job_limits(&manifest.limits),
-        standard_error: StandardError::AsOutput,
-        host_uid: wall::user(),
-        devices: Vec::new(),
+        asked: &manifest.limits,
     };
-    let specification = job.specification().map_err(file_failure(runtime.path()))?;
+    let specification = desk.specification(&manifest.command)?;
     let mut printed = Vec::new();
     let ended = {
         let mut keep = |bytes: &[u8]| {
@@ -183,13 +180,22 @@ pub fn run_at_desk(
     if not_plain.is_none() && outcome == Outcome::Succeeded {
         outcome = Outcome::SpaceLimit;
     }
+    let left = specification.limits.wall.saturating_sub(time);
     let checked = match outcome {
         Outcome::Succeeded => Some(check::look(&Looked {
+            precisions: Some(evaluation::choose(
+                &desk,
+                &manifest.outputs,
+                (&policy, &limits),
+                &arguments.out,
+                left,
+                told,
+            )?),
             outputs: manifest.outputs.clone(),
             policy,
             catalogue: data.catalogue,
             written: &arguments.out,
-            data: shown,
+            data: shown.clone(),
             canonical: arguments.canonical.as_deref(),
         })?),
         _ => None,
@@ -206,6 +212,35 @@ pub fn run_at_desk(
         checked,
         notes,
     })
+}
+
+/// What a program at the desk is shown, and what it may use.
+struct Desk<'a> {
+    launcher: &'a Launcher,
+    runtime: &'a Path,
+    bundle: &'a Path,
+    data: &'a [(String, PathBuf)],
+    asked: &'a Asked,
+}
+
+impl Desk<'_> {
+    /// The wall around a job, or around one of its evaluations.
+    fn specification(&self, command: &[String]) -> Result<Specification, Failure> {
+        let job = Job {
+            runtime: self.runtime,
+            bundle: self.bundle,
+            data: self.data,
+            command,
+            cpus: self.asked.cpus.0,
+            output_bytes: OUTPUT_BYTES,
+            output_entries: OUTPUT_ENTRIES,
+            limits: job_limits(self.asked),
+            standard_error: StandardError::AsOutput,
+            host_uid: wall::user(),
+            devices: Vec::new(),
+        };
+        job.specification().map_err(file_failure(self.runtime))
+    }
 }
 
 /// The manifest, and the bundle as the box would unpack it: what the box refuses is refused here, by the same name.

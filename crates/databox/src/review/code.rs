@@ -250,6 +250,10 @@ pub fn words(opened: &OpenedCode) -> String {
     let _ = writeln!(text, "runtime    {}", request.runtime.name);
     let command: Vec<_> = request.command.iter().map(|word| printable(word)).collect();
     let _ = writeln!(text, "command    {}", command.join(" "));
+    for (output, evaluation) in request.outputs.iter().filter_map(|one| Some((one, one.evaluation()?))) {
+        let command: Vec<_> = evaluation.command.iter().map(|word| printable(word)).collect();
+        let _ = writeln!(text, "evaluates  {} by {}", output.path(), command.join(" "));
+    }
     for output in &request.outputs {
         let _ = writeln!(text, "output     {}", output.path());
         text += &declared_empty(output);

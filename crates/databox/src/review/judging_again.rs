@@ -63,6 +63,7 @@ pub(super) fn judge_again(
         policy: String::from_utf8_lossy(policy.file()).into_owned(),
         outputs: request.outputs.clone(),
         catalogue,
+        precisions: verdict.precisions(),
         as_written: false,
     };
     let input = task.to_json();
@@ -77,7 +78,7 @@ pub(super) fn judge_again(
         Failure::new("SITE_REFUSED", "the verdict's policy is not one that this tool can read")
             .exit(Exit::Denied)
     })?;
-    let report = with_what_was_fixed(report, &policy, request, content);
+    let report = with_what_was_fixed(report, &policy, request, verdict, content);
     Ok(if same(report, &policy, request, verdict) { Judgement::Same } else { Judgement::NotChecked })
 }
 
@@ -87,12 +88,17 @@ fn with_what_was_fixed(
     mut report: OutputReport,
     policy: &egress::Policy,
     request: &Request,
+    verdict: &Verdict,
     content: &packet::Content,
 ) -> OutputReport {
+    let precisions = verdict.precisions();
     for (name, bytes) in &content.canonical {
         let Some(output) = request.outputs.iter().find(|output| output.path() == name) else { continue };
-        let holds = egress::holds_what_was_fixed(policy, output, &mut std::io::Cursor::new(bytes));
-        if !holds.unwrap_or(false) {
+        let holds = policy.stated(output, precisions.get(name).copied()).is_some_and(|policy| {
+            let holds = egress::holds_what_was_fixed(&policy, output, &mut std::io::Cursor::new(bytes));
+            holds.unwrap_or(false)
+        });
+        if !holds {
             report.rules[output.kind().form_rule().index()] = RuleResult::Blocked;
         }
     }
@@ -105,7 +111,10 @@ fn same(mut report: OutputReport, policy: &egress::Policy, request: &Request, ve
         let Some(index) = request.outputs.iter().position(|output| output.path() == &file.name) else {
             return false;
         };
-        let floor = egress::floor_bits(policy, &request.outputs[index], file.bytes.0);
+        let output = &request.outputs[index];
+        // A precision that the policy does not allow has no price.
+        let Some(policy) = policy.stated(output, file.precision) else { return false };
+        let floor = egress::floor_bits(&policy, output, file.bytes.0);
         report.bits[index] = report.bits[index].max(floor);
     }
     release::file::compare(&report, &request.outputs, verdict).is_ok()

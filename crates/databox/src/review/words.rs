@@ -36,8 +36,13 @@ pub fn words(opened: &Opened) -> String {
         };
         let _ = writeln!(
             text,
-            "file       {} {} bytes, at most {} bits{counts}",
-            file.name, file.bytes, file.released_bits
+            "file       {} {} bytes, at most {} bits{counts}{}",
+            file.name,
+            file.bytes,
+            file.released_bits,
+            file.precision.map_or(String::new(), |precision| {
+                format!(", in {}: chosen by the job's own evaluation", precision.word())
+            })
         );
     }
     opened.request.outputs.iter().for_each(|output| text += &declared_empty(output));
@@ -81,7 +86,7 @@ pub fn words(opened: &Opened) -> String {
 
 /// How many tensors the request fixed: they are those that somebody had before the run, and were not counted.
 fn fixed_tensors(output: &DeclaredOutput) -> String {
-    let DeclaredOutput::Weights { path, tensors } = output else { return String::new() };
+    let DeclaredOutput::Weights { path, tensors, .. } = output else { return String::new() };
     match tensors.iter().filter(|tensor| tensor.sha256.is_some()).count() {
         0 => String::new(),
         fixed => format!(

@@ -1,5 +1,6 @@
 //! What comes of an example under a policy.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use release::rule::Rule;
@@ -28,8 +29,13 @@ impl Example {
         if let Written::Beside { declared, .. } = self.written {
             outputs.push(serde_json::from_str(declared).map_err(EgressError::Task)?);
         }
-        let task =
-            Task { policy: policy.to_owned(), outputs, catalogue: vec![catalogue()], as_written: false };
+        let task = Task {
+            policy: policy.to_owned(),
+            outputs,
+            catalogue: vec![catalogue()],
+            precisions: BTreeMap::new(),
+            as_written: false,
+        };
         let judgement = match self.written {
             Written::Searched { .. } => return Ok(None),
             Written::SymbolicLink => canonicalise(&task, &mut Link(&path), &mut InMemory::default()),

@@ -7,12 +7,12 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use blobs::{Digest, Hasher};
-use release::statement::DeclaredTensor;
+use release::statement::{DeclaredTensor, Precision};
 
 use super::form::written_plan;
 use super::layout::{header, layout};
 use crate::files::ReadSeek;
-use crate::policy::{Policy, Precision};
+use crate::policy::Policy;
 
 /// Whether the header is that of the declaration, whole numbers are within the range that they are charged for, and each
 /// fixed tensor has the bytes that the request fixed.

@@ -3,7 +3,7 @@
 use std::io::{self, Read, SeekFrom, Write};
 
 use release::rule::Rule;
-use release::statement::DeclaredTensor;
+use release::statement::{DeclaredTensor, Precision};
 use release::value::{Count, Name};
 
 use super::fixed;
@@ -12,7 +12,7 @@ use super::layout::{Stretch, data_bytes, header, layout};
 use super::number::{self, BF16, F16, F32, Format, Rounded};
 use crate::files::ReadSeek;
 use crate::finding::Notes;
-use crate::policy::{Precision, WeightsPolicy};
+use crate::policy::WeightsPolicy;
 
 /// Values are converted so many at a time.
 const CHUNK: u64 = 8192;

@@ -1,11 +1,10 @@
 //! Where everything stands in a canonical weights file. It follows from the declaration and the policy alone, so that
 //! a file's header says nothing.
 
-use release::statement::DeclaredTensor;
+use release::statement::{DeclaredTensor, Precision};
 
 use super::header::Dtype;
 use crate::declaration::parameters;
-use crate::policy::Precision;
 
 /// One stretch of data in a canonical file.
 #[derive(Debug, Clone, PartialEq, Eq)]

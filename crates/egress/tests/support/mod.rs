@@ -1,6 +1,7 @@
 //! What the tests share: the standard policy, a catalogue, files and the way through canonicaliser and judge.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use egress::{Entry, EntryKind, InMemory, Judgement, ReadSeek, Sink, Source, Task, canonicalise, judge};
@@ -51,6 +52,7 @@ pub fn task(declared: &[&str]) -> Task {
         policy: STANDARD.to_owned(),
         outputs,
         catalogue: vec![catalogue_with(&["free", "individual"])],
+        precisions: BTreeMap::new(),
         as_written: false,
     }
 }

@@ -1,5 +1,7 @@
 //! Judging released files a second time, and comparing what it gives with the verdict.
 
+use std::collections::BTreeMap;
+
 use super::ReleaseFile;
 use super::examination::{Outcome, Rows};
 use super::verify::GivenFiles;
@@ -8,7 +10,8 @@ use crate::path::{JudgedVerdict, SignedRequest};
 use crate::refusal::Refusal;
 use crate::report::OutputReport;
 use crate::rule::Rule;
-use crate::statement::{Catalogue, DeclaredOutput, RuleResult, Verdict, VerdictResult};
+use crate::statement::{Catalogue, DeclaredOutput, Precision, RuleResult, Verdict, VerdictResult};
+use crate::value::Name;
 
 /// Whoever can judge canonical files again: the `egress` crate, in the verifier and on a steward's machine.
 pub trait Judge {
@@ -16,9 +19,15 @@ pub trait Judge {
     /// it could not be done at all, which refuses the release.
     fn judge(&self, again: &JudgeAgain<'_>) -> Option<OutputReport>;
 
-    /// The bits that a file of this declared output is charged at least, from its length in bytes alone. `None` if the
-    /// policy's file is none.
-    fn least_bits(&self, policy: &[u8], output: &DeclaredOutput, bytes: u64) -> Option<u64>;
+    /// The bits that a file of this declared output is charged at least, from its length in bytes and the precision that the
+    /// verdict states alone. `None` if the policy's file is none, or does not allow that precision.
+    fn least_bits(
+        &self,
+        policy: &[u8],
+        output: &DeclaredOutput,
+        precision: Option<Precision>,
+        bytes: u64,
+    ) -> Option<u64>;
 }
 
 /// What a judge needs.
@@ -29,6 +38,8 @@ pub struct JudgeAgain<'a> {
     pub outputs: &'a [DeclaredOutput],
     /// The catalogue entries of the datasets, in the order of the request.
     pub catalogue: &'a [Catalogue],
+    /// The precisions that the verdict states.
+    pub precisions: BTreeMap<Name, Precision>,
 }
 
 pub(super) fn judge_again(
@@ -58,7 +69,8 @@ pub(super) fn judge_again(
     let datasets = &file.catalogue[..request.request().datasets.len()];
     let catalogue: Result<Vec<Catalogue>, _> = datasets.iter().map(Envelope::unverified).collect();
     let catalogue = catalogue?;
-    let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue };
+    let precisions = verdict.verdict().precisions();
+    let again = JudgeAgain { policy: &file.policy_file, outputs, catalogue: &catalogue, precisions };
     let report = judge.judge(&again).ok_or(Refusal::JudgedDifferently);
     let same = report.and_then(|report| compare(&report, outputs, verdict.verdict()));
     rows.check("judged again", same, |rules| format!("{rules} rules that need no data, and the bits"))?;
@@ -74,7 +86,7 @@ fn count(
 ) -> Result<(), Refusal> {
     for file in &verdict.files {
         let output = outputs.iter().find(|output| *output.path() == file.name);
-        let least = output.and_then(|output| judge.least_bits(policy, output, file.bytes.0));
+        let least = output.and_then(|output| judge.least_bits(policy, output, file.precision, file.bytes.0));
         if least.is_none_or(|least| file.released_bits.0 < least) {
             return Err(Refusal::JudgedDifferently);
         }

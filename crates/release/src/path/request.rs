@@ -176,13 +176,7 @@ fn check_runtime(request: &Request, site: &Site) -> Result<(), Refusal> {
 }
 
 fn check_content(request: &Request, grant: &Grant, site: &Site) -> Result<(), Refusal> {
-    let words = &request.command;
-    let bytes: usize = words.iter().map(String::len).sum();
-    let runnable = words.first().is_some_and(|program| !program.is_empty())
-        && words.len() <= COMMAND_LIMIT.0
-        && bytes <= COMMAND_LIMIT.1
-        // A NUL ends an argument for the kernel, so what runs would not be what was signed.
-        && words.iter().all(|word| !word.contains('\0'));
+    let runnable = is_runnable(&request.command);
     let limits = &request.limits;
     let limited = limits.cpus.0 > 0 && limits.memory_bytes.0 > 0 && limits.seconds.0 > 0;
     let outputs = &request.outputs;
@@ -198,6 +192,15 @@ fn check_content(request: &Request, grant: &Grant, site: &Site) -> Result<(), Re
     } else {
         Err(Refusal::RequestContent)
     }
+}
+
+fn is_runnable(words: &[String]) -> bool {
+    let bytes: usize = words.iter().map(String::len).sum();
+    words.first().is_some_and(|program| !program.is_empty())
+        && words.len() <= COMMAND_LIMIT.0
+        && bytes <= COMMAND_LIMIT.1
+        // A NUL ends an argument for the kernel, so what runs would not be what was signed.
+        && words.iter().all(|word| !word.contains('\0'))
 }
 
 /// A question names what is public alone, and nothing of its job is the requester's choice but that: another command would
@@ -233,11 +236,15 @@ fn bits_fit(outputs: &[DeclaredOutput]) -> bool {
 
 fn is_declared(output: &DeclaredOutput, request: &Request, site: &Site) -> bool {
     match output {
-        DeclaredOutput::Weights { tensors, .. } => {
+        DeclaredOutput::Weights { tensors, evaluation, .. } => {
             let sized = tensors.iter().all(|tensor| {
                 tensor.shape.len() <= DIMENSION_LIMIT && tensor.shape.iter().all(|size| size.0 > 0)
             });
-            sized && are_different(tensors.iter().map(|tensor| &tensor.name))
+            // A digest is that of one precision; in another the tensor would be a trained one that nobody charged.
+            let is_fixed = tensors.iter().any(|tensor| tensor.sha256.is_some());
+            let evaluated = evaluation.as_ref();
+            let evaluated = evaluated.is_none_or(|one| !is_fixed && is_runnable(&one.command));
+            sized && evaluated && are_different(tensors.iter().map(|tensor| &tensor.name))
         }
         DeclaredOutput::Metrics { names, degrees_of_freedom, .. } => {
             are_different(names.iter()) && degrees_of_freedom.as_ref().is_none_or(|name| names.contains(name))

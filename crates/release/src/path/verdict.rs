@@ -158,7 +158,10 @@ fn check_files(verdict: &Verdict, request: &SignedRequest) -> Result<(), Refusal
     // Counts that are a job's word and read as the box's own would be believed.
     let known = verdict.files.iter().all(|file| {
         declared.get(&file.name).is_some_and(|output| {
-            output.kind() == file.kind && asked.declares_counts(output) == file.declared_counts
+            output.kind() == file.kind
+                && asked.declares_counts(output) == file.declared_counts
+                // Bits are counted from it; one that nobody asked for would lower the price of the policy's own.
+                && output.evaluation().is_some() == file.precision.is_some()
         })
     });
     // A blocked run may have written less than it declared, or nothing that has a canonical form.

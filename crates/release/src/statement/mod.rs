@@ -22,7 +22,10 @@ pub use job::{
     Cancel, DEVICES_LIMIT, DatasetSnapshot, GrantId, Limits, Request, Requester, RuntimeId, SaltedPurpose,
 };
 pub use manifest::{ApprovalDigest, GrantAccount, Manifest, ReleasedFile};
-pub use output::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, OutputKind};
+pub use output::{
+    Better, ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, EVALUATION_FILE, Evaluation,
+    OutputKind, Precision,
+};
 pub use query::{
     ANSWER_FILE, Asked, QUERY_PROGRAM, Query, QueryError, QueryFunction, QueryValue, SHARE_COLUMNS,
     SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,

@@ -17,6 +17,9 @@ pub enum DeclaredOutput {
         path: Name,
         /// Every tensor, in the order in which it will be released.
         tensors: Vec<DeclaredTensor>,
+        /// How the box measures whether a smaller precision would do; none if it takes the policy's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evaluation: Option<Evaluation>,
     },
     /// A flat JSON object of scalars.
     Metrics {
@@ -122,6 +125,14 @@ impl DeclaredOutput {
         }
     }
 
+    /// How the box measures whether a smaller precision would do.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        match self {
+            Self::Weights { evaluation, .. } => evaluation.as_ref(),
+            Self::Metrics { .. } | Self::Table { .. } | Self::Figure { .. } => None,
+        }
+    }
+
     /// What kind it is.
     pub fn kind(&self) -> OutputKind {
         match self {
@@ -129,6 +140,93 @@ impl DeclaredOutput {
             Self::Metrics { .. } => OutputKind::Metrics,
             Self::Table { .. } => OutputKind::Table,
             Self::Figure { .. } => OutputKind::Figure,
+        }
+    }
+}
+
+/// A program of the bundle that measures weights. The box runs it on the same weights in several precisions, where the job
+/// ran. What it writes goes no further than a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// The command, the first item the program. It reads `/weights/<path>` and writes `/out/evaluation.json`.
+    pub command: Vec<String>,
+    /// The number in `evaluation.json` that counts.
+    pub metric: Name,
+    /// Which numbers are better.
+    pub better: Better,
+}
+
+/// The file that an evaluation writes to `/out`: a flat JSON object of numbers.
+pub const EVALUATION_FILE: &str = "evaluation.json";
+
+/// Which numbers of a metric are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Better {
+    /// Higher ones, as of an accuracy.
+    Higher,
+    /// Lower ones, as of a loss.
+    Lower,
+}
+
+/// How a parameter is stored in a canonical weights file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// bfloat16, 16 bits.
+    Bf16,
+    /// IEEE 754 binary16, 16 bits.
+    F16,
+    /// IEEE 754 binary32, 32 bits.
+    F32,
+    /// Whole numbers from −127 to 127, 8 bits, and one binary32 scale for each tensor.
+    Int8,
+    /// Whole numbers from −31 to 31, 6 bits, and scales.
+    Int6,
+    /// Whole numbers from −15 to 15, 5 bits, and scales.
+    Int5,
+    /// Whole numbers from −7 to 7, 4 bits, and scales.
+    Int4,
+    /// Whole numbers from −3 to 3, 3 bits, and scales.
+    Int3,
+}
+
+impl Precision {
+    /// Its word in a policy and in statements.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+            Self::Int6 => "int6",
+            Self::Int5 => "int5",
+            Self::Int4 => "int4",
+            Self::Int3 => "int3",
+        }
+    }
+
+    /// Bits of one parameter: no more values than 2 to this power are canonical.
+    pub fn bits(self) -> u64 {
+        match self {
+            Self::Bf16 | Self::F16 => 16,
+            Self::F32 => 32,
+            Self::Int8 => 8,
+            Self::Int6 => 6,
+            Self::Int5 => 5,
+            Self::Int4 => 4,
+            Self::Int3 => 3,
+        }
+    }
+
+    /// The largest whole number of a precision that stores whole numbers and scales; none of the others.
+    pub fn largest_whole(self) -> Option<u8> {
+        match self {
+            Self::Bf16 | Self::F16 | Self::F32 => None,
+            Self::Int8 | Self::Int6 | Self::Int5 | Self::Int4 | Self::Int3 => {
+                Some((1 << (self.bits() - 1)) - 1)
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What the enclave signs: what it found about a job's outputs.
 
+use std::collections::BTreeMap;
+
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DatasetSnapshot, Evidence, GrantId, Kind, OutputKind, Predicate, Requester, RuntimeId, Subject, WallName,
+    DatasetSnapshot, Evidence, GrantId, Kind, OutputKind, Precision, Predicate, Requester, RuntimeId,
+    Subject, WallName,
 };
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
@@ -77,6 +80,11 @@ pub struct Verdict {
 pub const PACKET_ADDED_BYTES: u64 = 64 * 1024;
 
 impl Verdict {
+    /// The precisions that were chosen, by the files' names.
+    pub fn precisions(&self) -> BTreeMap<Name, Precision> {
+        self.files.iter().filter_map(|file| Some((file.name.clone(), file.precision?))).collect()
+    }
+
     /// The one size of its review packet, in bytes. Whoever passes packets on refuses any other: a taken-over enclave
     /// could else put whole datasets into one.
     pub fn packet_bytes(&self) -> u64 {
@@ -204,6 +212,9 @@ pub struct VerdictFile {
     pub released_bits: Count,
     /// True if counts in it are the job's word: declared, not counted by the box.
     pub declared_counts: bool,
+    /// The precision that the box chose for weights whose request ships an evaluation; not there for any other file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
 }
 
 /// What came of one rule.

@@ -7,6 +7,7 @@ mod form;
 mod innocent;
 mod log;
 mod people;
+mod precision;
 mod questions;
 mod site;
 mod ssh;
@@ -116,6 +117,7 @@ pub fn all() -> Vec<Defect> {
         ssh::all(),
         log::all(),
         questions::all(),
+        precision::all(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -62,6 +62,7 @@ fn answered(query: Query, answer: &'static str) -> Story {
                 sha256: Digest::of(answer.as_bytes()),
                 released_bits: Count(BITS),
                 declared_counts: false,
+                precision: None,
             }];
             verdict.released_bits = Count(BITS);
             verdict.charges[0].release_bits = Count(BITS + VERDICT_BITS);

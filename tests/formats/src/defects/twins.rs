@@ -2,7 +2,7 @@
 //! note. Without it a verifier that refuses whatever looks unusual would pass.
 
 /// Beginnings of names, and the twin of those that begin so. The first that fits counts.
-const TWINS: [(&str, &str); 44] = [
+const TWINS: [(&str, &str); 48] = [
     ("approval-binding.roles", "roles-changed-in-review"),
     ("approval-interest.code", "code-reviewed-by-others"),
     ("approval-by-requester.code", "code-reviewed-by-others"),
@@ -30,6 +30,8 @@ const TWINS: [(&str, &str); 44] = [
     ("files-set", "with-files"),
     ("judged-differently.fewer-bits-than-lengths", "plain"),
     ("judged-differently.fixed-tensor", "fixed-tensor"),
+    ("judged-differently.precision-other-form", "precision-chosen"),
+    ("judged-differently.precision", "precision-kept"),
     ("judged-differently", "with-files"),
     ("json-form", "fields-written-again"),
     ("log-form.too-many-signatures", "other-cosignatures"),
@@ -47,6 +49,8 @@ const TWINS: [(&str, &str); 44] = [
     ("statement-form.dataset-twice", "two-members"),
     ("statement-form.member-twice", "two-members"),
     ("verdict-files.counts-of-a-question", "question"),
+    ("verdict-files.precision-missing", "precision-kept"),
+    ("verdict-files.precision-unasked", "precision-kept"),
 ];
 
 /// The name of the twin of a vector.

@@ -10,6 +10,8 @@ use release::statement::{Catalogue, CatalogueEntry, Column, DatasetGrant, Table,
 use release::value::Count;
 use serde_json::Value;
 
+use crate::precision;
+
 /// A normal user of no machine in particular.
 const NOBODY: u32 = 65_534;
 
@@ -163,6 +165,34 @@ fn a_bundle_runs_on_the_researchers_own_rows_and_its_outputs_are_copied_and_judg
         let on = |name: &str| layers.iter().any(|layer| layer["name"] == name && layer["state"] == "on");
         assert!(on("seccomp") && on("empty-root") && on("network-namespace"), "{layers:?}");
         assert_eq!(on("own-host-user"), is_root() && !desk.normal_user);
+    });
+}
+
+#[test]
+fn the_precision_is_chosen_at_the_desk_as_in_the_box_and_without_a_run_the_check_says_that_it_was_not() {
+    at_both_desks(|desk| {
+        let cases = [("1 / 7", "I8", "int4", 290), ("0.001", "BF16", "bf16", 1026)];
+        for (index, (second, dtype, word, bits)) in cases.into_iter().enumerate() {
+            desk.bundle(&precision::train(second));
+            desk.write("bundle/databox.toml", &precision::outputs());
+            let evaluate = format!("{}print(accuracy)\n{}", precision::EVALUATE, precision::WRITE);
+            desk.write("bundle/evaluate.py", &evaluate);
+            let (out, canonical) = (format!("out-{index}"), format!("canonical-{index}"));
+            let words = ["--data", "hie=data", "--out", &out, "--canonical", &canonical, "--json"];
+            let ran = answer(&desk.run(&words), 0);
+            assert_eq!(ran["check"]["precisions"]["model.safetensors"], word, "{ran}");
+            assert_eq!(ran["check"]["releasedBits"], bits.to_string(), "{ran}");
+            let model = fs::read(desk.path(&canonical).join("model.safetensors")).unwrap();
+            assert!(String::from_utf8_lossy(&model).contains(&format!("\"dtype\":\"{dtype}\"")));
+        }
+        desk.write("bundle/evaluate.py", "raise SystemExit(1)\n");
+        let ran = answer(&desk.run(&["--data", "hie=data", "--out", "out-2", "--json"]), 0);
+        assert_eq!(ran["check"]["precisions"]["model.safetensors"], "bf16", "{ran}");
+        let mut check = Command::new(desk.programs.join("databox"));
+        check.args(["check", "--manifest", "bundle/databox.toml", "--outputs", "out-0"]);
+        let checked = check.current_dir(desk.root.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success() && told.contains("its evaluation was not run"), "{told}");
     });
 }
 

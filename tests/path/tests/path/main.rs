@@ -19,6 +19,7 @@ mod local;
 mod operator;
 mod outages;
 mod packages;
+mod precision;
 mod python_client;
 mod questions;
 mod refusals;

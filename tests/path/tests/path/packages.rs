@@ -31,6 +31,9 @@ fn the_example_with_scikit_learn_runs_in_a_runtime_made_from_its_requirements() 
         let ended = bench.wait(&job, &[State::InReview], 3 * PATIENCE).await.unwrap();
         assert_eq!(state(&ended), State::InReview, "{:?}", ended.outcome);
         let opened = tested.opened("ana", &job).await;
+        let weights = opened.verdict.files.iter().find(|file| file.precision.is_some()).unwrap();
+        let whole = weights.precision.unwrap().largest_whole().is_some();
+        assert!(whole && weights.released_bits.0 < 16 * 89, "its evaluation found that fewer bits do");
         let (_, metrics) =
             opened.content.canonical.iter().find(|(name, _)| name.as_str() == "metrics.json").unwrap();
         let metrics: serde_json::Value = serde_json::from_slice(metrics).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use egress::{InMemory, Judgement, Sink, Task};
-use release::report::{OUTPUT_LIMIT, OutputReport, ScanReport};
+use release::report::{EvaluationReport, OUTPUT_LIMIT, OutputReport, ScanReport};
 use release::rule::Rule;
 use release::statement::RuleResult;
 use release::value::Name;
@@ -58,6 +58,12 @@ pub(crate) enum Lie {
     CompareForeign,
     /// It reaches for what it must not, and has no report if it got anything.
     CompareReach,
+    /// Whoever compares evaluations says that a smaller precision does, whatever was measured.
+    EvaluationLenient,
+    /// It sends a message of another kind.
+    EvaluationForeign,
+    /// It reaches for what it must not, and has no report if it got anything.
+    EvaluationReach,
     /// The views show nothing.
     ViewsEmpty,
     /// They are not there.
@@ -77,7 +83,7 @@ pub(crate) enum Lie {
 }
 
 impl Lie {
-    const ALL: [(Self, &'static str); 27] = [
+    const ALL: [(Self, &'static str); 30] = [
         (Self::CanonicaliseSmuggle, "canonicalise-smuggle"),
         (Self::CanonicaliseRaw, "canonicalise-raw"),
         (Self::CanonicaliseMore, "canonicalise-more"),
@@ -97,6 +103,9 @@ impl Lie {
         (Self::CompareLenient, "compare-lenient"),
         (Self::CompareForeign, "compare-foreign"),
         (Self::CompareReach, "compare-reach"),
+        (Self::EvaluationLenient, "evaluation-lenient"),
+        (Self::EvaluationForeign, "evaluation-foreign"),
+        (Self::EvaluationReach, "evaluation-reach"),
         (Self::ViewsEmpty, "views-empty"),
         (Self::ViewsMissing, "views-missing"),
         (Self::ViewsLink, "views-link"),
@@ -207,6 +216,15 @@ pub(crate) fn compare(lie: Option<Lie>, honest: &Judgement) -> Vec<u8> {
         Some(Lie::CompareLenient) => all_passed().to_bytes(),
         Some(Lie::CompareForeign) => nothing_found().to_bytes(),
         _ => with_detail(honest),
+    }
+}
+
+/// Whether what was measured of a smaller precision holds.
+pub(crate) fn evaluation(lie: Option<Lie>, holds: bool) -> Vec<u8> {
+    match lie {
+        Some(Lie::EvaluationLenient) => EvaluationReport { holds: true }.to_bytes(),
+        Some(Lie::EvaluationForeign) => nothing_found().to_bytes(),
+        _ => EvaluationReport { holds }.to_bytes(),
     }
 }
 

@@ -17,7 +17,7 @@ mod views;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use egress::{Compared, EgressError, Judgement, ScanTask, Task};
+use egress::{Compared, EgressError, EvaluationTask, Judgement, ScanTask, Task};
 use release::value::Name;
 use scan::ScanError;
 
@@ -94,6 +94,14 @@ fn run() -> Result<(), CheckError> {
                 (Directory::open(&arguments.canonical)?, Directory::open(&arguments.views)?);
             let honest = scan_data::scan(&task, &canonical, &views, &arguments.data, &arguments.index)?;
             lies::scan(Lie::in_names(names), &honest, &arguments.data)?
+        }
+        Subcommand::Evaluation => {
+            let task = EvaluationTask::from_json(&text)?;
+            let lie = Lie::in_names(vec![&task.metric]);
+            reach(lie == Some(Lie::EvaluationReach), &["/reference", "/smaller"], &[])?;
+            let mut reference = Directory::open(&arguments.reference)?;
+            let mut smaller = Directory::open(&arguments.smaller)?;
+            lies::evaluation(lie, egress::holds(&task, &mut reference, &mut smaller)?)
         }
         // It runs at stewards' desks, where no child is a liar's.
         Subcommand::Findings => return Err(CheckError::Usage),

@@ -9,13 +9,16 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every directory that the wall shows to one child or another, and some of the machine's.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 16] = [
     "/out",
     "/canonical",
     "/views",
     "/data",
     "/index",
     "/compared",
+    "/reference",
+    "/smaller",
+    "/weights",
     "/unpacked",
     "/etc/passwd",
     "/root",

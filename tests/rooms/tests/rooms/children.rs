@@ -21,7 +21,7 @@ use crate::held::{Held, review_of};
 use crate::{assert_no_row_outside, configure, wait};
 
 /// A box that several tests use at the same time.
-struct Shared {
+pub struct Shared {
     tested: TestBox,
     // Dropped after the box: rooms end with the thread that started them, and it waits for this.
     _alive: mpsc::Sender<()>,
@@ -36,7 +36,7 @@ impl Deref for Shared {
 }
 
 /// The box that the tests of this file share while one of them runs.
-fn shared() -> Arc<Shared> {
+pub fn shared() -> Arc<Shared> {
     static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(tested) = shared.upgrade() {
@@ -74,7 +74,7 @@ fn start() -> TestBox {
 
 /// Runs a job of this output and code until it has ended or is in review. The tests of this file together may have
 /// more jobs open than one person may, so it waits for a place.
-async fn run(tested: &TestBox, name: &str, output: &str, code: &str) -> Job {
+pub async fn run(tested: &TestBox, name: &str, output: &str, code: &str) -> Job {
     let bundle = tested.bundle(name, &[("databox.toml", &manifest(output)), ("job.py", code)]);
     let bench = tested.bench("kim").await;
     let prepared = bench.prepare(&bundle).await.unwrap();

@@ -11,6 +11,7 @@ mod console_to_signer;
 mod console_to_stewards;
 mod enclave_to_console;
 mod enclave_to_gateway;
+mod evaluations;
 mod gateway;
 mod gateway_to_recipients;
 mod gateway_to_researchers;

@@ -62,8 +62,17 @@ fn messages() -> BTreeSet<String> {
     let words = signer.lines().filter_map(|line| line.strip_prefix("`{\"")?.split('"').next());
     messages.extend(words.map(|word| format!("signer {word}")));
     messages.insert("witness cosignature".to_owned());
-    let children =
-        ["job", "canonicaliser", "judge", "comparer", "question comparer", "views", "scanner", "unbundler"];
+    let children = [
+        "job",
+        "canonicaliser",
+        "judge",
+        "comparer",
+        "question comparer",
+        "evaluation comparer",
+        "views",
+        "scanner",
+        "unbundler",
+    ];
     messages.extend(children.map(|child| format!("child {child}")));
     messages
 }
@@ -131,6 +140,7 @@ fn each_cannot_of_rooms_and_children_has_a_test_that_is_there() {
         "canonicaliser",
         "judge",
         "comparer",
+        "evaluation comparer",
         "views",
         "scanner",
         "unbundler",

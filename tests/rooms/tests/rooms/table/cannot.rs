@@ -2,8 +2,8 @@
 
 use super::rows::{
     BUNDLE, CANONICALISER, COMPARER, CONSOLE_ENCLAVE, CONSOLE_SIGNER, CONSOLE_STEWARDS, ENCLAVE_CONSOLE,
-    ENCLAVE_GATEWAY, FILES, JOB_PROCESS, JUDGE, JUDGE_FIXED, JUDGE_LENIENT, NETWORK, PROCESSES, REACH,
-    REPEAT, REPLAY, SCANNER, SIGNER, SMUGGLE, SOCKETS, TERMINAL, UNBUNDLER, UNITS, WITNESS,
+    ENCLAVE_GATEWAY, EVALUATION, FILES, JOB_PROCESS, JUDGE, JUDGE_FIXED, JUDGE_LENIENT, NETWORK, PROCESSES,
+    REACH, REPEAT, REPLAY, SCANNER, SIGNER, SMUGGLE, SOCKETS, TERMINAL, UNBUNDLER, UNITS, WITNESS,
 };
 
 /// Who, the sentence, and the tests.
@@ -43,6 +43,12 @@ pub const CANNOT: &[(&str, &str, &[&str])] = &[
         &[JUDGE, JUDGE_FIXED],
     ),
     ("comparer", "hide a difference; neither change what leaves nor lower its price", &[COMPARER]),
+    (
+        "evaluation comparer",
+        "choose among the policy's precisions; neither release a finer one nor lower a price",
+        &[EVALUATION],
+    ),
+    ("evaluation comparer", "each behind the wall, with the directories of its row alone", &[EVALUATION]),
     ("canonicaliser", "each behind the wall, with the directories of its row alone", &[REACH]),
     ("judge", "each behind the wall, with the directories of its row alone", &[REACH]),
     ("comparer", "each behind the wall, with the directories of its row alone", &[REACH]),

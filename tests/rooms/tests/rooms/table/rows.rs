@@ -4,6 +4,8 @@ use super::Cell::{Nothing, Told};
 use super::Row;
 
 pub const SMUGGLE: &str = "children::rows_that_a_lying_canonicaliser_puts_into_weights_are_judged_and_blocked_and_its_honest_forms_pass";
+pub const EVALUATION: &str =
+    "evaluations::a_lying_comparer_of_evaluations_chooses_among_the_policys_precisions_alone";
 pub const CANONICALISER: &str = "children::what_a_lying_canonicaliser_writes_is_judged_like_any_and_counts_only_under_declared_names_and_limits";
 pub const JUDGE: &str =
     "children::nothing_becomes_cheaper_by_a_judge_that_lies_and_a_rule_that_it_leaves_out_forbids";
@@ -510,6 +512,13 @@ pub const ROWS: &[Row] = &[
         forged: Nothing("It reads data and signed statements, and no byte that a job shaped took it over."),
         replayed: Nothing("It keeps nothing from one run to the next."),
         withheld: Nothing("Silence blocks the answer; the enclave's own tests hold that up."),
+        reordered: Nothing("It hands back one message of fixed size."),
+    },
+    Row {
+        message: "child evaluation comparer",
+        forged: Told(&[EVALUATION]),
+        replayed: Nothing("It keeps nothing from one run to the next."),
+        withheld: Told(&[EVALUATION]),
         reordered: Nothing("It hands back one message of fixed size."),
     },
     Row {
