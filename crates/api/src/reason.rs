@@ -29,7 +29,8 @@ impl Word for Reason {
                  looked for with `--private` only)"
             }
             Self::ProgramFailed => {
-                "the program ended with an error; run it at your desk with `databox job run --local`"
+                "the program ended with an error; run it at your desk with `databox job run --local`. A question: give it \
+                 more limits.memory, 64MiB at least; else a cell of a column of numbers is none, or a sum is too large"
             }
             Self::TimeLimit => "the job took longer than it asked for; raise limits.time or do less",
             Self::MemoryLimit => {
@@ -55,7 +56,8 @@ impl Word for Reason {
                  logged later is served nevertheless: look at `databox release ls`"
             }
             Self::Limits => {
-                "limits.cpus, limits.memory or limits.time is more than the box or the policy gives; ask for less"
+                "limits.cpus, limits.memory, limits.time or [devices] is more than the box or the policy gives; ask for \
+                 less"
             }
             Self::Disk => {
                 "the box has no room for new work, on its disk or among the reviews of code that may be open; hand it in \

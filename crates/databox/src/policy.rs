@@ -122,13 +122,14 @@ pub struct ExampleResult {
     pub standard: RuleResult,
     /// What it says under this policy; none for an example that is searched for copies, which no policy changes.
     pub result: Option<RuleResult>,
+    /// Whether no rule of this policy blocks it.
+    pub leaves: bool,
 }
 
 impl ExampleResult {
     /// True if it would leave under this policy, and not under the standard one.
     fn is_weaker(&self) -> bool {
-        let blocked = |result| result == RuleResult::Blocked;
-        blocked(self.standard) && self.result.is_some_and(|result| !blocked(result))
+        self.standard == RuleResult::Blocked && self.leaves
     }
 }
 
@@ -138,9 +139,10 @@ pub fn test(text: &str) -> Result<Tested, Failure> {
     let mut examples = Vec::new();
     for rule in Rule::ALL {
         for example in rules::explain(rule).examples {
-            let result = example.run(rule, text).map_err(|error| Failure::new("EXAMPLE", whole(&error)))?;
+            let outcome = example.run(rule, text).map_err(|error| Failure::new("EXAMPLE", whole(&error)))?;
             let (rule, shows, standard) = (rule.id(), example.shows, example.result);
-            examples.push(ExampleResult { rule, shows, standard, result });
+            let (result, leaves) = (outcome.map(|one| one.result), outcome.is_some_and(|one| one.leaves));
+            examples.push(ExampleResult { rule, shows, standard, result, leaves });
         }
     }
     Ok(Tested { examples })
@@ -156,7 +158,7 @@ impl Tested {
         let mut text = String::new();
         let (mut same, mut unchanged) = (0, 0);
         for example in &self.examples {
-            let ExampleResult { rule, shows, standard, result } = example;
+            let ExampleResult { rule, shows, standard, result, .. } = example;
             match result {
                 None => unchanged += 1,
                 Some(result) if result == standard => same += 1,
@@ -306,6 +308,17 @@ mod tests {
             "{}",
             strong.words()
         );
+    }
+
+    #[test]
+    fn no_policy_that_is_shipped_lets_out_an_example_that_the_standard_one_blocks() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let tested = test(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let weaker: Vec<_> = tested.examples.iter().filter(|one| one.is_weaker()).collect();
+            assert!(weaker.is_empty(), "{}: {weaker:?}", path.display());
+        }
     }
 
     #[test]

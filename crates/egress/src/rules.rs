@@ -1,6 +1,8 @@
 //! Every rule with its reason and examples, accepted and refused. The tests run each example.
 
 mod run;
+
+pub use run::ExampleOutcome;
 mod tables;
 
 use release::rule::Rule;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use egress::rules::explain;
+use egress::rules::{ExampleOutcome, explain};
 use release::rule::Rule;
 use release::statement::RuleResult;
 use support::{STANDARD, name, task};
@@ -15,7 +15,7 @@ fn every_example_of_every_rule_comes_out_as_it_says() {
         assert_eq!(explanation.built, !explanation.examples.is_empty(), "{}", rule.id());
         for example in explanation.examples {
             // Those that are searched run where the data is.
-            if let Some(result) = example.run(rule, STANDARD).unwrap() {
+            if let Some(ExampleOutcome { result, .. }) = example.run(rule, STANDARD).unwrap() {
                 assert_eq!(result, example.result, "{}: {}", rule.id(), example.shows);
             }
         }

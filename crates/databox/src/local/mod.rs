@@ -133,7 +133,7 @@ pub fn run_at_desk(
     }
     if manifest.query.is_some() {
         return Err(Failure::new("QUERY_LOCAL", "a question is answered in the box, and not at a desk")
-            .hint("`databox job submit`; what it tells is in the catalogue's words")
+            .hint("`databox job submit`: a question that is not answered is refused before it is handed in")
             .exit(Exit::Usage));
     }
     let policy = check::policy_text(arguments.policy.as_deref())?;

@@ -16,13 +16,22 @@ use crate::differencing::{
 use crate::files::{Entry, EntryKind, InMemory, ReadSeek, Source};
 use crate::{EgressError, Judgement, Task, canonicalise, judge, merge};
 
+/// What became of an example under a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExampleOutcome {
+    /// What its rule says.
+    pub result: RuleResult,
+    /// Whether no rule blocks it.
+    pub leaves: bool,
+}
+
 impl Example {
-    /// What the rule says of this example under a policy. None for an example that is searched for copies: this crate
+    /// What becomes of this example of a rule under a policy. None for an example that is searched for copies: this crate
     /// has no data to search in.
     ///
     /// # Errors
     /// If the policy is not accepted.
-    pub fn run(&self, rule: Rule, policy: &str) -> Result<Option<RuleResult>, EgressError> {
+    pub fn run(&self, rule: Rule, policy: &str) -> Result<Option<ExampleOutcome>, EgressError> {
         let output: DeclaredOutput = serde_json::from_str(self.declared).map_err(EgressError::Task)?;
         let path = output.path().clone();
         let mut outputs = vec![output];
@@ -50,9 +59,15 @@ impl Example {
             Written::Zeros => both(&task, [(path, zeros(&task.outputs[0]))]),
         };
         match judgement {
-            Ok(judgement) => Ok(Some(judgement.report.rules[rule.index()])),
+            Ok(judgement) => {
+                let rules = &judgement.report.rules;
+                let leaves = !rules.contains(&RuleResult::Blocked);
+                Ok(Some(ExampleOutcome { result: rules[rule.index()], leaves }))
+            }
             // The box would not even admit a job that declares this.
-            Err(EgressError::Declaration(_)) => Ok(Some(RuleResult::Blocked)),
+            Err(EgressError::Declaration(_)) => {
+                Ok(Some(ExampleOutcome { result: RuleResult::Blocked, leaves: false }))
+            }
             Err(error) => Err(error),
         }
     }
