@@ -64,8 +64,9 @@ pub(super) fn compare(
     let Some(query) = &asked.query else { return Ok(()) };
     note_other_rows(&answers_about_other_rows(outputs.room, asked)?, found);
     let earlier = earlier_answers(outputs.room, asked)?;
-    // The rows around several ranks of a group overlap, so that such an answer is compared with itself, too.
-    if earlier.is_empty() && query.quantiles().next().is_none() {
+    // An answer is compared with itself, too: people stand in several groups where they have several rows, and the rows
+    // around several ranks of a group overlap. One number alone tells of one set of people.
+    if earlier.is_empty() && query.groups.is_empty() && query.quantiles().next().is_none() {
         return Ok(());
     }
     let limits = &outputs.room.configuration.limits;

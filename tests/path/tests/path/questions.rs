@@ -196,6 +196,26 @@ fn three_sums_of_which_no_two_tell_of_a_few_are_blocked_together() {
     });
 }
 
+#[test]
+fn a_first_answer_is_compared_with_itself_where_people_stand_in_several_groups() {
+    wait(async {
+        // Everybody has a row at the far site, and all but five one at the near site.
+        let mut text = String::from("zper,plan,site,visits\n");
+        for person in 0..80 {
+            let plan = ["free", "shared"][person % 2];
+            text += &format!("{},{plan},far,1\n", 100_000 + person);
+            if person >= 5 {
+                text += &format!("{},{plan},near,1\n", 100_000 + person);
+            }
+        }
+        let tested = TestBox::with_data(&text, "zper", &["plan", "site"]);
+        tested.stage.add_query_runtime().unwrap_or_else(|failure| panic!("{failure}"));
+        let sites = "SELECT site, COUNT(*) FROM hie GROUP BY site";
+        assert_eq!(blocked_by(&tested, "sites", sites).await, "table.differencing");
+        answer(&tested, "plans", "SELECT plan, COUNT(*) FROM hie GROUP BY plan").await;
+    });
+}
+
 /// Registers a runtime for questions whose program is another one, which compares nothing.
 fn add_silent_runtime(tested: &TestBox, runtime: &str) {
     use std::os::unix::fs::PermissionsExt;
