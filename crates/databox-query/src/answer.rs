@@ -25,7 +25,7 @@ pub fn answer(task: &QueryTask, data: &Path) -> Result<Vec<u8>, AnswerError> {
     let source = Source::open(task, data, &[&task.query], &numbers)?;
     let place = |column: &Name| numbers.iter().position(|number| *number == column);
     let columns: Vec<usize> = task.query.values.iter().filter_map(|value| place(&value.column)).collect();
-    let mut groups = Groups::default();
+    let mut groups = Groups::new(task.query.values.iter().map(|value| value.function));
     let mut classes: Vec<u32> = Vec::new();
     source.each_unit(|class, _, summed| {
         let class = class as usize;
@@ -89,7 +89,7 @@ fn write(
     }
     writer.write_record(&header).map_err(|_| AnswerError::Engine)?;
     // Groups are numbered as the threads come to them; what is written has an order of its own.
-    let mut told: Vec<_> = groups.0.iter().filter(|(_, group)| group.is_told(policy)).collect();
+    let mut told: Vec<_> = groups.cells.iter().filter(|(_, group)| group.is_told(policy)).collect();
     told.sort_by_key(|(cell, _)| &cells[**cell as usize]);
     for (cell, group) in told {
         let mut record = cells[*cell as usize].clone();

@@ -116,7 +116,7 @@ impl<'a> Told<'a> {
                 sum.rows += one.summed[asked.column].rows;
             }
         }
-        let mut groups = Groups::default();
+        let mut groups = Groups::new(asked.iter().map(|asked| asked.function));
         held.iter().for_each(|((cell, _), summed)| groups.add(*cell, summed.iter().copied()));
         for (value, asked) in asked.iter().enumerate() {
             let QueryFunction::Quantile(percent) = asked.function else { continue };
@@ -126,7 +126,7 @@ impl<'a> Told<'a> {
             groups.put_windows(value, &windows, valued);
             self.windows.insert((question, value), windows);
         }
-        let is_told = |cell: &u32| groups.0.get(cell).is_some_and(|group| group.is_told(&policy));
+        let is_told = |cell: &u32| groups.cells.get(cell).is_some_and(|group| group.is_told(&policy));
         for pattern in &mut self.patterns {
             pattern[question] = pattern[question].filter(is_told);
         }

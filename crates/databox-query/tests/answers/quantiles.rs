@@ -140,6 +140,29 @@ fn one_person_with_many_rows_is_not_the_mean_around_a_rank() {
     assert_eq!(told(&text, &quantile(50)), None);
 }
 
+/// Thirty people with numbers below zero and thirty with numbers above, one row each, and one with so many rows of 0.03.
+fn around_zero(rows: usize) -> String {
+    let sizes = || (1..=30).map(|tenth| f64::from(tenth) / 10.0);
+    of(sizes().map(|size| -size).chain(sizes())) + &"x,free,near,1,0.03\n".repeat(rows)
+}
+
+#[test]
+fn one_persons_many_rows_near_zero_are_not_the_mean_of_a_group_or_around_a_rank() {
+    // By sums one person has little: others have more, with either sign.
+    assert_eq!(told(&around_zero(200), &quantile(50)), None);
+    assert_eq!(told(&around_zero(20), &quantile(50)).as_deref(), Some("0.016"));
+    let mean = query(&[], &[(QueryFunction::Mean, "y")]);
+    let of_mean = |rows| {
+        let found = answered(&task(mean.clone(), 2), data(&around_zero(rows)).path());
+        found.lines().nth(1).map(|row| row.split(',').nth(1).map(str::to_owned))
+    };
+    assert_eq!(of_mean(2000), None);
+    assert_eq!(of_mean(200), Some(Some("0.023".to_owned())));
+    // Nobody learns a mean from a sum alone.
+    let sum = query(&[], &[(QueryFunction::Sum, "y")]);
+    assert_eq!(told(&around_zero(2000), &sum).as_deref(), Some("60.000"));
+}
+
 #[test]
 fn a_quantile_that_the_policy_does_not_allow_is_not_answered() {
     let data = data(&of((0..300).map(f64::from)));
