@@ -49,6 +49,15 @@ pub(crate) enum Finding {
     Rows,
 }
 
+/// What a sum of 0 says of numbers that are not negative: each of them is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Zero {
+    /// It may not be told, as no group with it is.
+    Tells,
+    /// Around a rank it may: that others have other numbers was looked at there.
+    IsTold,
+}
+
 /// All questions, the earlier ones first and the own one last, and what they tell.
 pub(crate) struct Told<'a> {
     queries: Vec<&'a Query>,
@@ -163,22 +172,36 @@ impl<'a> Told<'a> {
         for column in columns {
             let asks_for = |question: &usize| self.asked(*question).any(|one| one.column == column);
             let questions: Vec<usize> = questions.iter().copied().filter(asks_for).collect();
-            let classes = match self.valued[column].is_empty() {
-                true => self.summed(&questions, column, |summed| summed.sum),
-                false => self.ranked(&questions, column),
-            };
-            let system = self.system(&classes);
-            if system.isolates(self.smallest())? {
-                return Ok(Some(Finding::Few));
+            let summing: Vec<usize> =
+                questions.iter().copied().filter(|question| self.sums(*question, column)).collect();
+            let sums = self.summed(&summing, column, |summed| summed.sum);
+            let mut found = self.finds_in(&sums, Zero::Tells)?;
+            if found.is_none() && !self.valued[column].is_empty() {
+                found = self.finds_in(&self.ranked(&questions, column), Zero::IsTold)?;
             }
-            if self.is_dominated(&system, &classes)? {
-                return Ok(Some(Finding::Dominated));
+            if found.is_some() {
+                return Ok(found);
             }
             if self.tells_rows(&questions, column)? {
                 return Ok(Some(Finding::Rows));
             }
         }
         Ok(None)
+    }
+
+    /// What sums over these classes tell that may not be told.
+    fn finds_in(&self, classes: &BTreeMap<Parts, Members>, zero: Zero) -> Result<Option<Finding>, TooLarge> {
+        let system = self.system(classes);
+        if system.isolates(self.smallest())? {
+            return Ok(Some(Finding::Few));
+        }
+        Ok(self.is_dominated(&system, classes, zero)?.then_some(Finding::Dominated))
+    }
+
+    /// Whether a question asks for the sum or the mean of a column.
+    fn sums(&self, question: usize, column: usize) -> bool {
+        let is_sum = |function| matches!(function, QueryFunction::Sum | QueryFunction::Mean);
+        self.asked(question).any(|one| one.column == column && is_sum(one.function))
     }
 
     /// Whether one or two units have nearly all rows of something whose rows may be counted: a sum and a mean, each told by an
@@ -194,16 +217,25 @@ impl<'a> Told<'a> {
         }
         let questions = [sums, means].concat();
         let classes = self.summed(&questions, column, |summed| summed.rows as f64);
-        self.is_dominated(&self.system(&classes), &classes)
+        self.is_dominated(&self.system(&classes), &classes, Zero::Tells)
     }
 
     /// Whether one or two units have nearly all of a sum that follows. Such a one has a class of which they have nearly all, and
     /// little else: all, less every group but the one that was left out, say.
-    fn is_dominated(&self, system: &System, classes: &BTreeMap<Parts, Members>) -> Result<bool, TooLarge> {
+    fn is_dominated(
+        &self,
+        system: &System,
+        classes: &BTreeMap<Parts, Members>,
+        zero: Zero,
+    ) -> Result<bool, TooLarge> {
         let members: Vec<&Members> = classes.values().collect();
         let size = |members: &&Members| members.values().map(|sum| sum.abs()).sum();
         let sizes: Vec<f64> = members.iter().map(size).collect();
-        let dominated = |class: &usize| !are_spread(&self.policy, members[*class].values().copied());
+        let is_spread = |parts: &[f64]| {
+            let is_zero = parts.iter().all(|part| *part == 0.0);
+            !(zero == Zero::Tells && is_zero) && are_spread(&self.policy, parts.iter().copied())
+        };
+        let dominated = |class: &usize| !is_spread(&members[*class].values().copied().collect::<Vec<_>>());
         let dominated: Vec<usize> = (0..members.len()).filter(dominated).collect();
         let around = system.around(&dominated, &sizes)?;
         Ok(around.iter().any(|classes| {
@@ -211,7 +243,7 @@ impl<'a> Told<'a> {
             for (unit, sum) in classes.iter().flat_map(|class| members[*class]) {
                 *parts.entry(*unit).or_default() += sum.abs();
             }
-            !are_spread(&self.policy, parts.into_values())
+            !is_spread(&parts.into_values().collect::<Vec<_>>())
         }))
     }
 

@@ -237,6 +237,32 @@ fn a_sum_that_one_person_has_nearly_all_of_does_not_follow_from_sums_that_nobody
 }
 
 #[test]
+fn a_sum_of_nothing_that_a_group_was_left_out_for_does_not_follow_from_other_sums() {
+    // Thirty people have a plan of which so many have something.
+    let people = |some: usize| {
+        let mut text = "person,plan,site,x,y\n".to_owned();
+        for person in 0..150 {
+            let x = if person < 30 - some { 0 } else { 5 };
+            let (plan, site) =
+                (["it's", "free", "\"a,b\"", "free", "\"a,b\""][person / 30], ["far", "near"][person % 2]);
+            text += &format!("p{person},{plan},{site},{x},1\n");
+        }
+        text
+    };
+    let by = |group: &str| query(&[group], &[(QueryFunction::Sum, "x")]);
+    let words = "together with job-0 it tells a sum of which one or two units have nearly all";
+    assert_eq!(blocked(&people(0), &[by("plan"), summed("x")]).as_deref(), Some(words));
+    assert_eq!(blocked(&people(0), &[summed("x"), by("plan")]).as_deref(), Some(words));
+    // A median of the same column makes no difference.
+    let median = query(&[], &[(QueryFunction::Quantile(50), "x")]);
+    assert!(blocked(&people(0), &[median.clone(), summed("x"), by("plan")]).is_some());
+    // They are in each sum, and no sum is theirs.
+    assert_eq!(blocked(&people(0), &[median.clone(), by("site"), summed("x")]), None);
+    // Where enough of them have something their plan is told itself.
+    assert_eq!(blocked(&people(15), &[median, by("plan"), summed("x")]), None);
+}
+
+#[test]
 fn sums_by_two_categories_are_told_after_one_another_though_a_person_has_much() {
     let by = |groups: &[&str]| query(groups, &[(QueryFunction::Sum, "x")]);
     assert_eq!(blocked(&with_one(700), &[summed("x"), by(&["site"])]), None);
