@@ -7,9 +7,11 @@
 
 mod aggregate;
 mod answer;
+mod around;
 mod cells;
 mod classes;
 mod compare;
+mod modular;
 mod rank;
 mod rows;
 mod split;

@@ -7,18 +7,13 @@
 
 use std::collections::BTreeSet;
 
-/// The largest Mersenne prime below 2^63. Elimination is modulo it: exact, and never larger than a word. A combination that
-/// vanishes modulo it and not over whole numbers would have to have coefficients of 19 digits.
-const PRIME: u64 = (1 << 61) - 1;
+use crate::modular::take_pivot;
 
 /// Most multiplications of one elimination.
 const WORK_LIMIT: u128 = 1 << 31;
 
 /// Most multiplications of one search among what elimination leaves.
 const SEARCH_LIMIT: u128 = 1 << 26;
-
-/// Most multiplications to find what stands around classes.
-const AROUND_LIMIT: u128 = 1 << 28;
 
 /// Too many groups and classes together.
 #[derive(Debug)]
@@ -31,16 +26,8 @@ pub(crate) struct System {
     pub(crate) units: Vec<u64>,
     /// Which units a class of fewer than the smallest count has, where a unit can stand in several classes; else empty.
     pub(crate) members: Vec<Vec<u32>>,
-    /// The classes of each group, and how much of each: [`WHOLE`], or a [`fraction`].
+    /// The classes of each group, and how much of each: [all](crate::modular::WHOLE), or a [fraction](crate::modular::fraction).
     pub(crate) groups: Vec<Vec<(usize, u64)>>,
-}
-
-/// All of a class.
-pub(crate) const WHOLE: u64 = 1;
-
-/// So many of so many rows.
-pub(crate) fn fraction(rows: u64, of: u64) -> u64 {
-    product(rows % PRIME, power(of % PRIME, PRIME - 2))
 }
 
 impl System {
@@ -55,22 +42,7 @@ impl System {
         Ok(false)
     }
 
-    /// For each of these classes that follows at all the classes of a combination in which it stands beside few large others.
-    /// `sizes` is what each class has. The largest are taken out first, as long as the class remains: a greedy choice, and not
-    /// always the best.
-    pub(crate) fn around(&self, classes: &[usize], sizes: &[f64]) -> Result<Vec<Vec<usize>>, TooLarge> {
-        self.check_work()?;
-        let parts = apart(self.rows());
-        let (mut found, mut left) = (Vec::new(), AROUND_LIMIT);
-        for class in classes {
-            if let Some(rows) = parts.iter().find(|rows| has(rows, *class)) {
-                found.push(lightest(rows.clone(), *class, sizes, &mut left)?);
-            }
-        }
-        Ok(found)
-    }
-
-    fn check_work(&self) -> Result<(), TooLarge> {
+    pub(crate) fn check_work(&self) -> Result<(), TooLarge> {
         let (height, width) = (self.groups.len() as u128, self.units.len() as u128);
         if height * height * width > WORK_LIMIT { Err(TooLarge) } else { Ok(()) }
     }
@@ -85,7 +57,7 @@ impl System {
     }
 
     /// Each group as a row of classes.
-    fn rows(&self) -> Vec<Vec<u64>> {
+    pub(crate) fn rows(&self) -> Vec<Vec<u64>> {
         let row = |group: &Vec<(usize, u64)>| {
             let mut row = vec![0; self.units.len()];
             group.iter().for_each(|(class, part)| row[*class] = *part);
@@ -144,42 +116,8 @@ impl Search<'_> {
     }
 }
 
-fn has(rows: &[Vec<u64>], class: usize) -> bool {
-    rows.iter().any(|row| row[class] != 0)
-}
-
-/// A combination of rows that has the class, one of which does, with the largest others taken out.
-fn lightest(
-    mut rows: Vec<Vec<u64>>,
-    class: usize,
-    sizes: &[f64],
-    left: &mut u128,
-) -> Result<Vec<usize>, TooLarge> {
-    let mut others: Vec<usize> =
-        (0..sizes.len()).filter(|other| *other != class && has(&rows, *other)).collect();
-    others.sort_by(|one, other| sizes[*other].total_cmp(&sizes[*one]));
-    for other in others {
-        let touched: Vec<usize> = (0..rows.len()).filter(|row| rows[*row][other] != 0).collect();
-        *left = left.checked_sub((touched.len() * sizes.len()) as u128).ok_or(TooLarge)?;
-        let without = touched.iter().find(|row| rows[**row][class] == 0);
-        let Some(pivot) = without.or(touched.first()).copied() else { continue };
-        if remains(&rows, pivot, other, class) {
-            take_row(&mut rows, pivot, other);
-        }
-    }
-    let found = rows.iter().find(|row| row[class] != 0);
-    Ok(found.map_or(Vec::new(), |row| (0..row.len()).filter(|class| row[*class] != 0).collect()))
-}
-
-/// Whether some row still has the class once the other one is taken out of all rows by this one.
-fn remains(rows: &[Vec<u64>], pivot: usize, other: usize, class: usize) -> bool {
-    let factor = product(power(rows[pivot][other], PRIME - 2), rows[pivot][class]);
-    let stays = |row: &Vec<u64>| row[class] != product(row[other], factor);
-    rows.iter().enumerate().any(|(place, row)| place != pivot && stays(row))
-}
-
 /// Rows that share no class, not even through others, apart: a combination of both is of more units than of either.
-fn apart(rows: Vec<Vec<u64>>) -> Vec<Vec<Vec<u64>>> {
+pub(crate) fn apart(rows: Vec<Vec<u64>>) -> Vec<Vec<Vec<u64>>> {
     let share =
         |one: &[u64], other: &[u64]| one.iter().zip(other).any(|(one, other)| *one != 0 && *other != 0);
     let mut found: Vec<Vec<Vec<u64>>> = Vec::new();
@@ -192,44 +130,10 @@ fn apart(rows: Vec<Vec<u64>>) -> Vec<Vec<Vec<u64>>> {
     found
 }
 
-/// Takes a row with something in this column out, and the column out of all others.
-fn take_pivot(rows: &mut Vec<Vec<u64>>, column: usize) -> Option<Vec<u64>> {
-    let place = rows.iter().position(|row| row[column] != 0)?;
-    Some(take_row(rows, place, column))
-}
-
-/// Takes this row out, and the column out of all others.
-fn take_row(rows: &mut Vec<Vec<u64>>, place: usize, column: usize) -> Vec<u64> {
-    let pivot = rows.swap_remove(place);
-    let inverse = power(pivot[column], PRIME - 2);
-    for row in rows.iter_mut().filter(|row| row[column] != 0) {
-        let factor = PRIME - product(row[column], inverse);
-        for (value, by) in row.iter_mut().zip(&pivot).filter(|(_, by)| **by != 0) {
-            *value = (*value + product(factor, *by)) % PRIME;
-        }
-    }
-    pivot
-}
-
-fn product(one: u64, other: u64) -> u64 {
-    (u128::from(one) * u128::from(other) % u128::from(PRIME)) as u64
-}
-
-fn power(mut base: u64, mut exponent: u64) -> u64 {
-    let mut result = 1;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = product(result, base);
-        }
-        base = product(base, base);
-        exponent >>= 1;
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modular::{WHOLE, fraction};
 
     fn whole(groups: &[&[usize]]) -> Vec<Vec<(usize, u64)>> {
         groups.iter().map(|group| group.iter().map(|class| (*class, WHOLE)).collect()).collect()
@@ -255,21 +159,6 @@ mod tests {
         // Two small classes that stand for enough together.
         assert!(!isolates(&[50, 6, 7], &[&[0, 1, 2], &[0]]));
         assert!(isolates(&[50, 6, 7], &[&[0, 1, 2], &[0], &[0, 1]]));
-    }
-
-    #[test]
-    fn around_a_class_stands_the_least_that_can_be_taken_away_to() {
-        let sizes = [100.0, 70.0, 5.0, 1.0];
-        let around = |groups: &[&[usize]]| {
-            let system = System { units: vec![50; 4], groups: whole(groups), ..System::default() };
-            system.around(&[2], &sizes).unwrap()
-        };
-        // All, and two groups: the rest follows.
-        assert_eq!(around(&[&[0, 1, 2, 3], &[0], &[1]]), [vec![2, 3]]);
-        assert_eq!(around(&[&[0, 1, 2, 3], &[0]]), [vec![1, 2, 3]]);
-        assert!(around(&[&[0, 1], &[0]]).is_empty());
-        // Of two ways to it the one beside the smaller.
-        assert_eq!(around(&[&[0, 2], &[2, 3]]), [vec![2, 3]]);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use release::value::Name;
 use crate::aggregate::{Source, Summed};
 use crate::cells::{Groups, are_spread};
 use crate::classes::Cell;
-use crate::rank::{System, TooLarge, WHOLE, fraction};
+use crate::modular::{WHOLE, fraction};
+use crate::rank::{System, TooLarge};
 use crate::window::{Units, Valued, Window, windows};
 use crate::{AnswerError, table_policy};
 
@@ -238,10 +239,14 @@ impl<'a> Told<'a> {
         let dominated = |class: &usize| !is_spread(&members[*class].values().copied().collect::<Vec<_>>());
         let dominated: Vec<usize> = (0..members.len()).filter(dominated).collect();
         let around = system.around(&dominated, &sizes)?;
-        Ok(around.iter().any(|classes| {
+        Ok(around.iter().any(|combination| {
             let mut parts: HashMap<u32, f64> = HashMap::new();
-            for (unit, sum) in classes.iter().flat_map(|class| members[*class]) {
-                *parts.entry(*unit).or_default() += sum.abs();
+            for (class, times) in combination {
+                // How often it is in it is not known: nothing says then that it is no one's.
+                let Some(times) = times else { return true };
+                for (unit, sum) in members[*class] {
+                    *parts.entry(*unit).or_default() += times * sum;
+                }
             }
             !is_spread(&parts.into_values().collect::<Vec<_>>())
         }))

@@ -237,6 +237,47 @@ fn a_sum_that_one_person_has_nearly_all_of_does_not_follow_from_sums_that_nobody
 }
 
 #[test]
+fn a_sum_that_is_told_three_times_over_and_less_another_is_judged_as_it_is_told() {
+    // Five groups by plan and site: one of which a person has much, three of which four sums are made, and one with so much
+    // for each of sixty people.
+    let people = |other: i64| {
+        let mut text = "person,plan,site,x,y\n".to_owned();
+        let groups =
+            [("free", "far"), ("free", "near"), ("\"a,b\"", "far"), ("\"a,b\"", "near"), ("it's", "far")];
+        for (group, (plan, site)) in groups.into_iter().enumerate() {
+            for person in 0..[30, 60, 60, 60, 60][group] {
+                let x = match (group, person) {
+                    (0, 0) => 10_000,
+                    (0, _) => 1,
+                    (4, _) => other,
+                    _ => 100,
+                };
+                text += &format!("p{group}-{person},{plan},{site},{x},1\n");
+            }
+        }
+        text
+    };
+    let cell = |plan: &str, site: &str| all(&[among("plan", &[plan]), among("site", &[site])]);
+    let any = |of: &[Condition]| filtered(summed("x"), Condition::Any { of: of.to_vec() });
+    let rich = || cell("free", "far");
+    let (one, two, three) = (|| cell("free", "near"), || cell("a,b", "far"), || cell("a,b", "near"));
+    let queries = [
+        any(&[rich(), one()]),
+        any(&[rich(), two()]),
+        any(&[rich(), three()]),
+        any(&[one(), two(), three(), cell("it's", "far")]),
+    ];
+    // Of 30,087 less 3,000 one person has 30,000.
+    assert!(
+        blocked(&people(50), &queries)
+            .is_some_and(|words| words.ends_with("one or two units have nearly all"))
+    );
+    // Sixty people with twice as much, and one of four sums missing.
+    assert_eq!(blocked(&people(100), &queries), None);
+    assert_eq!(blocked(&people(50), &queries[1..]), None);
+}
+
+#[test]
 fn a_sum_of_nothing_that_a_group_was_left_out_for_does_not_follow_from_other_sums() {
     // Thirty people have a plan of which so many have something.
     let people = |some: usize| {
