@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
 use release::report::{DETAIL_LIMIT, NUMBERS_VIEW, OutputReport, Place, ScanReport, view_name};
 use release::rule::Rule;
-use release::statement::{Catalogue, DeclaredOutput, DeclaredTensor, Precision, RuleResult};
+use release::statement::{Catalogue, ColumnType, DeclaredOutput, DeclaredTensor, Precision, RuleResult};
 use release::value::{Count, Name};
 use serde::Serialize;
 
@@ -63,6 +63,11 @@ pub struct Checked {
     /// Files whose evaluation was not run, so that the box may find a smaller precision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_evaluated: Vec<Name>,
+    /// The deviation of the noise that weights leave with, in hundredths of each tensor's own; 0 for none.
+    pub noise_percent: u64,
+    /// Datasets whose categories were compared with nothing, since their catalogue is not known here.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub categories_not_compared: BTreeSet<Name>,
     /// What came of each rule.
     #[serde(skip)]
     pub report: OutputReport,
@@ -158,6 +163,9 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
     let not_evaluated = looked.outputs.iter().filter(|_| looked.precisions.is_none());
     let not_evaluated = not_evaluated.filter(|output| output.evaluation().is_some());
     checked.not_evaluated = not_evaluated.map(|output| output.path().clone()).collect();
+    let has_weights = looked.outputs.iter().any(|output| matches!(output, DeclaredOutput::Weights { .. }));
+    checked.noise_percent = if has_weights { limits.weights.dither_percent } else { 0 };
+    checked.categories_not_compared = not_compared(looked);
     if !looked.data.is_empty() {
         let (views, scan) = searched(&task, &canonical, &looked.data)?;
         add_views(&mut checked, &views);
@@ -170,6 +178,20 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         copy_canonical(&canonical, target, &limits, &task)?;
     }
     Ok(checked)
+}
+
+/// Datasets of which a column holds a category, and whose catalogue is not known.
+fn not_compared(looked: &Looked<'_>) -> BTreeSet<Name> {
+    let columns = looked.outputs.iter().flat_map(|output| match output {
+        DeclaredOutput::Table { columns, .. } | DeclaredOutput::Figure { columns, .. } => &columns[..],
+        DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => &[],
+    });
+    let datasets = columns.filter_map(|column| match &column.column_type {
+        ColumnType::Category { dataset, .. } => Some(dataset),
+        _ => None,
+    });
+    let is_known = |dataset: &Name| looked.catalogue.iter().any(|entry| entry.name == *dataset);
+    datasets.filter(|dataset| !is_known(dataset)).cloned().collect()
 }
 
 /// The tensors of a weights file as they would leave, each with the digest of its canonical data. The file is read
@@ -254,7 +276,16 @@ fn judged(task: &Task, outputs: &Path, canonical: &Scratch) -> Result<Checked, F
     let bits = files.iter().map(|file| file.released_bits.0).fold(0, u64::saturating_add);
     let report = egress::merge(&formed_report, &judged_report);
     let (precisions, not_evaluated) = (BTreeMap::new(), Vec::new());
-    Ok(Checked { result: Answer::Pass, released_bits: Count(bits), files, precisions, not_evaluated, report })
+    Ok(Checked {
+        result: Answer::Pass,
+        released_bits: Count(bits),
+        files,
+        precisions,
+        not_evaluated,
+        noise_percent: 0,
+        categories_not_compared: BTreeSet::new(),
+        report,
+    })
 }
 
 fn answer(bytes: &[u8]) -> Result<(OutputReport, Detail), Failure> {
@@ -391,6 +422,18 @@ pub fn words(checked: &Checked) -> String {
     let not_run: Vec<&str> = not_run.map(Rule::id).collect();
     if !not_run.is_empty() {
         text += &format!("not checked: {}\n", not_run.join(", "));
+    }
+    for dataset in &checked.categories_not_compared {
+        text += &format!(
+            "categories of {dataset} were not compared with its catalogue, as the box does; `databox data show {dataset}` \
+             lists them\n"
+        );
+    }
+    if checked.noise_percent > 0 {
+        text += &format!(
+            "noise of {} % of each tensor's deviation is added where weights leave, as the policy asks\n",
+            checked.noise_percent
+        );
     }
     let result = if checked.result == Answer::Pass { "PASS" } else { "FAIL" };
     text + &format!("{result}  at most {} bits\n", checked.released_bits)

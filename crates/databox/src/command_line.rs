@@ -183,6 +183,12 @@ pub enum DataCommand {
     Add(DataArguments),
     /// Researcher: the datasets that your grants cover.
     Ls,
+    /// Researcher: the columns of a dataset and the values that its categories have, as the signed catalogue publishes them,
+    /// and the box's runtimes.
+    Show {
+        /// The dataset.
+        dataset: Name,
+    },
 }
 
 #[derive(Debug, Subcommand)]

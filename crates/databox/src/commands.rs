@@ -11,10 +11,11 @@ use databox::release_files::{self, Shelf};
 use databox::review::{self, Desk, ReviewArguments};
 use databox::up::Rooms;
 use databox::{
-    certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, policy, runtime, site,
-    tensors, walls, witness,
+    certificate, check, data, demo, doctor, draft, fsck, init, job, key, local, policy, published, runtime,
+    site, tensors, walls, witness,
 };
 use release::statement::{DenialDecision, DenialReason};
+use release::value::Name;
 
 use crate::command_line::{
     CertCommand, Command, CommandLine, DataCommand, JobCommand, KeyCommand, ReleaseCommand, ReviewCommand,
@@ -73,6 +74,9 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             show::made(&[data::add_dataset(&arguments)?.display().to_string()], json);
         }
         Command::Data(DataCommand::Ls) => asynchronous(list_datasets(Profile::load(&profile)?, json))?,
+        Command::Data(DataCommand::Show { dataset }) => {
+            asynchronous(show_dataset(Profile::load(&profile)?, dataset, json))?;
+        }
         Command::Runtime(RuntimeCommand::Add(arguments)) => {
             show::made(&[runtime::add(&arguments)?.display().to_string()], json);
         }
@@ -205,6 +209,12 @@ async fn job_command(command: JobCommand, profile: Profile, json: bool) -> Resul
 
 async fn list_datasets(profile: Profile, json: bool) -> Result<(), Failure> {
     show::datasets(&Bench::connect(profile).await?.datasets().await?, json);
+    Ok(())
+}
+
+async fn show_dataset(profile: Profile, dataset: Name, json: bool) -> Result<(), Failure> {
+    let site = Bench::connect(profile).await?.site().await?;
+    show::published(&published::of(&site, &dataset)?, json);
     Ok(())
 }
 

@@ -146,7 +146,7 @@ impl Bench {
             grant,
             requester,
             bundle,
-            runtime: runtime_of(site, &manifest.runtime)?,
+            runtime: runtime_of(site, &manifest.runtime, manifest.query.is_some())?,
             latest: latest_snapshots(site, manifest)?,
             query,
             salt,

@@ -22,6 +22,7 @@ pub mod place;
 pub mod policy;
 pub mod profile;
 pub mod programs;
+pub mod published;
 pub mod release_files;
 pub mod review;
 pub mod runtime;

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use api::reason::Word as _;
 use api::v1::{Dataset, Job, Outcome, Release, Review, ReviewKind, SubmitDecisionResponse, WatchJobResponse};
 use databox::failure::{Exit, Failure};
+use databox::published::Published;
 use lifecycle::State;
 use release::rule::Rule;
 use serde_json::{Value, json};
@@ -220,6 +221,14 @@ pub fn jobs(jobs: &[Job], json: bool) {
 }
 
 /// The datasets of one's grants.
+/// What the catalogue publishes of a dataset.
+pub fn published(published: &Published, json: bool) {
+    match json {
+        true => println!("{}", json!(published)),
+        false => print!("{}", published.words()),
+    }
+}
+
 pub fn datasets(datasets: &[Dataset], json: bool) {
     if json {
         let values: Vec<_> = datasets

@@ -25,7 +25,7 @@ path = "metrics.json"
 kind = "metrics"
 names = ["rows"]
 
-# A table, its groups by a category of the signed catalogue (`databox data ls` names the datasets), with the count of
+# A table, its groups by a category of the signed catalogue (`databox data show DATASET` lists them), with the count of
 # people in each; kind = "figure" and a path such as "chart.vl.json" declare a chart in the same way. docs/formats/bundle.md
 # has every key.
 # [[output]]
@@ -33,6 +33,11 @@ names = ["rows"]
 # kind = "table"
 # count_column = "n"
 # columns = [{ name = "category", type = "category:DATASET.CATEGORY" }, { name = "n", type = "integer" }]
+
+# A question in the place of code: no command, no [[output]], no job.py, and a runtime that answers questions.
+# docs/decisions/queries.md says what is answered.
+# [query]
+# sql = "SELECT category, COUNT(*), AVG(column) FROM DATASET GROUP BY category"
 "#;
 
 const NEW_JOB: &str = r#"import json, pathlib

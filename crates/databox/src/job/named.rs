@@ -8,6 +8,7 @@ use release::statement::{CatalogueEntry, ColumnType, DeclaredOutput, GrantId, Qu
 use release::value::Name;
 
 use crate::failure::{Exit, Failure, whole};
+use crate::published;
 
 pub(super) fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failure> {
     let mut found = site.grants().filter(|grant| {
@@ -31,7 +32,8 @@ pub(super) fn question(
     let Some(sql) = &manifest.query else { return Ok(None) };
     let failure = |text: String| {
         Failure::new("QUERY", text)
-            .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes; docs/formats/bundle.md")
+            .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes, which `databox data show DATASET` \
+                 lists; docs/decisions/queries.md says what is answered")
             .exit(Exit::Usage)
     };
     let mut datasets = manifest.data.keys();
@@ -53,9 +55,24 @@ fn policy_of(site: &Site, grant: &GrantId) -> Option<egress::Policy> {
     egress::Policy::parse(std::str::from_utf8(file).ok()?).ok()
 }
 
-pub(super) fn runtime_of(site: &Site, name: &Name) -> Result<Digest, Failure> {
+/// The tree of a runtime that does what is asked: answers a question, or runs code.
+pub(super) fn runtime_of(site: &Site, name: &Name, is_question: bool) -> Result<Digest, Failure> {
     match site.runtime(name).map(|entry| &entry.statement().entry) {
-        Some(CatalogueEntry::Runtime { tree, .. }) => Ok(tree.sha256),
+        Some(CatalogueEntry::Runtime { tree, answers_queries, .. }) if *answers_queries == is_question => {
+            Ok(tree.sha256)
+        }
+        Some(CatalogueEntry::Runtime { .. }) => {
+            let others = published::runtimes(site).into_iter().filter(|(_, answers)| *answers == is_question);
+            let others: Vec<String> = others.map(|(other, _)| other.to_string()).collect();
+            let (not, does) = match is_question {
+                true => ("answers no questions", "answer questions"),
+                false => ("answers questions and runs no code", "run code"),
+            };
+            let others = if others.is_empty() { "none of this box".to_owned() } else { others.join(", ") };
+            Err(Failure::new("RUNTIME", format!("the runtime {name} {not}"))
+                .hint(format!("`runtime` in databox.toml; those that {does}: {others}"))
+                .exit(Exit::Usage))
+        }
         _ => Err(Failure::new("NO_RUNTIME", format!("the box has no runtime {name}"))
             .hint("`runtime` in databox.toml names one of the catalogue")),
     }

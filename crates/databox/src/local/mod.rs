@@ -9,7 +9,6 @@ mod evaluation;
 mod outputs;
 mod tell;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use egress::Policy;
-use release::statement::{Catalogue, ColumnType, DeclaredOutput, Limits as Asked};
+use release::statement::Limits as Asked;
 use release::value::Name;
 use sandbox::job::Job;
 use sandbox::{
@@ -141,7 +140,7 @@ pub fn run_at_desk(
     let own = data::own(&arguments.data)?;
     let data =
         data::prepare(manifest.data.keys().cloned(), own, &arguments.catalogue, profile, arguments.rows)?;
-    let notes = notes(&manifest, &limits, &data.catalogue);
+    let notes = notes(&manifest, &limits);
     let runtime = runtime(&manifest.runtime, arguments.runtime.as_deref())?;
     let launcher = Launcher::new(programs::find("databox-launch")?);
     programs::find("databox-check")?;
@@ -314,22 +313,9 @@ fn not_launched(error: LaunchError) -> Failure {
     Failure::new("WALL", format!("the job cannot be run behind a wall: {}", whole(&error))).hint(hint)
 }
 
-/// What the box would refuse of a manifest that runs here, and what is not looked at here.
-fn notes(manifest: &bundle::Manifest, policy: &Policy, catalogue: &[Catalogue]) -> Vec<String> {
-    let columns = manifest.outputs.iter().flat_map(|output| match output {
-        DeclaredOutput::Table { columns, .. } | DeclaredOutput::Figure { columns, .. } => &columns[..],
-        DeclaredOutput::Weights { .. } | DeclaredOutput::Metrics { .. } => &[],
-    });
-    let named: BTreeSet<&Name> = columns
-        .filter_map(|column| match &column.column_type {
-            ColumnType::Category { dataset, .. } => Some(dataset),
-            ColumnType::Integer | ColumnType::Decimal(_) => None,
-        })
-        .collect();
-    let unknown = named.into_iter().filter(|name| !catalogue.iter().any(|entry| entry.name == **name));
-    let mut notes: Vec<String> = unknown
-        .map(|dataset| format!("categories of {dataset} are compared with its catalogue in the box, and here with --catalogue FILE"))
-        .collect();
+/// What the box would refuse of a manifest that runs here.
+fn notes(manifest: &bundle::Manifest, policy: &Policy) -> Vec<String> {
+    let mut notes = Vec::new();
     let asked = manifest.limits.seconds.0;
     if asked > policy.max_run_seconds {
         let most = policy.max_run_seconds;

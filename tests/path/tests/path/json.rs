@@ -200,6 +200,10 @@ fn site(typed: &mut Typed) {
 fn jobs(typed: &mut Typed) {
     let (kim, ana, ben) = (typed.profile("kim"), typed.profile("ana"), typed.profile("ben"));
     typed.answer("data ls", &["--profile", &kim], 0);
+    let published = typed.answer("data show", &["hie", "--profile", &kim], 0);
+    assert!(published["tables"][0]["columns"].as_array().is_some_and(|columns| columns.len() > 2));
+    let unknown = databox(&["data", "show", "hei", "--profile", &kim, "--json"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", String::from_utf8_lossy(&unknown.stderr));
     let new = typed.path("new-job");
     typed.answer("job new", &[&new], 0);
     let waits = ["--wait", ""];

@@ -4,8 +4,10 @@
 use databox::job::state;
 use harness::TestBox;
 use lifecycle::State;
-use release::statement::RuleResult;
+use release::envelope::Envelope;
+use release::statement::{Request, RuleResult};
 
+use crate::site_changes::key;
 use crate::wait;
 
 /// Three hundred people in three plans and two sites, two rows each; three of them at the second site with the plan `free`.
@@ -264,14 +266,26 @@ fn what_a_request_may_not_ask_is_refused_before_anything_runs() {
             let failure = bench.prepare(&bundle).await.err().map(|failure| failure.reason);
             assert_eq!(failure.as_deref(), Some(reason), "{sql}");
         }
-        // A runtime that answers questions runs nobody's code, and no other one answers them.
-        let code = harness::manifest(harness::ONE_METRIC).replace("host-python", "queries");
-        let python = manifest("SELECT COUNT(*) FROM hie").replace("\"queries\"", "\"host-python\"");
-        for (name, text) in [("code", code), ("python", python)] {
-            let bundle = tested.bundle(name, &[("databox.toml", &text), ("job.py", "")]);
-            let prepared = bench.prepare(&bundle).await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
-            let refused = bench.submit(&prepared).await.err().map(|failure| failure.reason);
-            assert_eq!(refused.as_deref(), Some("STATEMENT"), "{name}");
+        // A runtime that answers questions runs nobody's code, and no other one answers them: at the desk, and in the box.
+        let (code, question) = (harness::manifest(harness::ONE_METRIC), manifest("SELECT COUNT(*) FROM hie"));
+        let bundle = |name: &str, text: &str| tested.bundle(name, &[("databox.toml", text), ("job.py", "")]);
+        for (name, text) in [
+            ("code", code.replace("host-python", "queries")),
+            ("question", question.replace("\"queries\"", "\"host-python\"")),
+        ] {
+            let failure = bench.prepare(&bundle(name, &text)).await.err().expect("no such runtime does this");
+            assert_eq!(failure.reason, "RUNTIME", "{name}");
+        }
+        let mut code = bench.prepare(&bundle("right-code", &code)).await.unwrap();
+        let mut question = bench.prepare(&bundle("right-question", &question)).await.unwrap();
+        let [mut of_code, mut of_question] =
+            [&code, &question].map(|one| one.envelope.unverified::<Request>().unwrap());
+        std::mem::swap(&mut of_code.runtime, &mut of_question.runtime);
+        let kim = key(&tested, "kim");
+        for (prepared, request) in [(&mut code, of_code), (&mut question, of_question)] {
+            prepared.envelope = Envelope::sign(&request, &[&kim]).unwrap();
+            let refused = bench.submit(prepared).await.err().map(|failure| failure.reason);
+            assert_eq!(refused.as_deref(), Some("STATEMENT"));
         }
     });
 }

@@ -1,0 +1,81 @@
+//! What the signed catalogue publishes of a dataset, for whoever writes a manifest: the columns and the values of
+//! categories that tables and questions may name, and the runtimes.
+
+use release::site::Site;
+use release::statement::{CatalogueEntry, Table, ValueType};
+use release::value::Name;
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::review::printable;
+
+/// A dataset, and what runs beside it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// Its name.
+    pub dataset: Name,
+    /// The column by which people, or whatever else the units are, are counted.
+    pub unit_column: Name,
+    /// Its files.
+    pub tables: Vec<Table>,
+    /// The box's runtimes: the name, and whether it answers questions or runs code.
+    pub runtimes: Vec<(Name, bool)>,
+}
+
+/// Looks a dataset up.
+///
+/// # Errors
+/// The catalogue has none of this name.
+pub fn of(site: &Site, dataset: &Name) -> Result<Published, Failure> {
+    match site.dataset(dataset).map(|entry| &entry.statement().entry) {
+        Some(CatalogueEntry::Dataset { unit_column, tables, .. }) => Ok(Published {
+            dataset: dataset.clone(),
+            unit_column: unit_column.clone(),
+            tables: tables.clone(),
+            runtimes: runtimes(site),
+        }),
+        _ => Err(Failure::new("DATA", format!("the catalogue has no dataset {dataset}"))
+            .hint("`databox data ls` lists those that your grants cover")
+            .exit(Exit::Usage)),
+    }
+}
+
+/// The runtimes of the catalogue, and whether each answers questions.
+pub fn runtimes(site: &Site) -> Vec<(Name, bool)> {
+    let runtimes = site.runtimes().map(|entry| entry.statement());
+    let answers =
+        |entry: &CatalogueEntry| matches!(entry, CatalogueEntry::Runtime { answers_queries: true, .. });
+    runtimes.map(|runtime| (runtime.name.clone(), answers(&runtime.entry))).collect()
+}
+
+impl Published {
+    /// For people.
+    pub fn words(&self) -> String {
+        let mut text = format!("{}: people are counted by {}\n", self.dataset, self.unit_column);
+        for table in &self.tables {
+            text += &format!("{}\n", table.file);
+            for column in &table.columns {
+                let values = column.categories.iter().map(|value| format!("'{}'", printable(value)));
+                let values = values.collect::<Vec<_>>().join(", ");
+                text += format!("  {:<24} {:<9} {values}", column.name.as_str(), word(column.value_type))
+                    .trim_end();
+                text.push('\n');
+            }
+        }
+        for (runtime, answers) in &self.runtimes {
+            text +=
+                &format!("runtime {runtime}: {}\n", if *answers { "answers questions" } else { "runs code" });
+        }
+        text
+    }
+}
+
+fn word(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::Integer => "integer",
+        ValueType::Decimal => "decimal",
+        ValueType::Category => "category",
+        ValueType::Text => "text",
+    }
+}
