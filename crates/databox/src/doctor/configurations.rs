@@ -1,6 +1,7 @@
 //! What the rooms' configurations say, as far as the checks need it. Each is read by its room's own rules when the room
 //! starts; here a key that is missing or misshapen is named.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -203,17 +204,82 @@ impl Configurations {
     }
 }
 
+/// The configuration of each room with every key, in the order of [`ROOMS`].
+const TEMPLATES: [&str; 4] = [
+    include_str!("../../../../deploy/signer.toml"),
+    include_str!("../../../../deploy/console.toml"),
+    include_str!("../../../../deploy/gateway.toml"),
+    include_str!("../../../../deploy/enclave.toml"),
+];
+
+/// The names of keys and tables in a template, also of those that are commented out.
+fn keys(template: &str) -> BTreeSet<&str> {
+    let is_name = |word: &&str| {
+        !word.is_empty()
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let lines = template.lines().map(|line| line.trim_start_matches(['#', ' ']));
+    let names = lines.filter_map(|line| match line.strip_prefix('[') {
+        Some(table) => Some(table.trim_matches(['[', ']'])),
+        None => line.split_once(" = ").map(|(key, _)| key),
+    });
+    names.filter(is_name).collect()
+}
+
+/// The keys of a configuration, and of the tables in it, that are none of these.
+fn unknown<'a>(table: &'a toml::Table, known: &BTreeSet<&str>) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        if !known.contains(key.as_str()) {
+            found.push(key.as_str());
+            continue;
+        }
+        let of =
+            |table: &'a toml::Value| table.as_table().map(|table| unknown(table, known)).unwrap_or_default();
+        found.extend(of(value));
+        found.extend(value.as_array().into_iter().flatten().flat_map(of));
+    }
+    found
+}
+
 fn table(home: &Home, room: &'static str, wrong: &mut Vec<Check>) -> Option<toml::Table> {
     let path = home.configuration(room);
     let parsed = std::fs::read_to_string(&path)
         .map_err(|error| error.to_string())
         .and_then(|text| text.parse::<toml::Table>().map_err(|error| error.message().to_owned()));
     match parsed {
-        Ok(table) => Some(table),
+        Ok(table) => {
+            let template = &TEMPLATES[ROOMS.iter().position(|one| *one == room).expect("it is a room")];
+            for key in unknown(&table, &keys(template)) {
+                let text = format!("{}: the room knows no {key}, and does not start with it", path.display());
+                wrong.push(Check::fail("configuration", text, format!("deploy/{room}.toml has every key")));
+            }
+            Some(table)
+        }
         Err(why) => {
             let remedy = "--dir names the home that `databox init` made; deploy/ has every key";
             wrong.push(Check::fail("configuration", format!("{}: {why}", path.display()), remedy));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_the_room_does_not_know_is_named_and_every_key_of_a_template_is_known() {
+        for template in TEMPLATES {
+            let known = keys(template);
+            assert!(known.contains("site_directory") && known.contains("state_directory"));
+            assert!(unknown(&template.parse().unwrap(), &known).is_empty());
+        }
+        let text =
+            "slot = 1\n[limits]\noutputbytes = 1\n[[devices]]\nkind = \"gpu\"\n[[device]]\nfile = \"x\"\n";
+        let table = text.parse().unwrap();
+        let mut found = unknown(&table, &keys(TEMPLATES[3]));
+        found.sort_unstable();
+        assert_eq!(found, ["devices", "file", "outputbytes", "slot"]);
     }
 }
