@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::modular::take_pivot;
+use crate::modular::{has, take_pivot};
 
 /// Most multiplications of one elimination.
 const WORK_LIMIT: u128 = 1 << 31;
@@ -33,9 +33,9 @@ pub(crate) struct System {
 impl System {
     /// Whether a number of fewer than `smallest` units follows from these groups.
     pub(crate) fn isolates(&self, smallest: u64) -> Result<bool, TooLarge> {
-        let mut search = Search { system: self, smallest, left: SEARCH_LIMIT };
+        let mut search = Search::new(self, smallest);
         for rows in apart(self.small_rows(smallest)?) {
-            if search.finds(&rows, 0)? {
+            if search.finds(&rows, 0, &[])? {
                 return Ok(true);
             }
         }
@@ -47,13 +47,12 @@ impl System {
         if height * height * width > WORK_LIMIT { Err(TooLarge) } else { Ok(()) }
     }
 
-    /// The units of all classes of a row. One with a row in each of ten classes is one unit and not ten.
-    fn units_of(&self, row: &[u64]) -> u64 {
-        let classes = || row.iter().enumerate().filter(|(_, value)| **value != 0).map(|(class, _)| class);
+    /// The units of these classes. One with a row in each of ten classes is one unit and not ten.
+    fn units_of(&self, classes: &[usize]) -> u64 {
         if self.members.is_empty() {
-            return classes().fold(0, |sum, class| sum.saturating_add(self.units[class]));
+            return classes.iter().fold(0, |sum, class| sum.saturating_add(self.units[*class]));
         }
-        classes().flat_map(|class| &self.members[class]).collect::<BTreeSet<_>>().len() as u64
+        classes.iter().flat_map(|class| &self.members[*class]).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// Each group as a row of classes.
@@ -83,36 +82,58 @@ impl System {
 
 /// Looks for a combination of rows of small classes that is of few units.
 ///
-/// Of fewer units than another is only a combination that is 0 on more classes. One that cannot be 0 on any further class is
-/// fixed by the classes on which it is 0, one fewer than there are rows: so each choice of that many is tried.
+/// Each class is made 0, or kept: what is sought in the branch then has it. So what is kept has few units itself, or the
+/// branch has nothing of few. One that has fewer than another is only one that is 0 on more classes, so that where all
+/// are made 0 that can be, one row is left. With the largest classes first few can be kept.
 struct Search<'a> {
     system: &'a System,
     smallest: u64,
+    /// The classes, the largest first.
+    order: Vec<usize>,
     /// Multiplications that may still be done.
     left: u128,
 }
 
-impl Search<'_> {
-    /// Whether there is one in the span of these rows. On classes before `from` nothing more is made 0: the order in which
-    /// they are chosen makes no difference.
-    fn finds(&mut self, rows: &[Vec<u64>], from: usize) -> Result<bool, TooLarge> {
-        if rows.iter().any(|row| self.system.units_of(row) < self.smallest) {
+impl<'a> Search<'a> {
+    fn new(system: &'a System, smallest: u64) -> Self {
+        let mut order: Vec<usize> = (0..system.units.len()).collect();
+        order.sort_by_key(|class| std::cmp::Reverse(system.units[*class]));
+        Self { system, smallest, order, left: SEARCH_LIMIT }
+    }
+
+    /// Whether there is one in the span of these rows that has each kept class. Of the classes in order those before `from`
+    /// are decided.
+    fn finds(&mut self, rows: &[Vec<u64>], from: usize, kept: &[usize]) -> Result<bool, TooLarge> {
+        let classes = |row: &[u64]| (0..row.len()).filter(|class| row[*class] != 0).collect::<Vec<_>>();
+        if rows.iter().any(|row| self.are_few(&classes(row))) {
             return Ok(true);
         }
         if rows.len() < 2 {
             return Ok(false);
         }
-        let width = self.system.units.len();
-        for class in (from..width).filter(|class| rows.iter().any(|row| row[*class] != 0)) {
-            let work = (rows.len() * width) as u128;
+        let mut kept = kept.to_vec();
+        for place in from..self.order.len() {
+            let class = self.order[place];
+            if !has(rows, class) {
+                continue;
+            }
+            let work = (rows.len() * self.order.len()) as u128;
             self.left = self.left.checked_sub(work).ok_or(TooLarge)?;
             let mut rest = rows.to_vec();
             take_pivot(&mut rest, class);
-            if self.finds(&rest, class + 1)? {
+            if kept.iter().all(|class| has(&rest, *class)) && self.finds(&rest, place + 1, &kept)? {
                 return Ok(true);
+            }
+            kept.push(class);
+            if !self.are_few(&kept) {
+                return Ok(false);
             }
         }
         Ok(false)
+    }
+
+    fn are_few(&self, classes: &[usize]) -> bool {
+        self.system.units_of(classes) < self.smallest
     }
 }
 
@@ -194,10 +215,10 @@ mod tests {
         let groups = (0..40).map(|group| vec![(2 * group, WHOLE), (2 * group + 1, WHOLE)]).collect();
         let system = System { units: vec![5; 80], groups, ..System::default() };
         assert!(!system.isolates(10).unwrap());
-        // Many small classes, of which any ten stand for enough: to find that none is told would take too long.
-        let all_but = |group| (0..60).filter(move |class| class % 20 != group);
+        // Many classes of one each, of which any ten stand for enough: to find that none is told would take too long.
+        let all_but = |group| (0..200).filter(move |class| class % 20 != group);
         let groups = (0..20).map(|group| all_but(group).map(|class| (class, WHOLE)).collect()).collect();
-        let system = System { units: vec![4; 60], groups, ..System::default() };
+        let system = System { units: vec![1; 200], groups, ..System::default() };
         assert!(matches!(system.isolates(10), Err(TooLarge)));
     }
 
@@ -210,8 +231,10 @@ mod tests {
             (random >> 33) % below
         };
         let (mut found, mut clear) = (0, 0);
-        for _ in 0..400 {
-            let units: Vec<u64> = (0..5).map(|_| [2, 4, 20, 30][next(4) as usize]).collect();
+        for round in 0..400 {
+            // Classes of enough units and of few, and of few alone.
+            let sizes = [[2, 4, 20, 30], [1, 3, 4, 5]][round % 2];
+            let units: Vec<u64> = (0..5).map(|_| sizes[next(4) as usize]).collect();
             let groups: Vec<Vec<usize>> = (0..4).map(|_| (0..5).filter(|_| next(2) == 1).collect()).collect();
             let slices: Vec<&[usize]> = groups.iter().map(Vec::as_slice).collect();
             let isolates = isolates(&units, &slices);

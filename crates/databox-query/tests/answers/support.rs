@@ -151,9 +151,14 @@ impl Random {
 
 /// Whether the last question is blocked after the others, and what is found.
 pub fn blocked(text: &str, queries: &[Query]) -> Option<String> {
+    blocked_in(&catalogue(), text, queries)
+}
+
+/// The same, of a file with this catalogue.
+pub fn blocked_in(catalogue: &Catalogue, text: &str, queries: &[Query]) -> Option<String> {
     let data = data(text);
     let (last, before) = queries.split_last().unwrap();
-    let mut task = task(last.clone(), 2);
+    let mut task = QueryTask { catalogue: catalogue.clone(), ..task(last.clone(), 2) };
     task.earlier = before
         .iter()
         .enumerate()

@@ -3,9 +3,9 @@
 use databox_query::compare;
 use egress::EarlierQuery;
 use release::rule::Rule;
-use release::statement::{Condition, Query, QueryFunction, RuleResult};
+use release::statement::{Catalogue, CatalogueEntry, Condition, Query, QueryFunction, RuleResult};
 
-use crate::support::{POLICY, blocked, data, name, query, task};
+use crate::support::{POLICY, Random, blocked, blocked_in, catalogue, data, name, query, task};
 
 /// Sixty people of each plan but `it's`, which 30 have; of those with the plan `free` three are at the far site.
 fn people() -> String {
@@ -333,4 +333,40 @@ fn a_sum_and_a_mean_that_count_the_rows_of_one_person_are_blocked_and_those_of_m
     // Two sums, or two means, count no rows.
     assert_eq!(blocked(&people(1000), &[summed("x"), summed("x")]), None);
     assert_eq!(blocked(&people(1000), &[mean.clone(), mean]), None);
+}
+
+/// A catalogue with so many plans and sites, and so many people, who are anywhere and have something between 50 and 150.
+fn by_chance(plans: u64, sites: u64, people: usize) -> (Catalogue, String) {
+    let mut catalogue = catalogue();
+    if let CatalogueEntry::Dataset { tables, .. } = &mut catalogue.entry {
+        tables[0].columns[1].categories = (10..10 + plans).map(|plan| format!("plan-{plan}")).collect();
+        tables[0].columns[2].categories = (10..10 + sites).map(|site| format!("site-{site}")).collect();
+    }
+    let (mut random, mut text) = (Random(17), "person,plan,site,x,y\n".to_owned());
+    for person in 0..people {
+        let [plan, site, x] = [random.below(plans) + 10, random.below(sites) + 10, random.below(100) + 50];
+        text += &format!("p{person},plan-{plan},site-{site},{x},1\n");
+    }
+    (catalogue, text)
+}
+
+#[test]
+fn margins_of_ten_by_ten_groups_of_five_hundred_people_are_told_after_one_another() {
+    let (catalogue, text) = by_chance(10, 10, 500);
+    for values in [&[][..], &[(QueryFunction::Sum, "x")]] {
+        let [plan, site] = ["plan", "site"].map(|group| query(&[group], values));
+        let plans = ["plan-10", "plan-11", "plan-12"];
+        assert_eq!(blocked_in(&catalogue, &text, &[site.clone(), plan.clone()]), None);
+        // Three plans at all sites but one: the rest is of a few at that one.
+        let some = |sites: &[&str]| {
+            filtered(query(&["plan"], values), all(&[among("plan", &plans), among("site", sites)]))
+        };
+        let sites: Vec<String> = (11..20).map(|site| format!("site-{site}")).collect();
+        let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
+        let words = blocked_in(&catalogue, &text, &[site, plan, some(&sites)]).unwrap();
+        assert!(
+            words.starts_with("together with job-1 it tells something of fewer than 10 units"),
+            "{words}"
+        );
+    }
 }
