@@ -140,6 +140,22 @@ fn one_person_with_many_rows_is_not_the_mean_around_a_rank() {
     assert_eq!(told(&text, &quantile(50)), None);
 }
 
+#[test]
+fn of_people_with_many_rows_ten_are_enough_for_a_median_and_nine_are_not() {
+    // Each has a row in each quarter.
+    let median = |people: i32, quarters: i32| {
+        let rows =
+            (0..people).flat_map(|person| (0..quarters).map(move |quarter| (person, quarter * 100 + person)));
+        let rows: String = rows.map(|(person, number)| format!("p{person},free,near,1,{number}\n")).collect();
+        told(&("person,plan,site,x,y\n".to_owned() + &rows), &quantile(50))
+    };
+    // It is 154.5, of which three digits are told.
+    assert_eq!(median(10, 4).as_deref(), Some("154.000"));
+    assert_eq!(median(9, 4), None);
+    assert_eq!(median(9, 40), None);
+    assert_eq!(median(10, 3), None);
+}
+
 /// Thirty people with numbers below zero and thirty with numbers above, one row each, and one with so many rows of 0.03.
 fn around_zero(rows: usize) -> String {
     let sizes = || (1..=30).map(|tenth| f64::from(tenth) / 10.0);
