@@ -208,8 +208,10 @@ impl<'a> Told<'a> {
     /// Whether one or two units have nearly all rows of something whose rows may be counted: a sum and a mean, each told by an
     /// answer of its own, tell their number. All groups are taken as if both were told.
     fn tells_rows(&self, questions: &[usize], column: usize) -> Result<bool, TooLarge> {
+        // One that told no group at all, for one person's many rows say, tells nothing of rows either.
         let asks = |question: &usize, function| {
             self.asked(*question).any(|one| one.column == column && one.function == function)
+                && self.patterns.iter().any(|pattern| pattern[*question].is_some())
         };
         let [sums, means] = [QueryFunction::Sum, QueryFunction::Mean]
             .map(|function| questions.iter().copied().filter(|one| asks(one, function)).collect::<Vec<_>>());

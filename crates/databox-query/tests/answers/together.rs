@@ -315,24 +315,28 @@ fn sums_by_two_categories_are_told_after_one_another_though_a_person_has_much() 
 
 #[test]
 fn a_sum_and_a_mean_that_count_the_rows_of_one_person_are_blocked_and_those_of_many_are_not() {
-    // Thirty people have one row each, and one has so many more.
+    // Thirty people have one row each at the far site, and one has so many more; a hundred have twenty each at the near one.
     let people = |more: usize| {
         let rows: String = (0..30).map(|person| format!("p{person},free,far,{},1\n", person + 1)).collect();
-        "person,plan,site,x,y\n".to_owned() + &rows + &"p7,free,far,0,1\n".repeat(more)
+        let near: String = (0..100).map(|person| format!("n{person},free,near,5,1\n").repeat(20)).collect();
+        "person,plan,site,x,y\n".to_owned() + &rows + &near + &"p7,free,far,0,1\n".repeat(more)
     };
+    let by_site = query(&["site"], &[(QueryFunction::Sum, "x")]);
     let mean = query(&[], &[(QueryFunction::Mean, "x")]);
-    let words = blocked(&people(1000), &[summed("x"), mean.clone()]).unwrap();
-    assert_eq!(
-        words,
-        "together with job-0 it tells how many rows there are, of which one or two units have nearly all"
-    );
+    let at = |site: &str| filtered(mean.clone(), among("site", &[site]));
+    // How many rows all and those at the near site have follows, and so how many are left.
+    let words = blocked(&people(1000), &[mean.clone(), at("near"), by_site.clone()]).unwrap();
     assert!(
-        blocked(&people(1000), &[mean.clone(), query(&["site"], &[(QueryFunction::Sum, "x")])]).is_some()
+        words.ends_with("it tells how many rows there are, of which one or two units have nearly all"),
+        "{words}"
     );
-    assert_eq!(blocked(&people(10), &[summed("x"), mean.clone()]), None);
+    assert!(blocked(&people(1000), &[by_site.clone(), at("near"), mean.clone()]).is_some());
+    assert_eq!(blocked(&people(10), &[by_site.clone(), at("near"), mean.clone()]), None);
+    // The mean of those rows themselves is not told: it tells nothing of the sum's.
+    assert_eq!(blocked(&people(1000), &[at("far"), by_site.clone()]), None);
     // Two sums, or two means, count no rows.
-    assert_eq!(blocked(&people(1000), &[summed("x"), summed("x")]), None);
-    assert_eq!(blocked(&people(1000), &[mean.clone(), mean]), None);
+    assert_eq!(blocked(&people(1000), &[summed("x"), by_site]), None);
+    assert_eq!(blocked(&people(1000), &[mean.clone(), at("near")]), None);
 }
 
 /// A catalogue with so many plans and sites, and so many people, who are anywhere and have something between 50 and 150.
