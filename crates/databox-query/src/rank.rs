@@ -230,27 +230,39 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % below
         };
-        let (mut found, mut clear) = (0, 0);
+        let mut found_of = [[0; 2]; 3];
         for round in 0..400 {
-            // Classes of enough units and of few, and of few alone.
-            let sizes = [[2, 4, 20, 30], [1, 3, 4, 5]][round % 2];
+            // Classes of enough units and of few, and of few alone: each unit in one of them, or in several.
+            let sizes = [[2, 4, 20, 30], [2, 4, 5, 7], [3, 5, 8, 9]][round % 3];
             let units: Vec<u64> = (0..5).map(|_| sizes[next(4) as usize]).collect();
-            let groups: Vec<Vec<usize>> = (0..4).map(|_| (0..5).filter(|_| next(2) == 1).collect()).collect();
+            let (mut first, mut members) = (0, Vec::new());
+            for many in &units {
+                first = if round % 3 == 2 { next(25) } else { first + many };
+                members.push((first..first + many).map(|unit| unit as u32).collect::<BTreeSet<_>>());
+            }
+            let many = 1 + next(4);
+            let groups: Vec<Vec<usize>> =
+                (0..many).map(|_| (0..5).filter(|_| next(2) == 1).collect()).collect();
             let slices: Vec<&[usize]> = groups.iter().map(Vec::as_slice).collect();
-            let isolates = isolates(&units, &slices);
+            let listed = |units: &BTreeSet<u32>| match units.len() < 10 {
+                true => units.iter().copied().collect(),
+                false => Vec::new(),
+            };
+            let members_of_few = members.iter().map(listed).collect();
+            let system = System { units: units.clone(), members: members_of_few, groups: whole(&slices) };
+            let isolates = system.isolates(10).unwrap();
             let is_told = (0..7i64.pow(4)).any(|number| {
                 let weights: Vec<i64> = (0..4).map(|place| number / 7i64.pow(place) % 7 - 3).collect();
                 let value = |class: usize| -> i64 {
                     let in_it = groups.iter().zip(&weights).filter(|(group, _)| group.contains(&class));
                     in_it.map(|(_, weight)| weight).sum()
                 };
-                let told: u64 = (0..5).filter(|class| value(*class) != 0).map(|class| units[class]).sum();
-                (1..10).contains(&told)
+                let told = (0..5).filter(|class| value(*class) != 0).flat_map(|class| &members[class]);
+                (1..10).contains(&told.collect::<BTreeSet<_>>().len())
             });
-            assert_eq!(isolates, is_told, "{units:?} {groups:?}");
-            found += usize::from(isolates);
-            clear += usize::from(!isolates);
+            assert_eq!(isolates, is_told, "{members:?} {groups:?}");
+            found_of[round % 3][usize::from(isolates)] += 1;
         }
-        assert!(found > 20 && clear > 20, "{found} and {clear}");
+        assert!(found_of.iter().flatten().all(|found| *found > 10), "{found_of:?}");
     }
 }
