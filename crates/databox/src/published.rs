@@ -19,8 +19,18 @@ pub struct Published {
     pub unit_column: Name,
     /// Its files.
     pub tables: Vec<Table>,
-    /// The box's runtimes: the name, and whether it answers questions or runs code.
-    pub runtimes: Vec<(Name, bool)>,
+    /// The box's runtimes.
+    pub runtimes: Vec<PublishedRuntime>,
+}
+
+/// A runtime of the catalogue.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedRuntime {
+    /// Its name.
+    pub name: Name,
+    /// Whether it answers questions; else it runs code.
+    pub answers_queries: bool,
 }
 
 /// Looks a dataset up.
@@ -41,12 +51,14 @@ pub fn of(site: &Site, dataset: &Name) -> Result<Published, Failure> {
     }
 }
 
-/// The runtimes of the catalogue, and whether each answers questions.
-pub fn runtimes(site: &Site) -> Vec<(Name, bool)> {
+/// The runtimes of the catalogue.
+pub fn runtimes(site: &Site) -> Vec<PublishedRuntime> {
     let runtimes = site.runtimes().map(|entry| entry.statement());
     let answers =
         |entry: &CatalogueEntry| matches!(entry, CatalogueEntry::Runtime { answers_queries: true, .. });
-    runtimes.map(|runtime| (runtime.name.clone(), answers(&runtime.entry))).collect()
+    let published =
+        |name: &Name, entry| PublishedRuntime { name: name.clone(), answers_queries: answers(entry) };
+    runtimes.map(|runtime| published(&runtime.name, &runtime.entry)).collect()
 }
 
 impl Published {
@@ -63,9 +75,9 @@ impl Published {
                 text.push('\n');
             }
         }
-        for (runtime, answers) in &self.runtimes {
-            text +=
-                &format!("runtime {runtime}: {}\n", if *answers { "answers questions" } else { "runs code" });
+        for runtime in &self.runtimes {
+            let does = if runtime.answers_queries { "answers questions" } else { "runs code" };
+            text += &format!("runtime {}: {does}\n", runtime.name);
         }
         text
     }

@@ -62,8 +62,9 @@ pub(super) fn runtime_of(site: &Site, name: &Name, is_question: bool) -> Result<
             Ok(tree.sha256)
         }
         Some(CatalogueEntry::Runtime { .. }) => {
-            let others = published::runtimes(site).into_iter().filter(|(_, answers)| *answers == is_question);
-            let others: Vec<String> = others.map(|(other, _)| other.to_string()).collect();
+            let others =
+                published::runtimes(site).into_iter().filter(|one| one.answers_queries == is_question);
+            let others: Vec<String> = others.map(|other| other.name.to_string()).collect();
             let (not, does) = match is_question {
                 true => ("answers no questions", "answer questions"),
                 false => ("answers questions and runs no code", "run code"),

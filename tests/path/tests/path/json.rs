@@ -202,6 +202,7 @@ fn jobs(typed: &mut Typed) {
     typed.answer("data ls", &["--profile", &kim], 0);
     let published = typed.answer("data show", &["hie", "--profile", &kim], 0);
     assert!(published["tables"][0]["columns"].as_array().is_some_and(|columns| columns.len() > 2));
+    assert_eq!(published["runtimes"][0]["answersQueries"], false);
     let unknown = databox(&["data", "show", "hei", "--profile", &kim, "--json"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", String::from_utf8_lossy(&unknown.stderr));
     let new = typed.path("new-job");

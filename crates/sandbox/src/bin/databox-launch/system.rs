@@ -10,7 +10,7 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
 
 /// Where the C library begins. Rust's own beginning reads the list of the process's memory, line by line, to find where the
-/// stack ends, which costs each launch as much as a namespace does. What is left out: a word on standard error when the
+/// stack ends, at each launch. What is left out: a word on standard error when the
 /// stack overflows, a look whether the first three descriptors are open, and a last flush of standard output; the kernel
 /// still ends a process whose stack is full, and who starts this program gives it the three.
 #[cfg(not(test))]
