@@ -1,8 +1,12 @@
 //! A runtime tree made from the host's Python: the interpreter, its standard library and the libraries that they link,
 //! each at its own path. The tree holds regular files and directories only, so that its digest has nothing to follow.
 //!
+//! Modules that the host has compiled are copied compiled, too: see [`compiled`].
+//!
 //! The host's files are trusted here, as its administrator chose them; they are copied once, and the digest of the copy
 //! is what the catalogue signs.
+
+mod compiled;
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -56,7 +60,7 @@ pub enum RuntimeError {
     NotCopied { path: PathBuf, source: io::Error },
 }
 
-/// What is left out of the standard library: other packages, caches, tests, things with windows, and what builds or
+/// What is left out of the standard library: other packages, caches (what is compiled is taken with its source), tests, things with windows, and what builds or
 /// installs.
 const LEFT_OUT: &[&str] = &[
     "__pycache__",
@@ -92,7 +96,8 @@ pub fn host_python(interpreter: &Path, destination: &Path) -> Result<RuntimeTree
     }
     let about = ask(interpreter)?;
     prepare(destination)?;
-    let mut copy = Copy { root: destination, files: 0, bytes: 0, linked: vec![interpreter.to_owned()] };
+    let linked = vec![interpreter.to_owned()];
+    let mut copy = Copy { root: destination, compiled: about.compiled, files: 0, bytes: 0, linked };
     copy.file(interpreter, interpreter, 0o755)?;
     for library in BTreeSet::from([&about.stdlib, &about.platstdlib]) {
         let inside = fs::canonicalize(library).map_err(|source| not_copied(library, source))?;
@@ -127,12 +132,14 @@ struct About {
     stdlib: PathBuf,
     platstdlib: PathBuf,
     packages: PathBuf,
+    compiled: compiled::Form,
 }
 
 fn ask(interpreter: &Path) -> Result<About, RuntimeError> {
-    const QUESTION: &str = "import json, platform, sysconfig as s; print(json.dumps({\
+    const QUESTION: &str = "import importlib.util as u, json, platform, sys, sysconfig as s; print(json.dumps({\
         'version': platform.python_version(), 'stdlib': s.get_path('stdlib'), 'platstdlib': s.get_path('platstdlib'), \
-        'packages': s.get_path('purelib')}))";
+        'packages': s.get_path('purelib'), 'compiled': {'tag': sys.implementation.cache_tag, \
+        'magic': int.from_bytes(u.MAGIC_NUMBER, 'little')}}))";
     let not_python = || RuntimeError::NotPython(interpreter.to_owned());
     let answer = Command::new(interpreter).env_clear().args(["-I", "-S", "-B", "-c", QUESTION]).output();
     let answer = answer.map_err(|_| not_python())?;
@@ -168,6 +175,7 @@ fn open_directories(directory: &Path) -> io::Result<()> {
 
 struct Copy<'a> {
     root: &'a Path,
+    compiled: compiled::Form,
     files: u64,
     bytes: u64,
     /// Files that link libraries.
@@ -193,6 +201,7 @@ impl Copy<'_> {
                 self.directory(&path, inside)?;
             } else if real.is_file() {
                 self.file(&real, &path, 0o644)?;
+                self.compiled(&real, &path)?;
                 if name.ends_with(".so") {
                     self.linked.push(path);
                 }
@@ -203,9 +212,32 @@ impl Copy<'_> {
         Ok(())
     }
 
+    /// Lays the compiled form of a module, if the host has one, beside its copy.
+    fn compiled(&mut self, from: &Path, path: &Path) -> Result<(), RuntimeError> {
+        let compiled = self.compiled.of(from).map_err(|source| not_copied(from, source))?;
+        let (Some(bytes), Some(place)) = (compiled, self.compiled.place(path)) else { return Ok(()) };
+        let to = self.place(&place);
+        if to.exists() {
+            return Ok(());
+        }
+        let write = || {
+            fs::create_dir_all(to.parent().unwrap_or(self.root))?;
+            fs::write(&to, &bytes)?;
+            fs::set_permissions(&to, Permissions::from_mode(0o644))
+        };
+        write().map_err(|source| not_copied(from, source))?;
+        self.bytes += bytes.len() as u64;
+        self.files += 1;
+        Ok(())
+    }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
     /// Copies a file's bytes, and nothing else of it, to the same path below the root.
     fn file(&mut self, from: &Path, path: &Path, mode: u32) -> Result<(), RuntimeError> {
-        let to = self.root.join(path.strip_prefix("/").unwrap_or(path));
+        let to = self.place(path);
         if to.exists() {
             return Ok(());
         }

@@ -208,28 +208,14 @@ impl<R: Read> Seen<R> {
         self.read = 0;
         let needs = self.lens.needs();
         while self.output.is_empty() && !self.ended {
-            let filled = self.input.len();
-            self.input.resize(filled.max(needs) + (1 << 16), 0);
-            let read = read_full(&mut self.stream, &mut self.input[filled..])?;
-            self.ended = read < self.input.len() - filled;
-            self.input.truncate(filled + read);
+            // Not room for all of it at once: most streams of a small output are short, and there are hundreds of them.
+            let most = needs.saturating_sub(self.input.len()) + (1 << 16);
+            let read = self.stream.by_ref().take(most as u64).read_to_end(&mut self.input)?;
+            self.ended = read < most;
             self.lens.apply(&mut self.input, self.ended, &mut self.output, &mut self.position);
         }
         Ok(())
     }
-}
-
-fn read_full(stream: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < into.len() {
-        match stream.read(&mut into[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 impl<R: Read> Read for Seen<R> {

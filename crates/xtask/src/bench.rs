@@ -17,7 +17,9 @@ pub fn run(name: &str, parts: &[&str]) -> Result<(), String> {
         return Err(format!("there is no measurement {name}; there are {}", NAMES.join(", ")));
     }
     if name == "walls" {
-        return walls(parts);
+        walls(parts)?;
+        // Its last row needs a whole box.
+        return if parts.is_empty() { run("job", &[]) } else { Ok(()) };
     }
     if let [part, ..] = parts {
         return Err(format!("{name} has no parts, and so no {part}"));
