@@ -1,6 +1,7 @@
 //! Asks an index which windows of an output may stand in the data, and in which chunks of it.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,7 @@ use super::layout::{
     FILTER_BYTES, HEAD_BYTES, Head, ROW_BYTES, Row, Within, checksum, filter_offset, first_pattern,
     is_of_sides, of_block, of_lengths, rows_offset, second, sides,
 };
+use super::sorted::Sorted;
 use super::table::Table;
 use crate::Source;
 use crate::bits::Bits;
@@ -37,7 +39,7 @@ pub struct SnapshotIndex {
     rows: Vec<Row>,
     chunks: Chunks,
     /// Memory that was used and is used again: fresh memory takes a good part of the time.
-    used: Mutex<Vec<Vec<u64>>>,
+    used: Mutex<Vec<Sorted>>,
 }
 
 impl SnapshotIndex {
@@ -84,14 +86,14 @@ impl SnapshotIndex {
 
     /// Marks what of the pieces of `asked` may stand in the data, and the chunks in which it may stand.
     pub(crate) fn mark(&self, asked: &Asked<'_>, marks: &mut Marks<'_>) -> Result<(), IndexError> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut lookup = Lookup::new(self, asked);
         for start in (0..asked.bytes.len()).step_by(AT_ONCE) {
             lookup.left =
                 lookup.left.saturating_add(ENTRIES_EACH * AT_ONCE.min(asked.bytes.len() - start) as u64);
-            self.mark_some(start, &mut used, &mut lookup, marks)?;
+            used = Some(self.mark_some(start, used.take(), &mut lookup, marks)?);
         }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(used);
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).extend(used);
         Ok(())
     }
 
@@ -99,47 +101,37 @@ impl SnapshotIndex {
     fn mark_some(
         &self,
         start: usize,
-        sorted: &mut Vec<u64>,
+        used: Option<Sorted>,
         lookup: &mut Lookup<'_>,
         marks: &mut Marks<'_>,
-    ) -> Result<(), IndexError> {
-        let ends = self.sort(start, lookup.asked, sorted);
+    ) -> Result<Sorted, IndexError> {
+        let sorted = self.sort(start, lookup.asked, used).map_err(IndexError::NoMemory)?;
         let log2 = self.head.parts.group_log2();
         let mut filter = vec![0; FILTER_BYTES << log2];
-        let (mut begin, mut maybe) = (0, Vec::new());
-        for (group, end) in ends.into_iter().enumerate() {
-            let some = &sorted[begin..end];
-            begin = end;
-            if some.is_empty() {
-                continue;
-            }
+        let mut maybe = Vec::new();
+        for group in (0..self.head.parts.groups()).filter(|group| !sorted.is_empty(*group)) {
             let first = (group as u64) << log2;
             self.read_filters(first, &mut filter)?;
-            may_stand(some, filter.as_chunks().0, &mut maybe);
+            maybe.clear();
+            sorted.of(group).for_each(|some| may_stand(some, filter.as_chunks().0, &mut maybe));
             lookup.look(start, &maybe, marks)?;
         }
-        Ok(())
+        Ok(sorted)
     }
 
-    /// Sorts what is asked for by groups of parts, and returns where each ends.
-    fn sort(&self, start: usize, asked: &Asked<'_>, sorted: &mut Vec<u64>) -> Vec<usize> {
+    /// Sorts what is asked for by groups of parts.
+    fn sort(&self, start: usize, asked: &Asked<'_>, used: Option<Sorted>) -> io::Result<Sorted> {
         let parts = self.head.parts;
         let log2 = parts.group_log2();
-        let mut ends = vec![0_usize; parts.groups()];
-        self.each_hash(start, asked, |_, hash| ends[(parts.of(hash).0 >> log2) as usize] += 1);
-        let mut before = 0;
-        for end in &mut ends {
-            before += std::mem::replace(end, before);
-        }
-        sorted.resize(before, 0);
+        // Pieces do not overlap, so that at most one window begins at each position.
+        let most = asked.bytes.len().saturating_sub(start).min(AT_ONCE);
+        let mut sorted = Sorted::with_room(used, most, parts.groups())?;
         self.each_hash(start, asked, |at, hash| {
             let (part, within) = parts.of(hash);
-            let end = &mut ends[(part >> log2) as usize];
             let word = (part & ((1 << log2) - 1)) << 15 | within.word();
-            sorted[*end] = (word << 19 | within.bits()) << 24 | (at - start) as u64;
-            *end += 1;
+            sorted.push((part >> log2) as usize, (word << 19 | within.bits()) << 24 | (at - start) as u64);
         });
-        ends
+        Ok(sorted)
     }
 
     #[inline]
@@ -165,16 +157,16 @@ impl SnapshotIndex {
 }
 
 /// Which windows the filters of a group hold, as where they are.
-fn may_stand(asked: &[u64], filter: &[[u8; 8]], maybe: &mut Vec<u32>) {
+fn may_stand(asked: &[[u8; 8]], filter: &[[u8; 8]], maybe: &mut Vec<u32>) {
     const TOGETHER: usize = 64;
     let word = |at: usize| u64::from_le_bytes(filter[at]);
     let mut first = [0; TOGETHER];
-    maybe.clear();
     for some in asked.chunks(TOGETHER) {
         let mut count = 0;
         for window in some {
+            let window = u64::from_ne_bytes(*window);
             let pattern = first_pattern(window >> 24);
-            first[count] = *window;
+            first[count] = window;
             count += usize::from(word((window >> 43) as usize) & pattern == pattern);
         }
         for window in &first[..count] {

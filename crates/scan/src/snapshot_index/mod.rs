@@ -22,6 +22,7 @@ mod ask;
 mod build;
 mod chunks;
 mod layout;
+mod sorted;
 mod table;
 
 use std::io;
@@ -56,6 +57,9 @@ pub enum IndexError {
     /// It is the index of other files.
     #[error("the index is one of other data")]
     Foreign,
+    /// The system gave no memory for what is asked.
+    #[error("the system gave no memory for what is asked of the index")]
+    NoMemory(#[source] io::Error),
     /// The system gave no random key.
     #[error("the system gave no random bytes")]
     NoRandomness(#[source] getrandom::Error),
