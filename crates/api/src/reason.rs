@@ -56,8 +56,8 @@ impl Word for Reason {
                  logged later is served nevertheless: look at `databox release ls`"
             }
             Self::Limits => {
-                "limits.cpus, limits.memory, limits.time or [devices] is more than the box or the policy gives; ask for \
-                 less"
+                "limits.cpus, limits.memory, limits.time, [devices] or the declared weights are more than the box or the \
+                 policy gives; ask for less, or its operator for more room (docs/decisions/large-files.md)"
             }
             Self::Disk => {
                 "the box has no room for new work, on its disk or among the reviews of code that may be open; hand it in \

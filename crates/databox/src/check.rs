@@ -2,6 +2,7 @@
 //! runs. Rules that need the box's data do not run here.
 
 mod declared;
+mod searched;
 pub(crate) mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use egress::{Detail, Finding, JudgedFile, Policy, ScanTask, Task};
+use egress::{Detail, Finding, JudgedFile, Policy, Task};
 use release::report::{DETAIL_LIMIT, NUMBERS_VIEW, OutputReport, Place, ScanReport, view_name};
 use release::rule::Rule;
 use release::statement::{Catalogue, ColumnType, DeclaredOutput, DeclaredTensor, Precision, RuleResult};
@@ -167,7 +168,7 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
     checked.noise_percent = if has_weights { limits.weights.dither_percent } else { 0 };
     checked.categories_not_compared = not_compared(looked);
     if !looked.data.is_empty() {
-        let (views, scan) = searched(&task, &canonical, &looked.data)?;
+        let (views, scan) = searched::search(&task, &limits, &canonical, &looked.data)?;
         add_views(&mut checked, &views);
         add_scan(&mut checked, &task.outputs, &scan);
     }
@@ -310,33 +311,6 @@ fn together(formed: Vec<JudgedFile>, judged: Vec<JudgedFile>) -> Vec<JudgedFile>
         files.push(file);
     }
     files
-}
-
-fn searched(
-    task: &Task,
-    canonical: &Scratch,
-    data: &[(String, PathBuf)],
-) -> Result<(OutputReport, ScanReport), Failure> {
-    let views = Scratch::new("views")?;
-    let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
-    let made = wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
-    let made = OutputReport::from_bytes(&made)
-        .map_err(|_| Failure::new("CHECKER_FAILED", "the answer about views is not of the fixed form"))?;
-    let staged: Vec<_> = data
-        .iter()
-        .map(|(name, directory)| Ok((name, stage::private(directory)?)))
-        .collect::<Result<_, Failure>>()?;
-    let mut shown = vec![canonical.shown("/canonical", false), views.shown("/views", false)];
-    shown.extend(staged.iter().map(|(name, staged)| Shown {
-        source: staged.path().to_owned(),
-        target: if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") },
-        writable: false,
-    }));
-    let scan = ScanTask::new(&task.outputs, &task.catalogue).to_json();
-    let report = wall::check("scan", scan, &shown, ScanReport::BYTES as u64)?;
-    let scan = ScanReport::from_bytes(&report)
-        .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))?;
-    Ok((made, scan))
 }
 
 /// What the making of views came to. It is told of every file, since the limits are those of all files together.

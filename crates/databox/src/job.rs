@@ -35,7 +35,7 @@ use crate::profile::Profile;
 use crate::site::now;
 
 pub use bundles::{inspect, new};
-use named::{check_categories, grant_of, latest_snapshots, question, runtime_of};
+use named::{check_categories, check_sizes, grant_of, latest_snapshots, question, runtime_of};
 use told::{next_event, plain_dataset, plain_outcome, told};
 
 /// How long a request may wait for admission, in seconds.
@@ -139,6 +139,7 @@ impl Bench {
     ) -> Result<Request, Failure> {
         let grant = grant_of(site, &manifest.project, &self.profile.id)?;
         check_categories(site, &manifest.outputs)?;
+        check_sizes(site, &grant, &manifest.outputs)?;
         let query = question(site, manifest, &grant)?;
         let issued_at = now();
         let context = bundle::RequestContext {

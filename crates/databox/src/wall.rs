@@ -109,7 +109,7 @@ fn limits(stdout_bytes: u64) -> Limits {
         processes: 8,
         processors: 1 << 16,
         open_files: 256,
-        file_bytes: 4 << 30,
+        file_bytes: 16 << 30,
         cpu_seconds: LONGEST.as_secs(),
         wall: LONGEST,
         tmp_bytes: 0,

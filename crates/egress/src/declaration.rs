@@ -8,6 +8,7 @@ use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTen
 use release::value::{Count, Name};
 
 use crate::policy::Policy;
+use crate::weights;
 
 /// Declared outputs that are refused before a job runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +42,10 @@ pub enum DeclarationError {
     FixedAndEvaluated { path: Name, name: Name },
     #[error("the output {path} has no metric {name}, which it names for its degrees of freedom")]
     NoSuchMetric { path: Name, name: Name },
+    #[error("the weights {path} can carry {bits} bits as declared; the policy allows {limit}")]
+    TooManyBits { path: Name, bits: u64, limit: u64 },
+    #[error("the declared weights can carry {bits} bits together; the policy allows {limit}")]
+    ReleaseTooManyBits { bits: u64, limit: u64 },
     #[error(
         "the policy allows no quantile above {percent} % of the rows; it allows those above {allowed:?} %"
     )]
@@ -81,6 +86,38 @@ pub fn check_declarations(policy: &Policy, outputs: &[DeclaredOutput]) -> Result
         }
     }
     Ok(())
+}
+
+/// Checks that weights as declared could leave at all, in the smallest precision that the box may choose for them. What they
+/// carry follows from their shapes: a job with others would run for hours, be searched for hours, and be blocked.
+pub fn check_sizes(policy: &Policy, outputs: &[DeclaredOutput]) -> Result<(), DeclarationError> {
+    let mut sum = 0u64;
+    for output in outputs {
+        let DeclaredOutput::Weights { path, tensors, .. } = output else { continue };
+        let capacity = |precision| weights::capacity_bits(precision, tensors);
+        let least = policy.precisions(output).into_iter().map(capacity).min().unwrap_or(0);
+        let (bits, limit) = (least.saturating_add(policy.choice_bits(output)), policy.weights.max_bits);
+        if bits > limit {
+            return Err(DeclarationError::TooManyBits { path: path.clone(), bits, limit });
+        }
+        sum = sum.saturating_add(bits);
+    }
+    let limit = policy.release_bits;
+    if sum > limit { Err(DeclarationError::ReleaseTooManyBits { bits: sum, limit }) } else { Ok(()) }
+}
+
+/// Bytes of the canonical files of declared weights, each in the policy's own precision. Those of tables, figures and metrics
+/// are bounded by the policy alone.
+pub fn declared_bytes(policy: &Policy, outputs: &[DeclaredOutput]) -> u64 {
+    let precision = policy.weights.precision;
+    let bytes = |output: &DeclaredOutput| match output {
+        DeclaredOutput::Weights { tensors, .. } => {
+            let header = weights::header(precision, tensors).len() as u64;
+            weights::data_bytes(precision, tensors).saturating_add(header)
+        }
+        DeclaredOutput::Metrics { .. } | DeclaredOutput::Table { .. } | DeclaredOutput::Figure { .. } => 0,
+    };
+    outputs.iter().map(bytes).fold(0, u64::saturating_add)
 }
 
 /// Checks that the policy allows each quantile that a question asks for. Were any level allowed, a hundred answers would trace

@@ -16,6 +16,7 @@ mod finding;
 mod json;
 mod judge;
 mod metrics;
+mod parts;
 mod policy;
 pub mod rules;
 mod survey;
@@ -25,7 +26,9 @@ pub mod weights;
 
 pub use bits::{declared_fixed_bytes, floor_bits, holds_what_was_fixed};
 pub use canonicalise::canonicalise;
-pub use declaration::{DeclarationError, check_declarations, check_quantiles, is_left_out};
+pub use declaration::{
+    DeclarationError, check_declarations, check_quantiles, check_sizes, declared_bytes, is_left_out,
+};
 pub use differencing::{
     Compared, EARLIER_BYTES_LIMIT, EarlierTable, compare, earlier_counts_file, earlier_table_file,
     own_counts_file, written_counts_file,
@@ -35,7 +38,8 @@ pub use figure::figure_table;
 pub use files::{ENTRY_LIMIT, Entry, EntryKind, InMemory, ReadSeek, Sink, Source};
 pub use finding::{Detail, Finding, JudgedFile, Judgement, merge};
 pub use judge::judge;
+pub use parts::{CanonicalFile, PART_BYTES, PartOfFile, parts};
 pub use policy::{MetricsPolicy, Policy, PolicyError, TablePolicy, Weaker, WeightsPolicy};
 pub use release::statement::Precision;
 pub use task::{EarlierQuery, EgressError, QueryTask, ScanTask, ScannedFile, Task};
-pub use weights::{dither, tensors_of_form};
+pub use weights::{dither, tensors_of_form, tensors_written};

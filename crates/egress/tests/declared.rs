@@ -3,7 +3,8 @@
 mod support;
 
 use egress::{
-    DeclarationError, EgressError, EntryKind, InMemory, Policy, Task, canonicalise, check_declarations, judge,
+    DeclarationError, EgressError, EntryKind, InMemory, Policy, Task, canonicalise, check_declarations,
+    check_sizes, judge,
 };
 use release::report::{DETAIL_LIMIT, OUTPUT_LIMIT};
 use release::rule::Rule;
@@ -210,4 +211,32 @@ fn a_table_as_written_without_the_column_of_counts_it_names_is_blocked() {
         let (judgement, _) = form(&desk, &[("f", written.as_bytes())]);
         assert_eq!(result(&judgement, Rule::TableSmallestCount), RuleResult::Blocked, "{written}");
     }
+}
+
+#[test]
+fn weights_that_by_their_shapes_can_never_leave_are_refused_by_name_and_those_that_may_are_not() {
+    use DeclarationError as E;
+    let policy = Policy::parse(STANDARD).unwrap();
+    let sizes = |declared: &[&str]| check_sizes(&policy, &task(declared).outputs);
+    let weights = |path: &str, parameters: u64, more: &str, evaluation: &str| {
+        format!(
+            r#"{{"kind":"weights","path":"{path}","tensors":[{{"name":"w","shape":["{parameters}"]{more}}}]{evaluation}}}"#
+        )
+    };
+    let most = 8 << 20;
+    assert_eq!(sizes(&[&weights("a", most, "", "")]), Ok(()));
+    assert!(matches!(
+        sizes(&[&weights("a", most + 1, "", "")]),
+        Err(E::TooManyBits { bits: 134_217_744, .. })
+    ));
+    // Together they carry too much, each of them does not.
+    let half = weights("b", most / 2 + 1, "", "");
+    assert!(matches!(sizes(&[&weights("a", most / 2, "", ""), &half]), Err(E::ReleaseTooManyBits { .. })));
+    // An evaluation may find a precision of fewer bits, and what the request fixed carries nothing.
+    let evaluation = r#","evaluation":{"command":["e"],"metric":"m","better":"higher"}"#;
+    assert_eq!(sizes(&[&weights("a", 2 * most, "", evaluation)]), Ok(()));
+    assert!(matches!(sizes(&[&weights("a", 4 * most, "", evaluation)]), Err(E::TooManyBits { .. })));
+    let fixed = format!(r#","sha256":"{}""#, "0".repeat(64));
+    assert_eq!(sizes(&[&weights("a", 1 << 31, &fixed, "")]), Ok(()));
+    assert_eq!(sizes(&[ONE, TWO]), Ok(()));
 }

@@ -17,7 +17,7 @@ use release::envelope::Envelope;
 use release::path::{AdmittedRequest, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{CatalogueEntry, Limits, SaltedPurpose};
+use release::statement::{CatalogueEntry, DeclaredOutput, Limits, SaltedPurpose};
 
 use crate::code_review;
 use crate::configuration::JobLimits;
@@ -158,6 +158,9 @@ fn admit<'a>(
     if asks_for_too_much(&request.limits, &policy, &room.configuration.limits) {
         return Ok(Err(Reason::Limits));
     }
+    if !outputs_fit(&request.outputs, &policy, &room.configuration.limits) {
+        return Ok(Err(Reason::Limits));
+    }
     if !room.devices.has(&request.devices) {
         return Ok(Err(Reason::Limits));
     }
@@ -188,6 +191,22 @@ fn asks_for_too_much(asked: &Limits, policy: &Policy, most: &JobLimits) -> bool 
     asked.cpus.0 > most.cpus
         || asked.memory_bytes.0 > most.memory_bytes
         || asked.seconds.0 > policy.max_run_seconds.min(most.seconds)
+}
+
+/// Copies of weights that lie on the disk at a time while a run is looked at: as the job wrote them, canonical, and sealed.
+const COPIES: u64 = 3;
+
+/// Bytes of views for each byte of weights that is searched at a time.
+const VIEWS: u64 = 60;
+
+/// True if the policy may let the declared weights leave and the box has room for them: else the job would run, and be
+/// blocked or ended for what its researcher could not see. All of it follows from their shapes.
+fn outputs_fit(outputs: &[DeclaredOutput], policy: &Policy, most: &JobLimits) -> bool {
+    let bytes = egress::declared_bytes(policy, outputs);
+    let views = bytes.min(egress::PART_BYTES).saturating_mul(VIEWS);
+    egress::check_sizes(policy, outputs).is_ok()
+        && bytes <= most.canonical_bytes.min(most.file_bytes)
+        && bytes.saturating_mul(COPIES).saturating_add(views) <= most.run_disk_bytes
 }
 
 /// Copies the bundle and hashes the copy: the gateway could still be writing to the original.
@@ -348,5 +367,41 @@ mod tests {
             Limits { seconds: more(seconds), ..fits },
         ];
         assert!(too_much.iter().all(|limits| asks_for_too_much(limits, &policy, &most)));
+    }
+
+    /// Weights of a million parameters each, so many of them, in one tensor.
+    fn weights(millions: u64) -> [DeclaredOutput; 1] {
+        let shape = [1 << 20, millions].map(|length| format!("\"{length}\"")).join(",");
+        let text = format!(
+            r#"{{"kind":"weights","path":"m.safetensors","tensors":[{{"name":"w","shape":[{shape}]}}]}}"#
+        );
+        [serde_json::from_str(&text).unwrap()]
+    }
+
+    #[test]
+    fn weights_that_the_policy_or_the_box_has_no_room_for_are_not_run() {
+        let standard = include_str!("../../../policies/egress/standard.toml");
+        let policy = Policy::parse(standard).unwrap();
+        let wide = Policy::parse(&standard.replace("bits = 134217728", "bits = 68719476736")).unwrap();
+        let most = JobLimits::default();
+        assert!(outputs_fit(&weights(8), &policy, &most), "16 MiB in bfloat16 are what the policy allows");
+        assert!(!outputs_fit(&weights(9), &policy, &most));
+        assert!(outputs_fit(&weights(31), &wide, &most));
+        assert!(!outputs_fit(&weights(33), &wide, &most), "more than canonical_bytes");
+        // 4 GiB, where a site gives them room.
+        let large = JobLimits {
+            canonical_bytes: 5 << 30,
+            file_bytes: 9 << 30,
+            run_disk_bytes: 14 << 30,
+            ..JobLimits::default()
+        };
+        assert!(outputs_fit(&weights(2048), &wide, &large));
+        for less in [
+            JobLimits { canonical_bytes: 4 << 30, ..large.clone() },
+            JobLimits { file_bytes: 4 << 30, ..large.clone() },
+            JobLimits { run_disk_bytes: 12 << 30, ..large.clone() },
+        ] {
+            assert!(!outputs_fit(&weights(2048), &wide, &less), "{less:?}");
+        }
     }
 }

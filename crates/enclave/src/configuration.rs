@@ -93,7 +93,7 @@ pub struct JobLimits {
     pub temporary_bytes: u64,
     /// Size of a bundle, in bytes.
     pub bundle_bytes: u64,
-    /// Size of each canonical file, in bytes.
+    /// Size of all canonical files of a job together, in bytes.
     pub canonical_bytes: u64,
     /// Size of all that a job writes to `/out`, in bytes of memory.
     pub output_bytes: u64,

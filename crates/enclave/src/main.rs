@@ -234,18 +234,26 @@ mod tests {
     }
 
     /// What of `egress` this process may use: nothing that reads what a job wrote.
-    const ALLOWED: [&str; 24] = [
+    const ALLOWED: [&str; 30] = [
         "Policy",
         "PolicyError",
         "ScanTask",
         "Task",
         "check_declarations",
+        // What declared shapes make files long and let them carry.
+        "check_sizes",
+        "declared_bytes",
+        "PART_BYTES",
         "check_quantiles",
         "floor_bits",
         "is_left_out",
         // Hashes bytes, or adds noise to numbers, at places that request and policy fix; no value decides what is read.
         "holds_what_was_fixed",
         "dither",
+        // Tells from declaration and length which bytes of a file are searched at a time.
+        "parts",
+        "CanonicalFile",
+        "PartOfFile",
         // What the process that compares evaluations is told, and in which order precisions are tried.
         "EvaluationTask",
         "smallest_that_holds",

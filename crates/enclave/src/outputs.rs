@@ -2,18 +2,19 @@
 //!
 //! The order is the promise. What the job wrote is copied once its last process is dead, byte for byte and unread. The
 //! canonicaliser alone reads it, and it has no data. The enclave copies the declared names out of what the canonicaliser wrote, by descriptor
-//! and never through a link, and hashes the copies: from here on they are sealed. Views and scanner read sealed copies. Then
+//! and never through a link, and hashes the copies: from here on they are sealed. Views and scanner read sealed copies, of
+//! large files one part after the other: see [`egress::parts`]. Then
 //! weights get the policy's noise, if it asks for some, and are sealed again; the judge reads what leaves, so that what is
 //! judged is what is signed. Only messages of a fixed size are parsed here.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use blobs::{BlobStore, Digest, StoreError as BlobError};
-use egress::{Policy, PolicyError, ScanTask, Task};
-use release::report::{OutputReport, ReportError, ScanReport, VIEWS, view_is_read_in_place};
+use egress::{CanonicalFile, PartOfFile, Policy, PolicyError, ScanTask, Task};
+use release::report::{OutputReport, ReportError, ScanReport, VIEWS, in_each_part, view_is_read_in_place};
 use release::statement::{Catalogue, DeclaredOutput, OutputKind, Precision};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
@@ -94,8 +95,7 @@ impl Outputs<'_> {
         found.files = self.seal(&canonical)?;
         found.counts = self.seal_counts(&canonical)?;
         let sealed = self.lay_out(&found.files, &self.sealed())?;
-        let views = self.views(&task, &sealed, &mut found)?;
-        self.scan(&sealed, &views, &mut found)?;
+        self.search(&task, &sealed, &mut found)?;
         // Noise would hide a copy from the search, and not from whoever wrote it ten times.
         let leaving = match self.dithered(&mut found.files)? {
             true => self.lay_out(&found.files, &self.work.join("leaving"))?,
@@ -247,6 +247,54 @@ impl Outputs<'_> {
         Ok(())
     }
 
+    /// Searches the sealed files, in as many parts as they have. What a part needs on the disk is gone before the next.
+    fn search(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<(), OutputsError> {
+        let policy = Policy::parse(&self.policy)?;
+        let files = found.files.iter().map(|file| {
+            let declared = &self.declared[file.index];
+            let precision = self.policy_of(&policy, declared).weights.precision;
+            CanonicalFile { output: file.index, declared, precision, bytes: file.bytes }
+        });
+        let parts = egress::parts(&files.collect::<Vec<_>>());
+        if parts.len() <= 1 {
+            return self.search_part(task, sealed, found);
+        }
+        for part in parts {
+            let directory = self.work.join("part");
+            self.lay_out_part(&part, &directory)?;
+            self.search_part(task, &directory, found)?;
+            files::remove_tree(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// A read-only directory with what is searched at a time. Bytes are copied from where declaration and length say, and
+    /// none is looked at.
+    fn lay_out_part(&self, part: &[PartOfFile], directory: &Path) -> Result<(), OutputsError> {
+        use std::os::unix::fs::PermissionsExt;
+        files::new_directory(directory, 0o700)?;
+        for file in part {
+            let name = self.declared[file.output].path().as_str();
+            let mut whole = files::open_plain(&self.sealed(), name)?
+                .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            whole.seek(SeekFrom::Start(file.range.start))?;
+            let bytes = file.range.end - file.range.start;
+            let header = file.header.len() as u64;
+            let from = (&file.header[..]).chain(whole.take(bytes));
+            if files::write_readable(&directory.join(name), from)? != header + bytes {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o555))?;
+        Ok(())
+    }
+
+    fn search_part(&self, task: &Task, part: &Path, found: &mut Found) -> Result<(), OutputsError> {
+        let views = self.views(task, part, found)?;
+        self.scan(part, &views, found)?;
+        Ok(files::remove_tree(&views)?)
+    }
+
     fn views(&self, task: &Task, sealed: &Path, found: &mut Found) -> Result<PathBuf, OutputsError> {
         let views = self.work.join("views");
         self.slot.writable_directory(self.room, Program::Views, &views)?;
@@ -257,9 +305,16 @@ impl Outputs<'_> {
             writes: Some((&views, "/views")),
             data: &[],
         };
-        found.views_made = Some(OutputReport::from_bytes(&self.run(&child, task.to_json())?)?);
+        let made = OutputReport::from_bytes(&self.run(&child, task.to_json())?)?;
+        found.views_made = Some(match found.views_made.take() {
+            Some(before) => OutputReport { rules: in_each_part(before.rules, made.rules), ..made },
+            None => made,
+        });
         let views = freeze(&views, &self.work.join("views-frozen"))?;
-        found.views = self.views_there(&views)?;
+        let there = self.views_there(&views)?;
+        found.views.extend(there);
+        found.views.sort();
+        found.views.dedup();
         Ok(views)
     }
 
@@ -280,7 +335,6 @@ impl Outputs<'_> {
         for index in 0..self.declared.len() {
             make_readable(views, &format!("{index}.numbers"))?;
         }
-        there.sort();
         Ok(there)
     }
 
@@ -293,8 +347,11 @@ impl Outputs<'_> {
             data: self.data,
         };
         let task = ScanTask::new(self.declared, &self.catalogue);
-        let report = self.run(&child, task.to_json())?;
-        found.scanner = Some(ScanReport::from_bytes(&report)?);
+        let report = ScanReport::from_bytes(&self.run(&child, task.to_json())?)?;
+        found.scanner = Some(match found.scanner.take() {
+            Some(before) => before.and(report),
+            None => report,
+        });
         Ok(())
     }
 }

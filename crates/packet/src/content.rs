@@ -6,7 +6,6 @@ use std::fmt;
 use blobs::Digest;
 use release::report::{DETAIL_LIMIT, OUTPUT_LIMIT, PLACE_LIMIT, Place};
 use release::value::Name;
-use zeroize::Zeroizing;
 
 use crate::PacketError;
 use crate::wire::{Reader, put_count, put_long, put_name, put_short};
@@ -71,35 +70,36 @@ impl Content {
         check_each_once(&self.details)
     }
 
-    /// The content in its one form, filled up with zeros to `size`.
-    pub(crate) fn to_padded(&self, size: usize) -> Result<Zeroizing<Vec<u8>>, PacketError> {
+    /// Appends the content in its one form, filled up with zeros to `size` bytes.
+    pub(crate) fn put_padded(&self, bytes: &mut Vec<u8>, size: usize) -> Result<(), PacketError> {
         self.check()?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(size));
-        put_short(&mut bytes, self.purpose.as_bytes());
+        let end = bytes.len().saturating_add(size);
+        bytes.reserve_exact(size);
+        put_short(bytes, self.purpose.as_bytes());
         bytes.extend(self.salt);
         bytes.extend(self.bundle.as_bytes());
-        put_count(&mut bytes, self.canonical.len());
+        put_count(bytes, self.canonical.len());
         for (name, file) in &self.canonical {
-            put_name(&mut bytes, name);
-            put_long(&mut bytes, file);
+            put_name(bytes, name);
+            put_long(bytes, file);
         }
-        put_count(&mut bytes, self.details.len());
+        put_count(bytes, self.details.len());
         for (label, detail) in &self.details {
-            put_name(&mut bytes, label);
-            put_short(&mut bytes, detail);
+            put_name(bytes, label);
+            put_short(bytes, detail);
         }
-        put_count(&mut bytes, self.places.len());
+        put_count(bytes, self.places.len());
         for place in &self.places {
             bytes.extend(place.output.to_be_bytes());
             bytes.extend(place.view.to_be_bytes());
             bytes.extend(place.offset.to_be_bytes());
             bytes.extend(place.length.to_be_bytes());
         }
-        if bytes.len() > size {
+        if bytes.len() > end {
             return Err(PacketError::ContentTooLarge { part: "packet" });
         }
-        bytes.resize(size, 0);
-        Ok(bytes)
+        bytes.resize(end, 0);
+        Ok(())
     }
 
     /// Reads a content in its one form.

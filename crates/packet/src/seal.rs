@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use blobs::Digest;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, Nonce};
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
 use hpke::aead::ChaCha20Poly1305 as HpkeAead;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
@@ -52,7 +52,11 @@ pub fn seal(recipients: &[Recipient], content: &Content, binding: &Digest) -> Re
     let mut content_key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *content_key).map_err(|_| PacketError::Random)?;
     let commitment = commitment(&content_key);
-    let mut packet = MAGIC.to_vec();
+    let size = usize::try_from(sealed_size(content.canonical_bytes()));
+    let size = size.map_err(|_| PacketError::ContentTooLarge { part: "packet" })?;
+    // What it holds is encrypted where it stands: canonical files may be large, and their plain text is left nowhere.
+    let mut packet = Zeroizing::new(Vec::with_capacity(size));
+    packet.extend(MAGIC);
     packet.extend(binding.as_bytes());
     packet.extend(commitment.as_bytes());
     put_count(&mut packet, recipients.len());
@@ -60,14 +64,15 @@ pub fn seal(recipients: &[Recipient], content: &Content, binding: &Digest) -> Re
         put_name(&mut packet, &recipient.steward);
         packet.extend(wrap(recipient, &content_key, binding, &commitment)?);
     }
-    let size = usize::try_from(sealed_size(content.canonical_bytes())).ok();
-    let room = size.and_then(|size| size.checked_sub(packet.len() + TAG));
-    let plain = content.to_padded(room.ok_or(PacketError::ContentTooLarge { part: "packet" })?)?;
-    let sealed = ChaCha20Poly1305::new(&(*content_key).into())
-        .encrypt(&NONCE.into(), Payload { msg: &plain, aad: &packet })
+    let header = packet.len();
+    let room = size.checked_sub(header + TAG).ok_or(PacketError::ContentTooLarge { part: "packet" })?;
+    content.put_padded(&mut packet, room)?;
+    let (header, plain) = packet.split_at_mut(header);
+    let tag = ChaCha20Poly1305::new(&(*content_key).into())
+        .encrypt_inout_detached(&NONCE.into(), header, plain.into())
         .map_err(|_| PacketError::ContentTooLarge { part: "packet" })?;
-    packet.extend(sealed);
-    Ok(packet)
+    packet.extend(tag);
+    Ok(std::mem::take(&mut *packet))
 }
 
 /// The content key encrypts one message only, so its nonce is fixed.
@@ -228,7 +233,8 @@ mod tests {
             put_name(&mut packet, &recipient.steward);
             packet.extend(wrap(recipient, key, binding, &commitment).unwrap());
         }
-        let plain = content(b"file").to_padded(sealed_size(4) as usize - packet.len() - TAG).unwrap();
+        let mut plain = Vec::new();
+        content(b"file").put_padded(&mut plain, sealed_size(4) as usize - packet.len() - TAG).unwrap();
         let sealed = ChaCha20Poly1305::new(&keys[0].into())
             .encrypt(&NONCE.into(), Payload { msg: &plain, aad: &packet })
             .unwrap();
@@ -273,7 +279,8 @@ mod tests {
         };
         let content_key: [u8; 32] = std::array::from_fn(|index| index as u8);
         let size = sealed_size(expected.canonical_bytes()) as usize;
-        let plain = expected.to_padded(size - packet.len() - TAG).unwrap();
+        let mut plain = Vec::new();
+        expected.put_padded(&mut plain, size - packet.len() - TAG).unwrap();
         let payload = Payload { msg: &plain, aad: &packet };
         let sealed = ChaCha20Poly1305::new(&content_key.into()).encrypt(&NONCE.into(), payload).unwrap();
         packet.extend(sealed);

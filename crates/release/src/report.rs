@@ -205,6 +205,18 @@ impl OutputReport {
 }
 
 impl ScanReport {
+    /// What this report and that of further parts of the outputs say together: a copy was found if it was in one of them, and
+    /// none was only if each of them says so. Both searched the same data.
+    pub fn and(mut self, further: Self) -> Self {
+        self.rules = in_each_part(self.rules, further.rules);
+        self.exempt_millionths = self.exempt_millionths.max(further.exempt_millionths);
+        self.data_bytes = self.data_bytes.max(further.data_bytes);
+        self.runs = self.runs.saturating_add(further.runs);
+        self.places.extend(further.places);
+        self.places.truncate(PLACE_LIMIT);
+        self
+    }
+
     /// Size of the message in bytes.
     pub const BYTES: usize = 8 + RULES + 4 + 8 + 8 + PLACE_LIMIT * 20;
 
@@ -252,6 +264,21 @@ impl ScanReport {
             Err(ReportError)
         }
     }
+}
+
+/// What came of each rule that was run for parts of the same outputs, one after the other. What was not checked in one of them
+/// was not checked.
+pub fn in_each_part(one: [RuleResult; RULES], other: [RuleResult; RULES]) -> [RuleResult; RULES] {
+    let severity = |result: RuleResult| match result {
+        RuleResult::NotApplicable => 0,
+        RuleResult::Passed => 1,
+        RuleResult::Noted => 2,
+        RuleResult::NotChecked => 3,
+        RuleResult::Blocked => 4,
+    };
+    std::array::from_fn(|rule| {
+        [one[rule], other[rule]].into_iter().max_by_key(|one| severity(*one)).unwrap_or(one[rule])
+    })
 }
 
 impl EvaluationReport {
@@ -351,6 +378,30 @@ mod tests {
         output.bits[2] = 640;
         assert_eq!(output.to_bytes().len(), OutputReport::BYTES);
         assert_eq!(OutputReport::from_bytes(&output.to_bytes()), Ok(output));
+    }
+
+    #[test]
+    fn parts_pass_only_if_each_of_them_does_and_all_of_their_runs_count() {
+        let with = |result| {
+            let mut rules = [RuleResult::NotChecked; RULES];
+            rules[Rule::CopyExact.index()] = result;
+            ScanReport { rules, exempt_millionths: 12, data_bytes: 9, runs: 0, places: Vec::new() }
+        };
+        use RuleResult::{Blocked, NotChecked, Passed};
+        for (one, other, both) in
+            [(Passed, Passed, Passed), (Passed, NotChecked, NotChecked), (NotChecked, Blocked, Blocked)]
+        {
+            for (one, other) in [(one, other), (other, one)] {
+                let report = with(one).and(with(other));
+                assert_eq!(report.rules[Rule::CopyExact.index()], both, "{one:?} {other:?}");
+                assert_eq!((report.data_bytes, report.exempt_millionths), (9, 12));
+            }
+        }
+        let many =
+            ScanReport { runs: 20, places: vec![scan_report().places[0]; PLACE_LIMIT], ..with(Blocked) };
+        let both = scan_report().and(many);
+        assert_eq!((both.runs, both.places.len()), (40, PLACE_LIMIT));
+        assert_eq!(ScanReport::from_bytes(&both.to_bytes()), Ok(both));
     }
 
     #[test]

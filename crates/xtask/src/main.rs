@@ -23,7 +23,7 @@ cargo xtask bench log              how long a log with many releases takes to au
 cargo xtask bench append           how many decisions the signer appends in a second, one by one and together
 cargo xtask bench job              how long an empty job takes from its start to its verdict
 cargo xtask bench scan             how fast the search for exact copies is, over Hyperscan with the same literals
-cargo xtask egress-bench [--long] [--checker CMD] [--parts attacks,honest,bombs,weights]
+cargo xtask egress-bench [--long] [--size 64MiB|1GiB|…] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
 cargo xtask bench walls [PART…]    what the wall around a job costs, over bare and beside others, and what it leaves
 cargo xtask lint                   formatting, claims, clippy, licences and sources";

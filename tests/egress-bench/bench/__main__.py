@@ -12,6 +12,7 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import attacks
+import honest
 import measures
 from checker import Checker
 from material import Material
@@ -46,6 +47,14 @@ def main():
                 json.dump(report, file, indent=1)
 
 
+def bytes_of(text):
+    """A size such as 65536, 16MiB or 1GiB."""
+    for unit, factor in (("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)):
+        if text.endswith(unit):
+            return int(text.removesuffix(unit)) * factor
+    return int(text)
+
+
 def parsed():
     parser = argparse.ArgumentParser(prog="egress-bench", description=__doc__)
     parser.add_argument("--hie", required=True, help="examples/data/randhie.csv, unpacked")
@@ -57,10 +66,17 @@ def parsed():
     parser.add_argument("--parts", default="attacks,honest,bombs,weights", help="what is run")
     parser.add_argument("--only", help="names of attacks or honest outputs, separated by commas")
     parser.add_argument("--largest", type=int, default=1 << 20, help="largest honest output in bytes")
+    parser.add_argument("--size", type=bytes_of, help="honest outputs of exactly this size alone, such as 64MiB or 1GiB")
     parser.add_argument("--shortest", action="store_true", help="also find the shortest run that is found of each encoding")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="checks at a time")
     parser.add_argument("--json", help="a file for all results")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.size:
+        sizes = sorted({size for _, _, sizes in honest.HONEST for size in sizes or ()})
+        if arguments.size not in sizes:
+            parser.error("--size is one of " + ", ".join(map(str, sizes)))
+        arguments.parts = "honest"
+    return arguments
 
 
 if __name__ == "__main__":

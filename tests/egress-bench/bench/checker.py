@@ -25,6 +25,8 @@ time = "5min"
 """
 # A process of its own, since a child is charged with the memory of the process that it was forked from.
 MEASURED = [sys.executable, "-I", "-S", measured.__file__]
+# The longest that a check may take: for a small output, and for each MiB of a large one.
+LEAST_SECONDS, SECONDS_EACH_MIB = 1800, 60
 
 
 class Answer:
@@ -49,6 +51,7 @@ class Checker:
         with tempfile.TemporaryDirectory(prefix="egress-bench-") as root:
             manifest, out, canonical = (os.path.join(root, name) for name in ("databox.toml", "out", "canonical"))
             os.mkdir(out)
+            written = 0
             with open(manifest, "w", encoding="utf-8") as file:
                 file.write(MANIFEST + "".join(f"[[output]]\n{output.declaration}\n" for output in outputs))
             for output in outputs:
@@ -56,19 +59,20 @@ class Checker:
                     file.write(output.content)
                     for piece in getattr(output, "pieces", ()):
                         file.write(piece)
+                    written += file.tell()
             command = self.command + ["check", "--manifest", manifest, "--outputs", out, "--canonical", canonical, "--json"]
             command += ["--private", self.private] if private else []
             chosen = policy or self.policy
             command += ["--policy", chosen] if chosen else []
-            answer = self.run(command)
+            answer = self.run(command, max(LEAST_SECONDS, SECONDS_EACH_MIB * (written >> 20)))
             if answer.result == "PASS":
                 answer.canonical = tempfile.mkdtemp(prefix="egress-bench-canonical-")
                 for name in os.listdir(canonical):
                     shutil.move(os.path.join(canonical, name), answer.canonical)
             return answer
 
-    def run(self, command):
-        run = subprocess.run(MEASURED + command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    def run(self, command, seconds):
+        run = subprocess.run(MEASURED + [str(seconds)] + command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         text, error = run.stdout.decode("utf-8", "replace"), run.stderr.decode("utf-8", "replace")
         error, _, used = error.rpartition("\n" + measured.MARK)
         status, seconds, mib = json.loads(used)

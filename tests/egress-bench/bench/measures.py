@@ -94,12 +94,14 @@ def honest(checker, material, root, arguments):
         (name, make, size)
         for name, make, sizes in honest_module.HONEST
         for size in (sizes or (None,))
-        if (size or 0) <= arguments.largest and (not arguments.only or name in arguments.only.split(","))
+        if (size == arguments.size if arguments.size else (size or 0) <= arguments.largest) and (not arguments.only or name in arguments.only.split(","))
     ]
 
     def run(case):
         name, make, size = case
         outputs = make(material, size, 1)
+        if (size or 0) > 8 << 20:
+            said(f"begins   {name:<24} {size:>11} B")
         answer = checker(outputs, policy=wide if (size or 0) > 8 << 20 else None)
         leaves = size or sum(len(output.content) for output in outputs)
         forget(answer)

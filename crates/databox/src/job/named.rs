@@ -49,6 +49,20 @@ pub(super) fn question(
     Ok(Some(query))
 }
 
+/// Refuses weights that could not leave, whatever the job computes: what they carry follows from their shapes.
+pub(super) fn check_sizes(site: &Site, grant: &GrantId, outputs: &[DeclaredOutput]) -> Result<(), Failure> {
+    // A policy that cannot be read here is refused by the box.
+    let Some(policy) = policy_of(site, grant) else { return Ok(()) };
+    egress::check_sizes(&policy, outputs).map_err(|error| {
+        Failure::new("DECLARED", whole(&error))
+            .hint(
+                "nothing was handed in. Fewer or smaller tensors, an `evaluation` that finds a smaller precision, or a digest \
+                 for each tensor that is not trained (`databox tensors`) carry less",
+            )
+            .exit(Exit::Usage)
+    })
+}
+
 fn policy_of(site: &Site, grant: &GrantId) -> Option<egress::Policy> {
     let grant = site.grants().find(|one| release::site::grant_id(one) == *grant)?;
     let file = site.policy(&grant.statement().policy)?.file();

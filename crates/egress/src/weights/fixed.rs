@@ -117,6 +117,20 @@ fn hash<R: Read + ?Sized>(file: &mut R, bytes: u64, hasher: &mut Hasher) -> io::
     Ok(true)
 }
 
+/// The tensors of a canonical file of which nothing was declared, as its header names them. The box never asks: there
+/// everything is declared.
+///
+/// # Errors
+/// If the file cannot be read, or is not canonical.
+pub fn tensors_written(
+    policy: &Policy,
+    file: &mut dyn ReadSeek,
+    bytes: u64,
+) -> io::Result<Vec<DeclaredTensor>> {
+    written_plan(&policy.weights, file, bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// The tensors of a canonical file, each with the digest of its data: what a manifest names to fix them.
 ///
 /// # Errors
@@ -126,8 +140,7 @@ pub fn tensors_of_form(
     file: &mut dyn ReadSeek,
     bytes: u64,
 ) -> io::Result<Vec<DeclaredTensor>> {
-    let plan = written_plan(&policy.weights, file, bytes)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let plan = tensors_written(policy, file, bytes)?;
     let digests = digests(policy.weights.precision, &plan, |_| true, file)?;
     Ok(plan.into_iter().zip(digests).map(|(tensor, sha256)| DeclaredTensor { sha256, ..tensor }).collect())
 }

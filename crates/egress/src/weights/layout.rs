@@ -52,9 +52,14 @@ pub(crate) fn data_bytes(precision: Precision, tensors: &[DeclaredTensor]) -> u6
 /// The first bytes of a canonical file: the header's length in 8 bytes, lowest first, and the header, compact JSON
 /// padded with spaces to a multiple of 8.
 pub(crate) fn header(precision: Precision, tensors: &[DeclaredTensor]) -> Vec<u8> {
+    header_of(&layout(precision, tensors))
+}
+
+/// The same of any stretches that follow one another.
+pub(crate) fn header_of(stretches: &[Stretch]) -> Vec<u8> {
     let mut text = String::from("{");
     let mut offset = 0u64;
-    for (index, stretch) in layout(precision, tensors).iter().enumerate() {
+    for (index, stretch) in stretches.iter().enumerate() {
         let end = offset.saturating_add(stretch.values.saturating_mul(stretch.dtype.bytes()));
         let comma = if index == 0 { "" } else { "," };
         let shape: Vec<String> = stretch.shape.iter().map(u64::to_string).collect();

@@ -50,11 +50,15 @@ impl Desk {
     }
 
     fn check(&self) -> Checked {
+        self.check_under(None)
+    }
+
+    fn check_under(&self, policy: Option<PathBuf>) -> Checked {
         let arguments = CheckArguments {
             manifest: self.path("databox.toml"),
             outputs: self.path("out"),
             private: Some(self.path("data")),
-            policy: None,
+            policy,
             canonical: Some(self.path("canonical")),
         };
         check(&arguments).unwrap_or_else(|failure| panic!("{failure}"))
@@ -123,4 +127,38 @@ fn what_is_not_declared_is_charged_for() {
     assert_eq!(checked.result, Answer::Pass, "{checked:?}");
     let table = fs::metadata(desk.path("canonical/by_plan.csv")).unwrap().len();
     assert_eq!(checked.released_bits.0, 8 * table);
+}
+
+/// Values of weights that take a little more than one part, as bfloat16.
+const LARGE: usize = (4 << 20) + (64 << 10);
+
+#[test]
+fn a_copy_across_the_end_of_a_part_of_large_weights_is_found_and_zeros_in_its_place_pass() {
+    let desk = Desk::new();
+    let output = format!(
+        "[[output]]\npath = \"model.safetensors\"\nkind = \"weights\"\ntensors = [{{ name = \"w\", shape = [{LARGE}] }}]\n"
+    );
+    desk.write("databox.toml", manifest(&output).as_bytes());
+    fs::remove_file(desk.path("out/by_plan.csv")).unwrap();
+    let policy = databox::check::STANDARD
+        .replace("bits = 134217728\n", "bits = 1073741824\n")
+        .replace("max_file_bytes = 68157440\n", "max_file_bytes = 134217728\n");
+    desk.write("policy.toml", policy.as_bytes());
+    let header =
+        format!("{{\"w\":{{\"dtype\":\"F32\",\"shape\":[{LARGE}],\"data_offsets\":[0,{}]}}}}", 4 * LARGE);
+    let text = small_data(100);
+    let stolen: Vec<u8> =
+        text.bytes().skip(200).take(60).flat_map(|byte| f32::from(byte).to_le_bytes()).collect();
+    // The first part ends within the stolen text.
+    let at = 4 * ((egress::PART_BYTES / 2) as usize - 20);
+    for (stolen, answer) in [(vec![0; stolen.len()], Answer::Pass), (stolen, Answer::Fail)] {
+        let mut data = vec![0; 4 * LARGE];
+        data[at..at + stolen.len()].copy_from_slice(&stolen);
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+        desk.write("out/model.safetensors", &file);
+        let checked = desk.check_under(Some(desk.path("policy.toml")));
+        assert_eq!(checked.result, answer, "{checked:?}");
+        assert_eq!(rules(&checked).contains(&"copy.exact"), answer == Answer::Fail, "{checked:?}");
+        let _ = fs::remove_dir_all(desk.path("canonical"));
+    }
 }

@@ -1,0 +1,128 @@
+//! The search for copies at a desk, of large files one part after the other, as the box does it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use egress::{CanonicalFile, PartOfFile, Policy, ScanTask, Task, tensors_written};
+use release::report::{OutputReport, ScanReport, in_each_part};
+use release::statement::DeclaredOutput;
+
+use super::{Scratch, stage};
+use crate::failure::{Failure, file_failure};
+use crate::wall::{self, Shown};
+
+/// Searches the canonical files for copies of the data. Returns what the making of views came to, and the search.
+pub(super) fn search(
+    task: &Task,
+    policy: &Policy,
+    canonical: &Scratch,
+    data: &[(String, PathBuf)],
+) -> Result<(OutputReport, ScanReport), Failure> {
+    let staged: Vec<_> = data
+        .iter()
+        .map(|(name, directory)| Ok((name, stage::private(directory)?)))
+        .collect::<Result<_, Failure>>()?;
+    let shown = staged.iter().map(|(name, staged)| Shown {
+        source: staged.path().to_owned(),
+        target: if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") },
+        writable: false,
+    });
+    let data: Vec<Shown> = shown.collect();
+    let parts = parts(task, policy, canonical)?;
+    if parts.len() <= 1 {
+        return search_part(task, canonical, &data);
+    }
+    let mut found: Option<(OutputReport, ScanReport)> = None;
+    for part in parts {
+        let laid = lay_out(task, canonical, &part)?;
+        let (made, scan) = search_part(task, &laid, &data)?;
+        found = Some(match found {
+            Some((before, scanned)) => {
+                let rules = in_each_part(before.rules, made.rules);
+                (OutputReport { rules, ..made }, scanned.and(scan))
+            }
+            None => (made, scan),
+        });
+    }
+    found.ok_or_else(|| Failure::new("CHECKER_FAILED", "there was nothing to search"))
+}
+
+fn parts(task: &Task, policy: &Policy, canonical: &Scratch) -> Result<Vec<Vec<PartOfFile>>, Failure> {
+    let mut files = Vec::new();
+    for (output, declared) in task.outputs.iter().enumerate() {
+        let Some(mut file) = open(canonical, declared)? else { continue };
+        let path = canonical.path().join(declared.path().as_str());
+        let bytes = file.metadata().map_err(file_failure(&path))?.len();
+        let chosen = task.precisions.get(declared.path()).copied();
+        let policy = policy.at(chosen.unwrap_or(policy.weights.precision));
+        let declared = match declared {
+            // What was written counts as declared.
+            DeclaredOutput::Weights { path, tensors, evaluation } if tensors.is_empty() => {
+                let tensors = tensors_written(&policy, &mut file, bytes).unwrap_or_default();
+                DeclaredOutput::Weights { path: path.clone(), tensors, evaluation: evaluation.clone() }
+            }
+            declared => declared.clone(),
+        };
+        files.push((output, declared, policy.weights.precision, bytes));
+    }
+    let files = files.iter().map(|(output, declared, precision, bytes)| CanonicalFile {
+        output: *output,
+        declared,
+        precision: *precision,
+        bytes: *bytes,
+    });
+    Ok(egress::parts(&files.collect::<Vec<_>>()))
+}
+
+/// A canonical file, if there is one. Whoever wrote it read a file of strangers, and could have left a link to one of ours.
+fn open(canonical: &Scratch, declared: &DeclaredOutput) -> Result<Option<File>, Failure> {
+    let path = canonical.path().join(declared.path().as_str());
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+    match File::options().read(true).custom_flags(flags).open(&path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_failure(&path)(error)),
+    }
+}
+
+fn lay_out(task: &Task, canonical: &Scratch, part: &[PartOfFile]) -> Result<Scratch, Failure> {
+    let laid = Scratch::new("part")?;
+    for file in part {
+        let declared = &task.outputs[file.output];
+        let path = laid.path().join(declared.path().as_str());
+        let whole = open(canonical, declared)?;
+        let whole = whole.ok_or_else(|| file_failure(&path)(io::Error::from(io::ErrorKind::NotFound)))?;
+        copy(whole, file, &path).map_err(file_failure(&path))?;
+    }
+    Ok(laid)
+}
+
+fn copy(mut whole: File, part: &PartOfFile, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    whole.seek(SeekFrom::Start(part.range.start))?;
+    let range = whole.take(part.range.end - part.range.start);
+    let mut file = File::create_new(to)?;
+    io::copy(&mut (&part.header[..]).chain(range), &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+fn search_part(
+    task: &Task,
+    canonical: &Scratch,
+    data: &[Shown],
+) -> Result<(OutputReport, ScanReport), Failure> {
+    let views = Scratch::new("views")?;
+    let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
+    let made = wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
+    let made = OutputReport::from_bytes(&made)
+        .map_err(|_| Failure::new("CHECKER_FAILED", "the answer about views is not of the fixed form"))?;
+    let mut shown = vec![canonical.shown("/canonical", false), views.shown("/views", false)];
+    shown.extend(data.iter().cloned());
+    let scan = ScanTask::new(&task.outputs, &task.catalogue).to_json();
+    let report = wall::check("scan", scan, &shown, ScanReport::BYTES as u64)?;
+    let scan = ScanReport::from_bytes(&report)
+        .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))?;
+    Ok((made, scan))
+}
