@@ -144,13 +144,10 @@ pub fn choose(asked: &str, by: &By<'_>) -> Result<WallBuilder, Failure> {
     let named = match asked {
         "native" => WallBuilder::Native,
         "strongest" => {
-            let machines = machine().map(WallBuilder::Machine).into_iter();
-            for builder in machines.chain(runtimes().into_iter().map(WallBuilder::Runtime)) {
-                if probe(&builder, by)?.is_ok_and(|evidence| is_bounded(&evidence)) {
-                    return Ok(builder);
-                }
-            }
-            WallBuilder::Native
+            return match strongest(machine(), runtimes(), |builder| probe(builder, by))? {
+                Some(builder) => Ok(builder),
+                None => choose("native", by),
+            };
         }
         "vm" => {
             WallBuilder::Machine(machine().ok_or_else(|| refused(NO_KERNEL.to_owned()).hint(INSTALL_KERNEL))?)
@@ -163,6 +160,21 @@ pub fn choose(asked: &str, by: &By<'_>) -> Result<WallBuilder, Failure> {
         Ok(_) => Ok(named),
         Err(NotHad { text, remedy }) => Err(refused(text).hint(remedy)),
     }
+}
+
+/// The first of these whose probe runs, a machine before runtimes, which come the strongest first.
+fn strongest(
+    machine: Option<MachineSettings>,
+    runtimes: Vec<OciRuntime>,
+    probe: impl Fn(&WallBuilder) -> Result<Tried, Failure>,
+) -> Result<Option<WallBuilder>, Failure> {
+    let machines = machine.map(WallBuilder::Machine).into_iter();
+    for builder in machines.chain(runtimes.into_iter().map(WallBuilder::Runtime)) {
+        if probe(&builder)?.is_ok_and(|evidence| is_bounded(&evidence)) {
+            return Ok(Some(builder));
+        }
+    }
+    Ok(None)
 }
 
 /// What is said where no kernel is there for a machine.
@@ -193,5 +205,60 @@ pub fn described(builder: &WallBuilder) -> String {
             let wall = if settings.emulated { Wall::VmEmulated } else { Wall::Vm };
             format!("{}, a machine for each job with the kernel {}", wall.as_str(), settings.kernel.display())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sandbox::Layer;
+
+    use super::*;
+
+    /// What a probe finds: the wall, and whether control groups bound memory and processes.
+    fn tried(wall: Wall, bounded: bool) -> Tried {
+        let state = if bounded { State::On } else { State::Off };
+        let names = [LayerName::CgroupMemory, LayerName::CgroupProcesses];
+        let layers = names.map(|name| Layer { name, state }).into();
+        Ok(Evidence { wall, builder: None, privileged: true, layers })
+    }
+
+    fn not_had() -> Tried {
+        Err(NotHad { text: "no".to_owned(), remedy: "none".to_owned() })
+    }
+
+    #[test]
+    fn the_strongest_wall_whose_probe_runs_is_taken() {
+        let place = |name: &str| {
+            RuntimeName::PLACES.iter().position(|place| place.ends_with(&format!("/usr/bin/{name}"))).unwrap()
+        };
+        assert!(place("runsc") < place("crun"), "the stronger runtime is looked for first");
+        let runtime = |name| OciRuntime { path: "/r".into(), name, version: "1".to_owned() };
+        let machine = MachineSettings {
+            kernel: "/k".into(),
+            modules: None,
+            qemu: usual_qemu(),
+            mkfs_erofs: usual_image_maker(),
+            emulated: false,
+        };
+        let chosen = |vm: bool, gvisor: Option<bool>, crun: bool| {
+            let probe = |builder: &WallBuilder| {
+                Ok(match builder {
+                    WallBuilder::Machine(_) if vm => tried(Wall::Vm, true),
+                    WallBuilder::Runtime(runtime) if runtime.name == RuntimeName::Runsc => {
+                        gvisor.map_or_else(not_had, |bounded| tried(Wall::OciGvisor, bounded))
+                    }
+                    WallBuilder::Runtime(_) if crun => tried(Wall::Oci, false),
+                    _ => not_had(),
+                })
+            };
+            let runtimes = vec![runtime(RuntimeName::Runsc), runtime(RuntimeName::Crun)];
+            strongest(Some(machine.clone()), runtimes, probe).unwrap()
+        };
+        let of = |name| Some(WallBuilder::Runtime(runtime(name)));
+        assert_eq!(chosen(true, Some(true), true), Some(WallBuilder::Machine(machine.clone())));
+        assert_eq!(chosen(false, Some(true), true), of(RuntimeName::Runsc));
+        assert_eq!(chosen(false, Some(false), true), of(RuntimeName::Crun), "gVisor that nothing bounds");
+        assert_eq!(chosen(false, None, true), of(RuntimeName::Crun));
+        assert_eq!(chosen(false, None, false), None);
     }
 }
