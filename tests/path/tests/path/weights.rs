@@ -138,3 +138,35 @@ fn weights_leave_with_the_policys_noise_and_a_copy_is_found_before_it_is_added()
         assert_eq!(job.outcome.unwrap().rule, "copy.exact");
     });
 }
+
+#[test]
+fn the_box_searches_large_weights_in_parts_and_finds_a_copy_across_two_of_them() {
+    let tested = TestBox::start();
+    let part = (egress::PART_BYTES / 2) as usize;
+    let count = part + (64 << 10);
+    let output = format!(
+        "[[output]]\npath = \"model.safetensors\"\nkind = \"weights\"\ntensors = [{{ name = \"w\", shape = [{count}] }}]\n"
+    );
+    let job = |name: &str, stolen: &str| {
+        let code = format!(
+            "import json, struct\nhead = json.dumps({{'w': {{'dtype': 'F32', 'shape': [{count}], \
+             'data_offsets': [0, {}]}}}}).encode()\nvalues = bytearray({0})\n\
+             for at, byte in enumerate({stolen}):\n    struct.pack_into('<f', values, 4 * ({part} - 30 + at), byte)\n\
+             open('/out/model.safetensors', 'wb').write(struct.pack('<Q', len(head)) + head + values)\n",
+            4 * count
+        );
+        tested.bundle(name, &[("databox.toml", &manifest(&output)), ("job.py", &code)])
+    };
+    wait(async {
+        // More than the account of these tests allows, so that the innocent one is blocked for that alone.
+        let cases = [
+            ("copy", "open('/data/hie/hie.csv', 'rb').read()[100:160]", "copy.exact"),
+            ("zeros", "bytes(60)", "release.bits"),
+        ];
+        for (name, stolen, rule) in cases {
+            let job = tested.run_job("kim", &job(name, stolen)).await;
+            assert_eq!(state(&job), State::Blocked, "{name}: {:?}", job.outcome);
+            assert_eq!(job.outcome.unwrap().rule, rule, "{name}");
+        }
+    });
+}
