@@ -54,7 +54,7 @@ pub struct Entrances {
 /// Enters groups of version 1 with this process, which has one thread. Returns those that it could not enter.
 ///
 /// A process that enters by itself, thread by thread, waits for nobody. If another puts it there the kernel first waits
-/// until every processor has passed a point of rest, 10 to 20 ms on a machine at rest (`cgroup_attach_lock` in the kernel's
+/// until every processor has passed a point of rest, some 10 ms on a machine at rest (`cgroup_attach_lock` in the kernel's
 /// `kernel/cgroup/cgroup.c`).
 pub fn enter(of: &[Hierarchy], entrances: Vec<impl Into<File>>) -> Vec<Hierarchy> {
     let mut entrances = entrances.into_iter().map(Into::into);
@@ -166,23 +166,21 @@ impl Group {
     /// Makes the others, and returns how the first process enters them before it starts another. If it was not made in
     /// the group of version 2 it is put there.
     pub fn make_others(&mut self, process: u32) -> (Entrances, Vec<File>) {
+        let unified =
+            self.directories.first().filter(|_| !self.entered).map(|(_, directory)| directory.clone());
+        if unified.is_some_and(|group| write(&group.join("cgroup.procs"), &process.to_string()).is_err()) {
+            self.not_entered(&[Hierarchy::Unified]);
+        }
         self.make(|hierarchy| hierarchy != Hierarchy::Unified);
         let (mut of, mut files) = (Vec::new(), Vec::new());
-        for (hierarchy, directory) in self.directories.clone() {
-            match hierarchy {
-                Hierarchy::Unified => {
-                    if !self.entered && write(&directory.join("cgroup.procs"), &process.to_string()).is_err()
-                    {
-                        self.stood = Stood::default();
-                    }
+        let made = self.directories.clone();
+        for (hierarchy, directory) in made.into_iter().filter(|(one, _)| *one != Hierarchy::Unified) {
+            match opened(&directory.join("tasks")) {
+                Ok(file) => {
+                    of.push(hierarchy);
+                    files.push(file);
                 }
-                _ => match opened(&directory.join("tasks")) {
-                    Ok(file) => {
-                        of.push(hierarchy);
-                        files.push(file);
-                    }
-                    Err(_) => self.not_entered(&[hierarchy]),
-                },
+                Err(_) => self.not_entered(&[hierarchy]),
             }
         }
         (Entrances { of, counted: self.stood.processes }, files)

@@ -117,6 +117,7 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     // What is held open here the program's readers would wait for in vain.
     drop((go, report, sources, input, output));
     let number = pid.as_raw_nonzero().get().unsigned_abs();
+    let mut to_enter = Vec::new();
     let stopped = at(Step::Descriptors, announce(&first))
         .and_then(|()| {
             at(Step::UserMap, map_identity(pid, &[inside(runtime.is_some()), user, group], privileged))
@@ -131,9 +132,12 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
             if !specification.devices.is_empty() && !counted.stood().memory {
                 return Err(Refusal::DevicesNotCounted);
             }
-            // If it is dead it said why, which is heard below.
             let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-            let _ = wire::send_with(&say_go, &entrances, &files);
+            match wire::send_with(&say_go, &entrances, &files) {
+                // If it is dead it said why, which is heard below.
+                Err(error) if !is_of_the_dead(&error) => at(Step::ParentLost, Err(error))?,
+                _ => to_enter = entrances.of,
+            }
             places.sweep();
             Ok(())
         })
@@ -144,11 +148,16 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         end(&first);
     }
     bury(&first);
-    // One that died before had no wall to vouch for.
-    counted.not_entered(&wire::receive(&mut say_go).unwrap_or_else(|_| Vec::new()));
+    // One that died before it could say so entered none.
+    counted.not_entered(&wire::receive(&mut say_go).unwrap_or(to_enter));
     let mut reports = Receiver::new(reports);
     let message = conclude(&mut reports, stopped?, privileged, &counted, runtime.as_ref())?;
     Ok((message, reports.take_descriptor()))
+}
+
+/// Whether nobody holds the other end of a socket any more.
+fn is_of_the_dead(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Takes the program's streams out of the helper's own.
