@@ -1,8 +1,11 @@
 //! The windows of the data as filters: what a view shares none of, the data need not be read for.
 //!
 //! Of an honest output almost nothing stands in the data. So views are asked first which of their windows may, with
-//! one look into a filter of the data's windows for each; only what lies around those is searched for. Which runs are
+//! one look into a filter for each third position; only what lies around those is searched for. Which runs are
 //! found does not change: a run that is found holds a window of the data, and so do all of its windows lie around one.
+//!
+//! A window is told by three *grams* of 8 bytes, which begin 0, 4 and 8 bytes behind it. These have different remainders by
+//! 3. So wherever the window stands in a view, just one of them begins at a third position.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -10,7 +13,7 @@ use std::ops::Range;
 use crate::background::KeyedBackground;
 use crate::bits::Bits;
 use crate::data::Stream;
-use crate::filter::Filter;
+use crate::filter::{Filter, TOGETHER};
 use crate::hash::{HashKey, Kind, array_at};
 use crate::search::Measure;
 use crate::window::{Distinct, is_all_plain, is_exempt, is_plain, is_weak};
@@ -18,13 +21,19 @@ use crate::window::{Distinct, is_all_plain, is_exempt, is_plain, is_weak};
 /// Bytes of data for each byte of views from which indexing the data costs more than it saves.
 const DATA_FOR_EACH: u64 = 8;
 
-/// Positions whose windows are hashed before any is asked for, one for each bit of a word.
-const GROUP: usize = 64;
+/// Where the grams of a window begin.
+const GRAMS: [usize; 3] = [0, 4, 8];
+
+/// Bytes of a gram.
+const GRAM: usize = 8;
+
+/// Positions that lie between two for which is asked.
+const STEP: usize = 3;
 
 /// The data's windows that give a run away.
 pub(crate) struct DataIndex {
-    /// Windows of 16 bytes that are looked for, and one in each block of 64 that is.
-    windows: Filter,
+    /// The grams of windows of 16 bytes that are looked for, and of one in each block of 64 that is.
+    grams: Filter,
     /// Windows that begin half a window behind those. Of the two that lie half a window before and behind a window, a run
     /// that holds the window holds one.
     halves: Filter,
@@ -45,7 +54,7 @@ impl DataIndex {
     pub(crate) fn new(bytes: u64, weak: bool) -> Self {
         let windows = bytes as usize / 16 + 1;
         Self {
-            windows: Filter::for_keys(windows),
+            grams: Filter::for_keys(GRAMS.len() * windows),
             halves: Filter::for_keys(windows),
             blocks: None,
             weak,
@@ -81,7 +90,7 @@ impl DataIndex {
             let window = array_at(window, 0);
             if is_searched(window, self.weak) {
                 if background.is_empty() || !background.holds(key.narrow(window), window) {
-                    self.windows.insert(key.narrow(window));
+                    self.add_grams(window, key);
                 }
             } else {
                 plain += 1;
@@ -98,8 +107,8 @@ impl DataIndex {
         let (parts, _) = whole.as_chunks::<16>();
         let richest =
             parts.iter().max_by_key(|part| Distinct::of(part).count()).expect("a block has four parts");
-        self.windows.insert(key.narrow(richest));
-        let expected = self.windows.keys() / 4;
+        self.add_grams(richest, key);
+        let expected = self.halves.keys() / 4;
         self.blocks.get_or_insert_with(|| Filter::for_keys(expected)).insert(key.window(
             Kind::Wide,
             whole,
@@ -107,20 +116,25 @@ impl DataIndex {
         ));
     }
 
+    fn add_grams(&mut self, window: &[u8; 16], key: &HashKey) {
+        GRAMS.iter().for_each(|gram| self.grams.insert(of_gram(array_at(window, *gram), key)));
+    }
+
     /// Marks in `near` where each window begins that lies, in `bytes` from `range` on, in a run of the shortest length
     /// around one that may stand in the data. `range` is a stretch of a view: a run lies in it as a whole.
     pub(crate) fn mark(&self, bytes: &[u8], range: Range<usize>, key: &HashKey, near: &mut Bits) {
         let piece = &bytes[range.clone()];
-        let mut hashes = [0; GROUP];
-        for (group, start) in (0..piece.len().saturating_sub(15)).step_by(GROUP).enumerate() {
-            debug_assert_eq!(group * GROUP, start);
-            let some = &piece[start..piece.len().min(start + GROUP + 15)];
-            hashes.iter_mut().zip(some.array_windows()).for_each(|(hash, window)| *hash = key.narrow(window));
-            // Where there are fewer windows than bits, the others are none.
-            let there = u64::MAX >> (GROUP + 15 - some.len());
-            let mut maybe = self.windows.held_of(&hashes) & there;
+        let positions = piece.len().saturating_sub(GRAM - 1);
+        let mut hashes = [0; TOGETHER];
+        for start in (0..positions).step_by(STEP * TOGETHER) {
+            let asked = (start..positions).step_by(STEP);
+            let count = asked.clone().take(TOGETHER).count();
+            hashes.iter_mut().zip(asked).for_each(|(hash, at)| *hash = of_gram(array_at(piece, at), key));
+            // Where there are fewer grams than bits, the others are none.
+            let mut maybe = self.grams.held_of(&hashes) & u64::MAX >> (TOGETHER - count);
             while maybe != 0 {
-                self.examine(piece, start + maybe.trailing_zeros() as usize, key, &mut |stretch| {
+                let at = start + STEP * maybe.trailing_zeros() as usize;
+                self.windows_of(piece, at, key, &mut |stretch| {
                     near.set(range.start + stretch.start..range.start + stretch.end);
                 });
                 maybe &= maybe - 1;
@@ -128,8 +142,21 @@ impl DataIndex {
         }
     }
 
-    /// Looks closer at a window that may stand in the data.
+    /// Looks at each window of which the gram at `at`, which may stand in the data, is one of three.
     #[cold]
+    fn windows_of(&self, piece: &[u8], at: usize, key: &HashKey, mark: &mut dyn FnMut(Range<usize>)) {
+        for gram in GRAMS {
+            let Some(window) = at.checked_sub(gram).filter(|start| start + 16 <= piece.len()) else {
+                continue;
+            };
+            let may_hold = |other: &usize| self.grams.may_hold(of_gram(array_at(piece, window + other), key));
+            if GRAMS.iter().filter(|other| **other != gram).all(may_hold) {
+                self.examine(piece, window, key, mark);
+            }
+        }
+    }
+
+    /// Looks closer at a window that may stand in the data.
     fn examine(&self, piece: &[u8], at: usize, key: &HashKey, mark: &mut dyn FnMut(Range<usize>)) {
         if is_searched(array_at(piece, at), self.weak) {
             let is_half = |half: usize| {
@@ -153,8 +180,60 @@ impl DataIndex {
     }
 }
 
+/// The hash of a gram.
+#[inline]
+fn of_gram(gram: &[u8; GRAM], key: &HashKey) -> u64 {
+    let mut window = [0; 16];
+    window[..GRAM].copy_from_slice(gram);
+    key.narrow(&window)
+}
+
 /// Whether a window gives a run of 31 bytes away.
 #[inline]
 fn is_searched(window: &[u8; 16], weak: bool) -> bool {
     !(if weak { is_weak(window) } else { is_plain(window) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever a run begins in the data and in the view, all of its windows are marked.
+    #[test]
+    fn each_window_of_a_run_is_marked_at_any_alignment() {
+        let key = HashKey::random().unwrap();
+        let background = crate::Background::default().keyed(&key, &[]);
+        let data: Vec<u8> = (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut index = DataIndex::new(data.len() as u64, false);
+        index.add(&data[..], 64, &key, &background).unwrap();
+        for (begin, run) in (0..64).flat_map(|begin| [(begin, 31), (begin, 32), (begin, 100)]) {
+            for before in 0..12 {
+                let view = [&vec![0xee; before][..], &data[1024 + begin..][..run], &[0xee; 3]].concat();
+                let mut near = Bits::zeros(view.len());
+                index.mark(&view, 0..view.len(), &key, &mut near);
+                assert_eq!(
+                    near.count_zeros(before..before + run - 15, usize::MAX),
+                    0,
+                    "{begin} {before} {run}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn of_other_bytes_next_to_nothing_is_marked() {
+        let key = HashKey::random().unwrap();
+        let background = crate::Background::default().keyed(&key, &[]);
+        let bytes = |seed: u32| -> Vec<u8> {
+            (0..200_000_u32)
+                .map(|at| (at.wrapping_mul(seed) >> 11 ^ at.wrapping_mul(seed ^ 77) >> 19) as u8)
+                .collect()
+        };
+        let mut index = DataIndex::new(200_000, false);
+        index.add(&bytes(2_654_435_761)[..], 1 << 16, &key, &background).unwrap();
+        let other = bytes(0x9e37_79b1 ^ 0x5555);
+        let mut near = Bits::zeros(other.len());
+        index.mark(&other, 0..other.len(), &key, &mut near);
+        assert!(near.count() < 200, "{}", near.count());
+    }
 }

@@ -55,8 +55,9 @@
 //! Where each snapshot has an index ([`SnapshotIndex`]), it is asked which parts of the views may share a window with which
 //! parts of the data, and what is said below is done for those alone: `search_indexed`.
 //!
-//! Else, if there is little data for the views, its windows are put into a filter first, and what is said below is done for
-//! those parts of the views alone that may share a window with it.
+//! If there is little data for the views, it is read once before, for which bytes follow which in it; only stretches of views
+//! are looked at in which each pair of neighbours does. Without an index of the snapshot the windows of the data are put into
+//! a filter then, and what is said below is done for those parts of the views alone that may share a window with it.
 //!
 //! The views are put into a filter at every offset, as many as fit into one pass, and the data streams by, one window
 //! at a time. What the filter lets through is looked up in a table of all runs of 31 (127) bytes of the views and
@@ -78,6 +79,7 @@ mod hints;
 mod lens;
 mod number;
 pub mod numeric;
+mod pairs;
 mod parallel;
 mod pass;
 mod planes;
@@ -149,7 +151,8 @@ pub struct Limits {
     pub pass_bytes: usize,
     /// Bytes of data read at a time.
     pub chunk_bytes: usize,
-    /// Most bytes of data of which an index is made for the time of a search; it takes up to half of them.
+    /// Most bytes of data of which indexes are made for the time of a search, one for each thread; together they take up to
+    /// as many. With 0 the data is not read before the search for which bytes follow which in it, either.
     pub indexed_bytes: u64,
     /// Threads that search at a time. They share the bytes of a pass.
     pub threads: usize,

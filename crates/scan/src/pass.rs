@@ -171,7 +171,7 @@ pub(crate) struct Pass {
 impl Pass {
     /// A pass over no view, which measures the data alone.
     pub(crate) fn of_nothing(key: &HashKey) -> Result<Self, ScanError> {
-        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, &Hints::None)
+        Self::new(Vec::new(), Vec::new(), Vec::new(), false, key, &Hints::NONE)
     }
 
     fn new(

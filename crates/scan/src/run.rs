@@ -10,8 +10,9 @@ use crate::data::{self, Source};
 use crate::data_index::{self, DataIndex};
 use crate::distances::Distances;
 use crate::hash::HashKey;
-use crate::hints::Hints;
+use crate::hints::{Hints, MadeIndex, Windows};
 use crate::lens::{Lens, Seen};
+use crate::pairs::Pairs;
 use crate::parallel;
 use crate::pass::{Layer, Pass, Passes};
 use crate::search::{Measure, Search};
@@ -40,11 +41,9 @@ impl Scan<'_> {
         let checked = !views.is_empty();
         let mut tally = Tally::default();
         let mut measure = None;
-        for (comparison, layers) in layers(views)? {
-            let measured = self.compare(&comparison, layers, &mut tally)?;
-            if comparison == Comparison::exact() {
-                measure = measured;
-            }
+        for (found, exactly) in self.compare_all(layers(views)?)? {
+            tally.append(found);
+            measure = measure.or(exactly);
         }
         let searched = self.substituted(views, &mut tally)?;
         let measure = match measure {
@@ -65,26 +64,49 @@ impl Scan<'_> {
         Ok(ScanReport { rules, exempt_millionths, data_bytes: measure.bytes, runs, places })
     }
 
-    /// Searches views, in as many passes as they need. `None` if there was no view.
-    fn compare(
-        &self,
-        comparison: &Comparison,
-        layers: Vec<Layer<'_>>,
-        tally: &mut Tally,
-    ) -> Result<Option<Measure>, ScanError> {
+    /// Searches each group of views, and returns what was found in their order, with the measure of the data as it is.
+    /// The data as it is has most of the views: all threads share them. Other readings of it are searched one a thread.
+    fn compare_all(&self, groups: Vec<Group<'_>>) -> Result<Vec<(Tally, Option<Measure>)>, ScanError> {
+        let exact = |group: &Group<'_>| group.comparison == Comparison::exact();
+        let exactly = groups.iter().position(exact);
+        let mut groups = groups;
+        let of_exact = exactly.map(|at| self.compare(groups.remove(at), self.limits.threads)).transpose()?;
+        let mut found = parallel::in_order(self.limits.threads, groups, |group| {
+            let (tally, _) = self.compare(group, 1)?;
+            Ok::<_, ScanError>((tally, None))
+        })?;
+        if let (Some(at), Some(of_exact)) = (exactly, of_exact) {
+            found.insert(at, of_exact);
+        }
+        Ok(found)
+    }
+
+    /// Searches views, in as many passes as they need. No measure if there was no view.
+    fn compare(&self, group: Group<'_>, threads: usize) -> Result<(Tally, Option<Measure>), ScanError> {
+        let Group { comparison, layers } = group;
         let background = self.background.keyed(self.key, &comparison.data);
-        let is_indexed = !self.indexes.is_empty() && *comparison == Comparison::exact();
-        let index = if is_indexed { None } else { self.index(comparison, &layers, &background)? };
-        let mut measured =
-            index.as_ref().map(|index| index.measure).or_else(|| is_indexed.then(|| self.measure()));
+        let is_indexed = !self.indexes.is_empty() && comparison == Comparison::exact();
+        let data_bytes = self.data_bytes()?.saturating_mul(comparison.data.len() as u64);
+        let pairs = self.pairs(&comparison, data_bytes, &layers)?;
+        let known = pairs.as_ref().map(|pairs| pairs.measure).or_else(|| is_indexed.then(|| self.measure()));
+        let make = || {
+            let index = self.index(&comparison, data_bytes, &background)?;
+            if known.is_some_and(|before| before != index.measure) {
+                return Err(ScanError::DataChanged);
+            }
+            Ok(index)
+        };
+        let made = MadeIndex::new(data_bytes, make);
+        let windows = match &pairs {
+            _ if is_indexed => Windows::Snapshots(self.indexes, &background),
+            Some(_) if data_bytes <= self.limits.indexed_bytes / self.limits.threads.max(1) as u64 => {
+                Windows::Made(&made)
+            }
+            _ => Windows::Unknown,
+        };
+        let hints = Hints { pairs: pairs.as_ref(), windows };
         let pass_bytes = self.pass_bytes()?;
-        let batches = batches(layers, pass_bytes as u64);
-        let searched = parallel::in_order(self.limits.threads, batches, |layers| {
-            let hints = match &index {
-                _ if is_indexed => Hints::Snapshots(self.indexes, &background),
-                Some(index) => Hints::Windows(index),
-                None => Hints::None,
-            };
+        let searched = parallel::in_order(threads, batches(layers, pass_bytes as u64), |layers| {
             let mut passes = Passes::new(layers, pass_bytes, comparison.weak, hints);
             let (mut tally, mut measures) = (Tally::default(), Vec::new());
             while let Some(pass) = passes.advance(self.key)? {
@@ -92,12 +114,13 @@ impl Scan<'_> {
                     passes.finish(pass, &mut tally);
                     continue;
                 }
-                let (pass, measure) = self.search(pass, comparison, &background)?;
+                let (pass, measure) = self.search(pass, &comparison, &background)?;
                 measures.extend(measure);
                 passes.finish(pass, &mut tally);
             }
             Ok::<_, ScanError>((tally, measures))
         })?;
+        let (mut tally, mut measured) = (Tally::default(), known);
         for (found, measures) in searched {
             tally.append(found);
             for measure in measures {
@@ -107,26 +130,36 @@ impl Scan<'_> {
                 measured = Some(measure);
             }
         }
-        Ok(measured)
+        Ok((tally, measured))
     }
 
-    /// An index of the data, if it is worth its time.
+    /// Which bytes follow which in the data, if there is little of it for the views.
+    fn pairs(
+        &self,
+        comparison: &Comparison,
+        data_bytes: u64,
+        layers: &[Layer<'_>],
+    ) -> Result<Option<Pairs>, ScanError> {
+        let views = layers.iter().map(|layer| layer.bytes).sum();
+        if self.limits.indexed_bytes == 0 || !data_index::is_worth(data_bytes, views) {
+            return Ok(None);
+        }
+        let read = |read: &mut ReadFile<'_>| self.read_data(&comparison.data, &mut |seen| read(seen));
+        Pairs::of(comparison.weak, self.limits.chunk_bytes, read).map(Some)
+    }
+
+    /// An index of so many bytes of data.
     fn index(
         &self,
         comparison: &Comparison,
-        layers: &[Layer<'_>],
+        data_bytes: u64,
         background: &KeyedBackground,
-    ) -> Result<Option<DataIndex>, ScanError> {
-        let bytes = self.data_bytes()?.saturating_mul(comparison.data.len() as u64);
-        let views = layers.iter().map(|layer| layer.bytes).sum();
-        if bytes > self.limits.indexed_bytes || !data_index::is_worth(bytes, views) {
-            return Ok(None);
-        }
-        let mut index = DataIndex::new(bytes, comparison.weak);
+    ) -> Result<DataIndex, ScanError> {
+        let mut index = DataIndex::new(data_bytes, comparison.weak);
         self.read_data(&comparison.data, &mut |seen| {
             index.add(seen, self.limits.chunk_bytes, self.key, background)
         })?;
-        Ok(Some(index))
+        Ok(index)
     }
 
     /// Searches views for data whose symbols are replaced by others.
@@ -241,15 +274,21 @@ impl Scan<'_> {
     }
 }
 
+/// What is compared with one reading of the data.
+struct Group<'a> {
+    comparison: Comparison,
+    layers: Vec<Layer<'a>>,
+}
+
 /// The views, read through their lenses, in groups of what they are compared with.
-fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<(Comparison, Vec<Layer<'a>>)>, ScanError> {
-    let mut groups: Vec<(Comparison, Vec<Layer<'a>>)> = Vec::new();
+fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<Group<'a>>, ScanError> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
     for view in views {
         for (comparison, lens) in comparisons(view.view, view.length()?) {
             let layer = Layer::of(view, lens)?;
-            match groups.iter_mut().find(|(known, _)| *known == comparison) {
-                Some((_, layers)) => layers.push(layer),
-                None => groups.push((comparison, vec![layer])),
+            match groups.iter_mut().find(|known| known.comparison == comparison) {
+                Some(known) => known.layers.push(layer),
+                None => groups.push(Group { comparison, layers: vec![layer] }),
             }
         }
     }

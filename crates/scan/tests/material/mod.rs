@@ -37,9 +37,10 @@ pub const SMALL: Limits = Limits { pass_bytes: 0, chunk_bytes: 0, indexed_bytes:
 /// The same with an index of the data.
 pub const SMALL_INDEXED: Limits = Limits { indexed_bytes: u64::MAX, ..SMALL };
 
-/// Whole passes, without an index of the data and with one where it is worth it.
-pub fn both_ways() -> [Limits; 2] {
-    [Limits { indexed_bytes: 0, ..Limits::default() }, Limits::default()]
+/// Whole passes: with nothing known of the data before, with its pairs of bytes, and with an index where it is worth it.
+pub fn both_ways() -> [Limits; 3] {
+    let of = |indexed_bytes| Limits { indexed_bytes, ..Limits::default() };
+    [of(0), of(1), Limits::default()]
 }
 
 pub fn search(view: &[u8], data: &[&[u8]]) -> ScanReport {
