@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use egress::weights::{Dtype, HeaderLimits, Tensor, Tensors};
 use release::report::{OUTPUT_LIMIT, OutputReport};
@@ -20,6 +22,10 @@ const TRANSPOSED_AT_ONCE: u64 = 1 << 22;
 /// Bytes of a view that are decoded at a time, and those of them that are read again with the next ones.
 const DECODED_AT_ONCE: u64 = 32 << 20;
 const DECODED_AGAIN: u64 = 1 << 20;
+
+/// Bytes of results of decoders that are handed on together, and how many such batches wait to be taken further.
+const BATCH: usize = 1 << 20;
+const WAITING: usize = 4;
 
 /// Bytes of each decoder that are searched if the decoders were ended.
 const SEARCHED_OF_REFUSED: u64 = 1 << 16;
@@ -57,7 +63,10 @@ pub(crate) fn write(
         };
         let mut sinks = Sinks::new(index, output.kind(), views)?;
         match output.kind() {
-            OutputKind::Weights => write_tensors(&mut file, bytes, &mut sinks)?,
+            OutputKind::Weights => {
+                let (beside, _) = canonical.file(output.path().as_str())?;
+                write_tensors([&mut file, &mut { beside }], bytes, &mut sinks)?;
+            }
             OutputKind::Metrics | OutputKind::Table | OutputKind::Figure => {
                 let text = text_of(output.kind(), &mut file, bytes)?;
                 if output.kind() == OutputKind::Figure {
@@ -120,13 +129,8 @@ impl Sinks {
         self.open.iter_mut().find(|sink| sink.view == view).expect("the kind has this view")
     }
 
-    fn begin_tensor(&mut self) {
-        for sink in self.open.iter_mut().filter(|sink| sink.starts.len() < STARTS) {
-            sink.starts.push(sink.written);
-        }
-    }
-
-    /// Decodes the canonical file and every view of it in which something may be encoded.
+    /// Decodes the canonical file and every view of it in which something may be encoded. One thread decodes them once; this
+    /// one takes what comes of it further, in the same order as one alone.
     fn decode(
         mut self,
         canonical: File,
@@ -136,13 +140,16 @@ impl Sinks {
         self.open.iter_mut().try_for_each(Sink::flush)?;
         let decoded = self.open.split_off(self.open.len() - View::DECODED.len());
         let mut sinks = Self { output: self.output, kind: self.kind, open: decoded };
-        let mut outcome = sinks.decode_file(canonical, &[], allowance);
-        for sink in self.open.iter().filter(|sink| is_decoded(sink.view)) {
-            if outcome.is_ok() {
-                let (file, _) = views.file(&file_name(self.output, sink.view))?;
-                outcome = sinks.decode_file(file, &sink.starts, allowance);
-            }
-        }
+        let (output, sources) = (self.output, &self.open);
+        let outcome = thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(WAITING);
+            let mut batches = Batches { sender, batch: Vec::new(), bytes: 0 };
+            let first = move || decode_all_once(output, canonical, sources, views, &mut batches);
+            let first = scope.spawn(first);
+            let outcome = sinks.decode_further(receiver, allowance);
+            // If this thread ended early, the other one only met that.
+            outcome.and(first.join().expect("a decoder does not panic"))
+        });
         sinks.open.iter_mut().try_for_each(Sink::flush)?;
         if matches!(outcome, Err(DecodeError::TooMuch)) {
             // It is blocked already, so that searching all of it would only take long.
@@ -153,29 +160,85 @@ impl Sinks {
         outcome
     }
 
-    fn decode_file(
+    fn decode_further(
         &mut self,
-        mut file: File,
-        starts: &[u64],
+        receiver: Receiver<Vec<Decoded>>,
         allowance: &mut Allowance,
     ) -> Result<(), DecodeError> {
-        let mut bytes = Vec::new();
-        let mut begin = 0;
-        loop {
-            bytes.clear();
-            file.seek(SeekFrom::Start(begin))?;
-            (&mut file).take(DECODED_AT_ONCE).read_to_end(&mut bytes)?;
-            let end = begin + bytes.len() as u64;
-            let within = starts.iter().filter(|start| (begin..end).contains(start));
-            let within: Vec<usize> = within.map(|start| (start - begin) as usize).collect();
-            scan::decode(&bytes, &within, allowance, &mut |view, result| {
-                Ok(self.of(view).write_all(result)?)
-            })?;
-            if (bytes.len() as u64) < DECODED_AT_ONCE {
-                return Ok(());
+        for decoded in receiver.into_iter().flatten() {
+            match decoded {
+                Decoded::Begun(bytes) => allowance.add(bytes),
+                Decoded::Once(view, result) => {
+                    scan::decode_further(view, &result, allowance, &mut |view, result| {
+                        Ok(self.of(view).write_all(result)?)
+                    })?;
+                }
             }
-            begin = end - DECODED_AGAIN;
         }
+        Ok(())
+    }
+}
+
+/// What comes of decoding once.
+enum Decoded {
+    /// So many bytes are decoded next.
+    Begun(u64),
+    /// A result, with the view of its decoder.
+    Once(View, Vec<u8>),
+}
+
+/// Hands on what was decoded once, many results together: most are short.
+struct Batches {
+    sender: SyncSender<Vec<Decoded>>,
+    batch: Vec<Decoded>,
+    bytes: usize,
+}
+
+impl Batches {
+    fn add(&mut self, view: View, result: &[u8]) -> Result<(), DecodeError> {
+        self.batch.push(Decoded::Once(view, result.to_vec()));
+        self.bytes += result.len() + size_of::<Decoded>();
+        if self.bytes < BATCH { Ok(()) } else { self.send() }
+    }
+
+    fn send(&mut self) -> Result<(), DecodeError> {
+        self.bytes = 0;
+        // Nobody receives any more where more came out than may.
+        self.sender.send(std::mem::take(&mut self.batch)).map_err(|_| DecodeError::TooMuch)
+    }
+}
+
+fn decode_all_once(
+    output: usize,
+    canonical: File,
+    sources: &[Sink],
+    views: &Directory,
+    batches: &mut Batches,
+) -> Result<(), DecodeError> {
+    decode_file_once(canonical, &[], batches)?;
+    for sink in sources.iter().filter(|sink| is_decoded(sink.view)) {
+        let (file, _) = views.file(&file_name(output, sink.view))?;
+        decode_file_once(file, &sink.starts, batches)?;
+    }
+    batches.send()
+}
+
+fn decode_file_once(mut file: File, starts: &[u64], batches: &mut Batches) -> Result<(), DecodeError> {
+    let mut bytes = Vec::new();
+    let mut begin = 0;
+    loop {
+        bytes.clear();
+        file.seek(SeekFrom::Start(begin))?;
+        (&mut file).take(DECODED_AT_ONCE).read_to_end(&mut bytes)?;
+        let end = begin + bytes.len() as u64;
+        let within = starts.iter().filter(|start| (begin..end).contains(start));
+        let within: Vec<usize> = within.map(|start| (start - begin) as usize).collect();
+        batches.batch.push(Decoded::Begun(bytes.len() as u64));
+        scan::decode_once(&bytes, &within, &mut |view, result| batches.add(view, result))?;
+        if (bytes.len() as u64) < DECODED_AT_ONCE {
+            return Ok(());
+        }
+        begin = end - DECODED_AGAIN;
     }
 }
 
@@ -216,27 +279,59 @@ fn write_text(text: &[u8], sinks: &mut Sinks) -> io::Result<()> {
     sinks.of(View::IntegersLittle).write_all(&little)
 }
 
-fn write_tensors(file: &mut File, bytes: u64, sinks: &mut Sinks) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let Ok(tensors) = Tensors::read(&mut reader, bytes, HeaderLimits::CANONICAL) else { return Ok(()) };
+/// Some of an output's views.
+struct Part<'a>(Vec<&'a mut Sink>);
+
+impl Part<'_> {
+    /// The sink of a view that the part has.
+    fn of(&mut self, view: View) -> &mut Sink {
+        self.0.iter_mut().find(|sink| sink.view == view).expect("the part has this view")
+    }
+
+    fn begin_tensor(&mut self) {
+        for sink in self.0.iter_mut().filter(|sink| sink.starts.len() < STARTS) {
+            sink.starts.push(sink.written);
+        }
+    }
+}
+
+/// Writes the views of tensors, a part of them in each of two threads. `files` are the same, opened for each.
+fn write_tensors(files: [&mut File; 2], bytes: u64, sinks: &mut Sinks) -> io::Result<()> {
+    let [file, beside] = files.map(|file| BufReader::with_capacity(1 << 16, file));
+    let (mut file, mut beside) = (file, beside);
+    let Ok(tensors) = Tensors::read(&mut file, bytes, HeaderLimits::CANONICAL) else { return Ok(()) };
     for tensor in tensors.iter() {
         sinks.of(View::Strings).write_all(tensor.name.as_str().as_bytes())?;
     }
-    for tensor in tensors.iter() {
-        let Some(dtype) = viewed_dtype(tensor.dtype) else { continue };
-        sinks.begin_tensor();
-        write_values(tensor, dtype, &mut reader, sinks)?;
-        write_planes(tensor, dtype, &mut reader, sinks)?;
-        write_transposed(tensor, dtype, &mut reader, sinks)?;
-    }
-    Ok(())
+    let (others, of_values) = sinks.open.iter_mut().partition(|sink| is_of_bits(sink.view));
+    let (mut others, mut of_values) = (Part(others), Part(of_values));
+    let viewed = || tensors.iter().filter_map(|tensor| Some((tensor, viewed_dtype(tensor.dtype)?)));
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            viewed().try_for_each(|(tensor, dtype)| {
+                others.begin_tensor();
+                write_planes(tensor, dtype, &mut beside, &mut others)
+            })
+        });
+        let here = viewed().try_for_each(|(tensor, dtype)| {
+            of_values.begin_tensor();
+            write_values(tensor, dtype, &mut file, &mut of_values)?;
+            write_transposed(tensor, dtype, &mut file, &mut of_values)
+        });
+        beside.join().expect("writing does not panic").and(here)
+    })
+}
+
+/// Whether a view shows single bits.
+fn is_of_bits(view: View) -> bool {
+    matches!(view, View::BitPlanes | View::BitPlanesLittle | View::LowBits | View::LowBitsLittle)
 }
 
 fn write_values(
     tensor: &Tensor,
     dtype: scan::Dtype,
     reader: &mut BufReader<&mut File>,
-    sinks: &mut Sinks,
+    sinks: &mut Part<'_>,
 ) -> io::Result<()> {
     let mut data = tensor.data(reader)?;
     let mut chunk = Vec::new();
@@ -269,7 +364,7 @@ fn write_planes(
     tensor: &Tensor,
     dtype: scan::Dtype,
     reader: &mut BufReader<&mut File>,
-    sinks: &mut Sinks,
+    sinks: &mut Part<'_>,
 ) -> io::Result<()> {
     let mut data = tensor.data(reader)?;
     let width = dtype.width();
@@ -293,7 +388,7 @@ fn write_transposed(
     tensor: &Tensor,
     dtype: scan::Dtype,
     reader: &mut BufReader<&mut File>,
-    sinks: &mut Sinks,
+    sinks: &mut Part<'_>,
 ) -> io::Result<()> {
     let width = dtype.width() as u64;
     for axis in 0..tensor.shape.len().saturating_sub(1) {

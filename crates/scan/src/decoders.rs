@@ -7,9 +7,11 @@
 mod compressed;
 mod escapes;
 mod letters;
+mod noise;
 mod packed;
 mod words;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -48,6 +50,11 @@ impl Allowance {
     /// Bytes written that are worth a try of a decoder that failed.
     const TRY: u64 = 16;
 
+    /// Adds what may be written for so many bytes of a view.
+    pub fn add(&mut self, bytes: u64) {
+        self.left = self.left.saturating_add(Self::EACH.saturating_mul(bytes));
+    }
+
     fn take(&mut self, bytes: u64) -> Result<(), DecodeError> {
         self.left = self.left.checked_sub(bytes).ok_or(DecodeError::TooMuch)?;
         Ok(())
@@ -72,7 +79,7 @@ pub enum DecodeError {
 }
 
 /// Takes what a decoder made.
-type Emit<'a> = dyn FnMut(View, &[u8]) -> Result<(), DecodeError> + 'a;
+pub type Emit<'a> = dyn FnMut(View, &[u8]) -> Result<(), DecodeError> + 'a;
 
 /// Decodes what stands in `stream`, again and again up to [`DECODER_DEPTH`], and hands each result to `sink` with the view
 /// of the last decoder. `starts` are offsets at which something may begin that has no mark of its beginning, as raw
@@ -83,11 +90,30 @@ pub fn decode(
     allowance: &mut Allowance,
     sink: &mut Emit<'_>,
 ) -> Result<(), DecodeError> {
-    allowance.left = allowance.left.saturating_add(Allowance::EACH * stream.len() as u64);
-    again(stream, Some(starts), DECODER_DEPTH, allowance, sink)?;
+    allowance.add(stream.len() as u64);
+    decode_once(stream, starts, &mut |view, result| decode_further(view, result, allowance, sink))
+}
+
+/// The first part of [`decode`]: what stands in the stream and what stands in it in reverse order, decoded once. What comes
+/// of it does not depend on what was decoded before, so that another thread can take it further.
+pub fn decode_once(stream: &[u8], starts: &[usize], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    if stream.len() < SHORTEST {
+        return Ok(());
+    }
+    once(stream, Some(starts), emit)?;
     let mut reversed = stream.to_vec();
     reversed.reverse();
-    again(&reversed, Some(&[]), DECODER_DEPTH, allowance, sink)
+    once(&reversed, Some(&[]), emit)
+}
+
+/// The second part: hands on what was decoded once, and what comes of it when it is decoded again.
+pub fn decode_further(
+    view: View,
+    result: &[u8],
+    allowance: &mut Allowance,
+    sink: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    further(view, result, DECODER_DEPTH - 1, allowance, sink)
 }
 
 fn again(
@@ -104,35 +130,49 @@ fn again(
         // Packed once more: to pass over it would say that it was looked at.
         return if compressed::begins_with_mark(stream) { Err(DecodeError::TooMuch) } else { Ok(()) };
     }
-    once(stream, starts, &mut |view, result| {
-        allowance.take(Allowance::TRY + result.len() as u64 / Allowance::FILLER)?;
-        let hash = allowance.written.hasher().hash_one(result);
-        if result.len() < SHORTEST || !allowance.written.insert(hash) {
-            return Ok(());
-        }
-        let kept = without_filler(result);
-        allowance.take(kept.len() as u64)?;
-        sink(view, &kept)?;
-        if view == View::WordSubstitution {
-            // Numbers that were given here encode nothing.
-            return Ok(());
-        }
-        // What was compressed begins with a mark if it is compressed again; without one any bytes would do.
-        let starts = (!is_compressed(view)).then_some(&[][..]);
-        again(result, starts, depth - 1, allowance, sink)
-    })
+    once(stream, starts, &mut |view, result| further(view, result, depth - 1, allowance, sink))
+}
+
+/// Hands on a result, if it is new, and decodes it so many times more.
+fn further(
+    view: View,
+    result: &[u8],
+    depth: u32,
+    allowance: &mut Allowance,
+    sink: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    allowance.take(Allowance::TRY + result.len() as u64 / Allowance::FILLER)?;
+    let hash = allowance.written.hasher().hash_one(result);
+    if result.len() < SHORTEST || !allowance.written.insert(hash) {
+        return Ok(());
+    }
+    let kept = without_filler(result);
+    allowance.take(kept.len() as u64)?;
+    sink(view, &kept)?;
+    if view == View::WordSubstitution {
+        // Numbers that were given here encode nothing.
+        return Ok(());
+    }
+    // What was compressed begins with a mark if it is compressed again; without one any bytes would do.
+    let starts = (!is_compressed(view)).then_some(&[][..]);
+    again(result, starts, depth, allowance, sink)
 }
 
 /// Equal bytes in a row of which no more than these are kept. A block of them is exempt, and a decoder that is tried on
 /// what was never encoded mostly writes such.
 const FILLER: usize = 128;
 
-fn without_filler(bytes: &[u8]) -> Vec<u8> {
+fn without_filler(bytes: &[u8]) -> Cow<'_, [u8]> {
+    // Filler holds a whole block of half its length.
+    let (blocks, _) = bytes.as_chunks::<{ FILLER / 2 }>();
+    if !blocks.iter().any(|block| *block == [block[0]; FILLER / 2]) {
+        return bytes.into();
+    }
     let mut kept = Vec::with_capacity(bytes.len());
     for equal in bytes.chunk_by(|one, next| one == next) {
-        kept.extend(&equal[..equal.len().min(FILLER)]);
+        kept.extend_from_slice(&equal[..equal.len().min(FILLER)]);
     }
-    kept
+    kept.into()
 }
 
 fn is_compressed(view: View) -> bool {
@@ -216,6 +256,15 @@ mod tests {
         let sum: usize = results.iter().map(|(_, bytes)| bytes.len()).sum();
         let lengths: Vec<_> = results.iter().map(|(view, bytes)| (view.name(), bytes.len())).collect();
         assert!(sum < 1 << 19, "{sum} bytes of noise were decoded: {lengths:?}");
+    }
+
+    #[test]
+    fn of_equal_bytes_in_a_row_some_are_left() {
+        for (before, equal, behind) in [(0, 128, 0), (5, 129, 3), (63, 190, 1), (64, 500, 64), (9, 127, 9)] {
+            let bytes = [&vec![1; before][..], &vec![2; equal], &vec![3; behind]].concat();
+            let kept = [&vec![1; before][..], &vec![2; equal.min(FILLER)], &vec![3; behind]].concat();
+            assert_eq!(*without_filler(&bytes), kept, "{before} {equal} {behind}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The keyed hash of a window's distances.
 
+use std::ops::RangeInclusive;
+
 use crate::hash::HashKey;
 
 /// Symbols of a window, and the distance of two windows of the data.
@@ -52,8 +54,14 @@ impl Distances {
         (hash > 0).then(|| self.spread(hash))
     }
 
-    /// Hands on the hash of each window of a view. `back` says how far back the last equal symbol of each is.
-    pub(crate) fn of_each_window(&self, back: &[u32], each: &mut dyn FnMut(usize, u64)) {
+    /// Hands on the hash of each window of a view that holds so many different symbols. `back` says how far back the last
+    /// equal symbol of each is.
+    pub(crate) fn of_each_window(
+        &self,
+        back: &[u32],
+        different: &RangeInclusive<u32>,
+        each: &mut dyn FnMut(usize, u64),
+    ) {
         // How far ahead the next equal symbol is.
         let mut ahead = vec![FAR; back.len()];
         for (at, distance) in back.iter().enumerate() {
@@ -61,26 +69,52 @@ impl Distances {
                 ahead[at - *distance as usize] = *distance;
             }
         }
-        let secret = self.powers[WINDOW - 2];
-        let mut hash = 0;
+        // The hash of the window before, if it was asked for.
+        let (mut count, mut before) = (0, None);
         for (end, distance) in back.iter().enumerate() {
-            // The window that ends here: all move up by one, the first leaves, and this one is added.
-            if end >= WINDOW {
-                let leaving = end - WINDOW;
-                let next = ahead[leaving] as usize;
-                if next < WINDOW {
-                    hash = minus(hash, times(self.powers[next], next as u64));
-                }
+            // The window that ends here: the first symbol of the one before leaves it, and this one is added.
+            let leaving = end.checked_sub(WINDOW).map(|leaving| ahead[leaving]);
+            count += u32::from(*distance as usize >= WINDOW);
+            count -= u32::from(leaving.is_some_and(|next| next as usize >= WINDOW));
+            if end + 1 < WINDOW || !different.contains(&count) {
+                before = None;
+                continue;
             }
-            hash = times(hash, secret);
-            if (*distance as usize) < WINDOW {
-                hash = plus(hash, u64::from(*distance));
-            }
-            if end + 1 >= WINDOW && hash > 0 {
-                each(end + 1 - WINDOW, self.spread(hash));
+            let start = end + 1 - WINDOW;
+            let hash = match (before, leaving) {
+                (Some(before), Some(leaving)) => self.moved(before, leaving, *distance),
+                _ => self.of_back(&back[start..=end]),
+            };
+            before = Some(hash);
+            if hash > 0 {
+                each(start, self.spread(hash));
             }
         }
     }
+
+    /// The hash of a window from that of the one before: all move up by one, the symbol leaves of which the next equal one
+    /// was so far ahead, and one is added of which the last equal one is so far back.
+    fn moved(&self, before: u64, ahead: u32, back: u32) -> u64 {
+        let (next, mut hash) = (ahead as usize, before);
+        if next < WINDOW {
+            hash = minus(hash, times(self.powers[next], next as u64));
+        }
+        hash = times(hash, self.powers[WINDOW - 2]);
+        if (back as usize) < WINDOW { plus(hash, u64::from(back)) } else { hash }
+    }
+
+    /// The hash of a window of a view.
+    fn of_back(&self, back: &[u32]) -> u64 {
+        let within = back.iter().enumerate().filter(|(at, distance)| **distance as usize <= *at);
+        within.fold(0, |hash, (at, distance)| plus(hash, times(self.powers[at], u64::from(*distance))))
+    }
+}
+
+/// How many different symbols a window holds.
+pub(crate) fn different(window: &[u8; WINDOW]) -> u32 {
+    let mut set = [0_u64; 4];
+    window.iter().for_each(|symbol| set[usize::from(symbol >> 6)] |= 1 << (symbol & 63));
+    set.iter().map(|part| part.count_ones()).sum()
 }
 
 /// Whether a window's distances are various enough to tell it from others.
@@ -121,12 +155,22 @@ mod tests {
         let last = |at: usize| text[..at].iter().rposition(|byte| *byte == text[at]);
         let back: Vec<u32> =
             (0..text.len()).map(|at| last(at).map_or(FAR, |last| (at - last) as u32)).collect();
-        let mut seen = 0;
-        distances.of_each_window(&back, &mut |at, hash| {
-            assert_eq!(distances.of_window(text[at..].first_chunk().unwrap()), Some(hash), "{at}");
-            seen += 1;
-        });
-        assert_eq!(seen, text.len() - WINDOW + 1);
+        let windows = || text.array_windows::<WINDOW>();
+        let mut counts: Vec<u32> = windows().map(different).collect();
+        counts.sort_unstable();
+        for wanted in [0..=64, counts[100]..=counts[400], counts[500]..=counts[500], 65..=70] {
+            let expected: Vec<usize> = windows()
+                .enumerate()
+                .filter(|(_, window)| wanted.contains(&different(window)))
+                .map(|(at, _)| at)
+                .collect();
+            let mut seen = Vec::new();
+            distances.of_each_window(&back, &wanted, &mut |at, hash| {
+                assert_eq!(distances.of_window(text[at..].first_chunk().unwrap()), Some(hash), "{at}");
+                seen.push(at);
+            });
+            assert_eq!(seen, expected, "{wanted:?}");
+        }
     }
 
     #[test]

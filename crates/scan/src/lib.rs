@@ -102,7 +102,7 @@ use release::report::ScanReport;
 pub use background::Background;
 pub use comparison::LONG_STRIDES_BYTES;
 pub use data::Source;
-pub use decoders::{Allowance, DECODER_DEPTH, DecodeError, decode};
+pub use decoders::{Allowance, DECODER_DEPTH, DecodeError, Emit, decode, decode_further, decode_once};
 pub use files::{DataFile, files_below};
 pub use number::Dtype;
 pub use planes::{PLANE_BLOCK, PLANE_OVERLAP, planes};

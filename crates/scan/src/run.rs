@@ -87,7 +87,11 @@ impl Scan<'_> {
         let background = self.background.keyed(self.key, &comparison.data);
         let is_indexed = !self.indexes.is_empty() && comparison == Comparison::exact();
         let data_bytes = self.data_bytes()?.saturating_mul(comparison.data.len() as u64);
-        let pairs = self.pairs(&comparison, data_bytes, &layers)?;
+        let views = layers.iter().map(|layer| layer.bytes).sum();
+        // With an index the data is read only if that is the lesser part of the work.
+        let is_worth = if is_indexed { data_bytes <= views } else { data_index::is_worth(data_bytes, views) };
+        let pairs =
+            (is_worth && self.limits.indexed_bytes > 0).then(|| self.pairs(&comparison)).transpose()?;
         let known = pairs.as_ref().map(|pairs| pairs.measure).or_else(|| is_indexed.then(|| self.measure()));
         let make = || {
             let index = self.index(&comparison, data_bytes, &background)?;
@@ -133,19 +137,10 @@ impl Scan<'_> {
         Ok((tally, measured))
     }
 
-    /// Which bytes follow which in the data, if there is little of it for the views.
-    fn pairs(
-        &self,
-        comparison: &Comparison,
-        data_bytes: u64,
-        layers: &[Layer<'_>],
-    ) -> Result<Option<Pairs>, ScanError> {
-        let views = layers.iter().map(|layer| layer.bytes).sum();
-        if self.limits.indexed_bytes == 0 || !data_index::is_worth(data_bytes, views) {
-            return Ok(None);
-        }
+    /// Which bytes follow which in the data.
+    fn pairs(&self, comparison: &Comparison) -> Result<Pairs, ScanError> {
         let read = |read: &mut ReadFile<'_>| self.read_data(&comparison.data, &mut |seen| read(seen));
-        Pairs::of(comparison.weak, self.limits.chunk_bytes, read).map(Some)
+        Pairs::of(comparison.weak, self.limits.chunk_bytes, read)
     }
 
     /// An index of so many bytes of data.

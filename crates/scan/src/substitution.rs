@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::REACH;
 use crate::bits::Bits;
 use crate::comparison::Substitution;
 use crate::data::Stream;
-use crate::distances::{Distances, FAR, WINDOW, is_telling};
+use crate::distances::{Distances, FAR, WINDOW, different, is_telling};
 use crate::filter::Filter;
 use crate::pass::Layer;
 use crate::positions::{Positions, Then};
@@ -68,16 +68,21 @@ pub(crate) struct SymbolPasses<'a> {
 pub(crate) struct SymbolIndex {
     filter: Filter,
     hashes: Vec<u64>,
+    /// The least and the largest number of different symbols in one of them.
+    different: RangeInclusive<u32>,
 }
 
 impl SymbolIndex {
     /// Reads all of the data once.
     pub(crate) fn new(key: &Distances, read_data: &ReadData<'_>) -> Result<Self, crate::ScanError> {
         let mut hashes = Vec::new();
+        let (mut least, mut most) = (WINDOW as u32, 0);
         read_data(&mut |file| {
             each_window(file, key, |window, hash, _, _| {
                 if is_telling(window) {
                     hashes.push(hash);
+                    let count = different(window);
+                    (least, most) = (least.min(count), most.max(count));
                 }
             })
         })?;
@@ -85,7 +90,7 @@ impl SymbolIndex {
         hashes.dedup();
         let mut filter = Filter::for_keys(hashes.len());
         hashes.iter().for_each(|hash| filter.insert(*hash));
-        Ok(Self { filter, hashes })
+        Ok(Self { filter, hashes, different: least..=most })
     }
 
     fn holds(&self, hash: u64) -> bool {
@@ -177,6 +182,7 @@ impl SymbolPass {
     ) -> Self {
         let mut back = vec![FAR; symbols.len()];
         let mut windows = Vec::new();
+        let different = index.map_or(0..=WINDOW as u32, |index| index.different.clone());
         for piece in &pieces {
             let mut last: HashMap<u32, usize> = HashMap::new();
             let mut of_bytes = [usize::MAX; 256];
@@ -188,7 +194,7 @@ impl SymbolPass {
                 };
                 back[at] = before.map_or(FAR, |before| u32::try_from(at - before).unwrap_or(FAR));
             }
-            distances.of_each_window(&back[piece.range.clone()], &mut |at, hash| {
+            distances.of_each_window(&back[piece.range.clone()], &different, &mut |at, hash| {
                 if index.is_none_or(|index| index.holds(hash)) {
                     windows.push((hash, (piece.range.start + at) as u32));
                 }

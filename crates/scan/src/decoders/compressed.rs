@@ -14,6 +14,7 @@ use lz4_flex::frame::FrameDecoder;
 use lzma_rust2::{Lzma2Reader, LzmaReader, XzReader};
 use ruzstd::decoding::StreamingDecoder;
 
+use super::noise::is_noise;
 use super::{DecodeError, Emit, SHORTEST};
 use crate::views::View;
 
@@ -26,6 +27,9 @@ const WINDOW_KIB: u32 = 72 << 10;
 
 /// Most bytes of a stream under a constant that are decoded.
 const UNDER_CONSTANT: usize = 4 << 20;
+
+/// Bytes behind a mark by which it is told whether it stands there by chance.
+const FIRST: usize = 2048;
 
 /// A DEFLATE stream that breaks off, other than at its end or that of the bytes, is taken for noise below this length.
 const NOISE: u64 = 4096;
@@ -45,7 +49,7 @@ pub(super) fn decode(
     starts: Option<&[usize]>,
     emit: &mut Emit<'_>,
 ) -> Result<(), DecodeError> {
-    let mut inflate = Decompress::new(false);
+    let mut inflate = None;
     let beginnings = &*BEGINNINGS;
     for (at, [first, second, _, _, _, sixth, seventh, ..]) in stream.array_windows::<9>().enumerate() {
         let pair = usize::from(u16::from_le_bytes([*first, *second]));
@@ -54,15 +58,21 @@ pub(super) fn decode(
         }
     }
     let Some(starts) = starts else { return Ok(()) };
-    let behind_filler = stream.windows(FILLER + 1).enumerate().filter_map(|(at, window)| {
-        let (last, filler) = window.split_last()?;
-        (filler.iter().all(|byte| *byte == filler[0]) && *last != filler[0]).then_some(at + FILLER)
-    });
-    let offsets = [0].into_iter().chain(starts.iter().copied()).chain(behind_filler);
+    let offsets = [0].into_iter().chain(starts.iter().copied()).chain(behind_filler(stream));
     for at in offsets.filter(|at| *at + 8 < stream.len()).take(TRIES) {
         unmarked(&stream[at..], emit)?;
     }
     Ok(())
+}
+
+/// Where something begins behind equal bytes.
+fn behind_filler(stream: &[u8]) -> impl Iterator<Item = usize> {
+    let mut equal = 1;
+    stream.array_windows().enumerate().filter_map(move |(at, [before, byte])| {
+        let is_behind = byte != before && equal >= FILLER;
+        equal = if byte == before { equal + 1 } else { 1 };
+        is_behind.then_some(at + 1)
+    })
 }
 
 /// Whether the stream begins with a mark that noise does not have by chance.
@@ -105,7 +115,7 @@ fn is_zlib(first: u8, second: u8) -> bool {
 }
 
 /// Decodes what the mark at the beginning announces, if there is one.
-fn marked(stream: &[u8], inflate: &mut Decompress, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+fn marked(stream: &[u8], inflate: &mut Option<Decompress>, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
     let [first, second, third, ..] = *stream else { return Ok(()) };
     if is_zlib(first, second) {
         deflate(&stream[2..], inflate, emit)?;
@@ -130,11 +140,15 @@ fn marked(stream: &[u8], inflate: &mut Decompress, emit: &mut Emit<'_>) -> Resul
 fn under_constant(
     stream: &[u8],
     mark: &[u8],
-    inflate: &mut Decompress,
+    inflate: &mut Option<Decompress>,
     emit: &mut Emit<'_>,
 ) -> Result<(), DecodeError> {
     let key = stream[0] ^ mark[0];
     if !stream.iter().zip(mark).all(|(byte, mark)| byte ^ key == *mark) {
+        return Ok(());
+    }
+    let first: Vec<u8> = stream.iter().take(FIRST).map(|byte| byte ^ key).collect();
+    if is_chance(&first) {
         return Ok(());
     }
     let plain: Vec<u8>;
@@ -156,6 +170,22 @@ fn under_constant(
         _ => read(FrameDecoder::new(stream), View::Lz4, emit),
     }
 }
+
+/// Whether what follows a mark of three bytes, as noise often has one, is surely nothing that it announces.
+fn is_chance(first: &[u8]) -> bool {
+    match first[0] {
+        0x1f => behind_gzip_header(first).is_some_and(|stream| is_noise(stream, NOISE / 2)),
+        b'B' => first.get(3..10).is_some_and(|head| {
+            let (size, magic) = (head[0], &head[1..]);
+            !matches!(size, b'1'..=b'9') || ![BZIP2_BLOCK, BZIP2_END].contains(&magic)
+        }),
+        _ => false,
+    }
+}
+
+/// What a block of bzip2 begins with, and what ends a stream.
+const BZIP2_BLOCK: &[u8] = b"\x31\x41\x59\x26\x53\x59";
+const BZIP2_END: &[u8] = b"\x17\x72\x45\x38\x50\x90";
 
 /// What follows the header of a gzip member (RFC 1952, section 2.3).
 fn behind_gzip_header(stream: &[u8]) -> Option<&[u8]> {
@@ -224,8 +254,12 @@ fn is_filler(bytes: &[u8]) -> bool {
     is_pattern || counts.iter().any(|count| *count > bytes.len() / 4 * 3)
 }
 
-/// Decodes a DEFLATE stream as far as it goes.
-fn deflate(stream: &[u8], inflate: &mut Decompress, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+/// Decodes a DEFLATE stream as far as it goes. `inflate` is made when it is first needed: mostly it is not.
+fn deflate(stream: &[u8], inflate: &mut Option<Decompress>, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    if is_noise(stream, NOISE / 2) {
+        return Ok(());
+    }
+    let inflate = inflate.get_or_insert_with(|| Decompress::new(false));
     inflate.reset(false);
     let mut pieces = Pieces { view: View::Deflate, bytes: Vec::new(), emit };
     let mut rest = stream;

@@ -70,14 +70,21 @@ pub(super) struct Orders<'a> {
 }
 
 /// A stretch as a name of its order; none if it is too regular.
-fn order(stretch: &[f64]) -> Option<u64> {
-    let mut sorted: Vec<f64> = stretch.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.dedup();
-    if sorted.len() < DIFFERENT || turns(stretch) < TURNS {
+fn order(stretch: &[f64; STRETCH]) -> Option<u64> {
+    let mut sorted = *stretch;
+    sorted.sort_unstable_by(f64::total_cmp);
+    // Equal values have one rank.
+    let mut count = 1;
+    for at in 1..STRETCH {
+        if sorted[at] != sorted[count - 1] {
+            sorted[count] = sorted[at];
+            count += 1;
+        }
+    }
+    if count < DIFFERENT || turns(stretch) < TURNS {
         return None;
     }
-    let rank = |value: &f64| sorted.partition_point(|other| other < value) as u64;
+    let rank = |value: &f64| sorted[..count].partition_point(|other| other < value) as u64;
     Some(stretch.iter().fold(0, |name, value| (name << 4 | rank(value)).wrapping_add(name >> 60)))
 }
 
@@ -87,7 +94,7 @@ fn turns(values: &[f64]) -> f64 {
     turned as f64 / values.len().saturating_sub(2).max(1) as f64
 }
 
-/// Values without equal neighbours, each with its row, as they come.
+/// Values without equal neighbours, each with its row, as they come: the last of these lists count.
 #[derive(Default)]
 struct Steps {
     values: Vec<f64>,
@@ -95,6 +102,9 @@ struct Steps {
 }
 
 const STEPS: usize = NEIGHBOURS + STRETCH;
+
+/// Values that are kept before those that no longer count are dropped.
+const KEPT: usize = 1 << 9;
 
 impl Steps {
     /// Adds the value of a row. Gives the order of the stretch that ends with it, if one does, and its first row.
@@ -107,22 +117,20 @@ impl Steps {
         if self.values.last() == Some(&value) {
             return None;
         }
-        if self.values.len() == STEPS {
-            self.values.remove(0);
-            self.rows.remove(0);
+        if self.values.len() == KEPT {
+            self.values.drain(..=KEPT - STEPS);
+            self.rows.drain(..=KEPT - STEPS);
         }
         self.values.push(value);
         self.rows.push(row);
-        if self.values.len() < STEPS || row - self.rows[NEIGHBOURS] > SPAN as u64 {
+        let (values, rows): (&[_; STEPS], &[_; STEPS]) = (self.values.last_chunk()?, self.rows.last_chunk()?);
+        let first = values[NEIGHBOURS];
+        let near = values[..NEIGHBOURS].iter().chain(&values[NEIGHBOURS + 1..=2 * NEIGHBOURS]);
+        let largest = near.into_iter().all(|other| *other < first);
+        if !largest || row - rows[NEIGHBOURS] > SPAN as u64 {
             return None;
         }
-        let first = self.values[NEIGHBOURS];
-        let near = self.values[..NEIGHBOURS].iter().chain(&self.values[NEIGHBOURS + 1..=2 * NEIGHBOURS]);
-        let largest = near.into_iter().all(|other| *other < first);
-        largest
-            .then(|| order(&self.values[NEIGHBOURS..]))
-            .flatten()
-            .map(|order| (order, self.rows[NEIGHBOURS]))
+        order(values.last_chunk()?).map(|order| (order, rows[NEIGHBOURS]))
     }
 }
 
