@@ -153,7 +153,7 @@ mod tests {
         }
         assert!(stretches(&pairs_of(false, &[&[0; 500]]), &[0; 500]).is_empty());
         assert!(stretches(&pairs_of(false, &[&short]), &short).is_empty());
-        assert_eq!(stretches(&pairs_of(false, &[&plain]), &plain), [0..210]);
+        assert_eq!(stretches(&pairs_of(false, &[&plain]), &plain), vec![0..plain.len()]);
     }
 
     #[test]
