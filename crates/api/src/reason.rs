@@ -63,6 +63,9 @@ impl Word for Reason {
                 "the box has no room for new work, on its disk or among the reviews of code that may be open; hand it in \
                  again when something has ended, or ask its operator"
             }
+            Self::Privacy => {
+                "the dataset's privacy budget has too little left for this noise; ask for a smaller rho, or its stewards"
+            }
         }
     }
 

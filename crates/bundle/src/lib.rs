@@ -18,6 +18,6 @@ mod unpack;
 
 pub use archive::{Contents, Entry, Limits, Listing, read};
 pub use error::{BundleError, EntryKind};
-pub use manifest::{MANIFEST_NAME, Manifest, ManifestError, RequestContext, SnapshotChoice};
+pub use manifest::{MANIFEST_NAME, Manifest, ManifestError, Question, RequestContext, SnapshotChoice};
 pub use pack::pack;
 pub use unpack::unpack_into;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use blobs::Digest;
 use release::statement::{
-    DatasetSnapshot, DeclaredOutput, GrantId, Limits, Query, Request, Requester, RuntimeId, SaltedPurpose,
+    DatasetSnapshot, DeclaredOutput, GrantId, Limits, Query, QueryPrivacy, Request, Requester, RuntimeId,
+    SaltedPurpose,
 };
 use release::value::{Bytes, Count, Name, Timestamp};
 
@@ -36,11 +37,20 @@ pub struct Manifest {
     pub limits: Limits,
     /// A question in SQL, in place of code. Then the command is the box's own program, and the output is that of the
     /// question.
-    pub query: Option<String>,
+    pub query: Option<Question>,
     /// What it will write to `/out`.
     pub outputs: Vec<DeclaredOutput>,
     /// Devices that it holds while it runs, by their kind in the grant.
     pub devices: BTreeMap<Name, Count>,
+}
+
+/// A question as its asker writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Its SQL.
+    pub sql: String,
+    /// The noise that the answer is to have; none: what is told is exact.
+    pub privacy: Option<QueryPrivacy>,
 }
 
 /// Which snapshot of a dataset a job wants.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 
 use blobs::Digest;
-use bundle::{Manifest, ManifestError, RequestContext, SnapshotChoice};
+use bundle::{Manifest, ManifestError, Question, RequestContext, SnapshotChoice};
 use release::statement::{
-    Better, ColumnType, DeclaredOutput, GrantId, QUERY_PROGRAM, Query, Requester, SaltedPurpose,
+    Better, Bounds, ColumnType, DeclaredOutput, GrantId, QUERY_PROGRAM, Query, Requester, SaltedPurpose,
 };
-use release::value::{Count, Name, Timestamp};
+use release::value::{Count, Name, Timestamp, Whole};
 
 const MANIFEST: &str = r#"
 [job]
@@ -294,7 +294,8 @@ memory = "1GiB"
 time = "1min"
 "#;
     let manifest = Manifest::parse(question).unwrap();
-    assert_eq!(manifest.query.as_deref(), Some("SELECT plan, COUNT(*) FROM hie GROUP BY plan"));
+    let sql = "SELECT plan, COUNT(*) FROM hie GROUP BY plan".to_owned();
+    assert_eq!(manifest.query, Some(Question { sql, privacy: None }));
     assert_eq!((&manifest.command[..], manifest.outputs.len()), (&[QUERY_PROGRAM.to_owned()][..], 0));
     let query = Query {
         dataset: name("hie"),
@@ -302,6 +303,7 @@ time = "1min"
         groups: vec![name("plan")],
         values: vec![],
         filter: None,
+        privacy: None,
     };
     let latest = [("hie", Digest::of(b"tree"))];
     let asked = RequestContext { query: Some(query.clone()), ..context(&latest) };
@@ -317,6 +319,26 @@ time = "1min"
         [question.replace("runtime =", "command = [\"python3\"]\nruntime ="), format!("{question}{output}")]
     {
         assert!(matches!(Manifest::parse(&beside), Err(ManifestError::QueryAndCode)), "{beside}");
+    }
+    // With noise: whole numbers of what it costs and of what one person may add.
+    let noisy = |rest: &str| question.replace("\n[data", &format!("\n[query.privacy]\n{rest}\n\n[data"));
+    let privacy = |text: &str| Manifest::parse(&noisy(text)).map(|one| one.query.unwrap().privacy.unwrap());
+    let found = privacy("rho = \"0.01\"").unwrap();
+    assert_eq!(
+        (found.rho_millionths, found.groups_per_unit, found.bounds.len()),
+        (Count(10_000), Count(1), 0)
+    );
+    let found = privacy("rho = \"1\"\ngroups_per_unit = 3\nbounds = { visits = [-1, 20] }").unwrap();
+    let bounds = Bounds { least: Whole(-1), most: Whole(20) };
+    assert_eq!((found.groups_per_unit, found.bounds), (Count(3), [(name("visits"), bounds)].into()));
+    for rho in ["0", "5", "1e-3", "0.0000001", "-1"] {
+        let refused = privacy(&format!("rho = \"{rho}\""));
+        assert!(matches!(refused, Err(ManifestError::Rho { .. })), "{rho}");
+    }
+    for unfit in
+        ["rho = 0.01", "", "rho = \"1\"\nbounds = { visits = [0.5, 2] }", "rho = \"1\"\nepsilon = \"1\""]
+    {
+        assert!(privacy(unfit).is_err(), "{unfit}");
     }
     let neither = question.replace("[query]\nsql = \"SELECT plan, COUNT(*) FROM hie GROUP BY plan\"\n", "");
     assert!(matches!(Manifest::parse(&neither), Err(ManifestError::Command)));

@@ -138,6 +138,7 @@ fn task(groups: &[&str]) -> QueryTask {
         limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
         licence: String::new(),
         source: String::new(),
+        privacy: None,
     };
     let value = |function, column: &str| QueryValue { column: name(column), function };
     let issued_at = Timestamp::from_seconds(0).expect("a moment");
@@ -149,6 +150,7 @@ fn task(groups: &[&str]) -> QueryTask {
             groups: groups.iter().map(|group| name(group)).collect(),
             values: vec![value(QueryFunction::Sum, "x"), value(QueryFunction::Mean, "y")],
             filter: None,
+            privacy: None,
         },
         catalogue: Catalogue { site: name("s"), name: name("d"), version: Count(1), entry, issued_at },
         threads: THREADS,

@@ -97,6 +97,20 @@ impl Source {
         self.each_batch(&KEYS, sums, |batch| each_row(batch, numbers, &mut take))
     }
 
+    /// Hands over the rows as they are read, by one thread.
+    pub(crate) fn each_row(
+        &self,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), AnswerError>,
+    ) -> Result<(), AnswerError> {
+        let end = File::open(&self.reading.path)?.metadata()?.len().max(self.begin);
+        let mut taken = Ok(());
+        self.reading.read(self.begin..end, &self.reading.schema(), |batch| {
+            taken = take(&batch);
+            taken.is_ok()
+        })?;
+        taken
+    }
+
     /// All rows with a number in one of the columns of numbers, sorted by it, and by the unit's name where it is the same.
     pub(crate) fn sorted(&self, number: usize, units: &mut Units) -> Result<Vec<Valued>, AnswerError> {
         let mut valued = Vec::new();

@@ -12,6 +12,7 @@ use release::value::Name;
 use crate::AnswerError;
 use crate::aggregate::Source;
 use crate::cells::{Group, Groups};
+use crate::noisy;
 use crate::window::{Units, windows};
 
 /// The answer to the task's question, as CSV; each dataset lies below `data` under its name.
@@ -20,6 +21,9 @@ use crate::window::{Units, windows};
 /// By name, and never with a value.
 pub fn answer(task: &QueryTask, data: &Path) -> Result<Vec<u8>, AnswerError> {
     let policy = allowing(task)?;
+    if let Some(privacy) = &task.query.privacy {
+        return noisy::answer(task, privacy, data);
+    }
     let numbers: BTreeSet<&Name> = task.query.values.iter().map(|value| &value.column).collect();
     let numbers: Vec<&Name> = numbers.into_iter().collect();
     let source = Source::open(task, data, &[&task.query], &numbers)?;
@@ -42,7 +46,7 @@ pub fn answer(task: &QueryTask, data: &Path) -> Result<Vec<u8>, AnswerError> {
 /// The policy, if it allows what is asked: it may have changed since the question was admitted.
 fn allowing(task: &QueryTask) -> Result<TablePolicy, AnswerError> {
     let policy = Policy::parse(&task.policy)?;
-    egress::check_quantiles(&policy, &task.query).map_err(|_| AnswerError::Quantile)?;
+    egress::check_question(&policy, &task.query, &task.catalogue).map_err(|_| AnswerError::Question)?;
     Ok(policy.table)
 }
 

@@ -12,6 +12,7 @@ mod cells;
 mod classes;
 mod compare;
 mod modular;
+mod noisy;
 mod rank;
 mod rows;
 mod split;
@@ -34,8 +35,10 @@ pub enum AnswerError {
     Policy(#[from] PolicyError),
     #[error("the catalogue does not cover the question")]
     Query(#[from] QueryError),
-    #[error("the policy allows no such quantile")]
-    Quantile,
+    #[error("the policy does not allow the question")]
+    Question,
+    #[error("no noise could be drawn")]
+    Noise,
     #[error("a file cannot be read or written")]
     File(#[from] std::io::Error),
     #[error("the file is not CSV in UTF-8 with a header and rows of one length")]

@@ -98,7 +98,13 @@ impl Reading {
         Arc::new(Schema::new(fields))
     }
 
-    fn read(&self, bytes: Range<u64>, schema: &SchemaRef, hand: impl Fn(RecordBatch) -> bool) -> Result<()> {
+    /// Reads a piece, until nobody takes what is handed over.
+    pub(crate) fn read(
+        &self,
+        bytes: Range<u64>,
+        schema: &SchemaRef,
+        mut hand: impl FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(bytes.start))?;
         let piece = file.take(bytes.end - bytes.start);

@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use release::value::Name;
+use release::statement::{PrivacyBudget, read_rho};
+use release::value::{Count, Name};
 
-use crate::failure::{Failure, file_failure};
+use crate::failure::{Exit, Failure, file_failure};
 
 /// What `data add` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,6 +31,13 @@ pub struct DataArguments {
     /// Bits that all grants together may answer.
     #[arg(long)]
     pub answer_bits: u64,
+    /// What answers with noise may spend of the units' privacy in all, over all snapshots and askers: ρ of zCDP, such as
+    /// 0.5. Without it nothing is answered with noise.
+    #[arg(long)]
+    pub privacy_rho: Option<String>,
+    /// The δ at which that is told as ε is 10 to the minus so many; one over it should be far above the number of units.
+    #[arg(long, default_value_t = 6)]
+    pub privacy_delta_exponent: u32,
     /// Licence or terms, in words.
     #[arg(long)]
     pub licence: String,
@@ -53,6 +61,12 @@ pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
     description.insert("categories".into(), categories.into());
     description.insert("release_bits".into(), bits(arguments.release_bits)?.into());
     description.insert("answer_bits".into(), bits(arguments.answer_bits)?.into());
+    if let Some(rho) = &arguments.privacy_rho {
+        budget(rho, arguments.privacy_delta_exponent)?;
+        description.insert("privacy_rho".into(), rho.clone().into());
+        description
+            .insert("privacy_delta_exponent".into(), i64::from(arguments.privacy_delta_exponent).into());
+    }
     description.insert("licence".into(), arguments.licence.clone().into());
     description.insert("source".into(), arguments.source.clone().into());
     lay(&arguments.directory, &target, "dataset.toml", &description)
@@ -60,6 +74,19 @@ pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
 
 fn bits(bits: u64) -> Result<i64, Failure> {
     i64::try_from(bits).map_err(|_| Failure::new("BITS", "more bits than can be counted"))
+}
+
+/// The enclave would refuse it too, once all was copied.
+fn budget(rho: &str, delta_exponent: u32) -> Result<PrivacyBudget, Failure> {
+    let budget = read_rho(rho).ok().map(|rho| PrivacyBudget {
+        rho_millionths: Count(rho),
+        delta_exponent: Count(delta_exponent.into()),
+    });
+    budget.filter(PrivacyBudget::is_sound).ok_or_else(|| {
+        Failure::new("PRIVACY", format!("{rho} and {delta_exponent} are no privacy budget"))
+            .hint("--privacy-rho is at most 4 and has up to six digits after the point; --privacy-delta-exponent is 5 to 12")
+            .exit(Exit::Usage)
+    })
 }
 
 fn lay(

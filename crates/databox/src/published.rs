@@ -2,7 +2,7 @@
 //! categories that tables and questions may name, and the runtimes.
 
 use release::site::Site;
-use release::statement::{CatalogueEntry, Table, ValueType};
+use release::statement::{CatalogueEntry, PrivacyBudget, Table, ValueType, rho_text};
 use release::value::Name;
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ pub struct Published {
     pub dataset: Name,
     /// The column by which people, or whatever else the units are, are counted.
     pub unit_column: Name,
+    /// What answers with noise may spend of the units' privacy in all; none if nothing is answered so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyBudget>,
     /// Its files.
     pub tables: Vec<Table>,
     /// The box's runtimes.
@@ -39,9 +42,10 @@ pub struct PublishedRuntime {
 /// The catalogue has none of this name.
 pub fn of(site: &Site, dataset: &Name) -> Result<Published, Failure> {
     match site.dataset(dataset).map(|entry| &entry.statement().entry) {
-        Some(CatalogueEntry::Dataset { unit_column, tables, .. }) => Ok(Published {
+        Some(CatalogueEntry::Dataset { unit_column, tables, privacy, .. }) => Ok(Published {
             dataset: dataset.clone(),
             unit_column: unit_column.clone(),
+            privacy: *privacy,
             tables: tables.clone(),
             runtimes: runtimes(site),
         }),
@@ -65,6 +69,17 @@ impl Published {
     /// For people.
     pub fn words(&self) -> String {
         let mut text = format!("{}: people are counted by {}\n", self.dataset, self.unit_column);
+        text += &match &self.privacy {
+            Some(budget) => {
+                let rho = budget.rho_millionths.0;
+                let words = budget.words(rho);
+                format!(
+                    "answers with noise: ρ = {} in all, {words}; each verdict says what is spent\n",
+                    rho_text(rho)
+                )
+            }
+            None => "no answers with noise: the dataset has no privacy budget\n".to_owned(),
+        };
         for table in &self.tables {
             text += &format!("{}\n", table.file);
             for column in &table.columns {

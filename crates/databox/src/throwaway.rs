@@ -245,6 +245,8 @@ impl Throwaway {
             categories: categories.iter().map(|category| name(category)).collect(),
             release_bits: 4_000_000,
             answer_bits: 100_000,
+            privacy_rho: None,
+            privacy_delta_exponent: 6,
             licence: "public domain".to_owned(),
             source: "RAND Health Insurance Experiment".to_owned(),
         })?;

@@ -190,7 +190,9 @@ fn plan(
     };
     let stands = |column: &&DeclaredColumn| reading == Reading::Written || !output.is_withheld(&column.name);
     let here: Vec<DeclaredColumn> = columns.iter().filter(stands).cloned().collect();
-    let declared = table::Declared { columns: &here, count: count.as_ref(), shares, structural_zeros };
+    let noised = output.is_noised();
+    let declared =
+        table::Declared { columns: &here, noised, count: count.as_ref(), shares, structural_zeros };
     let digits = task.checked_policy().ok()?.table.max_integer_digits as u32;
     let planned = match table.filter(|_| task.as_written && columns.is_empty()) {
         Some(table) => table::as_written(table, declared, digits),
@@ -208,15 +210,7 @@ fn form_table(
     reading: Reading,
     record: &mut Record,
 ) -> Option<Formed> {
-    for rule in [
-        Rule::TableCells,
-        Rule::TableForm,
-        Rule::TableRounding,
-        Rule::TableSmallestCount,
-        Rule::TableZeroCells,
-    ] {
-        record.ran(rule);
-    }
+    table::begin(columns, record);
     if reading == Reading::Written {
         table::begin_shares(&policy.table, columns, record);
     }

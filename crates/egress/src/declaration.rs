@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use release::report::OUTPUT_LIMIT;
 use release::rule::Rule;
-use release::statement::{ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Query};
+use release::statement::{Catalogue, ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, Query};
 use release::value::{Count, Name};
 
 use crate::policy::Policy;
@@ -50,6 +50,10 @@ pub enum DeclarationError {
         "the policy allows no quantile above {percent} % of the rows; it allows those above {allowed:?} %"
     )]
     Quantile { percent: u8, allowed: Vec<u64> },
+    #[error(
+        "the answer with noise has {cells} cells, whoever stands in its groups; the policy allows {limit}"
+    )]
+    NoisyCells { cells: u64, limit: u64 },
 }
 
 /// Checks that each declared output can be judged: names once, shapes that can be multiplied, columns that exist.
@@ -120,9 +124,17 @@ pub fn declared_bytes(policy: &Policy, outputs: &[DeclaredOutput]) -> u64 {
     outputs.iter().map(bytes).fold(0, u64::saturating_add)
 }
 
-/// Checks that the policy allows each quantile that a question asks for. Were any level allowed, a hundred answers would trace
+/// Checks that the policy allows a question: the quantiles that it asks for, and how many cells an answer with noise has, which
+/// is known before.
+pub fn check_question(policy: &Policy, query: &Query, catalogue: &Catalogue) -> Result<(), DeclarationError> {
+    check_quantiles(policy, query)?;
+    let (cells, limit) = (query.noisy_cells(catalogue), policy.table.max_cells);
+    if cells > limit { Err(DeclarationError::NoisyCells { cells, limit }) } else { Ok(()) }
+}
+
+/// Each quantile that a question asks for is one of the policy's. Were any level allowed, a hundred answers would trace
 /// a group's values nearly one by one.
-pub fn check_quantiles(policy: &Policy, query: &Query) -> Result<(), DeclarationError> {
+fn check_quantiles(policy: &Policy, query: &Query) -> Result<(), DeclarationError> {
     let allowed = &policy.table.quantile_percents;
     match query.quantiles().find(|percent| !allowed.contains(&u64::from(*percent))) {
         Some(percent) => Err(DeclarationError::Quantile { percent, allowed: allowed.clone() }),
@@ -244,7 +256,7 @@ pub fn is_left_out(policy: &Policy, rule: Rule, outputs: &[DeclaredOutput]) -> b
     outputs.iter().any(|output| match (rule, output) {
         (
             Rule::TableDominance | Rule::TablePPercent,
-            DeclaredOutput::Table { columns, count_column, largest_column: None, .. }
+            DeclaredOutput::Table { columns, count_column, largest_column: None, noised: false, .. }
             | DeclaredOutput::Figure { columns, count_column, .. },
         ) => {
             let is_value = |column: &DeclaredColumn| {

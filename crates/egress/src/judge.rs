@@ -32,9 +32,12 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
         kind => size_limit(&policy, kind),
     };
     let survey = survey(&task.outputs, &entries, limit);
-    let (mut files, mut tables, mut counted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut files, mut tables, mut tabular, mut counted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (output, (mut record, size)) in task.outputs.iter().zip(survey.declared) {
         let (mut bytes, mut bits) = (0, 0);
+        if output.kind().is_tabular() && !output.is_noised() {
+            tabular.push(files.len());
+        }
         if size.is_some() {
             let (mut reader, size) = source.open(output.path())?;
             let policy = task.policy_of(&policy, output);
@@ -50,7 +53,7 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
         files.push(Recorded { record, name: output.path().to_string(), kind, bytes, bits });
     }
     judge_sum(&policy, &mut files);
-    judge_suppression(&policy, &mut files, &tables, &counted);
+    judge_suppression(&policy, &mut files, &tables, (&tabular, &counted));
     files.extend(survey.undeclared);
     Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
 }
@@ -115,11 +118,10 @@ fn judge_suppression(
     policy: &Policy,
     files: &mut [Recorded],
     tables: &[(usize, Tabulation)],
-    counted: &[usize],
+    (tabular, counted): (&[usize], &[usize]),
 ) {
-    let is_table = |file: &&mut Recorded| file.kind.is_some_and(OutputKind::is_tabular);
-    for file in files.iter_mut().filter(is_table) {
-        file.record.ran(Rule::TableSuppression);
+    for index in tabular {
+        files[*index].record.ran(Rule::TableSuppression);
     }
     for index in counted.iter().filter(|_| counted.len() > 1) {
         if !tables.iter().any(|(of, _)| of == index) {

@@ -27,7 +27,7 @@ pub mod weights;
 pub use bits::{declared_fixed_bytes, floor_bits, holds_what_was_fixed};
 pub use canonicalise::canonicalise;
 pub use declaration::{
-    DeclarationError, check_declarations, check_quantiles, check_sizes, declared_bytes, is_left_out,
+    DeclarationError, check_declarations, check_question, check_sizes, declared_bytes, is_left_out,
 };
 pub use differencing::{
     Compared, EARLIER_BYTES_LIMIT, EarlierTable, compare, earlier_counts_file, earlier_table_file,

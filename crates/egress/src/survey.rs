@@ -85,6 +85,9 @@ pub(crate) fn size_limit(policy: &Policy, kind: OutputKind) -> u64 {
 /// Whether a rule looks at any of these outputs. Rules without a kind look at all.
 pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
     let has = |kind| outputs.iter().any(|output| output.kind() == kind);
+    let has_tables = |counts: bool| {
+        outputs.iter().any(|output| output.kind().is_tabular() && !(counts && output.is_noised()))
+    };
     match rule {
         Rule::CopyBundle
         | Rule::CopyExact
@@ -94,15 +97,14 @@ pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
         | Rule::ReleaseBits => true,
         Rule::FigureForm => has(OutputKind::Figure),
         Rule::MetricsCount | Rule::MetricsDegreesOfFreedom | Rule::MetricsForm => has(OutputKind::Metrics),
-        Rule::TableCells
-        | Rule::TableDifferencing
-        | Rule::TableDominance
-        | Rule::TableForm
+        Rule::TableCells | Rule::TableDifferencing | Rule::TableForm => has_tables(false),
+        // Where numbers have noise, that is what protects people.
+        Rule::TableDominance
         | Rule::TablePPercent
         | Rule::TableRounding
         | Rule::TableSmallestCount
         | Rule::TableSuppression
-        | Rule::TableZeroCells => outputs.iter().any(|output| output.kind().is_tabular()),
+        | Rule::TableZeroCells => has_tables(true),
         Rule::WeightsCapacity | Rule::WeightsForm => has(OutputKind::Weights),
     }
 }

@@ -17,7 +17,7 @@ use release::envelope::Envelope;
 use release::path::{AdmittedRequest, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{CatalogueEntry, DeclaredOutput, Limits, SaltedPurpose};
+use release::statement::{CatalogueEntry, DeclaredOutput, Limits, Query, SaltedPurpose};
 
 use crate::code_review;
 use crate::configuration::JobLimits;
@@ -151,8 +151,7 @@ fn admit<'a>(
     if egress::check_declarations(&policy, &request.outputs).is_err() {
         return Ok(Err(Reason::Request));
     }
-    let asks_for = |query| egress::check_quantiles(&policy, query);
-    if request.query.as_ref().is_some_and(|query| asks_for(query).is_err()) {
+    if request.query.as_ref().is_some_and(|query| !allows(&policy, query, &site)) {
         return Ok(Err(Reason::Request));
     }
     if asks_for_too_much(&request.limits, &policy, &room.configuration.limits) {
@@ -184,6 +183,11 @@ fn admit<'a>(
     };
     let grid = Grid::new(policy.time_grid_seconds);
     Ok(Ok(Admission { admitted, limits, grid, packet, _bundle: guard }))
+}
+
+fn allows(policy: &Policy, query: &Query, site: &Site) -> bool {
+    let entry = site.dataset(&query.dataset);
+    entry.is_some_and(|entry| egress::check_question(policy, query, entry.statement()).is_ok())
 }
 
 /// A job that asks for more than it can get would end by a limit that its researcher does not know.
@@ -266,7 +270,7 @@ fn take_in(
             code_reviews::insert(transaction, &occasion.request, &packet)?;
             return Ok(Admitted::InCodeReview);
         }
-        account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?;
+        account::charge_run(transaction, &limits, ANSWER_BITS, occasion)?;
         Ok(Admitted::Queued)
     });
     match taken {
@@ -278,6 +282,7 @@ fn take_in(
         Err(Unpaid::Account(AccountError::AnswerBits | AccountError::ReleaseBits)) => {
             Ok(Err(Reason::Account))
         }
+        Err(Unpaid::Account(AccountError::Privacy)) => Ok(Err(Reason::Privacy)),
     }
 }
 
@@ -313,12 +318,16 @@ pub fn limits_of(site: &Site, request: &SignedRequest) -> Option<AccountLimits> 
     let mut datasets = BTreeMap::new();
     for dataset in &request.request().datasets {
         let of_grant = *grant.datasets.get(&dataset.name)?;
-        let CatalogueEntry::Dataset { limits, .. } = &site.dataset(&dataset.name)?.statement().entry else {
+        let CatalogueEntry::Dataset { limits, privacy, .. } = &site.dataset(&dataset.name)?.statement().entry
+        else {
             return None;
         };
-        datasets.insert(dataset.name.clone(), DatasetLimits { grant: of_grant, dataset: *limits });
+        let privacy = privacy.map_or(0, |budget| budget.rho_millionths.0);
+        datasets.insert(dataset.name.clone(), DatasetLimits { grant: of_grant, dataset: *limits, privacy });
     }
-    Some(AccountLimits { grant: grant.id.clone(), datasets })
+    let asked = request.request().query.as_ref().and_then(|query| query.privacy.as_ref());
+    let rho = asked.map(|privacy| privacy.rho_millionths.0);
+    Some(AccountLimits { grant: grant.id.clone(), datasets, rho })
 }
 
 /// True if the room's own store has the request's snapshots and runtime.

@@ -107,7 +107,7 @@ fn let_run(
     let next = if cancels::job_is_called_off(transaction, request)? {
         cancel::called_off()
     } else {
-        match account::charge_answer(
+        match account::charge_run(
             transaction,
             limits,
             ANSWER_BITS,
@@ -122,6 +122,7 @@ fn let_run(
             Err(AccountError::AnswerBits | AccountError::ReleaseBits) => {
                 Move::new(State::Refused, Reason::Account)
             }
+            Err(AccountError::Privacy) => Move::new(State::Refused, Reason::Privacy),
         }
     };
     jobs::make_move(transaction, request, &next, at)?;

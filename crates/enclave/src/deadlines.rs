@@ -107,7 +107,9 @@ mod tests {
         let bits = DatasetGrant { release_bits: Count(100), answer_bits: Count(0) };
         let limits = Limits {
             grant: "hie".parse().unwrap(),
-            datasets: [("hie".parse().unwrap(), DatasetLimits { grant: bits, dataset: bits })].into(),
+            datasets: [("hie".parse().unwrap(), DatasetLimits { grant: bits, dataset: bits, privacy: 0 })]
+                .into(),
+            rho: None,
         };
         reserve_release(transaction, &limits, 60, Occasion { request, run: 1, at: at(0) })?;
         let verdict = StoredVerdict {

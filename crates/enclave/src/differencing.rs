@@ -13,7 +13,7 @@ use release::differencing::{ComparedSet, PLACE_LIMIT, SET_LIMIT};
 use release::envelope::Envelope;
 use release::report::OutputReport;
 use release::rule::Rule;
-use release::statement::{DatasetSnapshot, DeclaredOutput, Request, RuleResult};
+use release::statement::{ANSWER_FILE, DatasetSnapshot, DeclaredOutput, OutputKind, Request, RuleResult};
 use release::value::{Count, Name};
 
 use crate::files;
@@ -52,6 +52,7 @@ pub fn compare(
         return Ok(ComparedWith::default());
     }
     let names = names(asked);
+    let is_noised = outputs.declared.iter().all(DeclaredOutput::is_noised);
     let of = names.clone();
     let read = outputs.room.store.read(move |connection| {
         let set = tables::set(connection, &of)?;
@@ -61,6 +62,8 @@ pub fn compare(
     let bytes = earlier.iter().fold(0u64, |sum, table| sum.saturating_add(table.kept.bytes));
     if set.len() > SET_LIMIT || bytes > EARLIER_BYTES_LIMIT || place > PLACE_LIMIT {
         refuse(outputs.declared, found);
+    } else if is_noised {
+        note_noise(found);
     } else {
         // Answers about the same rows are compared by who stands in them, which counts could only guess at.
         earlier.retain(|table| request_of(table).is_none_or(|other| !are_of_same_rows(asked, &other)));
@@ -221,6 +224,32 @@ fn refuse(declared: &[DeclaredOutput], found: &mut Found) {
     });
     let detail = Detail { files: files.take(1).collect() };
     found.add_detail("compare", serde_json::to_vec(&detail).expect("findings have a JSON form"));
+}
+
+/// An answer with noise is compared with nothing: a difference of two noisy numbers has the noise of both. It has its place in the
+/// order all the same, and people who decide read why.
+fn note_noise(found: &mut Found) {
+    let mut report = OutputReport::unchecked();
+    report.rules[Rule::TableDifferencing.index()] = RuleResult::Noted;
+    found.comparer = Some(report);
+    let detail =
+        "its numbers have noise, which is what protects people: they were compared with no other answer"
+            .to_owned();
+    note_answer(found, "compare", detail);
+}
+
+/// A note of `table.differencing` about an answer, for the stewards.
+pub fn note_answer(found: &mut Found, label: &'static str, detail: String) {
+    let finding = Finding { rule: Rule::TableDifferencing.name(), result: RuleResult::Noted, detail };
+    let file = JudgedFile {
+        name: ANSWER_FILE.to_owned(),
+        kind: Some(OutputKind::Table),
+        bytes: Count(0),
+        released_bits: Count(0),
+        findings: vec![finding],
+    };
+    let detail = serde_json::to_vec(&Detail { files: vec![file] }).expect("findings have a JSON form");
+    found.add_detail(label, detail);
 }
 
 /// The job's own tables that have counts.

@@ -244,7 +244,7 @@ mod tests {
         "check_sizes",
         "declared_bytes",
         "PART_BYTES",
-        "check_quantiles",
+        "check_question",
         "floor_bits",
         "is_left_out",
         // Hashes bytes, or adds noise to numbers, at places that request and policy fix; no value decides what is read.

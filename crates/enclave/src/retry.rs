@@ -49,10 +49,10 @@ fn lose(
     let occasion = Occasion { request: job.request, run: job.run + 1, at };
     let charged = match limits {
         Some(limits) if job.run < RUNS => {
-            match account::charge_answer(transaction, limits, ANSWER_BITS, occasion) {
+            match account::charge_run(transaction, limits, ANSWER_BITS, occasion) {
                 Ok(()) => true,
                 Err(AccountError::Store(error)) => return Err(error),
-                Err(AccountError::AnswerBits | AccountError::ReleaseBits) => false,
+                Err(AccountError::AnswerBits | AccountError::ReleaseBits | AccountError::Privacy) => false,
             }
         }
         Some(_) | None => false,
@@ -78,8 +78,9 @@ mod tests {
 
     fn limits(answer_bits: u64) -> Limits {
         let bits = DatasetGrant { release_bits: Count(0), answer_bits: Count(answer_bits) };
-        let limits = DatasetLimits { grant: bits, dataset: bits };
-        Limits { grant: "hie".parse().unwrap(), datasets: [("hie".parse().unwrap(), limits)].into() }
+        let limits = DatasetLimits { grant: bits, dataset: bits, privacy: 25 };
+        let datasets = [("hie".parse().unwrap(), limits)].into();
+        Limits { grant: "hie".parse().unwrap(), datasets, rho: None }
     }
 
     fn running(store: &Store) -> Job {
@@ -135,6 +136,23 @@ mod tests {
         store.change(|transaction| insert(transaction, b"one")).unwrap();
         let job = lose_once(&store, Some(limits(ANSWER_BITS - 1)));
         assert_eq!((job.state, job.run), (State::Lost, 1));
+    }
+
+    #[test]
+    fn a_lost_run_of_a_question_with_noise_is_charged_its_noise_anew_and_ends_where_the_budget_does() {
+        let (_directory, store) = store();
+        store.change(|transaction| insert(transaction, b"one")).unwrap();
+        let hie = || "hie".parse().unwrap();
+        let spent = || store.read(move |connection| account::privacy_spent(connection, &hie())).unwrap();
+        let noisy = || Some(Limits { rho: Some(10), ..limits(1000) });
+        // The budget is 25: a second and a third run are paid for, and no fourth.
+        let job = lose_once(&store, noisy());
+        assert_eq!((job.state, job.run, spent()), (State::Queued, 2, 10));
+        let job = lose_once(&store, noisy());
+        assert_eq!((job.state, job.run, spent()), (State::Queued, 3, 20));
+        store.change(|transaction| jobs::set_run(transaction, &Digest::of(b"one"), 2)).unwrap();
+        let job = lose_once(&store, noisy());
+        assert_eq!((job.state, spent()), (State::Lost, 20));
     }
 
     #[test]

@@ -18,10 +18,10 @@ use release::path::SignedRequest;
 use release::rule::Rule;
 use release::site::Site;
 use release::statement::{
-    BoxBuild, DatasetCharge, Evidence, Guarantee, Request, ReviewRecipient, RuleOutcome, RuleResult, Verdict,
-    VerdictFile, VerdictResult, Wall, WallName, Warning,
+    BoxBuild, DatasetCharge, Evidence, Guarantee, PrivacyCharge, Request, ReviewRecipient, RuleOutcome,
+    RuleResult, Verdict, VerdictFile, VerdictResult, Wall, WallName, Warning,
 };
-use release::value::{Bytes, Count, Timestamp};
+use release::value::{Bytes, Count, Name, Timestamp};
 use rusqlite::Transaction;
 
 use crate::cancel;
@@ -306,7 +306,17 @@ impl Signing {
         let verdict = &mut self.draft;
         verdict.packet = packet.into();
         verdict.account_head = Evidence::Digest(head::of(transaction)?.hash);
-        verdict.charges = self.limits.datasets.keys().map(|dataset| charge(dataset, reserved)).collect();
+        verdict.charges = Vec::new();
+        for dataset in self.limits.datasets.keys() {
+            let privacy = match self.limits.rho {
+                None => None,
+                Some(rho) => Some(PrivacyCharge {
+                    rho_millionths: Count(rho),
+                    spent_millionths: Count(account::privacy_spent(transaction, dataset)?),
+                }),
+            };
+            verdict.charges.push(charge(dataset, reserved, privacy));
+        }
         let envelope = Envelope::sign(verdict, &[&self.key]).map_err(|_| VerdictError::Envelope)?;
         let stored = StoredVerdict {
             verdict: envelope.payload_digest(),
@@ -359,7 +369,7 @@ impl Signing {
         match reserved {
             Ok(bits) => Ok(bits),
             Err(AccountError::Store(error)) => Err(error.into()),
-            Err(AccountError::ReleaseBits | AccountError::AnswerBits) => {
+            Err(AccountError::ReleaseBits | AccountError::AnswerBits | AccountError::Privacy) => {
                 self.draft.rules[Rule::ReleaseBits.index()].result = RuleResult::Blocked;
                 self.draft.result = VerdictResult::Blocked;
                 Ok(0)
@@ -387,8 +397,13 @@ impl Signing {
     }
 }
 
-fn charge(dataset: &release::value::Name, reserved: u64) -> DatasetCharge {
-    DatasetCharge { dataset: dataset.clone(), answer_bits: Count(ANSWER_BITS), release_bits: Count(reserved) }
+fn charge(dataset: &Name, reserved: u64, privacy: Option<PrivacyCharge>) -> DatasetCharge {
+    DatasetCharge {
+        dataset: dataset.clone(),
+        answer_bits: Count(ANSWER_BITS),
+        release_bits: Count(reserved),
+        privacy,
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 
 mod filter;
 
-use release::statement::{Catalogue, CatalogueEntry, Query, QueryError, QueryFunction, QueryValue};
+use release::statement::{
+    Catalogue, CatalogueEntry, Query, QueryError, QueryFunction, QueryPrivacy, QueryValue,
+};
 use release::value::Name;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Select,
@@ -50,11 +52,12 @@ pub enum SqlError {
     Query(#[from] QueryError),
 }
 
-/// Reads a question about the dataset of this catalogue entry. Whatever it returns passes [`Query::check`] there.
+/// Reads a question about the dataset of this catalogue entry, with the noise that it is to have. Whatever it returns passes
+/// [`Query::check`] there.
 ///
 /// # Errors
 /// It names the first part of the text that is not answered.
-pub fn read(sql: &str, catalogue: &Catalogue) -> Result<Query, SqlError> {
+pub fn read(sql: &str, privacy: Option<QueryPrivacy>, catalogue: &Catalogue) -> Result<Query, SqlError> {
     if sql.len() > TEXT_LIMIT {
         return Err(SqlError::NotSql(format!("more than {TEXT_LIMIT} bytes")));
     }
@@ -82,7 +85,7 @@ pub fn read(sql: &str, catalogue: &Catalogue) -> Result<Query, SqlError> {
     let (dataset, table) = table_of(name, catalogue)?;
     let (groups, values) = items(select, grouped, catalogue)?;
     let filter = select.selection.as_ref().map(filter::read).transpose()?;
-    let query = Query { dataset, table, groups, values, filter };
+    let query = Query { dataset, table, groups, values, filter, privacy };
     query.check(catalogue)?;
     Ok(query)
 }

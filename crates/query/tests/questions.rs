@@ -2,10 +2,10 @@
 
 use query::{SqlError, read};
 use release::statement::{
-    Catalogue, CatalogueEntry, Column, Condition, DatasetGrant, Query, QueryError, QueryFunction, QueryValue,
-    Table, ValueType,
+    Bounds, Catalogue, CatalogueEntry, Column, Condition, DatasetGrant, DeclaredOutput, PrivacyBudget, Query,
+    QueryError, QueryFunction, QueryPrivacy, QueryValue, Table, ValueType,
 };
-use release::value::{Count, Name, Timestamp};
+use release::value::{Count, Name, Timestamp, Whole};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -34,6 +34,7 @@ fn catalogue(files: &[&str]) -> Catalogue {
         limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
         licence: String::new(),
         source: String::new(),
+        privacy: None,
     };
     let issued_at = Timestamp::from_seconds(0).unwrap();
     Catalogue { site: name("site"), name: name("hie"), version: Count(1), entry, issued_at }
@@ -49,6 +50,7 @@ fn asked(groups: &[&str], values: &[(QueryFunction, &str)], filter: Option<Condi
             .map(|(function, column)| QueryValue { column: name(column), function: *function })
             .collect(),
         filter,
+        privacy: None,
     }
 }
 
@@ -106,7 +108,7 @@ fn what_is_answered_has_one_closed_form() {
     ];
     let catalogue = catalogue(&["visits.csv"]);
     for (sql, expected) in answered {
-        let found = read(sql, &catalogue).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let found = read(sql, None, &catalogue).unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(found, expected, "{sql}");
         assert_eq!(found.check(&catalogue).map(|asked| asked.unit.as_str()), Ok("person"), "{sql}");
     }
@@ -200,13 +202,13 @@ fn what_is_not_answered_is_refused_by_name() {
     ];
     let catalogue = catalogue(&["visits.csv"]);
     for (sql, expected) in refused {
-        assert_eq!(read(sql, &catalogue), Err(expected), "{sql}");
+        assert_eq!(read(sql, None, &catalogue), Err(expected), "{sql}");
     }
     for no_sql in ["", ";", "SELECT COUNT(*) FROM hie; SELECT COUNT(*) FROM hie", "plan"] {
-        assert!(matches!(read(no_sql, &catalogue), Err(SqlError::NotSql(_))), "{no_sql}");
+        assert!(matches!(read(no_sql, None, &catalogue), Err(SqlError::NotSql(_))), "{no_sql}");
     }
     let deep = format!("SELECT COUNT(*) FROM hie WHERE {}plan = 'free'{}", "(".repeat(200), ")".repeat(200));
-    assert!(matches!(read(&deep, &catalogue), Err(SqlError::NotSql(_))));
+    assert!(matches!(read(&deep, None, &catalogue), Err(SqlError::NotSql(_))));
 }
 
 #[test]
@@ -236,12 +238,12 @@ fn only_what_the_catalogue_publishes_can_be_asked() {
     ];
     let one = catalogue(&["visits.csv"]);
     for (sql, expected) in refused {
-        assert_eq!(read(sql, &one), Err(SqlError::Query(expected)), "{sql}");
+        assert_eq!(read(sql, None, &one), Err(SqlError::Query(expected)), "{sql}");
     }
     let two = catalogue(&["visits.csv", "people.csv"]);
-    assert_eq!(read("SELECT COUNT(*) FROM hie", &two), Err(SqlError::Table("hie".to_owned())));
+    assert_eq!(read("SELECT COUNT(*) FROM hie", None, &two), Err(SqlError::Table("hie".to_owned())));
     assert_eq!(
-        read("SELECT COUNT(*) FROM hie.people", &two).map(|found| found.table),
+        read("SELECT COUNT(*) FROM hie.people", None, &two).map(|found| found.table),
         Ok(name("people.csv"))
     );
 }
@@ -292,17 +294,81 @@ fn a_question_in_another_than_its_one_form_is_refused() {
     assert_eq!(other.check(&catalogue).map(drop), Err(missing));
 }
 
+/// A catalogue with a privacy budget of so much.
+fn with_budget(rho: u64) -> Catalogue {
+    let mut catalogue = catalogue(&["visits.csv"]);
+    if let CatalogueEntry::Dataset { privacy, .. } = &mut catalogue.entry {
+        *privacy = Some(PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(6) });
+    }
+    catalogue
+}
+
+fn noise(rho: u64, groups: u64, bounds: &[(&str, i64, i64)]) -> QueryPrivacy {
+    let bounds = bounds
+        .iter()
+        .map(|(column, least, most)| (name(column), Bounds { least: Whole(*least), most: Whole(*most) }));
+    QueryPrivacy { rho_millionths: Count(rho), groups_per_unit: Count(groups), bounds: bounds.collect() }
+}
+
+#[test]
+fn noise_is_answered_where_the_owner_gives_a_budget_and_each_mistake_in_it_has_a_name() {
+    let sums = "SELECT plan, COUNT(*), SUM(visits) FROM hie GROUP BY plan";
+    let bound = [("visits", 0, 20)];
+    let ask = |sql: &str, privacy, catalogue: &Catalogue| match read(sql, Some(privacy), catalogue) {
+        Ok(query) => Ok(query.output().unwrap()),
+        Err(SqlError::Query(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    };
+    let given = with_budget(10_000);
+    let output = ask(sums, noise(10_000, 1, &bound), &given).unwrap();
+    assert!(output.is_noised() && !output.states_counts());
+    let DeclaredOutput::Table { columns, .. } = output else { panic!("an answer is a table") };
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["plan", "noisy.units", "noisy.sum.visits"]);
+    let none = catalogue(&["visits.csv"]);
+    let no_budget = QueryError::NoBudget { dataset: name("hie") };
+    assert_eq!(ask(sums, noise(10_000, 1, &bound), &none), Err(no_budget));
+    let budget = QueryError::Budget { asked: 10_001, budget: 10_000 };
+    assert_eq!(ask(sums, noise(10_001, 1, &bound), &given), Err(budget));
+    assert_eq!(ask(sums, noise(0, 1, &bound), &given), Err(QueryError::Rho));
+    let bounds = || Err(QueryError::Bounds { column: name("visits") });
+    assert_eq!(ask(sums, noise(1, 1, &[]), &given), bounds());
+    assert_eq!(ask(sums, noise(1, 1, &[("visits", 20, 20)]), &given), bounds());
+    assert_eq!(ask(sums, noise(1, 1, &[("visits", 0, 1_000_000_001)]), &given), bounds());
+    let other = noise(1, 1, &[("visits", 0, 20), ("note", 0, 20)]);
+    assert_eq!(ask(sums, other, &given), Err(QueryError::Bounds { column: name("note") }));
+    for groups in [0, 99] {
+        assert!(matches!(ask(sums, noise(1, groups, &bound), &given), Err(QueryError::GroupsPerUnit { .. })));
+    }
+    for (sql, function) in [
+        ("SELECT AVG(visits) FROM hie", QueryFunction::Mean),
+        ("SELECT APPROX_MEDIAN(visits) FROM hie", QueryFunction::Quantile(50)),
+    ] {
+        let refused = ask(sql, noise(1, 1, &bound), &given);
+        assert_eq!(refused, Err(QueryError::NotNoisy { function }));
+    }
+}
+
 #[test]
 fn a_question_is_told_in_plain_words() {
     let catalogue = catalogue(&["visits.csv"]);
     let sql = "SELECT plan, COUNT(*), AVG(visits) FROM hie WHERE year = 1 AND plan IN ('free', 'it''s') GROUP BY plan";
-    let words = read(sql, &catalogue).unwrap().words();
+    let words = read(sql, None, &catalogue).unwrap().words();
     assert_eq!(
         words,
         "how many people visits.csv of hie has, the mean of visits, of the rows where (year is \"1\" and plan is one of \
          \"free\", \"it's\"), for each plan; counted by the box, sums and means to 3 digits"
     );
-    let words = read("SELECT APPROX_QUANTILE(visits, 0.75) FROM hie", &catalogue).unwrap().words();
+    let noisy = noise(10_000, 2, &[("visits", -1, 20)]);
+    let words =
+        read("SELECT SUM(visits), COUNT(*), plan FROM hie GROUP BY plan", Some(noisy), &with_budget(10_000));
+    assert_eq!(
+        words.unwrap().words(),
+        "how many people visits.csv of hie has, the sum of visits, for each plan; counted by the box, with noise at the price \
+         of ρ = 0.01, each person counted in at most 2 groups: counts are off by 14.2 (one standard deviation), sums of visits, \
+         -1 to 20 a person, by 282.9"
+    );
+    let words = read("SELECT APPROX_QUANTILE(visits, 0.75) FROM hie", None, &catalogue).unwrap().words();
     assert_eq!(
         words,
         "how many people visits.csv of hie has, the mean of visits around the rank above 75 %, all together; counted by the \

@@ -48,6 +48,26 @@ impl fmt::Display for Count {
     }
 }
 
+/// A whole number that may be below zero, written as a decimal string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Whole(pub i64);
+
+impl FromStr for Whole {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let number = text.parse().map(Self).map_err(|_| ValueError::Count)?;
+        // One text for each: no plus, no zero in front, and zero has no sign.
+        if number.to_string() == text { Ok(number) } else { Err(ValueError::Count) }
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
 /// A name of a person, project, dataset, file, tensor or the like: 1 to 128 of `A-Z a-z 0-9 . _ -`, the first
 /// not a dot. It is safe as a file name and never a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,7 +223,7 @@ macro_rules! text_form {
     )*};
 }
 
-text_form!([] Count, [] Name, [] Timestamp, [const N: usize] Bytes<N>);
+text_form!([] Count, [] Whole, [] Name, [] Timestamp, [const N: usize] Bytes<N>);
 
 /// An in-toto DigestSet that holds a SHA-256 and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -249,6 +269,16 @@ mod tests {
         }
         for wrong in ["", "+1", "-1", "00", "01", " 1", "1 ", "1.0", "1e3", "18446744073709551616", "١"] {
             assert_eq!(wrong.parse::<Count>(), Err(ValueError::Count), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_below_zero_has_one_text_too() {
+        for right in ["0", "1", "-1", "-9223372036854775808", "9223372036854775807"] {
+            assert_eq!(right.parse::<Whole>().unwrap().to_string(), right);
+        }
+        for wrong in ["", "+1", "-0", "00", "-01", "- 1", "1.0", "9223372036854775808"] {
+            assert_eq!(wrong.parse::<Whole>(), Err(ValueError::Count), "{wrong}");
         }
     }
 

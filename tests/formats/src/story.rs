@@ -285,6 +285,7 @@ fn dataset() -> Catalogue {
             limits: DatasetGrant { release_bits: Count(1_000_000), answer_bits: Count(100_000) },
             licence: "Public domain".to_owned(),
             source: "Made up for this example".to_owned(),
+            privacy: None,
         },
         issued_at: time("2026-02-03T09:00:00Z"),
     }
@@ -374,6 +375,7 @@ pub(crate) fn outputs() -> Vec<DeclaredOutput> {
             largest_column: None,
             two_largest_column: None,
             structural_zeros: Vec::new(),
+            noised: false,
         },
     ]
 }
@@ -517,6 +519,7 @@ fn verdict(
             dataset: name("hie"),
             answer_bits: Count(12),
             release_bits: Count(released + VERDICT_BITS),
+            privacy: None,
         }],
         differenced_against: Evidence::Digest(ComparedSet::default().digest()),
         account_head: Evidence::NotChecked,

@@ -1415,6 +1415,8 @@ pub enum Reason {
     /// The box has no room to take new work: too little disk, or as many reviews of code are open, under the grant or in all,
     /// as may be. The same request may be handed in again.
     Disk = 21,
+    /// The noise that the request asks for costs more than is left of the dataset's privacy budget.
+    Privacy = 22,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1445,6 +1447,7 @@ impl Reason {
             Self::Unheard => "REASON_UNHEARD",
             Self::Limits => "REASON_LIMITS",
             Self::Disk => "REASON_DISK",
+            Self::Privacy => "REASON_PRIVACY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1472,6 +1475,7 @@ impl Reason {
             "REASON_UNHEARD" => Some(Self::Unheard),
             "REASON_LIMITS" => Some(Self::Limits),
             "REASON_DISK" => Some(Self::Disk),
+            "REASON_PRIVACY" => Some(Self::Privacy),
             _ => None,
         }
     }

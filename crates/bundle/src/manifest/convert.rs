@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use blobs::Digest;
 use release::report::OUTPUT_LIMIT;
 use release::statement::{
-    Better, ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Evaluation, Limits,
-    QUERY_PROGRAM,
+    Better, Bounds, ColumnType, DEVICES_LIMIT, DeclaredColumn, DeclaredOutput, DeclaredTensor, Evaluation,
+    Limits, QUERY_PROGRAM, QueryPrivacy, read_rho,
 };
-use release::value::{Count, Name};
+use release::value::{Count, Name, Whole};
 
 use super::file::{self, ManifestFile};
-use super::{Manifest, ManifestError, SnapshotChoice};
+use super::{Manifest, ManifestError, Question, SnapshotChoice};
 
 pub(super) const COMMAND_ITEMS: usize = 64;
 pub(super) const COMMAND_ITEM_BYTES: usize = 4096;
@@ -36,7 +36,7 @@ pub(super) fn manifest(file: ManifestFile) -> Result<Manifest, ManifestError> {
     if data.is_empty() || data.len() > DATASETS {
         return Err(ManifestError::Datasets);
     }
-    let query = file.query.map(|query| query.sql);
+    let query = file.query.map(question).transpose()?;
     let command = match (&query, job.command) {
         (None, items) => command(items.unwrap_or_default())?,
         (Some(_), None) if file.output.is_empty() => vec![QUERY_PROGRAM.to_owned()],
@@ -62,6 +62,22 @@ pub(super) fn manifest(file: ManifestFile) -> Result<Manifest, ManifestError> {
 
 fn name(key: &str, value: String) -> Result<Name, ManifestError> {
     value.parse().map_err(|_| ManifestError::NotAName { key: key.to_owned(), value })
+}
+
+fn question(query: file::Query) -> Result<Question, ManifestError> {
+    let privacy = query.privacy.map(privacy).transpose()?;
+    Ok(Question { sql: query.sql, privacy })
+}
+
+/// Whether its numbers fit the question and the dataset is told where the catalogue is at hand.
+fn privacy(asked: file::Privacy) -> Result<QueryPrivacy, ManifestError> {
+    let rho = read_rho(&asked.rho).map_err(|_| ManifestError::Rho { rho: asked.rho.clone() })?;
+    let mut bounds = BTreeMap::new();
+    for (column, [least, most]) in asked.bounds {
+        let bound = Bounds { least: Whole(least), most: Whole(most) };
+        bounds.insert(name("query.privacy.bounds", column)?, bound);
+    }
+    Ok(QueryPrivacy { rho_millionths: Count(rho), groups_per_unit: Count(asked.groups_per_unit), bounds })
 }
 
 fn command(items: Vec<String>) -> Result<Vec<String>, ManifestError> {
@@ -207,6 +223,7 @@ impl Keys<'_> {
             largest_column,
             two_largest_column,
             structural_zeros,
+            noised: false,
         })
     }
 

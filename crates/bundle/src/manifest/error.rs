@@ -35,6 +35,14 @@ pub enum ManifestError {
         "databox.toml: with [query] there is no job.command and no [[output]]; the box runs its own program"
     )]
     QueryAndCode,
+    /// A price of noise that is none.
+    #[error(
+        "databox.toml: query.privacy.rho is a number such as \"0.01\", from 0.000001 to 4, and not {rho:?}"
+    )]
+    Rho {
+        /// What stands there.
+        rho: String,
+    },
     /// A question that was not read, or read for a manifest that has none.
     #[error("databox.toml: the question was not brought into its closed form")]
     QueryUnread,
@@ -287,6 +295,7 @@ impl ManifestError {
             Self::RoleColumn { .. } => "MANIFEST_ROLE_COLUMN",
             Self::ShareAlone { .. } => "MANIFEST_SHARE_ALONE",
             Self::QueryAndCode => "MANIFEST_QUERY_AND_CODE",
+            Self::Rho { .. } => "MANIFEST_RHO",
             Self::QueryUnread => "MANIFEST_QUERY_UNREAD",
         }
     }

@@ -33,6 +33,22 @@ pub(super) struct Job {
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
     pub sql: String,
+    pub privacy: Option<Privacy>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Privacy {
+    pub rho: String,
+    #[serde(default = "one")]
+    pub groups_per_unit: u64,
+    #[serde(default)]
+    pub bounds: BTreeMap<String, [i64; 2]>,
+}
+
+/// A person counts in one group, unless the question says otherwise.
+fn one() -> u64 {
+    1
 }
 
 #[derive(Deserialize)]

@@ -39,6 +39,7 @@ pub fn catalogue() -> Catalogue {
         limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
         licence: String::new(),
         source: String::new(),
+        privacy: None,
     };
     let issued_at = Timestamp::from_seconds(0).unwrap();
     Catalogue { site: name("site"), name: name("d"), version: Count(1), entry, issued_at }
@@ -54,6 +55,7 @@ pub fn query(groups: &[&str], values: &[(QueryFunction, &str)]) -> Query {
             .map(|(function, column)| QueryValue { column: name(column), function: *function })
             .collect(),
         filter: None,
+        privacy: None,
     }
 }
 

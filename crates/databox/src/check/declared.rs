@@ -120,6 +120,7 @@ fn alone(text: &str) -> Result<Vec<DeclaredOutput>, toml::de::Error> {
             largest_column,
             two_largest_column,
             structural_zeros,
+            noised: false,
         },
         Output::Figure { path, columns: list, count_column } => {
             DeclaredOutput::Figure { path, columns: columns(list), count_column }

@@ -149,11 +149,14 @@ fn account(store: &Database, places: &Places, report: &mut Report) -> Result<Vec
 
 /// Every run was charged to each of its datasets, and the request's nonce is kept with it.
 fn charges(jobs: &Jobs, account: &[Entry], report: &mut Report) {
-    let paid: BTreeSet<_> = account
-        .iter()
-        .filter(|entry| entry.kind == "answer")
-        .map(|entry| (entry.request, entry.run, entry.dataset.as_str()))
-        .collect();
+    let charged = |kind: &'static str| {
+        account
+            .iter()
+            .filter(move |entry| entry.kind == kind)
+            .map(|entry| (entry.request, entry.run, entry.dataset.as_str()))
+    };
+    let paid: BTreeSet<_> = charged("answer").collect();
+    let noise: BTreeSet<_> = charged("privacy").collect();
     for (digest, job) in jobs {
         let Some(request) = &job.request else {
             report.add(Rule::States, format!("job {digest} has no request"));
@@ -180,6 +183,14 @@ fn charges(jobs: &Jobs, account: &[Entry], report: &mut Report) {
                 let is_paid = paid.contains(&(*digest, run, dataset.name.as_str()));
                 report.check(is_paid, Rule::ChargeBeforeRun, || {
                     format!("run {run} of job {digest} was never charged to {}", dataset.name)
+                });
+                let noised = request.query.as_ref().is_some_and(|query| query.privacy.is_some());
+                let noise = noise.contains(&(*digest, run, dataset.name.as_str()));
+                report.check(noise == (noised && is_paid), Rule::ChargeBeforeRun, || {
+                    format!(
+                        "the noise of run {run} of job {digest} was not charged to {}, or was not asked for",
+                        dataset.name
+                    )
                 });
             }
         }

@@ -38,6 +38,13 @@ names = ["rows"]
 # docs/decisions/queries.md says what is answered.
 # [query]
 # sql = "SELECT category, COUNT(*), AVG(column) FROM DATASET GROUP BY category"
+
+# With noise in the place of thresholds, where the dataset has a privacy budget (`databox data show DATASET`): counts and sums
+# of whole numbers, a row for each public group. docs/decisions/differential-privacy.md says what it costs.
+# [query.privacy]
+# rho = "0.01"
+# bounds = { column = [0, 20] }       # what one person may add; of each column that is summed up
+# groups_per_unit = 1                 # in how many groups a person may count
 "#;
 
 const NEW_JOB: &str = r#"import json, pathlib

@@ -29,7 +29,7 @@ pub(super) fn question(
     manifest: &bundle::Manifest,
     grant: &GrantId,
 ) -> Result<Option<Query>, Failure> {
-    let Some(sql) = &manifest.query else { return Ok(None) };
+    let Some(asked) = &manifest.query else { return Ok(None) };
     let failure = |text: String| {
         Failure::new("QUERY", text)
             .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes, which `databox data show DATASET` \
@@ -42,10 +42,11 @@ pub(super) fn question(
     };
     let entry =
         site.dataset(dataset).ok_or_else(|| failure(format!("the catalogue has no dataset {dataset}")))?;
-    let query = query::read(sql, entry.statement()).map_err(|error| failure(whole(&error)))?;
+    let query = query::read(&asked.sql, asked.privacy.clone(), entry.statement())
+        .map_err(|error| failure(whole(&error)))?;
     let policy =
         policy_of(site, grant).ok_or_else(|| failure("the grant's policy cannot be read".to_owned()))?;
-    egress::check_quantiles(&policy, &query).map_err(|error| failure(whole(&error)))?;
+    egress::check_question(&policy, &query, entry.statement()).map_err(|error| failure(whole(&error)))?;
     Ok(Some(query))
 }
 

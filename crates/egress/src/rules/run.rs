@@ -121,6 +121,7 @@ fn catalogue() -> Catalogue {
         limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
         licence: String::new(),
         source: String::new(),
+        privacy: None,
     };
     let issued_at = Timestamp::from_seconds(0).expect("1970 is a moment");
     Catalogue { site: name("site"), name: name("hie"), version: Count(1), entry, issued_at }

@@ -11,6 +11,8 @@ use crate::finding::quoted;
 /// The columns of a table, resolved against the catalogue.
 pub(crate) struct Columns {
     pub(crate) list: Vec<(Name, Cell)>,
+    /// Whether their numbers have noise, which is what protects people then.
+    pub(crate) noised: bool,
     /// Which of them counts units.
     pub(crate) count: Option<usize>,
     /// Which of them is the share of the largest unit.
@@ -40,6 +42,7 @@ impl Columns {
 #[derive(Clone, Copy)]
 pub(crate) struct Declared<'a> {
     pub(crate) columns: &'a [DeclaredColumn],
+    pub(crate) noised: bool,
     pub(crate) count: Option<&'a Name>,
     /// The two columns of shares; none where a canonical file is read, which does not have them.
     pub(crate) shares: [Option<&'a Name>; 2],
@@ -59,7 +62,7 @@ impl Declared<'_> {
         let count = place(self.count).filter(whole);
         let [largest, two_largest] = self.shares.map(place);
         let structural_zeros = self.structural_zeros.iter().cloned().collect();
-        Columns { count, largest, two_largest, structural_zeros, list }
+        Columns { noised: self.noised, count, largest, two_largest, structural_zeros, list }
     }
 }
 

@@ -48,8 +48,17 @@ pub(crate) fn tabulate(
         declared.iter().filter(|column| !output.is_withheld(&column.name)).cloned().collect();
     let count = count_column.as_ref();
     // Whatever the catalogue was when the table was judged, its values are read as they stand.
-    let columns =
-        planned(Declared { columns: &released, count, shares: [None; 2], structural_zeros }, &[], true)?;
+    let columns = planned(
+        Declared {
+            columns: &released,
+            noised: output.is_noised(),
+            count,
+            shares: [None; 2],
+            structural_zeros,
+        },
+        &[],
+        true,
+    )?;
     let Some(count) = columns.count else { return Ok(None) };
     let mut reader = reader(&table);
     let mut record = csv::StringRecord::new();

@@ -54,6 +54,8 @@ pub(crate) struct Form {
     pub(crate) notes: Notes,
     /// Cells, the header not counted.
     pub(crate) cells: u64,
+    /// Whether its numbers have noise.
+    pub(crate) noised: bool,
     /// Whether a column counts units.
     pub(crate) counted: bool,
     /// The smallest count of units as it was written, before rounding, rows of nobody left out; none without rows or a
@@ -154,7 +156,7 @@ pub(crate) fn form(
     let counts = if counted { take_counts(&mut rows) } else { Vec::new() };
     let tabulation = Tabulation::new(declared, columns, &rows, |_, shown| behind(policy, shown));
     let (bytes, notes) = (write(columns, &rows), changes.notes(policy));
-    Ok(Form { bytes, notes, cells, counted, smallest, findings, counts, tabulation })
+    Ok(Form { bytes, notes, cells, noised: columns.noised, counted, smallest, findings, counts, tabulation })
 }
 
 fn take_counts(rows: &mut [Vec<Value>]) -> Vec<i128> {
@@ -175,8 +177,22 @@ pub(crate) fn check(policy: &TablePolicy, form: &Form, record: &mut Record) {
     form.findings.iter().for_each(|(rule, detail)| record.block(*rule, detail.clone()));
 }
 
+/// The rules about counts, which run for every table but one whose numbers have noise.
+pub(crate) fn begin(columns: &Columns, record: &mut Record) {
+    record.ran(Rule::TableCells);
+    record.ran(Rule::TableForm);
+    if !columns.noised {
+        for rule in [Rule::TableRounding, Rule::TableSmallestCount, Rule::TableZeroCells] {
+            record.ran(rule);
+        }
+    }
+}
+
 /// Which rules about shares run, where the columns of shares still stand.
 pub(crate) fn begin_shares(policy: &TablePolicy, columns: &Columns, record: &mut Record) {
+    if columns.noised {
+        return;
+    }
     for rule in [Rule::TableDominance, Rule::TablePPercent] {
         if columns.largest.is_some() || !columns.has_values() {
             record.ran(rule);
@@ -195,6 +211,7 @@ fn check_size(policy: &TablePolicy, form: &Form, record: &mut Record) {
     }
     let least = policy.smallest_count;
     match form.smallest {
+        _ if form.noised => {}
         _ if !form.counted => {
             record.block(
                 Rule::TableSmallestCount,

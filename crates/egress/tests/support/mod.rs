@@ -35,6 +35,7 @@ pub fn catalogue_with(categories: &[&str]) -> Catalogue {
             limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
             licence: String::new(),
             source: String::new(),
+            privacy: None,
         },
         issued_at: Timestamp::from_seconds(0).unwrap(),
     }

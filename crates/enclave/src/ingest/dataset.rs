@@ -102,6 +102,7 @@ fn entry(
             },
             licence: description.licence.clone(),
             source: description.source.clone(),
+            privacy: description.privacy()?,
         },
         issued_at: now,
     })
@@ -158,6 +159,8 @@ mod tests {
             answer_bits: 1,
             licence: String::new(),
             source: String::new(),
+            privacy_rho: None,
+            privacy_delta_exponent: 6,
         }
     }
 

@@ -1,7 +1,10 @@
 //! `dataset.toml` and `runtime.toml`: what the operator says about what they laid down.
 
-use release::value::Name;
+use release::statement::{PrivacyBudget, read_rho};
+use release::value::{Count, Name};
 use serde::Deserialize;
+
+use super::IngestError;
 
 /// What is said about a dataset.
 #[derive(Debug, Deserialize)]
@@ -16,10 +19,35 @@ pub struct DatasetDescription {
     pub release_bits: u64,
     /// Bits that all grants together may answer.
     pub answer_bits: u64,
+    /// What answers with noise may spend of the units' privacy in all, such as `0.5`: ρ of zCDP. None is answered without it.
+    #[serde(default)]
+    pub privacy_rho: Option<String>,
+    /// The δ at which that is told as ε, as 10 to the minus so many.
+    #[serde(default = "usual_delta")]
+    pub privacy_delta_exponent: u64,
     /// Licence or terms, in words.
     pub licence: String,
     /// Where it comes from, in words.
     pub source: String,
+}
+
+/// δ is to be far below one over the number of units.
+fn usual_delta() -> u64 {
+    6
+}
+
+impl DatasetDescription {
+    /// The dataset's privacy budget, if it has one.
+    ///
+    /// # Errors
+    /// It is none that a dataset can be given.
+    pub fn privacy(&self) -> Result<Option<PrivacyBudget>, IngestError> {
+        let Some(rho) = &self.privacy_rho else { return Ok(None) };
+        let rho = read_rho(rho).map_err(|_| IngestError::Privacy)?;
+        let budget =
+            PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(self.privacy_delta_exponent) };
+        if budget.is_sound() { Ok(Some(budget)) } else { Err(IngestError::Privacy) }
+    }
 }
 
 /// What is said about a runtime.

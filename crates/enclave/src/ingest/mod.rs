@@ -50,6 +50,9 @@ pub enum IngestError {
     /// A table is not accepted.
     #[error("a table is not accepted: {0}")]
     Table(#[from] table::TableError),
+    /// A privacy budget that is none.
+    #[error("the privacy budget is not accepted: privacy_rho is at most 4, privacy_delta_exponent 5 to 12")]
+    Privacy,
     /// The entry is larger than a draft may be.
     #[error("the draft is larger than a packet holds; declare fewer categories")]
     DraftTooLarge,
@@ -73,6 +76,7 @@ impl IngestError {
             Self::Kind => "KIND",
             Self::TopLevel => "TOP_LEVEL",
             Self::Table(_) => "TABLE",
+            Self::Privacy => "PRIVACY",
             Self::DraftTooLarge => "DRAFT_TOO_LARGE",
             Self::Packet(_) => "PACKET",
             Self::Store(_) => "STORE",

@@ -4,16 +4,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use egress::{Detail, EarlierQuery, Finding, JudgedFile, QueryTask};
+use egress::{EarlierQuery, QueryTask};
 use release::envelope::Envelope;
 use release::path::SignedRequest;
 use release::report::OutputReport;
 use release::rule::Rule;
 use release::site::Site;
-use release::statement::{ANSWER_FILE, OutputKind, Query, Request, RuleResult};
-use release::value::Count;
+use release::statement::{Query, Request, RuleResult};
 
-use crate::differencing::{answers_about_other_rows, earlier_answers, job_words};
+use crate::differencing::{answers_about_other_rows, earlier_answers, job_words, note_answer};
 use crate::files;
 use crate::judgement::Found;
 use crate::outputs::{Outputs, OutputsError};
@@ -61,7 +60,8 @@ pub(super) fn compare(
     ready: &Ready,
     found: &mut Found,
 ) -> Result<(), OutputsError> {
-    let Some(query) = &asked.query else { return Ok(()) };
+    // What has noise is not put together with anything: the noise is what protects people, and its price adds up.
+    let Some(query) = asked.query.as_ref().filter(|query| query.privacy.is_none()) else { return Ok(()) };
     note_other_rows(&answers_about_other_rows(outputs.room, asked)?, found);
     let earlier = earlier_answers(outputs.room, asked)?;
     // An answer is compared with itself, too: people stand in several groups where they have several rows, and the rows
@@ -114,16 +114,7 @@ fn note_other_rows(jobs: &[String], found: &mut Found) {
         "an earlier answer is about another snapshot of these rows ({latest}{others}): what changed between them follows from \
          two sums, and was not compared"
     );
-    let finding = Finding { rule: Rule::TableDifferencing.name(), result: RuleResult::Noted, detail };
-    let file = JudgedFile {
-        name: ANSWER_FILE.to_owned(),
-        kind: Some(OutputKind::Table),
-        bytes: Count(0),
-        released_bits: Count(0),
-        findings: vec![finding],
-    };
-    let detail = serde_json::to_vec(&Detail { files: vec![file] }).expect("findings have a JSON form");
-    found.add_detail("compare-snapshots", detail);
+    note_answer(found, "compare-snapshots", detail);
 }
 
 fn earlier_query(envelope: &Envelope, site: &Site) -> Option<EarlierQuery> {

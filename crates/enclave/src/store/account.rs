@@ -3,6 +3,10 @@
 //! Every run is charged `answer_bits` before it starts, lost runs included, and never gets them back. A PASS verdict
 //! reserves `release_bits`; a logged release spends the reservation, a denial or the verdict's expiry frees it. Two
 //! limits count: the grant's for the dataset, and the dataset's own, over all grants, of its catalogue entry.
+//!
+//! A run whose question asks for noise is charged that noise's ρ in the same transaction, and never gets it back either: a
+//! run that was lost has drawn its noise, and the next one draws anew. Its limit is the dataset's own alone, over all
+//! snapshots, grants and requesters.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +27,9 @@ pub enum AccountError {
     /// Too few release bits are left.
     #[error("the account has too few release bits left")]
     ReleaseBits,
+    /// Too little is left of the privacy of the dataset's units.
+    #[error("too little of the dataset's privacy budget is left")]
+    Privacy,
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,10 +46,12 @@ pub enum Entry {
     Spend,
     /// A denial or expiry gives back what was set aside.
     Free,
+    /// Spends of the privacy of a dataset's units before a run: its bits are millionths of ρ.
+    Privacy,
 }
 
 impl Entry {
-    const ALL: [Self; 4] = [Self::Answer, Self::Reserve, Self::Spend, Self::Free];
+    const ALL: [Self; 5] = [Self::Answer, Self::Reserve, Self::Spend, Self::Free, Self::Privacy];
 
     fn word(self) -> &'static str {
         match self {
@@ -50,6 +59,7 @@ impl Entry {
             Self::Reserve => "reserve",
             Self::Spend => "spend",
             Self::Free => "free",
+            Self::Privacy => "privacy",
         }
     }
 }
@@ -88,6 +98,8 @@ pub struct Limits {
     pub grant: Name,
     /// For each dataset of the job the two limits.
     pub datasets: BTreeMap<Name, DatasetLimits>,
+    /// What the noise of a run costs, in millionths of ρ; none if the request asks for none.
+    pub rho: Option<u64>,
 }
 
 /// The two limits of one dataset.
@@ -97,6 +109,8 @@ pub struct DatasetLimits {
     pub grant: DatasetGrant,
     /// What the catalogue allows all grants together.
     pub dataset: DatasetGrant,
+    /// What the catalogue allows all answers with noise together, in millionths of ρ.
+    pub privacy: u64,
 }
 
 /// Which run of which request an entry is about, and when it is made.
@@ -110,14 +124,29 @@ pub struct Occasion {
     pub at: Timestamp,
 }
 
-/// Spends answer bits of every dataset, in full for each.
-pub fn charge_answer(
+/// Charges what a run costs before it begins: answer bits of every dataset, in full for each, and the ρ of its noise.
+pub fn charge_run(
     transaction: &Transaction<'_>,
     limits: &Limits,
     bits: u64,
     occasion: Occasion,
 ) -> Result<(), AccountError> {
-    charge(transaction, limits, Entry::Answer, bits, occasion)
+    if let Some(rho) = limits.rho {
+        for (dataset, limit) in &limits.datasets {
+            let spent = privacy_spent(transaction, dataset)?;
+            Balance::new(limit.privacy, spent, 0).charge_answer(rho).map_err(|_| AccountError::Privacy)?;
+        }
+    }
+    charge(transaction, limits, Entry::Answer, bits, occasion)?;
+    if let Some(rho) = limits.rho {
+        append_each(transaction, limits, Entry::Privacy, rho, occasion)?;
+    }
+    Ok(())
+}
+
+/// What all runs so far were charged of the privacy of a dataset's units, in millionths of ρ.
+pub fn privacy_spent(connection: &Connection, dataset: &Name) -> Result<u64, StoreError> {
+    sum_of(connection, dataset, None, Entry::Privacy)
 }
 
 /// Sets release bits of every dataset aside, in full for each.
@@ -140,7 +169,7 @@ fn charge(
     for (dataset, limit) in &limits.datasets {
         let (of_grant, of_dataset) = match kind {
             Entry::Answer => (limit.grant.answer_bits, limit.dataset.answer_bits),
-            Entry::Reserve | Entry::Spend | Entry::Free => {
+            Entry::Reserve | Entry::Spend | Entry::Free | Entry::Privacy => {
                 (limit.grant.release_bits, limit.dataset.release_bits)
             }
         };
@@ -151,13 +180,23 @@ fn charge(
         for balance in balances {
             match kind {
                 Entry::Answer => balance.charge_answer(bits).map_err(|_| AccountError::AnswerBits)?,
-                Entry::Reserve | Entry::Spend | Entry::Free => {
+                Entry::Reserve | Entry::Spend | Entry::Free | Entry::Privacy => {
                     balance.reserve_release(bits).map_err(|_| AccountError::ReleaseBits)?
                 }
             };
         }
     }
     // Every dataset was asked before the first is charged, so that a refusal leaves the transaction usable.
+    append_each(transaction, limits, kind, bits, occasion)
+}
+
+fn append_each(
+    transaction: &Transaction<'_>,
+    limits: &Limits,
+    kind: Entry,
+    bits: u64,
+    occasion: Occasion,
+) -> Result<(), AccountError> {
     for dataset in limits.datasets.keys() {
         let (dataset, grant) = (dataset.clone(), limits.grant.clone());
         let Occasion { request, run, at } = occasion;
@@ -243,26 +282,35 @@ impl Sums {
     fn balance(&self, kind: Entry, limit: u64) -> Balance {
         match kind {
             Entry::Answer => Balance::new(limit, self.answered, 0),
-            Entry::Reserve | Entry::Spend | Entry::Free => Balance::new(limit, self.released, self.reserved),
+            Entry::Reserve | Entry::Spend | Entry::Free | Entry::Privacy => {
+                Balance::new(limit, self.released, self.reserved)
+            }
         }
     }
 }
 
 /// The sums of a dataset, under one grant or under all.
 pub fn sums(connection: &Connection, dataset: &Name, grant: Option<&Name>) -> Result<Sums, StoreError> {
-    let of = |kind: Entry| -> Result<u64, StoreError> {
-        let mut query = connection.prepare_cached(
-            "SELECT coalesce(sum(bits), 0) FROM account
-             WHERE dataset = ?1 AND (?2 IS NULL OR grant_id = ?2) AND kind = ?3",
-        )?;
-        let sum: i64 =
-            query.query_row((dataset.as_str(), grant.map(Name::as_str), kind.word()), |row| row.get(0))?;
-        u64::try_from(sum).map_err(|_| StoreError::Foreign("bits"))
-    };
+    let of = |kind: Entry| sum_of(connection, dataset, grant, kind);
     let released = of(Entry::Spend)?;
     let settled = released.checked_add(of(Entry::Free)?).ok_or(StoreError::Foreign("bits"))?;
     let reserved = of(Entry::Reserve)?.checked_sub(settled).ok_or(StoreError::Foreign("bits"))?;
     Ok(Sums { answered: of(Entry::Answer)?, reserved, released })
+}
+
+fn sum_of(
+    connection: &Connection,
+    dataset: &Name,
+    grant: Option<&Name>,
+    kind: Entry,
+) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT coalesce(sum(bits), 0) FROM account
+         WHERE dataset = ?1 AND (?2 IS NULL OR grant_id = ?2) AND kind = ?3",
+    )?;
+    let sum: i64 =
+        query.query_row((dataset.as_str(), grant.map(Name::as_str), kind.word()), |row| row.get(0))?;
+    u64::try_from(sum).map_err(|_| StoreError::Foreign("bits"))
 }
 
 fn append(transaction: &Transaction<'_>, entry: &AccountEntry) -> Result<(), StoreError> {

@@ -68,7 +68,7 @@ fn draft(result: VerdictResult) -> Verdict {
 fn concluded(release_bits: u64, result: VerdictResult) -> (tempfile::TempDir, Store, Verdict) {
     let (directory, store) = store();
     let bits = DatasetGrant { release_bits: Count(release_bits), answer_bits: Count(1000) };
-    let limits = DatasetLimits { grant: bits, dataset: bits };
+    let limits = DatasetLimits { grant: bits, dataset: bits, privacy: 0 };
     let signing = Signing {
         draft: draft(result),
         sum: Some(100),
@@ -76,7 +76,7 @@ fn concluded(release_bits: u64, result: VerdictResult) -> (tempfile::TempDir, St
         used: api::Use::default(),
         review_seconds: 200,
         compared: ComparedWith::default(),
-        limits: Limits { grant: name("hie"), datasets: [(name("hie"), limits)].into() },
+        limits: Limits { grant: name("hie"), datasets: [(name("hie"), limits)].into(), rho: None },
         key: SecretKey::from_seed([1; 32]),
         occasion: Occasion { request: Digest::of(b"one"), run: 1, at: at(0) },
     };

@@ -6,8 +6,10 @@ use super::verify::Pinned;
 use crate::differencing::is_placed;
 use crate::path::{Approved, JudgedVerdict};
 use crate::rule::Rule;
-use crate::site::Verified;
-use crate::statement::{Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, Warning};
+use crate::site::{Site, Verified};
+use crate::statement::{
+    DatasetCharge, Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, Warning, rho_text,
+};
 use crate::value::Name;
 
 /// Rows for everything that reads `not-checked` in the evidence, and for what a reader must know.
@@ -16,7 +18,7 @@ pub(super) fn say_what_is_not_checked(
     approved: &Approved,
     manifest: &Verified<Manifest>,
     witnessed: &Witnessed,
-    pinned: &Pinned,
+    (pinned, site): (&Pinned, &Site),
     rows: &mut Rows,
 ) {
     // A release file cannot know what came after it: only a newer copy of the log tells of a recall.
@@ -53,6 +55,9 @@ pub(super) fn say_what_is_not_checked(
     if let Some(query) = &verdict.request().request().query {
         rows.say("question", Outcome::Noted, query.words());
     }
+    for charge in &judged.charges {
+        say_privacy(charge, site, rows);
+    }
     for file in judged.files.iter().filter(|file| file.declared_counts) {
         rows.say(&format!("counts in {}", file.name), Outcome::Noted, "are the job's word, bounded by bits");
     }
@@ -74,6 +79,17 @@ pub(super) fn say_what_is_not_checked(
         );
     }
     say_guarantee(judged, rows);
+}
+
+/// What an answer with noise cost, and all of them together: ρ adds up, and ε is what it means at the dataset's δ.
+fn say_privacy(charge: &DatasetCharge, site: &Site, rows: &mut Rows) {
+    let (Some(charged), Some(budget)) = (&charge.privacy, site.privacy_budget(&charge.dataset)) else {
+        return;
+    };
+    let [own, spent, most] = [charged.rho_millionths, charged.spent_millionths, budget.rho_millionths]
+        .map(|rho| format!("ρ = {}, {}", rho_text(rho.0), budget.words(rho.0)));
+    let text = format!("this run's noise cost {own}; all up to it {spent}; the owner gives {most}");
+    rows.say(&format!("privacy of {}", charge.dataset), Outcome::Noted, text);
 }
 
 /// The guarantee is words only, unless the search for copies ran.

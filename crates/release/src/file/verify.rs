@@ -201,7 +201,7 @@ pub(super) fn verify(
     let found = seen::Found { site: &site, manifest: &manifest, verdict: &verdict, witnessed: &witnessed };
     seen::check(&found, pinned, rows)?;
     again::judge_again(file, &request, &verdict, files, rows)?;
-    remarks::say_what_is_not_checked(&verdict, &approved, &manifest, &witnessed, pinned, rows);
+    remarks::say_what_is_not_checked(&verdict, &approved, &manifest, &witnessed, (pinned, &site), rows);
     Ok(LoggedRelease { manifest, verdict, witnessed, site })
 }
 

@@ -255,10 +255,14 @@ fn is_declared(output: &DeclaredOutput, request: &Request, site: &Site) -> bool 
             largest_column,
             two_largest_column,
             structural_zeros,
+            noised,
             ..
         } => {
+            // Rules that noise stands in for look away; a job that could say so of its own numbers would need no noise.
+            let is_noised = request.query.as_ref().is_some_and(|query| query.privacy.is_some());
             let marks = [count_column, largest_column, two_largest_column];
-            are_columns(columns, request, site)
+            *noised == is_noised
+                && are_columns(columns, request, site)
                 && marks.into_iter().all(|mark| is_mark(mark, columns))
                 && are_structural_zeros(structural_zeros, columns)
         }

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::site::{CLOCK_SKEW_SECONDS, Site, Verified, grant_id};
 use crate::statement::{
-    CodeReview, DEVICES_LIMIT, Evidence, Roles, RuleResult, Verdict, VerdictResult, WallDevice,
+    CodeReview, DEVICES_LIMIT, DatasetCharge, Evidence, Roles, RuleResult, Verdict, VerdictResult, WallDevice,
 };
 use crate::value::{Count, Name, Timestamp};
 
@@ -55,6 +55,7 @@ impl JudgedVerdict {
         check_rules(&verdict)?;
         check_files(&verdict, request)?;
         check_bits(&verdict)?;
+        check_privacy(&verdict, request, site)?;
         differencing::check_form(&verdict)?;
         if verdict.wall.name < request.least_wall() {
             return Err(Refusal::VerdictWall);
@@ -188,6 +189,24 @@ fn check_bits(verdict: &Verdict) -> Result<(), Refusal> {
         && verdict.charges.iter().all(|charge| charge.release_bits.0 == reserved);
     let added = verdict.released_bits.0 == sum && verdict.verdict_bits.0 == VERDICT_BITS;
     if charges && added { Ok(()) } else { Err(Refusal::VerdictBits) }
+}
+
+/// What noise cost is what the request asked for, of each run, and within what the dataset's owner gives. An answer whose cost
+/// stands nowhere would be missing from every sum.
+fn check_privacy(verdict: &Verdict, request: &SignedRequest, site: &Site) -> Result<(), Refusal> {
+    let asked = request.request().query.as_ref().and_then(|query| query.privacy.as_ref());
+    let fits = |charge: &DatasetCharge| match (asked, &charge.privacy) {
+        (None, None) => true,
+        (Some(asked), Some(charged)) => {
+            let least = asked.rho_millionths.0.checked_mul(verdict.run.0);
+            let spent = charged.spent_millionths.0;
+            charged.rho_millionths == asked.rho_millionths
+                && least.is_some_and(|least| least <= spent)
+                && site.privacy_budget(&charge.dataset).is_some_and(|most| spent <= most.rho_millionths.0)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    if verdict.charges.iter().all(fits) { Ok(()) } else { Err(Refusal::VerdictBits) }
 }
 
 fn check_reviewers(verdict: &Verdict, request: &SignedRequest, roles: &Roles) -> Result<(), Refusal> {

@@ -35,8 +35,8 @@ pub(crate) use statements::check_revocation;
 use crate::envelope::{Envelope, SignaturesMade};
 use crate::refusal::Refusal;
 use crate::statement::{
-    Catalogue, CatalogueEntry, CodeDenial, Denial, Grant, GrantId, Policy, PolicyId, PublicKey, Revocation,
-    Roles, RolesId, Snapshot,
+    Catalogue, CatalogueEntry, CodeDenial, Denial, Grant, GrantId, Policy, PolicyId, PrivacyBudget,
+    PublicKey, Revocation, Roles, RolesId, Snapshot,
 };
 use crate::value::{KeyId, Name, Timestamp};
 
@@ -299,6 +299,14 @@ impl Site {
     /// The catalogue entry of a dataset.
     pub fn dataset(&self, name: &Name) -> Option<&VerifiedCatalogue> {
         self.datasets.get(name)
+    }
+
+    /// What may be spent of the privacy of a dataset's units; none if nothing is answered with noise.
+    pub fn privacy_budget(&self, name: &Name) -> Option<&PrivacyBudget> {
+        match &self.dataset(name)?.statement().entry {
+            CatalogueEntry::Dataset { privacy, .. } => privacy.as_ref(),
+            CatalogueEntry::Runtime { .. } => None,
+        }
     }
 
     /// The catalogue entries of all datasets.

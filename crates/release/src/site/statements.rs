@@ -13,8 +13,8 @@ use crate::envelope::{Envelope, SignaturesMade};
 use crate::key;
 use crate::refusal::Refusal;
 use crate::statement::{
-    Catalogue, CatalogueEntry, CodeDenial, DEVICES_LIMIT, Denial, DenialReason, Grant, Policy, Revocation,
-    Roles, ValueType,
+    Catalogue, CatalogueEntry, CodeDenial, DEVICES_LIMIT, Denial, DenialReason, Grant, Policy, PrivacyBudget,
+    Revocation, Roles, ValueType,
 };
 use crate::value::{Name, Timestamp};
 
@@ -311,7 +311,7 @@ fn belongs(roles: &Roles, site: &Name, issued_at: Timestamp, now: Timestamp) -> 
 }
 
 fn check_entry(entry: &CatalogueEntry) -> Result<(), Refusal> {
-    let CatalogueEntry::Dataset { snapshots, unit_column, tables, .. } = entry else {
+    let CatalogueEntry::Dataset { snapshots, unit_column, tables, privacy, .. } = entry else {
         return Ok(());
     };
     let columns = tables.iter().map(|table| table.columns.len()).sum::<usize>();
@@ -323,6 +323,7 @@ fn check_entry(entry: &CatalogueEntry) -> Result<(), Refusal> {
     let has_unit = tables.iter().any(|table| table.columns.iter().any(|column| column.name == *unit_column));
     let sound = !snapshots.is_empty()
         && has_unit
+        && privacy.as_ref().is_none_or(PrivacyBudget::is_sound)
         && files.len() == tables.len()
         && trees.len() == snapshots.len()
         && tables.iter().all(|table| table_is_sound(&table.columns));

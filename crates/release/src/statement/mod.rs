@@ -8,6 +8,7 @@ mod condition;
 mod job;
 mod manifest;
 mod output;
+mod privacy;
 mod query;
 mod review;
 mod site;
@@ -25,6 +26,10 @@ pub use manifest::{ApprovalDigest, GrantAccount, Manifest, ReleasedFile};
 pub use output::{
     Better, ColumnType, DeclaredColumn, DeclaredOutput, DeclaredTensor, EVALUATION_FILE, Evaluation,
     OutputKind, Precision,
+};
+pub use privacy::{
+    Bounds, DELTA_EXPONENTS, NOISY_GROUPS_LIMIT, PrivacyBudget, PrivacyCharge, QueryPrivacy, RHO_LIMIT,
+    epsilon, read_rho, rho_text,
 };
 pub use query::{
     ANSWER_FILE, Asked, QUERY_PROGRAM, Query, QueryError, QueryFunction, QueryValue, SHARE_COLUMNS,

@@ -51,6 +51,10 @@ pub enum DeclaredOutput {
         /// order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         structural_zeros: Vec<Vec<String>>,
+        /// True for an answer whose numbers have noise: it is what protects people, and no rule about counts or shares looks at
+        /// it. Of questions that ask for noise alone.
+        #[serde(default, skip_serializing_if = "is_false")]
+        noised: bool,
     },
     /// A Vega-Lite chart with inline values.
     Figure {
@@ -95,7 +99,16 @@ impl OutputKind {
     }
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl DeclaredOutput {
+    /// Whether its numbers have noise, which is what protects people then.
+    pub fn is_noised(&self) -> bool {
+        matches!(self, Self::Table { noised: true, .. })
+    }
+
     /// File name under `/out`.
     pub fn path(&self) -> &Name {
         match self {

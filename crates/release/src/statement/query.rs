@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::category;
 use super::{
-    Catalogue, CatalogueEntry, Column, ColumnType, Condition, DeclaredColumn, DeclaredOutput, Table,
-    ValueType,
+    Catalogue, CatalogueEntry, Column, ColumnType, Condition, DeclaredColumn, DeclaredOutput, QueryPrivacy,
+    Table, ValueType, rho_text,
 };
 use crate::value::{Name, ValueError};
 
@@ -24,6 +24,9 @@ pub const ANSWER_FILE: &str = "answer.csv";
 
 /// The column of an answer that counts units.
 pub const UNITS_COLUMN: &str = "units";
+
+/// What stands before the name of a column whose numbers have noise.
+const NOISY: &str = "noisy";
 
 /// The columns of an answer that hold the shares of the largest unit and of the two largest. Judged, never released.
 pub const SHARE_COLUMNS: [&str; 2] = ["share.largest", "share.two-largest"];
@@ -61,6 +64,9 @@ pub struct Query {
     /// Which rows count; all if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Condition>,
+    /// The noise that the answer is to have; none: what is told is exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<QueryPrivacy>,
 }
 
 /// A sum, a mean or a quantile of one column.
@@ -112,6 +118,28 @@ pub enum QueryError {
     Filter,
     #[error("two columns of the answer would have the name {name}")]
     SameName { name: String },
+    #[error(
+        "the owner of {dataset} lets nothing be answered with noise: its catalogue entry has no privacy budget"
+    )]
+    NoBudget { dataset: Name },
+    #[error("the answer would cost ρ = {}, and the dataset has {} in all", rho_text(*.asked), rho_text(*.budget))]
+    Budget { asked: u64, budget: u64 },
+    #[error("ρ is at least 0.000001 and at most 4")]
+    Rho,
+    #[error(
+        "with noise COUNT(*) and SUM are answered, and not {function}: SUM by COUNT(*) is the mean of all people, a quantile          has no noise here"
+    )]
+    NotNoisy { function: QueryFunction },
+    #[error(
+        "{column} has no bounds, or bounds that are none: for each column that is summed up, and for no other, the least and the          most that one person may add, whole numbers up to a thousand million"
+    )]
+    Bounds { column: Name },
+    #[error("one person counts in at least 1 and at most {groups} groups, which is how many the answer has")]
+    GroupsPerUnit { groups: u64 },
+    #[error(
+        "an answer with noise has a row for each group that the catalogue allows, and {groups} are too many"
+    )]
+    NoisyGroups { groups: u64 },
 }
 
 impl fmt::Display for QueryFunction {
@@ -178,6 +206,7 @@ impl Query {
             return Err(QueryError::NoUnits { table: table.clone(), unit: unit_column.clone() });
         }
         self.check_columns(found, unit_column)?;
+        self.check_privacy(found, catalogue)?;
         if let Some(filter) = &self.filter {
             filter.check(found)?;
         }
@@ -216,6 +245,38 @@ impl Query {
         Ok(())
     }
 
+    fn check_privacy(&self, table: &Table, catalogue: &Catalogue) -> Result<(), QueryError> {
+        let Some(privacy) = &self.privacy else { return Ok(()) };
+        let CatalogueEntry::Dataset { privacy: Some(budget), .. } = &catalogue.entry else {
+            return Err(QueryError::NoBudget { dataset: self.dataset.clone() });
+        };
+        if let Some(value) = self.values.iter().find(|value| value.function != QueryFunction::Sum) {
+            return Err(QueryError::NotNoisy { function: value.function });
+        }
+        let summed: BTreeSet<&Name> = self.values.iter().map(|value| &value.column).collect();
+        let bounded: BTreeSet<&Name> = privacy.bounds.keys().collect();
+        if let Some(column) = summed.symmetric_difference(&bounded).next() {
+            return Err(QueryError::Bounds { column: (*column).clone() });
+        }
+        privacy.check(self.public_groups(table))?;
+        let (asked, budget) = (privacy.rho_millionths.0, budget.rho_millionths.0);
+        if asked > budget { Err(QueryError::Budget { asked, budget }) } else { Ok(()) }
+    }
+
+    /// How many cells an answer with noise has, which is public: every group has a row. None of another answer.
+    pub fn noisy_cells(&self, catalogue: &Catalogue) -> u64 {
+        let CatalogueEntry::Dataset { tables, .. } = &catalogue.entry else { return 0 };
+        let table = tables.iter().find(|table| table.file == self.table);
+        let groups = table.filter(|_| self.privacy.is_some()).map_or(0, |table| self.public_groups(table));
+        groups.saturating_mul((self.groups.len() + self.values.len() + 1) as u64)
+    }
+
+    /// How many groups the catalogue allows: an answer with noise has a row for each, whoever stands in it.
+    fn public_groups(&self, table: &Table) -> u64 {
+        let values = |name: &Name| category(table, name).map_or(0, |column| column.categories.len() as u64);
+        self.groups.iter().map(values).fold(1, u64::saturating_mul)
+    }
+
     /// The one output that a job with this question declares.
     ///
     /// # Errors
@@ -234,6 +295,22 @@ impl Query {
             let (dataset, category) = (self.dataset.clone(), group.clone());
             add(group.to_string(), ColumnType::Category { dataset, category })?;
         }
+        let path = ANSWER_FILE.parse().expect("the file of answers has a name");
+        if self.privacy.is_some() {
+            add(format!("{NOISY}.{UNITS_COLUMN}"), ColumnType::Integer)?;
+            for value in &self.values {
+                add(format!("{NOISY}.{}", value.name()), ColumnType::Integer)?;
+            }
+            return Ok(DeclaredOutput::Table {
+                path,
+                columns,
+                count_column: None,
+                largest_column: None,
+                two_largest_column: None,
+                structural_zeros: Vec::new(),
+                noised: true,
+            });
+        }
         let count_column = Some(add(UNITS_COLUMN.to_owned(), ColumnType::Integer)?);
         for value in &self.values {
             add(value.name(), ColumnType::Decimal(VALUE_DIGITS))?;
@@ -245,7 +322,6 @@ impl Query {
             }
         };
         let (largest_column, two_largest_column) = (share(SHARE_COLUMNS[0])?, share(SHARE_COLUMNS[1])?);
-        let path = ANSWER_FILE.parse().expect("the file of answers has a name");
         Ok(DeclaredOutput::Table {
             path,
             columns,
@@ -253,6 +329,7 @@ impl Query {
             largest_column,
             two_largest_column,
             structural_zeros: Vec::new(),
+            noised: false,
         })
     }
 
@@ -295,7 +372,12 @@ impl Query {
             true => "all together".to_owned(),
             false => format!("for each {}", groups.join(", ")),
         };
-        let _ = write!(text, ", {groups}; counted by the box, sums and means to {SIGNIFICANT_DIGITS} digits");
+        let _ = match &self.privacy {
+            Some(privacy) => write!(text, ", {groups}; counted by the box, {}", privacy.words()),
+            None => {
+                write!(text, ", {groups}; counted by the box, sums and means to {SIGNIFICANT_DIGITS} digits")
+            }
+        };
         text
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, PolicyId, Predicate, Subject};
+use super::{Kind, PolicyId, Predicate, PrivacyBudget, Subject};
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
 fn site_subject(site: &Name) -> Vec<Subject> {
@@ -311,6 +311,9 @@ pub enum CatalogueEntry {
         licence: String,
         /// Where it comes from, in words.
         source: String,
+        /// What answers with noise may spend of its units' privacy in all; not there if nothing is answered so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        privacy: Option<PrivacyBudget>,
     },
     /// A read-only tree of programs and libraries. Signed by the runtime role.
     Runtime {

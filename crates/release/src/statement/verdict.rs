@@ -6,8 +6,8 @@ use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DatasetSnapshot, Evidence, GrantId, Kind, OutputKind, Precision, Predicate, Requester, RuntimeId,
-    Subject, WallName,
+    DatasetSnapshot, Evidence, GrantId, Kind, OutputKind, Precision, Predicate, PrivacyCharge, Requester,
+    RuntimeId, Subject, WallName,
 };
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
@@ -267,6 +267,9 @@ pub struct DatasetCharge {
     pub answer_bits: Count,
     /// Bits reserved for the release: the files' and the verdict's. Zero when blocked.
     pub release_bits: Count,
+    /// What its units' privacy was charged, before the run; not there if the request asks for no noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyCharge>,
 }
 
 /// What a reader must know before trusting a verdict.

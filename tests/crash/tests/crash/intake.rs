@@ -98,6 +98,8 @@ async fn data(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
         categories: vec![name("plan")],
         release_bits: 4_000_000,
         answer_bits: 100_000,
+        privacy_rho: None,
+        privacy_delta_exponent: 6,
         licence: "public domain".to_owned(),
         source: "RAND Health Insurance Experiment".to_owned(),
     });

@@ -3,11 +3,12 @@
 use blobs::Digest;
 use release::account::VERDICT_BITS;
 use release::refusal::Refusal;
+use release::rule::Rule;
 use release::statement::{
-    CatalogueEntry, Condition, DeclaredOutput, OutputKind, QUERY_PROGRAM, Query, QueryFunction, QueryValue,
-    Request, VerdictFile,
+    Bounds, CatalogueEntry, Condition, DeclaredOutput, OutputKind, PrivacyBudget, PrivacyCharge,
+    QUERY_PROGRAM, Query, QueryFunction, QueryPrivacy, QueryValue, Request, RuleResult, VerdictFile,
 };
-use release::value::Count;
+use release::value::{Count, Whole};
 
 use super::{Defect, story};
 use crate::story::{Story, name};
@@ -27,6 +28,7 @@ fn query() -> Query {
             column: name("plan"),
             values: vec!["deductible".to_owned(), "free".to_owned()],
         }),
+        privacy: None,
     }
 }
 
@@ -88,7 +90,155 @@ fn changed(edit: impl Fn(&mut Request) + 'static) -> Story {
     question().request(edit)
 }
 
+/// A question that asks for noise, about a dataset whose owner gives a budget.
+fn noisy_query() -> Query {
+    let bounds = Bounds { least: Whole(0), most: Whole(20) };
+    Query {
+        values: vec![QueryValue { column: name("visits"), function: QueryFunction::Sum }],
+        filter: None,
+        privacy: Some(QueryPrivacy {
+            rho_millionths: Count(10_000),
+            groups_per_unit: Count(1),
+            bounds: [(name("visits"), bounds)].into(),
+        }),
+        ..query()
+    }
+}
+
+/// A release of its answer: below zero, too, and nothing looks at its counts.
+fn noisy() -> Story {
+    noised(|_| ())
+}
+
+fn noised(edit: impl Fn(&mut Query) + 'static) -> Story {
+    let mut query = noisy_query();
+    edit(&mut query);
+    let answer = "plan,noisy.units,noisy.sum.visits\ndeductible,-7,1180\nfree,611,2744\n";
+    with_budget(answered(query, answer), Some(500_000)).verdict(|verdict| {
+        let charge = PrivacyCharge { rho_millionths: Count(10_000), spent_millionths: Count(30_000) };
+        verdict.charges[0].privacy = Some(charge);
+        for rule in [
+            Rule::TableDominance,
+            Rule::TablePPercent,
+            Rule::TableRounding,
+            Rule::TableSmallestCount,
+            Rule::TableSuppression,
+            Rule::TableZeroCells,
+        ] {
+            verdict.rules[rule.index()].result = RuleResult::NotApplicable;
+        }
+        verdict.rules[Rule::TableDifferencing.index()].result = RuleResult::Noted;
+    })
+}
+
+fn with_budget(story: Story, rho: Option<u64>) -> Story {
+    story.dataset(move |entry| {
+        if let CatalogueEntry::Dataset { privacy, .. } = &mut entry.entry {
+            *privacy = rho.map(|rho| PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(6) });
+        }
+    })
+}
+
+fn charged(edit: impl Fn(&mut Option<PrivacyCharge>) + 'static) -> Story {
+    noisy().verdict(move |verdict| edit(&mut verdict.charges[0].privacy))
+}
+
+fn about_noise() -> Vec<Defect> {
+    let content = |which, about, story| Defect::new(Refusal::RequestContent, which, about, story);
+    let bits = |which, about, story| Defect::new(Refusal::VerdictBits, which, about, story);
+    let privacy = |edit: fn(&mut QueryPrivacy)| {
+        noised(move |query| {
+            if let Some(privacy) = &mut query.privacy {
+                edit(privacy);
+            }
+        })
+    };
+    vec![
+        Defect::innocent("question-with-noise", "The box answered a question with noise.", noisy()),
+        content(
+            "noise-without-budget",
+            "A question with noise about a dataset whose owner gives none of its units' privacy.",
+            with_budget(noisy(), None),
+        ),
+        content(
+            "noise-beyond-the-budget",
+            "A question with noise that costs more than the owner gives in all.",
+            with_budget(noisy(), Some(9_999)),
+        ),
+        content(
+            "noise-without-bounds",
+            "A sum with noise of what one person may add without a limit.",
+            privacy(|privacy| privacy.bounds.clear()),
+        ),
+        content(
+            "noise-in-no-group",
+            "A question with noise in which nobody may count.",
+            privacy(|privacy| privacy.groups_per_unit = Count(0)),
+        ),
+        content(
+            "noise-on-a-mean",
+            "A mean with noise, which no bound of a sum makes safe.",
+            noised(|query| query.values[0].function = QueryFunction::Mean),
+        ),
+        content(
+            "noise-of-code",
+            "Code calls its own table one with noise, at which no rule about counts looks.",
+            story().request(|request| {
+                for output in &mut request.outputs {
+                    if let DeclaredOutput::Table { noised, .. } = output {
+                        *noised = true;
+                    }
+                }
+            }),
+        ),
+        Defect::new(
+            Refusal::CatalogueContent,
+            "privacy-budget",
+            "A privacy budget of ρ = 5, which protects nobody.",
+            with_budget(story(), Some(5_000_000)),
+        ),
+        bits(
+            "noise-for-nothing",
+            "The verdict charges nothing for noise that was asked for.",
+            charged(|charge| *charge = None),
+        ),
+        bits(
+            "noise-for-less",
+            "The verdict charges less for noise than the request asks for.",
+            charged(|charge| {
+                charge.iter_mut().for_each(|charge| charge.rho_millionths = Count(9_999));
+            }),
+        ),
+        bits(
+            "noise-that-was-not-added-up",
+            "Less is charged in all than by this job's own runs.",
+            charged(|charge| {
+                charge.iter_mut().for_each(|charge| charge.spent_millionths = Count(9_999));
+            }),
+        ),
+        bits(
+            "noise-after-the-budget",
+            "More is charged in all than the owner gives.",
+            charged(|charge| {
+                charge.iter_mut().for_each(|charge| charge.spent_millionths = Count(500_001));
+            }),
+        ),
+        bits(
+            "noise-of-an-exact-answer",
+            "The verdict charges for noise that nobody asked for.",
+            question().verdict(|verdict| {
+                let charge = PrivacyCharge { rho_millionths: Count(1), spent_millionths: Count(1) };
+                verdict.charges[0].privacy = Some(charge);
+            }),
+        ),
+    ]
+}
+
 pub(super) fn all() -> Vec<Defect> {
+    about_questions().into_iter().chain(about_noise()).collect()
+}
+
+fn about_questions() -> Vec<Defect> {
     let content = |which, about, story| Defect::new(Refusal::RequestContent, which, about, story);
     let runtime = |which, about, story| Defect::new(Refusal::RequestRuntime, which, about, story);
     vec![

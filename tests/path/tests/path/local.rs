@@ -136,6 +136,7 @@ fn catalogue() -> Catalogue {
             limits: DatasetGrant { release_bits: Count(1), answer_bits: Count(1) },
             licence: "none".to_owned(),
             source: "a test".to_owned(),
+            privacy: None,
         },
         issued_at: "2026-11-24T09:00:00Z".parse().unwrap(),
     }

@@ -16,6 +16,7 @@ mod late_clocks;
 mod limits;
 mod listings;
 mod local;
+mod noise;
 mod operator;
 mod outages;
 mod packages;

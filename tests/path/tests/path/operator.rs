@@ -19,6 +19,8 @@ fn lay(tested: &TestBox, name: &str, csv: &str) {
         categories: vec![],
         release_bits: 1000,
         answer_bits: 1000,
+        privacy_rho: None,
+        privacy_delta_exponent: 6,
         licence: "none".to_owned(),
         source: "a test".to_owned(),
     })

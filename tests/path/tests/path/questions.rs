@@ -30,13 +30,13 @@ fn data() -> String {
     text
 }
 
-async fn start() -> TestBox {
+pub async fn start() -> TestBox {
     let tested = TestBox::with_data(&data(), "zper", &["plan", "site"]);
     tested.stage.add_query_runtime().unwrap_or_else(|failure| panic!("no runtime for questions: {failure}"));
     tested
 }
 
-fn manifest(sql: &str) -> String {
+pub fn manifest(sql: &str) -> String {
     format!(
         r#"[job]
 name = "question"
@@ -66,7 +66,7 @@ async fn ask(tested: &TestBox, name: &str, sql: &str) -> api::v1::Job {
 }
 
 /// The answer as stewards see it. The job must have come before them.
-async fn answer(tested: &TestBox, name: &str, sql: &str) -> String {
+pub async fn answer(tested: &TestBox, name: &str, sql: &str) -> String {
     let job = ask(tested, name, sql).await;
     assert_eq!(state(&job), State::InReview, "{name}: {:?}", job.outcome);
     let opened = tested.opened("ana", &job.job).await;
