@@ -64,8 +64,10 @@ fn noise(thousandths: u128) -> Result<i128, AnswerError> {
 type Totals = BTreeMap<Vec<String>, Vec<i128>>;
 
 /// What one unit has in one group.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Held {
+    /// By which the groups of a unit are chosen that it counts in.
+    lot: Digest,
     /// Of each column the sum of its rows, in millionths; none without a number.
     sums: Vec<Option<i128>>,
 }
@@ -74,15 +76,23 @@ struct Held {
 fn totals(task: &QueryTask, privacy: &QueryPrivacy, data: &Path) -> Result<Totals, AnswerError> {
     let numbers: Vec<&Name> = task.query.values.iter().map(|value| &value.column).collect();
     let source = Source::open(task, data, &[&task.query], &numbers)?;
-    let units = read(&source, numbers.len(), task.memory_bytes)?;
-    let cells = source.classes().cells(0);
-    let patterns = source.classes().patterns();
-    let group_of = |class: u32| patterns[class as usize][0].map(|cell| &cells[cell as usize]);
+    let mut kept = Kept {
+        most: usize::try_from(privacy.groups_per_unit.0).unwrap_or(usize::MAX),
+        numbers: numbers.len(),
+        units: HashMap::new(),
+    };
+    source.each_row(|batch| {
+        kept.add(batch, &Groups::known(&source))?;
+        // Never, with the units that the catalogue says there are: the task's memory is made for them.
+        let bytes = QueryTask::noisy_sums_bytes(&task.query, kept.units.len() as u64);
+        if bytes.is_none_or(|bytes| bytes > task.memory_bytes) { Err(AnswerError::Memory) } else { Ok(()) }
+    })?;
+    let groups = Groups::known(&source);
     let mut totals = public_groups(task)?;
-    for (unit, held) in &units {
-        let groups = held.iter().filter_map(|(class, held)| Some((group_of(*class)?, held)));
-        for (group, held) in kept(unit, groups.collect(), privacy.groups_per_unit.0) {
+    for held in kept.units.values() {
+        for (class, held) in held {
             // Rows whose category is not public are in no group, so that each group is one of these.
+            let group = groups.of(*class).ok_or(AnswerError::Groups)?;
             let total = totals.get_mut(group).ok_or(AnswerError::Groups)?;
             total[0] += 1;
             for ((total, name), sum) in total[1..].iter_mut().zip(&numbers).zip(&held.sums) {
@@ -103,7 +113,7 @@ fn public_groups(task: &QueryTask) -> Result<Totals, AnswerError> {
         let categories = &values(column).ok_or(AnswerError::Header)?.categories;
         let with = |group: &Vec<String>| {
             let group = group.clone();
-            categories.iter().map(move |value| [&group[..], &[value.clone()]].concat())
+            categories.iter().map(move |value| [&group[..], std::slice::from_ref(value)].concat())
         };
         groups = groups.iter().flat_map(with).collect();
     }
@@ -111,17 +121,8 @@ fn public_groups(task: &QueryTask) -> Result<Totals, AnswerError> {
     Ok(groups.into_iter().map(|group| (group, nobody.clone())).collect())
 }
 
-/// The groups in which a unit counts. Which of more are kept follows from the unit and the groups' names alone, so that it does
-/// not depend on others, and falls on no group more often than on another.
-fn kept<'a, T>(unit: &[u8], mut groups: Vec<(&'a Vec<String>, T)>, most: u64) -> Vec<(&'a Vec<String>, T)> {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    if groups.len() > most {
-        groups.sort_by_cached_key(|(group, _)| lot(unit, group));
-        groups.truncate(most);
-    }
-    groups
-}
-
+/// Orders the groups of a unit: of more than it may count in those with the lowest lots are kept. Lots follow from the unit and
+/// the groups' names alone, so that they do not depend on others, and fall on no group more often than on another.
 fn lot(unit: &[u8], group: &[String]) -> Digest {
     let mut text = b"databox-group-of-a-unit/v1\n".to_vec();
     for part in std::iter::once(unit).chain(group.iter().map(String::as_bytes)) {
@@ -141,52 +142,73 @@ fn millionths(number: f64) -> i128 {
     (number.clamp(-LARGEST, LARGEST) * PARTS_OF_A_WHOLE as f64).round() as i128
 }
 
-type Units = HashMap<Vec<u8>, HashMap<u32, Held>>;
-
-/// What each unit has in each class. More than the memory that the box gives is refused.
-fn read(source: &Source, numbers: usize, memory_bytes: u64) -> Result<Units, AnswerError> {
-    let (mut units, mut bytes) = (Units::new(), 0u64);
-    source.each_row(|batch| {
-        add(batch, numbers, &mut units, &mut bytes)?;
-        if bytes > memory_bytes { Err(AnswerError::Memory) } else { Ok(()) }
-    })?;
-    Ok(units)
+/// The public groups of the classes that were read so far.
+struct Groups {
+    cells: Vec<Vec<String>>,
+    of: Vec<Option<u32>>,
 }
 
-fn add(batch: &RecordBatch, numbers: usize, units: &mut Units, bytes: &mut u64) -> Result<(), AnswerError> {
-    let classes = batch.column(0).as_primitive_opt::<UInt32Type>().ok_or(AnswerError::Engine)?;
-    let names = batch.column(1).as_binary_opt::<i32>().ok_or(AnswerError::Engine)?;
-    let mut columns = Vec::new();
-    for number in 0..numbers {
-        let column = batch.column(FIRST_NUMBER + number).as_primitive_opt::<Float64Type>();
-        columns.push(column.ok_or(AnswerError::Engine)?);
+impl Groups {
+    fn known(source: &Source) -> Self {
+        let of = source.classes().patterns().into_iter().map(|cells| cells[0]).collect();
+        Self { cells: source.classes().cells(0), of }
     }
-    for row in (0..batch.num_rows()).filter(|row| classes.value(*row) != UNCOUNTED) {
-        let name = names.value(row);
-        let unit = match units.get_mut(name) {
-            Some(unit) => unit,
-            None => {
-                *bytes += name.len() as u64 + UNIT_BYTES;
-                units.entry(name.to_vec()).or_default()
-            }
-        };
-        let held = unit.entry(classes.value(row)).or_insert_with(|| {
-            *bytes += HELD_BYTES + numbers as u64 * SUM_BYTES;
-            Held { sums: vec![None; numbers] }
-        });
-        for (sum, column) in held.sums.iter_mut().zip(&columns) {
-            if !column.is_null(row) {
-                *sum = Some(sum.unwrap_or(0) + millionths(column.value(row)));
+
+    /// None if the class is in no public group.
+    fn of(&self, class: u32) -> Option<&Vec<String>> {
+        self.of.get(class as usize).copied().flatten().map(|cell| &self.cells[cell as usize])
+    }
+}
+
+/// What each unit has in each class that it counts in. A unit's name may be long: its digest stands for it, so that memory
+/// follows from how many units there are.
+struct Kept {
+    /// In how many groups a unit counts.
+    most: usize,
+    numbers: usize,
+    units: HashMap<Digest, HashMap<u32, Held>>,
+}
+
+impl Kept {
+    fn add(&mut self, batch: &RecordBatch, groups: &Groups) -> Result<(), AnswerError> {
+        let classes = batch.column(0).as_primitive_opt::<UInt32Type>().ok_or(AnswerError::Engine)?;
+        let names = batch.column(1).as_binary_opt::<i32>().ok_or(AnswerError::Engine)?;
+        let mut columns = Vec::new();
+        for number in 0..self.numbers {
+            let column = batch.column(FIRST_NUMBER + number).as_primitive_opt::<Float64Type>();
+            columns.push(column.ok_or(AnswerError::Engine)?);
+        }
+        for row in (0..batch.num_rows()).filter(|row| classes.value(*row) != UNCOUNTED) {
+            let Some(held) = self.held(names.value(row), classes.value(row), groups) else { continue };
+            for (sum, column) in held.sums.iter_mut().zip(&columns) {
+                if !column.is_null(row) {
+                    *sum = Some(sum.unwrap_or(0) + millionths(column.value(row)));
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// What a unit, a group of it and a sum of that take in memory, with room for growing tables.
-const UNIT_BYTES: u64 = 256;
-const HELD_BYTES: u64 = 128;
-const SUM_BYTES: u64 = 32;
+    /// Where a row of the unit is added up; none if it does not count in this class. A group that gave way to others with
+    /// lower lots never comes back: those only become lower.
+    fn held(&mut self, name: &[u8], class: u32, groups: &Groups) -> Option<&mut Held> {
+        let group = groups.of(class)?;
+        let unit = self.units.entry(Digest::of(name)).or_default();
+        if !unit.contains_key(&class) {
+            let lot = lot(name, group);
+            if unit.len() >= self.most {
+                let (last, highest) =
+                    unit.iter().map(|(class, held)| (*class, held.lot)).max_by_key(|of| of.1)?;
+                if lot > highest {
+                    return None;
+                }
+                unit.remove(&last);
+            }
+            unit.insert(class, Held { lot, sums: vec![None; self.numbers] });
+        }
+        unit.get_mut(&class)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -413,10 +435,28 @@ mod tests {
     }
 
     #[test]
-    fn more_people_than_fit_into_the_memory_of_the_box_are_refused() {
-        let mut task = task(2, 10_000, 1, (0, 20));
-        task.memory_bytes = 10_000;
-        let rows: String = (0..100).map(|person| format!("{person},p000,1\n")).collect();
-        assert!(matches!(crate::answer(&task, laid(&rows).path()), Err(AnswerError::Memory)));
+    fn memory_follows_from_how_many_people_there_are_and_not_from_their_rows() {
+        let mut task = task(5, 10_000, 2, (0, 20));
+        task.memory_bytes = QueryTask::noisy_sums_bytes(&task.query, 100).unwrap();
+        let long = "9".repeat(4000);
+        let name = |person: u32| {
+            if person.is_multiple_of(2) { format!("{person}{long}") } else { person.to_string() }
+        };
+        let rows = |people: u32| -> String {
+            let of = |person| (0..15).map(move |row| format!("{},p00{},1\n", name(person), row % 5));
+            (0..people).flat_map(of).collect()
+        };
+        let counts = before_noise(&task, &rows(100));
+        assert_eq!(counts.values().map(|numbers| numbers[0]).sum::<i128>(), 200);
+        // More than the catalogue says there are.
+        assert!(matches!(crate::answer(&task, laid(&rows(101)).path()), Err(AnswerError::Memory)));
+        let least = QueryTask::least_noisy_memory(&task.query, 100).unwrap();
+        assert!(least > 2 * task.memory_bytes);
+        task.query.privacy = None;
+        assert_eq!(
+            QueryTask::least_noisy_memory(&task.query, 100),
+            None,
+            "an exact one is refused when it is full"
+        );
     }
 }

@@ -4,8 +4,8 @@
 //! Where a part begins and ends follows from declaration, precision and length. No byte of a file is looked at, so that
 //! whoever holds data or a key can cut, too.
 //!
-//! Parts overlap. What stands in a run of neighbouring bytes of up to [`PART_BYTES`] / 32, or in 64 rows of a tensor
-//! whose rows have no more than [`PART_BYTES`] / 128, stands in one part as a whole.
+//! Parts overlap. What stands in a run of neighbouring bytes of up to [`PART_BYTES`] / 32, or in 256 rows of a tensor
+//! whose rows have no more than [`PART_BYTES`] / 512, stands in one part as a whole.
 
 use std::ops::Range;
 
@@ -23,8 +23,9 @@ const OVERLAP: u64 = 32;
 /// The share of a part that the next one holds once more, at the most.
 const MOST_OVERLAP: u64 = 2;
 
-/// Rows of a tensor that the next part holds once more: more than a run down a column needs.
-const ROWS_AGAIN: u64 = 64;
+/// Rows of a tensor that the next part holds once more: more than a run down a column needs, of which 31 bytes take 248 rows
+/// with a bit each, 127 bytes of few different ones as many, and decimal numbers four for each.
+const ROWS_AGAIN: u64 = 256;
 
 /// A tensor is cut between rows, or between smaller units where a row is more than this share of a part.
 const ROW: u64 = 16;

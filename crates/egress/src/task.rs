@@ -117,7 +117,29 @@ pub struct EarlierQuery {
     pub policy: Option<String>,
 }
 
+/// What a unit, a group of it and a sum of that take in memory, with room for growing tables.
+const UNIT_BYTES: u64 = 288;
+const GROUP_BYTES: u64 = 160;
+const SUM_BYTES: u64 = 32;
+
+/// What the program of questions takes besides.
+const OWN_BYTES: u64 = 256 << 20;
+
 impl QueryTask {
+    /// Memory in bytes that the sums of an answer with noise take for so many units, whoever they are; none for an exact one.
+    pub fn noisy_sums_bytes(query: &Query, units: u64) -> Option<u64> {
+        let sums = SUM_BYTES.saturating_mul(query.values.len() as u64);
+        let groups =
+            query.privacy.as_ref()?.groups_per_unit.0.saturating_mul(GROUP_BYTES.saturating_add(sums));
+        Some(units.saturating_mul(UNIT_BYTES.saturating_add(groups)))
+    }
+
+    /// Memory in bytes that a request for an answer with noise must ask for. With less, whether the run ends well would say
+    /// how many units its rows have, without noise, and the asker chooses the limit.
+    pub fn least_noisy_memory(query: &Query, units: u64) -> Option<u64> {
+        Some(Self::noisy_sums_bytes(query, units)?.saturating_mul(2).saturating_add(OWN_BYTES))
+    }
+
     /// The task as a job sees it, in the place of its bundle.
     pub const FILE: &'static str = "query.json";
 

@@ -11,13 +11,13 @@ use std::io;
 use api::Admission as Admitted;
 use api::v1::Reason;
 use blobs::{Digest, StoreError as BlobError};
-use egress::Policy;
+use egress::{Policy, QueryTask};
 use lifecycle::{ANSWER_BITS, State};
 use release::envelope::Envelope;
 use release::path::{AdmittedRequest, SignedRequest};
 use release::refusal::Refusal;
 use release::site::Site;
-use release::statement::{CatalogueEntry, DeclaredOutput, Limits, Query, SaltedPurpose};
+use release::statement::{CatalogueEntry, DeclaredOutput, Limits, Query, Request, SaltedPurpose};
 
 use crate::code_review;
 use crate::configuration::JobLimits;
@@ -154,7 +154,9 @@ fn admit<'a>(
     if request.query.as_ref().is_some_and(|query| !allows(&policy, query, &site)) {
         return Ok(Err(Reason::Request));
     }
-    if asks_for_too_much(&request.limits, &policy, &room.configuration.limits) {
+    if asks_for_too_much(&request.limits, &policy, &room.configuration.limits)
+        || asks_for_too_little(request, &site)
+    {
         return Ok(Err(Reason::Limits));
     }
     if !outputs_fit(&request.outputs, &policy, &room.configuration.limits) {
@@ -195,6 +197,14 @@ fn asks_for_too_much(asked: &Limits, policy: &Policy, most: &JobLimits) -> bool 
     asked.cpus.0 > most.cpus
         || asked.memory_bytes.0 > most.memory_bytes
         || asked.seconds.0 > policy.max_run_seconds.min(most.seconds)
+}
+
+/// An answer with noise must not fail for want of memory: that would tell how many people its rows have, without noise.
+fn asks_for_too_little(request: &Request, site: &Site) -> bool {
+    let Some(query) = &request.query else { return false };
+    let units = site.dataset(&query.dataset).and_then(|entry| entry.statement().units_asked(request));
+    let least = QueryTask::least_noisy_memory(query, units.unwrap_or(u64::MAX));
+    least.is_some_and(|least| request.limits.memory_bytes.0 < least)
 }
 
 /// Copies of weights that lie on the disk at a time while a run is looked at: as the job wrote them, canonical, and sealed.

@@ -329,7 +329,11 @@ fn steps(
         ended => ended?,
     };
     let Ended { outcome, evidence, output, peak_bytes, .. } = ended;
-    let used = failure::used(peak_bytes, specification.limits.memory_bytes, output.as_ref());
+    let used = match asked.query.as_ref().is_some_and(|query| query.privacy.is_some()) {
+        // How much an answer with noise took tells of how many people.
+        true => Use::default(),
+        false => failure::used(peak_bytes, specification.limits.memory_bytes, output.as_ref()),
+    };
     if let Some(reason) = fault_of(outcome) {
         let failure = output.as_ref().and_then(failure::of);
         return Ok(Finished::Failed(Fault { reason, failure, used }));

@@ -34,7 +34,7 @@ const CONTENT: &str = "what the catalogue, the roles and the request may contain
 
 /// What does not hold by hand though it is sound, and by which words the page says so. A wrong one whose twin is among them
 /// may be found for that reason alone.
-const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 19] = [
+const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 20] = [
     ("verified.code-review-expired-since.vector", "with reviews of code"),
     ("verified.code-reviewed-by-others.vector", "with reviews of code"),
     ("verified.code-reviewed.vector", "with reviews of code"),
@@ -46,6 +46,7 @@ const NOT_LIKE_THE_EXAMPLE: [(&str, &str); 19] = [
     ("verified.precision-chosen.vector", "with an evaluation of weights"),
     ("verified.precision-kept.vector", "with an evaluation of weights"),
     ("verified.question-of-a-quantile.vector", "with a question in place of code"),
+    ("verified.question-with-noise.vector", "with a question in place of code"),
     ("verified.question.vector", "with a question in place of code"),
     ("verified.roles-changed-in-review.vector", "with roles that changed between verdict and signature"),
     ("verified.security-key-with-pin-unasked.vector", "with keys in security keys"),

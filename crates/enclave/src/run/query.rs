@@ -28,8 +28,12 @@ pub(super) fn lay_down(work: &Path, query: &Query, asked: &Request, ready: &Read
     use std::os::unix::fs::PermissionsExt;
     let directory = work.join("question");
     files::new_directory(&directory, 0o700)?;
-    let memory = asked.limits.memory_bytes.0;
-    let task = task(query, asked, ready, memory)?;
+    let mut task = task(query, asked, ready, asked.limits.memory_bytes.0)?;
+    // An asker who chose it would learn from a failed run how many units its rows have.
+    let units = task.catalogue.units_asked(asked).unwrap_or(0);
+    if let Some(bytes) = QueryTask::noisy_sums_bytes(query, units) {
+        task.memory_bytes = bytes;
+    }
     let path = directory.join(QueryTask::FILE);
     fs::write(&path, task.to_json())?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444))?;

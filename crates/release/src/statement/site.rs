@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use blobs::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, PolicyId, Predicate, PrivacyBudget, Subject};
+use super::{Kind, PolicyId, Predicate, PrivacyBudget, Request, Subject};
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
 fn site_subject(site: &Name) -> Vec<Subject> {
@@ -330,6 +330,16 @@ pub enum CatalogueEntry {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+impl Catalogue {
+    /// How many units that snapshot of the dataset has about which a request asks; none if it asks about none that is here.
+    pub fn units_asked(&self, request: &Request) -> Option<u64> {
+        let CatalogueEntry::Dataset { snapshots, .. } = &self.entry else { return None };
+        let asked = request.datasets.iter().find(|dataset| dataset.name == self.name)?;
+        let snapshot = snapshots.iter().find(|snapshot| snapshot.tree == asked.tree)?;
+        Some(snapshot.units.0)
+    }
 }
 
 /// A dataset at one moment.

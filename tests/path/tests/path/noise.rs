@@ -146,6 +146,14 @@ fn noise_is_charged_before_it_is_drawn_so_that_no_crash_makes_it_free_and_what_i
         let bundle = tested.bundle("dear", &[("databox.toml", &noisy("0.1"))]);
         let refused = bench.prepare(&bundle).await.err().expect("it costs more than there is");
         assert!(refused.text.contains("cost ρ = 0.1, and the dataset has 0.025"), "{refused}");
+        // Had it little memory, whether it fails would tell how many people there are: it is refused, and nothing is spent.
+        let little = noisy("0.005").replace("memory = \"1GiB\"", "memory = \"200MiB\"");
+        assert!(little.contains("200MiB"));
+        let bundle = tested.bundle("little", &[("databox.toml", &little)]);
+        let submitted = bench.submit(&bench.prepare(&bundle).await.unwrap()).await.unwrap();
+        let ended = bench.wait(&submitted.job, &[State::InReview], PATIENCE).await.unwrap();
+        assert_eq!(state(&ended), State::Refused);
+        assert_eq!(ended.outcome.unwrap_or_default().reason(), api::v1::Reason::Limits);
         // The rest can be spent, and exact answers need none of it.
         let rest = ask(&tested, "rest", "0.005").await;
         assert_eq!(charged(&tested.opened("ana", &rest.job).await.verdict), Some((5_000, 25_000)));
