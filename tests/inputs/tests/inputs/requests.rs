@@ -197,7 +197,7 @@ async fn in_the_enclave(tested: &TestBox, like: &Like, table: &mut Table) {
     });
     case("over what its grant may still answer", "REFUSED ACCOUNT", poor).await;
     let huge = like.changed(71, |request| request.outputs = vec![tensor(&[1 << 30])]);
-    case("for more than the policy lets out", "BLOCKED POLICY", huge).await;
+    case("for more than the policy lets out", "REFUSED LIMITS", huge).await;
 }
 
 /// A grant that allows one bit of answers.

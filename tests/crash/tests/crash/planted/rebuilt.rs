@@ -35,7 +35,7 @@ const CHARGE_AFTER_START: Defective = Defective {
     // The job is in the queue, and may start, before it is charged.
     edits: &[Edit(
         ADMISSION,
-        "        account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?;
+        "        account::charge_run(transaction, &limits, ANSWER_BITS, occasion)?;
         Ok(Admitted::Queued)
     });
 ",
@@ -43,7 +43,7 @@ const CHARGE_AFTER_START: Defective = Defective {
     });
     if matches!(taken, Ok(Admitted::Queued)) {
         let charged = room.store.change(move |transaction| -> Result<(), Unpaid> {
-            account::charge_answer(transaction, &limits, ANSWER_BITS, occasion)?;
+            account::charge_run(transaction, &limits, ANSWER_BITS, occasion)?;
             Ok(())
         });
         let _ = charged;
