@@ -11,8 +11,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::oci::{OciRuntime, RuntimeName};
 use crate::specification::Specification;
 
@@ -28,38 +26,14 @@ const PREFIX: &str = "databox-program-";
 const PERIOD: u64 = 100_000;
 
 /// One hierarchy of groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
-pub enum Hierarchy {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hierarchy {
     /// Version 2, with whatever controllers are enabled in it.
     Unified,
     /// Version 1 of one controller.
     Memory,
     Processes,
     Processor,
-}
-
-/// What the helper says once the groups of version 1 are made. With it comes an entrance of each: its list of threads,
-/// opened for writing by the helper, whose rights the kernel looks at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Entrances {
-    /// The hierarchies, in the order of their entrances.
-    pub of: Vec<Hierarchy>,
-    /// True if one of the groups counts processes, once the first process is in it.
-    pub counted: bool,
-}
-
-/// Enters groups of version 1 with this process, which has one thread. Returns those that it could not enter.
-///
-/// A process that enters by itself, thread by thread, waits for nobody. If another puts it there the kernel first waits
-/// until every processor has passed a point of rest, some 10 ms on a machine at rest (`cgroup_attach_lock` in the kernel's
-/// `kernel/cgroup/cgroup.c`).
-pub fn enter(of: &[Hierarchy], entrances: Vec<impl Into<File>>) -> Vec<Hierarchy> {
-    let mut entrances = entrances.into_iter().map(Into::into);
-    let entered = |entrance: Option<File>| entrance.is_some_and(|mut file| file.write_all(b"0").is_ok());
-    of.iter().copied().filter(|_| !entered(entrances.next())).collect()
 }
 
 impl Hierarchy {
@@ -163,39 +137,10 @@ impl Group {
         self.make(|hierarchy| hierarchy == Hierarchy::Unified);
     }
 
-    /// Makes the others, and returns how the first process enters them before it starts another. If it was not made in
-    /// the group of version 2 it is put there.
-    pub fn make_others(&mut self, process: u32) -> (Entrances, Vec<File>) {
-        let unified =
-            self.directories.first().filter(|_| !self.entered).map(|(_, directory)| directory.clone());
-        if unified.is_some_and(|group| write(&group.join("cgroup.procs"), &process.to_string()).is_err()) {
-            self.not_entered(&[Hierarchy::Unified]);
-        }
+    /// Makes the others, and puts this process in where it is not yet, before it starts another.
+    pub fn make_others(&mut self, process: u32) {
         self.make(|hierarchy| hierarchy != Hierarchy::Unified);
-        let (mut of, mut files) = (Vec::new(), Vec::new());
-        let made = self.directories.clone();
-        for (hierarchy, directory) in made.into_iter().filter(|(one, _)| *one != Hierarchy::Unified) {
-            match opened(&directory.join("tasks")) {
-                Ok(file) => {
-                    of.push(hierarchy);
-                    files.push(file);
-                }
-                Err(_) => self.not_entered(&[hierarchy]),
-            }
-        }
-        (Entrances { of, counted: self.stood.processes }, files)
-    }
-
-    /// The first process could not enter these: they limit nothing.
-    pub fn not_entered(&mut self, these: &[Hierarchy]) {
-        for hierarchy in these {
-            match hierarchy {
-                Hierarchy::Unified => self.stood = Stood::default(),
-                Hierarchy::Memory => self.stood.memory = false,
-                Hierarchy::Processes => self.stood.processes = false,
-                Hierarchy::Processor => self.stood.processor = false,
-            }
-        }
+        self.add(process);
     }
 
     fn make(&mut self, these: impl Fn(Hierarchy) -> bool) {
@@ -259,6 +204,22 @@ impl Group {
     /// The first process was made in the group of version 2.
     pub fn holds_the_first_process(&mut self) {
         self.entered = true;
+    }
+
+    fn add(&mut self, process: u32) {
+        for (hierarchy, directory) in &self.directories {
+            if self.entered && *hierarchy == Hierarchy::Unified {
+                continue;
+            }
+            if write(&directory.join("cgroup.procs"), &process.to_string()).is_err() {
+                match hierarchy {
+                    Hierarchy::Unified => self.stood = Stood::default(),
+                    Hierarchy::Memory => self.stood.memory = false,
+                    Hierarchy::Processes => self.stood.processes = false,
+                    Hierarchy::Processor => self.stood.processor = false,
+                }
+            }
+        }
     }
 
     /// Which limits stand.
@@ -358,11 +319,7 @@ fn make_anew(directory: &Path) -> io::Result<()> {
 
 /// Writes to a file of the kernel's, which has no length to be cut to: asking for that costs it a node.
 fn write(file: &Path, value: &str) -> io::Result<()> {
-    opened(file)?.write_all(value.as_bytes())
-}
-
-fn opened(file: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(false).open(file)
+    File::options().write(true).create(true).truncate(false).open(file)?.write_all(value.as_bytes())
 }
 
 /// A group is empty a moment after its last process was waited for.

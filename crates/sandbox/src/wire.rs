@@ -100,17 +100,13 @@ pub fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
     to.write_all(&framed(message)?)
 }
 
-/// Most descriptors that come with one message.
-const MOST_DESCRIPTORS: usize = 3;
-
-/// Writes one message whose first byte carries descriptors, at most three.
-pub fn send_with(to: impl AsFd, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Writes one message whose first byte carries a descriptor.
+pub fn send_with(to: impl AsFd, message: &impl Serialize, descriptor: BorrowedFd<'_>) -> io::Result<()> {
     let bytes = framed(message)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     let sent = sendmsg(&to, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
     let mut rest = &bytes[sent..];
     while !rest.is_empty() {
@@ -121,40 +117,35 @@ pub fn send_with(to: impl AsFd, message: &impl Serialize, descriptors: &[Borrowe
     Ok(())
 }
 
-/// A socket that keeps the descriptors which came last, until they are taken.
+/// A socket that keeps the descriptor which came last, until it is taken.
 #[derive(Debug)]
 pub struct Receiver {
     /// The socket.
     pub socket: UnixStream,
-    descriptors: Vec<OwnedFd>,
+    descriptor: Option<OwnedFd>,
 }
 
 impl Receiver {
     /// Reads from this socket.
     pub fn new(socket: UnixStream) -> Receiver {
-        Receiver { socket, descriptors: Vec::new() }
+        Receiver { socket, descriptor: None }
     }
 
-    /// The last descriptor that came with what was read.
+    /// The descriptor that came with what was read.
     pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
-        std::mem::take(&mut self.descriptors).pop()
-    }
-
-    /// The descriptors that came with what was read.
-    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.descriptors)
+        self.descriptor.take()
     }
 }
 
 impl Read for &mut Receiver {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut into = [IoSliceMut::new(buffer)];
         let received = recvmsg(&self.socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptors = descriptors.collect();
+                self.descriptor = descriptors.last().or(self.descriptor.take());
             }
         }
         Ok(received.bytes)

@@ -144,27 +144,3 @@ fn the_share_of_a_group_that_could_not_be_killed_stays_as_it_is() {
     assert_eq!(fs::read_to_string(own.join("cpu.cfs_quota_us")).unwrap(), "200000");
     assert!(!own.join("cpu.shares").exists());
 }
-
-/// The first process enters by itself. Of a group that it could not enter no limit is claimed.
-#[test]
-fn a_limit_stands_only_in_a_group_that_was_entered() {
-    let directory = tempfile::tempdir().unwrap();
-    let of = [Hierarchy::Memory, Hierarchy::Processes, Hierarchy::Processor];
-    let base = |hierarchy: &Hierarchy| directory.path().join(format!("{hierarchy:?}"));
-    of.iter().for_each(|hierarchy| fs::create_dir(base(hierarchy)).unwrap());
-    let places = Places { found: of.iter().map(|hierarchy| (*hierarchy, base(hierarchy))).collect() };
-    let mut group = Group::new(&places, 7, &specification(), None);
-    group.make_unified();
-    let (entrances, mut files) = group.make_others(43);
-    assert_eq!((&entrances.of[..], entrances.counted, files.len()), (&of[..], true, 3));
-    let threads = |hierarchy| base(hierarchy).join(format!("{PREFIX}7/tasks"));
-    assert_eq!(fs::read_to_string(threads(&of[2])).unwrap(), "", "nobody is put there");
-    files[1] = File::open(threads(&of[1])).unwrap();
-    let not_entered = enter(&entrances.of, files);
-    assert_eq!(not_entered, [Hierarchy::Processes]);
-    assert_eq!(fs::read_to_string(threads(&of[2])).unwrap(), "0", "whoever writes it");
-    group.not_entered(&not_entered);
-    let stood = group.stood();
-    assert!(stood.memory && stood.processor && !stood.processes);
-    assert_eq!(enter(&of, Vec::<File>::new()), of, "descriptors that did not come");
-}

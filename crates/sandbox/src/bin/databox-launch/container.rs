@@ -178,7 +178,7 @@ impl Relay {
         let seen = Observed { groups_dropped, landlock: within.landlock, kernel: within.kernel, ..outside };
         let report = Report::Observed(seen);
         let told = match self.space.take() {
-            Some(space) => wire::send_with(&self.report, &report, &[space.as_fd()]),
+            Some(space) => wire::send_with(&self.report, &report, space.as_fd()),
             None => wire::send(&mut self.report, &report),
         };
         at(Step::ParentLost, told)

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -23,10 +23,8 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 use rustix::time::{ClockId, clock_gettime};
-use sandbox::groups::{self, Entrances, Hierarchy};
 use sandbox::oci::{OciRuntime, RuntimeName};
-use sandbox::wire::{self, Receiver};
-use sandbox::{LayerName, Refusal, Step};
+use sandbox::{LayerName, Refusal, Step, wire};
 
 use crate::landlock::Rules;
 use crate::layers::are_built;
@@ -49,9 +47,9 @@ pub struct First {
 
 /// Where this process waits for the helper.
 pub struct Gate {
-    /// A byte comes when the identity map is written, and the entrances of this process's groups when they are made. An
-    /// end means that the helper is dead.
-    pub go: Receiver,
+    /// A byte comes when the identity map is written, and another when this process is in its groups: 1 if one of them
+    /// counts processes. An end means that the helper is dead.
+    pub go: PipeReader,
     /// The helper's namespace of control groups, as its link in `/proc` reads.
     pub outside: PathBuf,
 }
@@ -88,8 +86,7 @@ impl First {
             Some(runtime) => {
                 // Its processes, and the tree that it is shown, which begins with its groups.
                 let namespaces = at(Step::Namespaces, own_namespaces())?;
-                let devices = !self.start.specification.devices.is_empty();
-                self.start.counted = self.gate.pass(&namespaces, devices)?;
+                self.start.counted = self.gate.pass(&namespaces)?;
                 // A directory of the host, which no program may find open (CVE-2024-21626).
                 drop(namespaces);
                 container::build(self.start, self.sources, &runtime, observed)
@@ -114,32 +111,25 @@ impl First {
 impl Gate {
     fn next(&mut self) -> io::Result<u8> {
         let mut byte = [0];
-        (&mut self.go).read_exact(&mut byte).map(|()| byte[0])
+        self.go.read_exact(&mut byte).map(|()| byte[0])
     }
 
-    /// After the change of user, which clears this setting. If the helper died before it, nobody holds the other end.
+    /// After the change of user, which clears this setting. If the helper died before it, the pipe has no writer.
     fn die_with_helper(&self) -> Result<(), Errno> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         // What the helper says is left for later; of its end the kernel tells unasked.
-        match poll(&mut [PollFd::new(&self.go.socket, PollFlags::empty())], Some(&now))? {
+        match poll(&mut [PollFd::new(&self.go, PollFlags::empty())], Some(&now))? {
             0 => Ok(()),
             _ => Err(Errno::PIPE),
         }
     }
 
-    /// Enters this process's groups once they are made, and makes them the top of what it sees of control groups: their paths
+    /// Waits until this process is in its groups, and makes them the top of what it sees of control groups: their paths
     /// begin where it stands when it leaves. Nothing else runs here before: what did would be in no group. True if one
     /// counts processes.
-    fn pass(mut self, namespaces: &OwnedFd, devices: bool) -> Result<bool, Refusal> {
-        let Entrances { of, counted } = at(Step::ParentLost, wire::receive(&mut self.go))?;
-        let not_entered = groups::enter(&of, self.go.take_descriptors());
-        // Its processes' addresses are not limited, so what they share in memory nothing else would count.
-        if devices && not_entered.contains(&Hierarchy::Memory) {
-            return Err(Refusal::DevicesNotCounted);
-        }
-        at(Step::ParentLost, wire::send(&self.go.socket, &not_entered))?;
-        let counted = counted && !not_entered.contains(&Hierarchy::Processes);
+    fn pass(mut self, namespaces: &OwnedFd) -> Result<bool, Refusal> {
+        let counted = at(Step::ParentLost, self.next())? == 1;
         if !are_built(LayerName::CgroupNamespace) {
             return Ok(counted);
         }
@@ -168,8 +158,7 @@ fn build_natively(
     let namespaces = at(Step::Namespaces, own_namespaces())?;
     let output = tree::enter(&start.specification, sources)?;
     let rules = Rules::new(&start.specification)?;
-    let devices = !start.specification.devices.is_empty();
-    start.counted = gate.pass(&namespaces, devices)?;
+    start.counted = gate.pass(&namespaces)?;
     // A directory of the host, which no program may find open.
     drop(namespaces);
     if are_built(LayerName::CapabilitiesDropped) {
@@ -182,7 +171,7 @@ fn build_natively(
     let report = Report::Observed(Observed { landlock: rules.whole, ..observed });
     // The program's own processes never hold this descriptor.
     let told = match &output {
-        Some(output) => wire::send_with(&start.report, &report, &[output.as_fd()]),
+        Some(output) => wire::send_with(&start.report, &report, output.as_fd()),
         None => wire::send(&mut start.report, &report),
     };
     at(Step::ParentLost, told)?;

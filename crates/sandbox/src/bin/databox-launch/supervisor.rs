@@ -59,7 +59,7 @@ pub fn run() {
     let (message, output) = launch().unwrap_or_else(|refusal| (Message::Refused(refusal), None));
     if let Ok(control) = control() {
         let _ = match output {
-            Some(output) => wire::send_with(&control, &message, &[output.as_fd()]),
+            Some(output) => wire::send_with(&control, &message, output.as_fd()),
             None => wire::send(control, &message),
         };
     }
@@ -99,7 +99,7 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     let places = places();
     let mut counted = Group::new(&places, std::process::id(), &specification, runtime.as_ref());
     counted.make_unified();
-    let (go, mut say_go) = at(Step::Descriptors, UnixStream::pair())?;
+    let (go, mut say_go) = at(Step::Descriptors, io::pipe())?;
     let (reports, report) = at(Step::Descriptors, UnixStream::pair())?;
     let report = fs::File::from(OwnedFd::from(report));
 
@@ -109,7 +109,7 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
             drop((say_go, reports));
             // Whether they are counted is told later.
             let start = Start { specification, filter, counted: false, input, output, report };
-            let gate = Gate { go: Receiver::new(go), outside: groups_outside };
+            let gate = Gate { go, outside: groups_outside };
             First { start, sources, runtime, privileged, gate }.run()
         }
         Forked::Parent(parent) => parent,
@@ -117,7 +117,6 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
     // What is held open here the program's readers would wait for in vain.
     drop((go, report, sources, input, output));
     let number = pid.as_raw_nonzero().get().unsigned_abs();
-    let mut to_enter = Vec::new();
     let stopped = at(Step::Descriptors, announce(&first))
         .and_then(|()| {
             at(Step::UserMap, map_identity(pid, &[inside(runtime.is_some()), user, group], privileged))
@@ -127,17 +126,13 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         .and_then(|()| at(Step::ParentLost, say_go.write_all(&[1])))
         // While the first process builds. Until the second word it starts nothing.
         .and_then(|()| {
-            let (entrances, files) = counted.make_others(number);
+            counted.make_others(number);
             // Its processes' addresses are not limited, so what they share in memory nothing else would count.
             if !specification.devices.is_empty() && !counted.stood().memory {
                 return Err(Refusal::DevicesNotCounted);
             }
-            let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-            match wire::send_with(&say_go, &entrances, &files) {
-                // If it is dead it said why, which is heard below.
-                Err(error) if !is_of_the_dead(&error) => at(Step::ParentLost, Err(error))?,
-                _ => to_enter = entrances.of,
-            }
+            // If it is dead it said why, which is heard below.
+            let _ = say_go.write_all(&[counted.stood().processes.into()]);
             places.sweep();
             Ok(())
         })
@@ -148,16 +143,9 @@ fn launch() -> Result<(Message, Option<OwnedFd>), Refusal> {
         end(&first);
     }
     bury(&first);
-    // One that died before it could say so entered none.
-    counted.not_entered(&wire::receive(&mut say_go).unwrap_or(to_enter));
     let mut reports = Receiver::new(reports);
     let message = conclude(&mut reports, stopped?, privileged, &counted, runtime.as_ref())?;
     Ok((message, reports.take_descriptor()))
-}
-
-/// Whether nobody holds the other end of a socket any more.
-fn is_of_the_dead(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Takes the program's streams out of the helper's own.
@@ -170,7 +158,7 @@ pub fn let_go_of_streams() -> Result<(), Errno> {
 /// Gives the caller the first process's pidfd: should this helper be killed, the caller still learns when the last
 /// process is dead.
 fn announce(first: &OwnedFd) -> io::Result<()> {
-    wire::send_with(stdin(), &Message::Started, &[first.as_fd()])
+    wire::send_with(stdin(), &Message::Started, first.as_fd())
 }
 
 /// Maps one id inside to one id of the host, and nothing else: every other id is nobody's inside.
