@@ -60,8 +60,8 @@ pub enum RuntimeError {
     NotCopied { path: PathBuf, source: io::Error },
 }
 
-/// What is left out of the standard library: other packages, caches (what is compiled is taken with its source), tests, things with windows, and what builds or
-/// installs.
+/// What is left out of the standard library: other packages, caches (what is compiled is taken with its source), tests,
+/// things with windows, and what builds or installs.
 const LEFT_OUT: &[&str] = &[
     "__pycache__",
     "site-packages",
