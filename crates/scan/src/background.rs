@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::bits::Bits;
+use crate::data::Source;
 use crate::filter::Filter;
 use crate::hash::HashKey;
 use crate::lens::Lens;
@@ -10,22 +11,33 @@ use crate::lens::Lens;
 /// Length of the pieces by which public strings are recognised.
 pub(crate) const PUBLIC_WINDOW: usize = 16;
 
-/// Strings that the site published itself: names and categories of its signed catalogue.
+/// What the site published itself: names and categories of its signed catalogue, and files of which the catalogue says by
+/// their digest that anybody may read them.
 ///
-/// A byte of a view is public if it lies in 16 bytes that stand in one of these strings. Shorter strings make nothing
-/// public, or the categories `0` and `1` would excuse any table of numbers. Strings are not joined: where a header line
-/// may be repeated as a whole, the caller gives that line as one string.
+/// A byte of a view is public if it lies in 16 bytes that stand in one of the strings, or in a run that stands in one of
+/// the files. Shorter strings make nothing public, or the categories `0` and `1` would excuse any table of numbers. Strings
+/// are not joined: where a header line may be repeated as a whole, the caller gives that line as one string.
 ///
 /// Nothing that a researcher wrote belongs here, or a bundle could bring guesses of the data and be excused for them.
 #[derive(Default)]
 pub struct Background {
     strings: Vec<Vec<u8>>,
+    pub(crate) files: Vec<Box<dyn Source>>,
 }
 
 impl Background {
     /// The background of these strings.
     pub fn of(strings: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
-        Self { strings: strings.into_iter().map(|string| string.as_ref().to_vec()).collect() }
+        Self {
+            strings: strings.into_iter().map(|string| string.as_ref().to_vec()).collect(),
+            files: Vec::new(),
+        }
+    }
+
+    /// The same, and these files. They are read only once something was found.
+    #[must_use]
+    pub fn with_files<S: Source + 'static>(self, files: impl IntoIterator<Item = S>) -> Self {
+        Self { files: files.into_iter().map(|file| Box::new(file) as Box<dyn Source>).collect(), ..self }
     }
 
     /// What is public where the data is read through these lenses.

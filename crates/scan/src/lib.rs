@@ -199,6 +199,14 @@ pub enum ScanError {
         /// What went wrong.
         source: io::Error,
     },
+    /// A public file could not be read.
+    #[error("public file {file} could not be read")]
+    ReadPublic {
+        /// Which of the files, counted from 0.
+        file: usize,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The data was not the same in each pass.
     #[error("the private data changed during the search")]
     DataChanged,

@@ -13,7 +13,7 @@ use crate::lens::{Lens, Seen};
 use crate::tally::Tally;
 use crate::views::View;
 use crate::window::{DISTINCT, Distinct, WEAK_DISTINCT, is_exempt, is_plain, is_weak};
-use crate::{ScanError, SearchedView, Source};
+use crate::{RUN, ScanError, SearchedView, Source};
 
 /// A view, read through a lens. It is opened when it is first read.
 pub(crate) struct Layer<'a> {
@@ -53,6 +53,9 @@ impl Read for Layer<'_> {
 /// Bytes of a view that stand at the end of one pass and at the beginning of the next, so that what a run is counted by
 /// lies in one of the two as a whole.
 const OVERLAP: usize = MARGIN;
+
+/// Bytes of a run that the end of a pass cuts off too short to be found.
+const CUT: usize = RUN - 1;
 
 /// A stretch of a view, within the bytes of a pass.
 pub(crate) struct Piece {
@@ -225,6 +228,46 @@ impl Pass {
     #[inline]
     pub(crate) fn is_plain(&self, window: &[u8; 16]) -> bool {
         if self.weak { is_weak(window) } else { is_plain(window) }
+    }
+
+    /// A pass over what was found alone, each stretch as a piece of its own: to be searched for in what is public.
+    pub(crate) fn of_found(&self, key: &HashKey) -> Result<Self, ScanError> {
+        let (mut bytes, mut pieces) = (Vec::new(), Vec::new());
+        for Piece { output, view, range, .. } in &self.pieces {
+            for stretch in self.found.stretches(range.clone()) {
+                let start = bytes.len();
+                bytes.extend(&self.bytes[stretch]);
+                pieces.push(Piece {
+                    output: *output,
+                    view: *view,
+                    offset: 0,
+                    range: start..bytes.len(),
+                    last: true,
+                });
+            }
+        }
+        Self::new(bytes, pieces, Vec::new(), self.weak, key, &Hints::NONE)
+    }
+
+    /// Takes back each stretch that was found of which fewer than [`RUN`] bytes are not public. `public` is [`Self::of_found`], in which
+    /// those that are public were found.
+    pub(crate) fn excuse(&mut self, public: &Self) {
+        let mut kept = Bits::zeros(self.bytes.len());
+        let mut of_stretch = public.pieces.iter();
+        for Piece { range, offset, last, .. } in &self.pieces {
+            for stretch in self.found.stretches(range.clone()) {
+                let copied = of_stretch.next().expect("each stretch has a piece").range.clone();
+                // Where a view is cut, what is public may be cut too. The passes overlap, so no run is excused for this.
+                let cut_before = if *offset > 0 && stretch.start == range.start { CUT } else { 0 };
+                let cut_behind = if !last && stretch.end == range.end { CUT } else { 0 };
+                let start = (copied.start + cut_before).min(copied.end);
+                let end = copied.end.saturating_sub(cut_behind).max(start);
+                if public.found.count_zeros(start..end, RUN) >= RUN {
+                    kept.set(stretch);
+                }
+            }
+        }
+        self.found = kept;
     }
 
     /// The bytes that are public.

@@ -17,7 +17,7 @@ use crate::parallel;
 use crate::pass::{Layer, Pass, Passes};
 use crate::search::{Measure, Search};
 use crate::snapshot_index::SnapshotIndex;
-use crate::substitution::{self, ReadFile, Searched, SymbolIndex, SymbolPasses};
+use crate::substitution::{self, ReadData, ReadFile, Searched, SymbolIndex, SymbolPasses};
 use crate::tally::Tally;
 use crate::{Limits, ScanError, SearchedView};
 
@@ -170,6 +170,10 @@ impl Scan<'_> {
                 continue;
             }
             let read = |read: &mut ReadFile<'_>| self.read_data(substitution.data(), &mut |seen| read(seen));
+            let read_public =
+                |read: &mut ReadFile<'_>| self.read_public(substitution.data(), &mut |seen| read(seen));
+            let read_public: Option<&ReadData<'_>> =
+                (!self.background.files.is_empty()).then_some(&read_public);
             let index = (self.data_bytes()? <= self.limits.indexed_bytes)
                 .then(|| SymbolIndex::new(&distances, &read))
                 .transpose()?;
@@ -181,6 +185,7 @@ impl Scan<'_> {
                     SymbolPasses::new(layers, substitution, &distances, index.as_ref()),
                     &distances,
                     &read,
+                    read_public,
                     &|bytes| background.bytes(bytes, self.key),
                     &mut |output, view, stretch| tally.add(output, view, stretch),
                 )?;
@@ -202,6 +207,17 @@ impl Scan<'_> {
             for lens in lenses {
                 let opened = source.open().and_then(|bytes| read(&mut Seen::new(bytes, *lens)));
                 opened.map_err(|source| ScanError::ReadData { file, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every public file through each of these lenses.
+    fn read_public(&self, lenses: &[Lens], read: &mut ReadFile<'_>) -> Result<(), ScanError> {
+        for (file, source) in self.background.files.iter().enumerate() {
+            for lens in lenses {
+                let opened = source.open().and_then(|bytes| read(&mut Seen::new(bytes, *lens)));
+                opened.map_err(|source| ScanError::ReadPublic { file, source })?;
             }
         }
         Ok(())
@@ -243,8 +259,25 @@ impl Scan<'_> {
         })
     }
 
-    /// Searches the data for what one pass holds, and measures it unless only stretches of it are read.
+    /// Searches the data for what one pass holds, and measures it unless only stretches of it are read. What is public is no
+    /// copy: of what was found the files of the background are searched for, in the same reading.
     fn search(
+        &self,
+        pass: Pass,
+        comparison: &Comparison,
+        background: &KeyedBackground,
+    ) -> Result<(Pass, Option<Measure>), ScanError> {
+        let (mut pass, measure) = self.search_data(pass, comparison, background)?;
+        if !self.background.files.is_empty() && pass.found.count() > 0 {
+            let nothing = Background::default().keyed(self.key, &[]);
+            let mut public = Search::new(self.key, &nothing, pass.of_found(self.key)?);
+            self.read_public(&comparison.data, &mut |seen| public.search(seen, self.limits.chunk_bytes))?;
+            pass.excuse(&public.into_pass());
+        }
+        Ok((pass, measure))
+    }
+
+    fn search_data(
         &self,
         pass: Pass,
         comparison: &Comparison,

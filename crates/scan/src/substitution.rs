@@ -181,8 +181,6 @@ impl SymbolPass {
         public: &dyn Fn(&[u8]) -> Bits,
     ) -> Self {
         let mut back = vec![FAR; symbols.len()];
-        let mut windows = Vec::new();
-        let different = index.map_or(0..=WINDOW as u32, |index| index.different.clone());
         for piece in &pieces {
             let mut last: HashMap<u32, usize> = HashMap::new();
             let mut of_bytes = [usize::MAX; 256];
@@ -194,6 +192,25 @@ impl SymbolPass {
                 };
                 back[at] = before.map_or(FAR, |before| u32::try_from(at - before).unwrap_or(FAR));
             }
+        }
+        let mut pass = Self::of_distances(back, pieces, distances, index);
+        if !pass.is_done {
+            let bytes = symbols.iter().map(|symbol| u8::try_from(*symbol).unwrap_or(u8::MAX));
+            pass.public = public(&bytes.collect::<Vec<u8>>());
+        }
+        pass
+    }
+
+    /// A pass over symbols of which is known how far back the last equal one of their piece is.
+    fn of_distances(
+        back: Vec<u32>,
+        pieces: Vec<Piece>,
+        distances: &Distances,
+        index: Option<&SymbolIndex>,
+    ) -> Self {
+        let mut windows = Vec::new();
+        let different = index.map_or(0..=WINDOW as u32, |index| index.different.clone());
+        for piece in &pieces {
             distances.of_each_window(&back[piece.range.clone()], &different, &mut |at, hash| {
                 if index.is_none_or(|index| index.holds(hash)) {
                     windows.push((hash, (piece.range.start + at) as u32));
@@ -201,22 +218,55 @@ impl SymbolPass {
             });
         }
         let mut filter = Filter::for_keys(windows.len());
-        let mut positions =
-            Positions::below(if windows.is_empty() { 0 } else { symbols.len() }, windows.len());
+        let mut positions = Positions::below(if windows.is_empty() { 0 } else { back.len() }, windows.len());
         for (hash, position) in &windows {
             filter.insert(*hash);
             positions.insert(*hash, *position as usize);
         }
-        let is_done = windows.is_empty();
-        let public = if is_done {
-            Bits::default()
-        } else {
-            let bytes = symbols.iter().map(|symbol| u8::try_from(*symbol).unwrap_or(u8::MAX));
-            public(&bytes.collect::<Vec<u8>>())
-        };
-        let found = Bits::zeros(symbols.len());
-        let pairs_left = PAIRS_FIRST + PAIRS_EACH * symbols.len() as u64;
-        Self { pieces, back, public, filter, positions, found, pairs_left, is_done }
+        let (public, found) = (Bits::zeros(back.len()), Bits::zeros(back.len()));
+        let pairs_left = PAIRS_FIRST + PAIRS_EACH * back.len() as u64;
+        Self { pieces, back, public, filter, positions, found, pairs_left, is_done: windows.is_empty() }
+    }
+
+    /// A pass over what was found alone, each stretch as a piece of its own: to be searched for in what is public.
+    fn of_found(&self, distances: &Distances) -> Self {
+        let (mut back, mut pieces) = (Vec::new(), Vec::new());
+        for Piece { output, view, range, .. } in &self.pieces {
+            for stretch in self.found.stretches(range.clone()) {
+                let start = back.len();
+                let within = self.back[stretch].iter().enumerate();
+                back.extend(within.map(|(at, far)| if *far as usize <= at { *far } else { FAR }));
+                pieces.push(Piece { output: *output, view: *view, offset: 0, range: start..back.len() });
+            }
+        }
+        Self::of_distances(back, pieces, distances, None)
+    }
+
+    /// Takes back each stretch that was found of which fewer than [`SUBSTITUTED_RUN`] symbols are not public. `public` is
+    /// [`Self::of_found`], in which those that are public were found.
+    fn excuse(&mut self, public: &Self) {
+        let mut kept = Bits::zeros(self.back.len());
+        let mut of_stretch = public.pieces.iter();
+        for Piece { range, .. } in &self.pieces {
+            for stretch in self.found.stretches(range.clone()) {
+                let copied = of_stretch.next().expect("each stretch has a piece").range.clone();
+                if public.found.count_zeros(copied, SUBSTITUTED_RUN) >= SUBSTITUTED_RUN {
+                    kept.set(stretch);
+                }
+            }
+        }
+        self.found = kept;
+    }
+
+    /// Reads the data and marks what it shares with the views.
+    fn search(&mut self, key: &Distances, read_data: &ReadData<'_>) -> Result<(), crate::ScanError> {
+        read_data(&mut |file| {
+            each_window(file, key, |window, hash, data, at| {
+                if self.filter.may_hold(hash) && is_telling(window) {
+                    self.examine(hash, data, at);
+                }
+            })
+        })
     }
 
     /// Compares the data around a window with each place of the views that may hold the same.
@@ -310,6 +360,7 @@ pub(crate) fn search(
     mut passes: SymbolPasses<'_>,
     key: &Distances,
     read_data: &ReadData<'_>,
+    read_public: Option<&ReadData<'_>>,
     public: &dyn Fn(&[u8]) -> Bits,
     add: &mut Add<'_>,
 ) -> Result<Searched, crate::ScanError> {
@@ -322,13 +373,12 @@ pub(crate) fn search(
         if pass.is_done {
             continue;
         }
-        read_data(&mut |file| {
-            each_window(file, key, |window, hash, data, at| {
-                if pass.filter.may_hold(hash) && is_telling(window) {
-                    pass.examine(hash, data, at);
-                }
-            })
-        })?;
+        pass.search(key, read_data)?;
+        if let Some(read_public) = read_public.filter(|_| pass.found.count() > 0) {
+            let mut found = pass.of_found(key);
+            found.search(key, read_public)?;
+            pass.excuse(&found);
+        }
         if pass.pairs_left == 0 {
             searched = Searched::TooAlike;
         }
