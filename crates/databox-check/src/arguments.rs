@@ -12,6 +12,8 @@ pub(crate) struct Arguments {
     pub(crate) data: PathBuf,
     /// An index for each directory of the data, under its name; at a desk there is none.
     pub(crate) index: PathBuf,
+    /// Files that anybody may read; there need be none.
+    pub(crate) public: PathBuf,
     /// Earlier tables and exact counts, for `compare`.
     pub(crate) compared: PathBuf,
     /// What an evaluation wrote of weights in the policy's precision, for `evaluation`.
@@ -53,6 +55,7 @@ impl Arguments {
             views: "/views".into(),
             data: "/data".into(),
             index: "/index".into(),
+            public: "/public".into(),
             compared: "/compared".into(),
             reference: "/reference".into(),
             smaller: "/smaller".into(),
@@ -65,6 +68,7 @@ impl Arguments {
                 "--views" => &mut arguments.views,
                 "--data" => &mut arguments.data,
                 "--index" => &mut arguments.index,
+                "--public" => &mut arguments.public,
                 "--compared" => &mut arguments.compared,
                 "--reference" => &mut arguments.reference,
                 "--smaller" => &mut arguments.smaller,

@@ -11,7 +11,7 @@
 //! | `judge`        | `/canonical`                    |              |
 //! | `compare`      | `/canonical`, `/compared`       |              |
 //! | `views`        | `/canonical`                    | `/views`     |
-//! | `scan`         | `/canonical`, `/views`, `/data`, `/index` |    |
+//! | `scan`         | `/canonical`, `/views`, `/data`, `/index`, `/public` | |
 //! | `findings`     |                                 |              |
 //! | `evaluation`   | `/reference`, `/smaller`        |              |
 //!
@@ -35,6 +35,7 @@ use scan::ScanError;
 
 use arguments::{Arguments, Subcommand};
 use directory::Directory;
+use scan_data::Beside;
 
 /// Largest task in bytes: a request and the catalogues of its datasets, each at most 1 MiB.
 const TASK_LIMIT: u64 = 64 << 20;
@@ -44,7 +45,7 @@ const TASK_LIMIT: u64 = 64 << 20;
 enum CheckError {
     #[error(
         "usage: databox-check canonicalise|judge|compare|views|scan|findings|evaluation [--out DIR] [--canonical DIR] \
-         [--views DIR] [--data DIR] [--index DIR] [--compared DIR] [--counts DIR] [--reference DIR] [--smaller DIR]"
+         [--views DIR] [--data DIR] [--index DIR] [--public DIR] [--compared DIR] [--counts DIR] [--reference DIR] [--smaller DIR]"
     )]
     Usage,
     #[error("the task cannot be read")]
@@ -61,6 +62,8 @@ enum CheckError {
     Searched(#[source] io::Error),
     #[error("the private data holds something that is neither a file nor a directory, or cannot be read")]
     Data(#[source] io::Error),
+    #[error("the public files hold something that is neither a file nor a directory, or cannot be read")]
+    Public(#[source] io::Error),
     #[error("there is no answer to the search")]
     Scan(#[from] ScanError),
     #[error("what was measured cannot be read")]
@@ -123,7 +126,8 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Scan => {
             let task = ScanTask::from_json(&task)?;
             let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
-            scan_data::scan(&task, &canonical, &views, &arguments.data, &arguments.index)?.to_bytes()
+            let beside = Beside { data: &arguments.data, index: &arguments.index, public: &arguments.public };
+            scan_data::scan(&task, &canonical, &views, &beside)?.to_bytes()
         }
         Subcommand::Findings => findings::words(&task)?.into_bytes(),
         Subcommand::Evaluation => {

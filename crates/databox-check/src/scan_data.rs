@@ -18,14 +18,23 @@ use crate::directory::Directory;
 use crate::numbers;
 use crate::views;
 
-/// Searches. With an index for each directory of `data`, under its name in `index`, less of the data is read. A canonical file that is not there cannot leave and is passed over; a view that is not there ends the
+/// What outputs are compared with.
+pub(crate) struct Beside<'a> {
+    /// The private data: a directory for each dataset.
+    pub(crate) data: &'a Path,
+    /// An index for each directory of the data, under its name; with all of them less of the data is read.
+    pub(crate) index: &'a Path,
+    /// Files that anybody may read. Without the directory there are none, and nothing is excused.
+    pub(crate) public: &'a Path,
+}
+
+/// Searches. A canonical file that is not there cannot leave and is passed over; a view that is not there ends the
 /// search, since "no copy found" would say more than was looked at.
 pub(crate) fn scan(
     task: &ScanTask,
     canonical: &Directory,
     views: &Directory,
-    data: &Path,
-    index: &Path,
+    beside: &Beside<'_>,
 ) -> Result<ScanReport, CheckError> {
     let (mut searched, mut searched_numbers) = (Vec::new(), Vec::new());
     for (index, file) in task.files.iter().enumerate().take(OUTPUT_LIMIT) {
@@ -55,10 +64,14 @@ pub(crate) fn scan(
         let blocks = Box::new(BufReader::new(blocks));
         searched_numbers.push(SearchedNumbers { output: index as u16, blocks });
     }
-    let files = scan::files_below(data).map_err(CheckError::Data)?;
-    let indexes = indexes(data, index).map_err(CheckError::Data)?;
+    let files = scan::files_below(beside.data).map_err(CheckError::Data)?;
+    let indexes = indexes(beside.data, beside.index).map_err(CheckError::Data)?;
     let checked = !searched_numbers.is_empty();
-    let background = Background::of(&task.background);
+    let public = match scan::files_below(beside.public) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        files => files.map_err(CheckError::Public)?,
+    };
+    let background = Background::of(&task.background).with_files(public);
     // They share nothing but the data, which both only read.
     let (report, found) = thread::scope(|scope| {
         let search = || numeric::search(searched_numbers, &files, numeric::PASS_VALUES);

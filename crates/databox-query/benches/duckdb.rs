@@ -139,6 +139,7 @@ fn task(groups: &[&str]) -> QueryTask {
         licence: String::new(),
         source: String::new(),
         privacy: None,
+        public: Vec::new(),
     };
     let value = |function, column: &str| QueryValue { column: name(column), function };
     let issued_at = Timestamp::from_seconds(0).expect("a moment");

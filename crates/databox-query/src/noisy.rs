@@ -250,6 +250,7 @@ mod tests {
             licence: String::new(),
             source: String::new(),
             privacy: Some(budget),
+            public: Vec::new(),
         };
         let issued_at = Timestamp::from_seconds(0).unwrap();
         let bounds = Bounds { least: Whole(bounds.0), most: Whole(bounds.1) };

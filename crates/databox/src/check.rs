@@ -40,6 +40,9 @@ pub struct CheckArguments {
     /// Data to search for copies in.
     #[arg(long)]
     pub private: Option<PathBuf>,
+    /// Files that anybody may read, as the dataset's catalogue entry names them: what stands in them is no copy.
+    #[arg(long, requires = "private")]
+    pub public: Option<PathBuf>,
     /// The egress policy; without it the standard one.
     #[arg(long)]
     pub policy: Option<PathBuf>,
@@ -111,6 +114,7 @@ pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
         catalogue: Vec::new(),
         written: &arguments.outputs,
         data,
+        public: arguments.public.as_deref(),
         canonical: arguments.canonical.as_deref(),
         precisions: None,
     })
@@ -137,6 +141,8 @@ pub struct Looked<'a> {
     pub written: &'a Path,
     /// Each dataset's name and directory, to search for copies in.
     pub data: Vec<(String, PathBuf)>,
+    /// A directory of files that anybody may read.
+    pub public: Option<&'a Path>,
     /// A new or empty directory that receives the bytes that would leave.
     pub canonical: Option<&'a Path>,
     /// The precision of each output that ships an evaluation; None if none was run.
@@ -168,7 +174,7 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
     checked.noise_percent = if has_weights { limits.weights.dither_percent } else { 0 };
     checked.categories_not_compared = not_compared(looked);
     if !looked.data.is_empty() {
-        let (views, scan) = searched::search(&task, &limits, &canonical, &looked.data)?;
+        let (views, scan) = searched::search(&task, &limits, &canonical, (&looked.data, looked.public))?;
         add_views(&mut checked, &views);
         add_scan(&mut checked, &task.outputs, &scan);
     }

@@ -38,6 +38,10 @@ pub struct DataArguments {
     /// The δ at which that is told as ε is 10 to the minus so many; one over it should be far above the number of units.
     #[arg(long, default_value_t = 6)]
     pub privacy_delta_exponent: u32,
+    /// A directory with files that anybody may read, such as the text of a licence that the data quotes: what stands in them
+    /// is no copy of the data. At most 64 files.
+    #[arg(long)]
+    pub public: Option<PathBuf>,
     /// Licence or terms, in words.
     #[arg(long)]
     pub licence: String,
@@ -69,7 +73,10 @@ pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
     }
     description.insert("licence".into(), arguments.licence.clone().into());
     description.insert("source".into(), arguments.source.clone().into());
-    lay(&arguments.directory, &target, "dataset.toml", &description)
+    if arguments.public.is_some() {
+        description.insert("public".into(), PUBLIC.into());
+    }
+    lay(&arguments.directory, arguments.public.as_deref(), &target, &description)
 }
 
 fn bits(bits: u64) -> Result<i64, Failure> {
@@ -89,10 +96,13 @@ fn budget(rho: &str, delta_exponent: u32) -> Result<PrivacyBudget, Failure> {
     })
 }
 
+/// Where files that anybody may read lie beside the data. No data file has this name.
+const PUBLIC: &str = "dataset.public";
+
 fn lay(
     source: &Path,
+    public: Option<&Path>,
     target: &Path,
-    description_name: &str,
     description: &toml::Table,
 ) -> Result<PathBuf, Failure> {
     if target.exists() {
@@ -100,22 +110,37 @@ fn lay(
             .hint(ALREADY_THERE));
     }
     // Looked at before anything is made, so that a wrong path leaves nothing behind.
-    let mut files = Vec::new();
-    for entry in fs::read_dir(source).map_err(file_failure(source))? {
-        let entry = entry.map_err(file_failure(source))?;
-        let from = entry.path();
-        if !from.is_file() {
-            return Err(Failure::new("DATA", format!("{} is not a plain file", from.display()))
-                .hint("give a directory that holds nothing but the dataset's CSV files"));
-        }
-        files.push((from, target.join(entry.file_name())));
+    let data = plain_files(source, "give a directory that holds nothing but the dataset's CSV files")?;
+    if let Some(reserved) = data.iter().find(|file| file.file_name().is_some_and(|name| name == PUBLIC)) {
+        return Err(Failure::new("DATA", format!("{} has a name that is reserved", reserved.display())));
     }
-    fs::create_dir(target).map_err(file_failure(target))?;
-    for (from, to) in &files {
-        fs::copy(from, to).map_err(file_failure(from))?;
+    let public =
+        public.map(|directory| plain_files(directory, "give a directory of plain files")).transpose()?;
+    let copy = |files: &[PathBuf], target: &Path| {
+        fs::create_dir(target).map_err(file_failure(target))?;
+        files.iter().try_for_each(|from| {
+            let to = target.join(from.file_name().unwrap_or_default());
+            fs::copy(from, to).map(drop).map_err(file_failure(from))
+        })
+    };
+    copy(&data, target)?;
+    if let Some(public) = public {
+        copy(&public, &target.join(PUBLIC))?;
     }
-    describe(&target.join(description_name), description)?;
+    describe(&target.join("dataset.toml"), description)?;
     Ok(target.to_owned())
+}
+
+fn plain_files(directory: &Path, hint: &'static str) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(file_failure(directory))? {
+        let file = entry.map_err(file_failure(directory))?.path();
+        if !file.is_file() {
+            return Err(Failure::new("DATA", format!("{} is not a plain file", file.display())).hint(hint));
+        }
+        files.push(file);
+    }
+    Ok(files)
 }
 
 pub(crate) fn describe(path: &Path, description: &toml::Table) -> Result<(), Failure> {

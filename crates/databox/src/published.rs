@@ -2,7 +2,7 @@
 //! categories that tables and questions may name, and the runtimes.
 
 use release::site::Site;
-use release::statement::{CatalogueEntry, PrivacyBudget, Table, ValueType, rho_text};
+use release::statement::{CatalogueEntry, PrivacyBudget, PublicFile, Table, ValueType, rho_text};
 use release::value::Name;
 use serde::Serialize;
 
@@ -20,6 +20,9 @@ pub struct Published {
     /// What answers with noise may spend of the units' privacy in all; none if nothing is answered so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<PrivacyBudget>,
+    /// Files that anybody may read: what stands in them is no copy of the data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub public: Vec<PublicFile>,
     /// Its files.
     pub tables: Vec<Table>,
     /// The box's runtimes.
@@ -42,10 +45,11 @@ pub struct PublishedRuntime {
 /// The catalogue has none of this name.
 pub fn of(site: &Site, dataset: &Name) -> Result<Published, Failure> {
     match site.dataset(dataset).map(|entry| &entry.statement().entry) {
-        Some(CatalogueEntry::Dataset { unit_column, tables, privacy, .. }) => Ok(Published {
+        Some(CatalogueEntry::Dataset { unit_column, tables, privacy, public, .. }) => Ok(Published {
             dataset: dataset.clone(),
             unit_column: unit_column.clone(),
             privacy: *privacy,
+            public: public.clone(),
             tables: tables.clone(),
             runtimes: runtimes(site),
         }),
@@ -80,6 +84,9 @@ impl Published {
             }
             None => "no answers with noise: the dataset has no privacy budget\n".to_owned(),
         };
+        for PublicFile { name, file, bytes } in &self.public {
+            text += &format!("anybody may read {name} ({bytes} bytes, sha256 {})\n", file.sha256);
+        }
         for table in &self.tables {
             text += &format!("{}\n", table.file);
             for column in &table.columns {

@@ -247,6 +247,7 @@ impl Throwaway {
             answer_bits: 100_000,
             privacy_rho: None,
             privacy_delta_exponent: 6,
+            public: None,
             licence: "public domain".to_owned(),
             source: "RAND Health Insurance Experiment".to_owned(),
         })?;

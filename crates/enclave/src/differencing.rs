@@ -76,6 +76,7 @@ pub fn compare(
             reads: vec![(&sealed, "/canonical"), (&directory, "/compared")],
             writes: None,
             data: &[],
+            public: &[],
         };
         let (report, detail) = outputs.run_with_detail(&child, task.to_json())?;
         found.comparer = Some(report);

@@ -3,7 +3,7 @@
 //! Each child is believed only about the rules that it runs. A canonicaliser that was taken over by what it read can
 //! forbid a release; it cannot say that no copy was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blobs::Digest;
 use egress::Policy;
@@ -53,6 +53,8 @@ pub struct Found {
     pub precisions: BTreeMap<Name, Precision>,
     /// The views that were searched, sorted.
     pub views: Vec<Name>,
+    /// Files that anybody may read: what stands in them was taken for no copy.
+    pub public: BTreeSet<Digest>,
     /// The report of the process that compares tables.
     pub comparer: Option<OutputReport>,
     /// Counts of tables before rounding, sealed: the output's index, their digest and size in bytes. They stay inside.

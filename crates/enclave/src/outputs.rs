@@ -76,6 +76,8 @@ pub struct Outputs<'a> {
     pub catalogue: Vec<Catalogue>,
     /// Each dataset's name and snapshot.
     pub data: &'a [(String, PathBuf)],
+    /// The files that the catalogue says anybody may read.
+    pub public: &'a [PathBuf],
     /// Ends every child when the room stops.
     pub cancel: &'a Cancel,
 }
@@ -171,6 +173,7 @@ impl Outputs<'_> {
             reads: vec![(out, "/out")],
             writes: Some((&canonical, "/canonical")),
             data: &[],
+            public: &[],
         };
         let (report, detail) = self.run_with_detail(&child, task.to_json())?;
         found.canonicaliser = Some(report);
@@ -240,6 +243,7 @@ impl Outputs<'_> {
             reads: vec![(sealed, "/canonical")],
             writes: None,
             data: &[],
+            public: &[],
         };
         let (report, detail) = self.run_with_detail(&child, task.to_json())?;
         found.judge = Some(report);
@@ -304,6 +308,7 @@ impl Outputs<'_> {
             reads: vec![(sealed, "/canonical")],
             writes: Some((&views, "/views")),
             data: &[],
+            public: &[],
         };
         let made = OutputReport::from_bytes(&self.run(&child, task.to_json())?)?;
         found.views_made = Some(match found.views_made.take() {
@@ -345,6 +350,7 @@ impl Outputs<'_> {
             reads: vec![(sealed, "/canonical"), (views, "/views")],
             writes: None,
             data: self.data,
+            public: self.public,
         };
         let task = ScanTask::new(self.declared, &self.catalogue);
         let report = ScanReport::from_bytes(&self.run(&child, task.to_json())?)?;
@@ -352,6 +358,8 @@ impl Outputs<'_> {
             Some(before) => before.and(report),
             None => report,
         });
+        let public = self.catalogue.iter().flat_map(Catalogue::public);
+        found.public = public.map(|file| file.file.sha256).collect();
         Ok(())
     }
 }

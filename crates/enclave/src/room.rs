@@ -73,6 +73,8 @@ pub struct Places {
     pub datasets: PathBuf,
     /// Runtimes, `<tree digest>`.
     pub runtimes: PathBuf,
+    /// Files that anybody may read: what stands in them is no copy of data.
+    pub public: BlobStore,
     /// What a job's interpreter imports to say where it failed.
     pub failure: PathBuf,
     /// Copies that are being made.
@@ -105,6 +107,7 @@ impl Places {
             compared: BlobStore::open(own("compared")?, 0o600)?,
             datasets: own("datasets")?,
             runtimes: own("runtimes")?,
+            public: BlobStore::open(own("public")?, 0o444)?,
             incoming: own("incoming")?,
             from_gateway: configuration.from_gateway_directory.clone(),
             outbox: BlobStore::open(&configuration.to_gateway_directory, 0o640)?,

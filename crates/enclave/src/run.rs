@@ -196,6 +196,8 @@ struct Ready {
     /// The runtime whose program compares answers; none if the site names none, or it is not there.
     comparing: Option<PathBuf>,
     data: Vec<(String, PathBuf)>,
+    /// Files of these datasets that anybody may read.
+    public: Vec<PathBuf>,
     devices: Held,
 }
 
@@ -213,11 +215,12 @@ fn ready(room: &Room, job: &Job, devices: &Held) -> Result<Ready, RunError> {
     let policy_text = String::from_utf8(file.to_vec()).map_err(|_| RunError::Site)?;
     let policy = Policy::parse(&policy_text).map_err(|_| RunError::Site)?;
     let mut catalogue = Vec::new();
-    let mut data = Vec::new();
+    let (mut data, mut public) = (Vec::new(), Vec::new());
     for dataset in &request.request().datasets {
         catalogue.push(site.dataset(&dataset.name).ok_or(RunError::Site)?.statement().clone());
         let snapshot = room.places.snapshot(&dataset.name, &dataset.tree.sha256).ok_or(RunError::Site)?;
         data.push((dataset.name.to_string(), snapshot));
+        public.extend(public_files(room, catalogue.last()).ok_or(RunError::Site)?);
     }
     let runtime = room.places.runtime(&request.request().runtime.tree.sha256).ok_or(RunError::Site)?;
     let comparing = match site.comparing_runtime().map(|entry| &entry.statement().entry) {
@@ -235,6 +238,7 @@ fn ready(room: &Room, job: &Job, devices: &Held) -> Result<Ready, RunError> {
         runtime,
         comparing,
         data,
+        public,
         devices,
     })
 }
@@ -286,6 +290,14 @@ fn is_revoked(room: &Room, request: &SignedRequest) -> bool {
     let request = request.request();
     let is_grants = site.revocation().grants.contains(&request.grant.id);
     is_grants || site.is_revoked(&request.requester.id, &request.requester.key_id)
+}
+
+/// Where the files lie that anybody may read, by a dataset's entry; none if one is not there, and a search that was to
+/// excuse what stands in it cannot be made.
+fn public_files(room: &Room, entry: Option<&Catalogue>) -> Option<Vec<PathBuf>> {
+    let store = &room.places.public;
+    let there = |digest| store.contains(digest).then(|| store.path(digest));
+    entry?.public().iter().map(|file| there(file.file.sha256)).collect()
 }
 
 /// The run's own limit, and what the table of states gives for unpacking and judging.
@@ -359,6 +371,7 @@ fn steps(
         precisions: BTreeMap::new(),
         catalogue: ready.catalogue.clone(),
         data: &ready.data,
+        public: &ready.public,
         cancel: watch.cancel,
     };
     outputs.precisions = precision::choose(&outputs, asked, &ready.policy, &view, &out, left)?;
@@ -409,6 +422,7 @@ fn unpack(
         reads: Vec::new(),
         writes: Some((&unpacked, "/unpacked")),
         data: &[],
+        public: &[],
     };
     match wall::run_child(room, slot, &child, Stdin::File(file), cancel) {
         Ok(_) => Ok(Some(freeze(&unpacked, &work.join("bundle-frozen"))?)),

@@ -252,6 +252,7 @@ fn guarantee(found: &Found) -> Guarantee {
         plain_run_bytes: Count(PLAIN_RUN_BYTES),
         views: if searched.is_some() { found.views.clone() } else { Vec::new() },
         exempt_millionths: Count(searched.map_or(0, |scanner| scanner.exempt_millionths.into())),
+        public: found.public.iter().map(|digest| (*digest).into()).collect(),
     }
 }
 

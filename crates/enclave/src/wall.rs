@@ -193,6 +193,8 @@ pub struct Child<'a> {
     pub writes: Option<(&'a Path, &'static str)>,
     /// Data, for the scanner and the comparer of answers only.
     pub data: &'a [(String, PathBuf)],
+    /// Files that anybody may read, for the scanner only.
+    pub public: &'a [PathBuf],
 }
 
 /// The wall around a child of the enclave.
@@ -221,6 +223,8 @@ pub fn child(room: &Room, slot: Slot, child: &Child<'_>) -> Specification {
     mounts.extend(child.writes.iter().map(|(source, target)| mount(source, target, Access::Writable)));
     mounts.extend(data_mounts(child.data));
     mounts.extend(index_mounts(child.data));
+    let public = child.public.iter().enumerate();
+    mounts.extend(public.map(|(at, file)| mount(file, &format!("/public/{at}"), Access::ReadOnly)));
     let limits = &configuration.limits;
     Specification {
         mounts,

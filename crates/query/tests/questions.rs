@@ -35,6 +35,7 @@ fn catalogue(files: &[&str]) -> Catalogue {
         licence: String::new(),
         source: String::new(),
         privacy: None,
+        public: Vec::new(),
     };
     let issued_at = Timestamp::from_seconds(0).unwrap();
     Catalogue { site: name("site"), name: name("hie"), version: Count(1), entry, issued_at }

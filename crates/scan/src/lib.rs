@@ -44,6 +44,10 @@
 //! and 15 behind the last: one stands in a whole window, which is then not public. Only if each such window is plain
 //! does promise 2 alone hold, as it does for plain runs elsewhere.
 //!
+//! Of *files* that anybody may read ([`Background::with_files`]) a byte of a view is public if it lies in a run that stands in
+//! one of them, through the same lens. A place, as below, does not count if fewer than 31 of all its bytes are not
+//! public, or 127 of what was replaced.
+//!
 //! # Where runs are
 //!
 //! A place is a stretch of a view whose bytes all belong to runs that were found; runs that overlap or touch are one

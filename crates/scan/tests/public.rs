@@ -143,7 +143,8 @@ fn a_public_file_that_cannot_be_read_ends_a_search_that_found_something() {
     let mut random = Random(75);
     let (licence, data) = licence_in_data(&mut random, 500);
     let background = Background::default().with_files([Unreadable]);
-    let search = |output: &[u8]| scan::search(vec![raw(0, output)], &[&data[..]], &background, Limits::default());
+    let search =
+        |output: &[u8]| scan::search(vec![raw(0, output)], &[&data[..]], &background, Limits::default());
     assert!(matches!(search(&licence), Err(ScanError::ReadPublic { file: 0, .. })));
     // Nothing need be excused where nothing was found.
     assert_eq!(search(&random.bytes(500)).unwrap().runs, 0);

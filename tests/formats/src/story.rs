@@ -286,6 +286,7 @@ fn dataset() -> Catalogue {
             licence: "Public domain".to_owned(),
             source: "Made up for this example".to_owned(),
             privacy: None,
+            public: Vec::new(),
         },
         issued_at: time("2026-02-03T09:00:00Z"),
     }
@@ -511,6 +512,7 @@ fn verdict(
             plain_run_bytes: Count(127),
             views: vec![name("raw"), name("tensor-f32")],
             exempt_millionths: Count(12),
+            public: Vec::new(),
         },
         released_bits: Count(released),
         verdict_bits: Count(VERDICT_BITS),

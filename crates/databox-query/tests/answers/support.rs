@@ -40,6 +40,7 @@ pub fn catalogue() -> Catalogue {
         licence: String::new(),
         source: String::new(),
         privacy: None,
+        public: Vec::new(),
     };
     let issued_at = Timestamp::from_seconds(0).unwrap();
     Catalogue { site: name("site"), name: name("d"), version: Count(1), entry, issued_at }

@@ -13,20 +13,22 @@ use super::{Scratch, stage};
 use crate::failure::{Failure, file_failure};
 use crate::wall::{self, Shown};
 
-/// Searches the canonical files for copies of the data. Returns what the making of views came to, and the search.
+/// Searches the canonical files for copies of the data, of which what anybody may read is none. Returns what the making of views came to, and the search.
 pub(super) fn search(
     task: &Task,
     policy: &Policy,
     canonical: &Scratch,
-    data: &[(String, PathBuf)],
+    (data, public): (&[(String, PathBuf)], Option<&Path>),
 ) -> Result<(OutputReport, ScanReport), Failure> {
-    let staged: Vec<_> = data
-        .iter()
-        .map(|(name, directory)| Ok((name, stage::private(directory)?)))
+    let place = |name: &str| if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") };
+    let beside = data.iter().map(|(name, directory)| (place(name), directory.as_path()));
+    let beside = beside.chain(public.map(|directory| ("/public".to_owned(), directory)));
+    let staged: Vec<_> = beside
+        .map(|(target, directory)| Ok((target, stage::private(directory)?)))
         .collect::<Result<_, Failure>>()?;
-    let shown = staged.iter().map(|(name, staged)| Shown {
+    let shown = staged.iter().map(|(target, staged)| Shown {
         source: staged.path().to_owned(),
-        target: if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") },
+        target: target.clone(),
         writable: false,
     });
     let data: Vec<Shown> = shown.collect();

@@ -195,6 +195,7 @@ pub fn run_at_desk(
             catalogue: data.catalogue,
             written: &arguments.out,
             data: shown.clone(),
+            public: None,
             canonical: arguments.canonical.as_deref(),
         })?),
         _ => None,

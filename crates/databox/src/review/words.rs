@@ -70,6 +70,13 @@ pub fn words(opened: &Opened) -> String {
     let unchecked = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked);
     let unchecked: Vec<_> = unchecked.map(|outcome| outcome.id.as_str()).collect();
     let _ = writeln!(text, "not run    {}", unchecked.join(", "));
+    for public in &verdict.guarantee.public {
+        let _ = writeln!(
+            text,
+            "public     what stands in the file with sha256 {} was taken for no copy",
+            public.sha256
+        );
+    }
     let _ = writeln!(text, "wall       {}", wall_words(&verdict.wall));
     for warning in &verdict.warnings {
         let name = serde_json::to_value(warning).ok();

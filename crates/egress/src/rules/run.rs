@@ -122,6 +122,7 @@ fn catalogue() -> Catalogue {
         licence: String::new(),
         source: String::new(),
         privacy: None,
+        public: Vec::new(),
     };
     let issued_at = Timestamp::from_seconds(0).expect("1970 is a moment");
     Catalogue { site: name("site"), name: name("hie"), version: Count(1), entry, issued_at }

@@ -36,6 +36,7 @@ pub fn catalogue_with(categories: &[&str]) -> Catalogue {
             licence: String::new(),
             source: String::new(),
             privacy: None,
+            public: Vec::new(),
         },
         issued_at: Timestamp::from_seconds(0).unwrap(),
     }

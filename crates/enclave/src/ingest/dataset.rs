@@ -10,7 +10,9 @@ use std::path::Path;
 use packet::Content;
 use release::json;
 use release::site::Site;
-use release::statement::{Catalogue, CatalogueEntry, DatasetGrant, PAYLOAD_LIMIT, Snapshot, Table};
+use release::statement::{
+    Catalogue, CatalogueEntry, DatasetGrant, PAYLOAD_LIMIT, PUBLIC_FILES_LIMIT, PublicFile, Snapshot, Table,
+};
 use release::value::{Count, Name, Timestamp};
 
 use super::answer::Awaited;
@@ -18,6 +20,7 @@ use super::copy::Copied;
 use super::description::DatasetDescription;
 use super::table::{self, TableError};
 use super::{IngestError, Look, copy, index, write_draft};
+use crate::files;
 use crate::reviewers;
 use crate::room::Room;
 
@@ -34,10 +37,13 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
     }
     let description: DatasetDescription = toml::from_str(&fs::read_to_string(path.join("dataset.toml"))?)?;
     let store = room.places.datasets.join(name.as_str());
-    let copied = copy::into_store(room, path, &["dataset.toml"], copy::Links::Refused, &store)?;
+    let public = public_files(room, path, &description)?;
+    let no_data: Vec<&str> =
+        ["dataset.toml"].into_iter().chain(description.public.as_ref().map(Name::as_str)).collect();
+    let copied = copy::into_store(room, path, &no_data, copy::Links::Refused, &store)?;
     index::make(room, &copied);
     let smallest = room.configuration.category_smallest_count;
-    let entry = entry(&site, name, &description, &copied, smallest, room.now())?;
+    let entry = entry(&site, name, &description, (&copied, public), smallest, room.now())?;
     let bytes = json::to_bytes(&entry);
     if bytes.len() > PAYLOAD_LIMIT {
         return Err(IngestError::DraftTooLarge);
@@ -71,7 +77,7 @@ fn entry(
     site: &Site,
     name: &Name,
     description: &DatasetDescription,
-    copied: &Copied,
+    (copied, public): (&Copied, Vec<PublicFile>),
     smallest: u64,
     now: Timestamp,
 ) -> Result<Catalogue, IngestError> {
@@ -103,9 +109,34 @@ fn entry(
             licence: description.licence.clone(),
             source: description.source.clone(),
             privacy: description.privacy()?,
+            public,
         },
         issued_at: now,
     })
+}
+
+/// Copies the files that anybody may read.
+fn public_files(
+    room: &Room,
+    path: &Path,
+    description: &DatasetDescription,
+) -> Result<Vec<PublicFile>, IngestError> {
+    let Some(directory) = &description.public else { return Ok(Vec::new()) };
+    let directory = path.join(directory.as_str());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&directory)? {
+        let name: Name = entry?
+            .file_name()
+            .into_string()
+            .ok()
+            .and_then(|name| name.parse().ok())
+            .ok_or(IngestError::PublicFiles)?;
+        let file = files::open_plain(&directory, name.as_str())?.ok_or(IngestError::PublicFiles)?;
+        let (digest, bytes) = room.places.public.copy_in(file, None, u64::MAX)?;
+        files.push(PublicFile { name, file: digest.into(), bytes: Count(bytes) });
+    }
+    files.sort_by(|left, right| left.name.cmp(&right.name));
+    if files.len() <= PUBLIC_FILES_LIMIT { Ok(files) } else { Err(IngestError::PublicFiles) }
 }
 
 /// Every CSV file at the top of the snapshot, and how many different units they name.
@@ -157,6 +188,7 @@ mod tests {
             categories: categories.iter().map(|name| name.parse().unwrap()).collect(),
             release_bits: 1,
             answer_bits: 1,
+            public: None,
             licence: String::new(),
             source: String::new(),
             privacy_rho: None,

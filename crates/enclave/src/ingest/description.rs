@@ -25,6 +25,9 @@ pub struct DatasetDescription {
     /// The δ at which that is told as ε, as 10 to the minus so many.
     #[serde(default = "usual_delta")]
     pub privacy_delta_exponent: u64,
+    /// The directory beside the data whose files anybody may read; it is no part of the data. None if there is none.
+    #[serde(default)]
+    pub public: Option<Name>,
     /// Licence or terms, in words.
     pub licence: String,
     /// Where it comes from, in words.

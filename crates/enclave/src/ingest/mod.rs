@@ -53,6 +53,12 @@ pub enum IngestError {
     /// A privacy budget that is none.
     #[error("the privacy budget is not accepted: privacy_rho is at most 4, privacy_delta_exponent 5 to 12")]
     Privacy,
+    /// The directory of public files holds something else than plain files with usual names, or too many.
+    #[error("the public files are not accepted: give at most 64 plain files, named like datasets are")]
+    PublicFiles,
+    /// A public file cannot be kept.
+    #[error("a public file could not be kept")]
+    Keep(#[from] blobs::StoreError),
     /// The entry is larger than a draft may be.
     #[error("the draft is larger than a packet holds; declare fewer categories")]
     DraftTooLarge,
@@ -77,10 +83,11 @@ impl IngestError {
             Self::TopLevel => "TOP_LEVEL",
             Self::Table(_) => "TABLE",
             Self::Privacy => "PRIVACY",
+            Self::PublicFiles => "PUBLIC_FILES",
             Self::DraftTooLarge => "DRAFT_TOO_LARGE",
             Self::Packet(_) => "PACKET",
             Self::Store(_) => "STORE",
-            Self::Io(_) => "FILE_SYSTEM",
+            Self::Io(_) | Self::Keep(_) => "FILE_SYSTEM",
         }
     }
 

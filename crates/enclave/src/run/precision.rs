@@ -98,6 +98,7 @@ impl Trial<'_> {
             reads: vec![(self.out, "/out")],
             writes: Some((&tried, "/canonical")),
             data: &[],
+            public: &[],
         };
         let ended = self.outputs.run(&child, task.to_json());
         let tried = freeze(&tried, &work.join("tried-frozen"))?;
@@ -182,6 +183,7 @@ fn compare(
         reads: vec![(reference, "/reference"), (smaller, "/smaller")],
         writes: None,
         data: &[],
+        public: &[],
     };
     match outputs.run(&child, task.to_json()) {
         Ok(message) => Ok(EvaluationReport::from_bytes(&message).is_ok_and(|report| report.holds)),

@@ -90,6 +90,7 @@ pub(super) fn compare(
         reads: Vec::new(),
         writes: None,
         data: outputs.data,
+        public: &[],
     };
     let (report, detail) = match outputs.run_with_detail(&child, task.to_json()) {
         Ok(found) => found,

@@ -46,6 +46,7 @@ fn draft(result: VerdictResult) -> Verdict {
             plain_run_bytes: Count(127),
             views: vec![],
             exempt_millionths: Count(0),
+            public: Vec::new(),
         },
         released_bits: Count(100),
         verdict_bits: Count(VERDICT_BITS),

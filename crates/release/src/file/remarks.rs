@@ -108,6 +108,14 @@ fn say_guarantee(verdict: &Verdict, rows: &mut Rows) {
         guarantee.exempt_millionths
     );
     rows.say("guarantee", Outcome::Noted, text);
+    if !guarantee.public.is_empty() {
+        let files: Vec<_> = guarantee.public.iter().map(|file| file.sha256.to_string()).collect();
+        let text = format!(
+            "runs that stand in one of these, which anybody may read, do not count: {}",
+            files.join(", ")
+        );
+        rows.say("public files", Outcome::Noted, text);
+    }
 }
 
 fn warning_text(warning: Warning) -> &'static str {

@@ -148,6 +148,7 @@ fn check_rules(verdict: &Verdict) -> Result<(), Refusal> {
     let consistent = blocked == (verdict.result == VerdictResult::Blocked);
     let guarantee = &verdict.guarantee;
     let stated = guarantee.views.is_sorted_by(|left, right| left < right)
+        && guarantee.public.is_sorted_by(|left, right| left.sha256 < right.sha256)
         && guarantee.exempt_millionths.0 <= 1_000_000;
     if complete && consistent && stated { Ok(()) } else { Err(Refusal::VerdictRules) }
 }

@@ -13,8 +13,8 @@ use crate::envelope::{Envelope, SignaturesMade};
 use crate::key;
 use crate::refusal::Refusal;
 use crate::statement::{
-    Catalogue, CatalogueEntry, CodeDenial, DEVICES_LIMIT, Denial, DenialReason, Grant, Policy, PrivacyBudget,
-    Revocation, Roles, ValueType,
+    Catalogue, CatalogueEntry, CodeDenial, DEVICES_LIMIT, Denial, DenialReason, Grant, PUBLIC_FILES_LIMIT,
+    Policy, PrivacyBudget, Revocation, Roles, ValueType,
 };
 use crate::value::{Name, Timestamp};
 
@@ -311,7 +311,7 @@ fn belongs(roles: &Roles, site: &Name, issued_at: Timestamp, now: Timestamp) -> 
 }
 
 fn check_entry(entry: &CatalogueEntry) -> Result<(), Refusal> {
-    let CatalogueEntry::Dataset { snapshots, unit_column, tables, privacy, .. } = entry else {
+    let CatalogueEntry::Dataset { snapshots, unit_column, tables, privacy, public, .. } = entry else {
         return Ok(());
     };
     let columns = tables.iter().map(|table| table.columns.len()).sum::<usize>();
@@ -324,6 +324,8 @@ fn check_entry(entry: &CatalogueEntry) -> Result<(), Refusal> {
     let sound = !snapshots.is_empty()
         && has_unit
         && privacy.as_ref().is_none_or(PrivacyBudget::is_sound)
+        && public.len() <= PUBLIC_FILES_LIMIT
+        && public.is_sorted_by(|left, right| left.name < right.name)
         && files.len() == tables.len()
         && trees.len() == snapshots.len()
         && tables.iter().all(|table| table_is_sound(&table.columns));

@@ -314,6 +314,10 @@ pub enum CatalogueEntry {
         /// What answers with noise may spend of its units' privacy in all; not there if nothing is answered so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         privacy: Option<PrivacyBudget>,
+        /// Files that anybody may read, such as licences, manuals and base models, sorted by name. What of the data stands in
+        /// one of them is no copy of the data, whoever writes it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        public: Vec<PublicFile>,
     },
     /// A read-only tree of programs and libraries. Signed by the runtime role.
     Runtime {
@@ -328,11 +332,34 @@ pub enum CatalogueEntry {
     },
 }
 
+/// Most public files of a dataset. Each is shown to the search by itself.
+pub const PUBLIC_FILES_LIMIT: usize = 64;
+
+/// A file that anybody may read. Whoever knows it by its digest can look it up elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublicFile {
+    /// What it is called.
+    pub name: Name,
+    /// The digest of its bytes.
+    pub file: DigestSet,
+    /// How many bytes it has.
+    pub bytes: Count,
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
 
 impl Catalogue {
+    /// The files that anybody may read, of a dataset.
+    pub fn public(&self) -> &[PublicFile] {
+        match &self.entry {
+            CatalogueEntry::Dataset { public, .. } => public,
+            CatalogueEntry::Runtime { .. } => &[],
+        }
+    }
+
     /// How many units that snapshot of the dataset has about which a request asks; none if it asks about none that is here.
     pub fn units_asked(&self, request: &Request) -> Option<u64> {
         let CatalogueEntry::Dataset { snapshots, .. } = &self.entry else { return None };

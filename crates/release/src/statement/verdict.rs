@@ -255,6 +255,9 @@ pub struct Guarantee {
     pub views: Vec<Name>,
     /// Share of the data that is exempt (windows with a period of at most 4), in millionths.
     pub exempt_millionths: Count,
+    /// Files that anybody may read, by the catalogue of the datasets, sorted: runs that stand in one of them do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public: Vec<DigestSet>,
 }
 
 /// What one dataset's account was charged.

@@ -100,6 +100,7 @@ async fn data(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
         answer_bits: 100_000,
         privacy_rho: None,
         privacy_delta_exponent: 6,
+        public: None,
         licence: "public domain".to_owned(),
         source: "RAND Health Insurance Experiment".to_owned(),
     });

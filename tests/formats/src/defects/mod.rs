@@ -8,6 +8,7 @@ mod innocent;
 mod log;
 mod people;
 mod precision;
+mod public;
 mod questions;
 mod site;
 mod ssh;
@@ -116,6 +117,7 @@ pub fn all() -> Vec<Defect> {
         people::all(),
         ssh::all(),
         log::all(),
+        public::all(),
         questions::all(),
         precision::all(),
     ];

@@ -2,7 +2,7 @@
 //! note. Without it a verifier that refuses whatever looks unusual would pass.
 
 /// Beginnings of names, and the twin of those that begin so. The first that fits counts.
-const TWINS: [(&str, &str); 48] = [
+const TWINS: [(&str, &str); 50] = [
     ("approval-binding.roles", "roles-changed-in-review"),
     ("approval-interest.code", "code-reviewed-by-others"),
     ("approval-by-requester.code", "code-reviewed-by-others"),
@@ -20,6 +20,7 @@ const TWINS: [(&str, &str); 48] = [
     ("approvals-supervisor", "supervisor-approves"),
     ("approvals-too-few.code", "code-reviewed"),
     ("approvals-too-few.supervisor", "supervisor-approves"),
+    ("catalogue-content.public-files", "public-files"),
     ("code-review-evidence.unasked", "plain"),
     ("code-review", "code-reviewed"),
     ("envelope-form.mixed-alphabets", "url-safe-base64"),
@@ -51,6 +52,7 @@ const TWINS: [(&str, &str); 48] = [
     ("verdict-files.counts-of-a-question", "question"),
     ("verdict-files.precision-missing", "precision-kept"),
     ("verdict-files.precision-unasked", "precision-kept"),
+    ("verdict-rules.public-files", "public-files"),
 ];
 
 /// The name of the twin of a vector.

@@ -58,6 +58,7 @@ impl Desk {
             manifest: self.path("databox.toml"),
             outputs: self.path("out"),
             private: Some(self.path("data")),
+            public: None,
             policy,
             canonical: Some(self.path("canonical")),
         };

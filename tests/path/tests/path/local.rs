@@ -137,6 +137,7 @@ fn catalogue() -> Catalogue {
             licence: "none".to_owned(),
             source: "a test".to_owned(),
             privacy: None,
+            public: Vec::new(),
         },
         issued_at: "2026-11-24T09:00:00Z".parse().unwrap(),
     }

@@ -21,6 +21,7 @@ mod operator;
 mod outages;
 mod packages;
 mod precision;
+mod public;
 mod python_client;
 mod questions;
 mod refusals;

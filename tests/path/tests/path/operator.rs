@@ -21,6 +21,7 @@ fn lay(tested: &TestBox, name: &str, csv: &str) {
         answer_bits: 1000,
         privacy_rho: None,
         privacy_delta_exponent: 6,
+        public: None,
         licence: "none".to_owned(),
         source: "a test".to_owned(),
     })
