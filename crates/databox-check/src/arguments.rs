@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::scan_data::Beside;
+
 /// What to do, and where. The wall shows each directory at its default place; at a desk a flag names another.
 pub(crate) struct Arguments {
     pub(crate) subcommand: Subcommand,
@@ -78,5 +80,10 @@ impl Arguments {
             *place = given.next()?.into();
         }
         Some(arguments)
+    }
+
+    /// What `scan` compares outputs with.
+    pub(crate) fn beside(&self) -> Beside<'_> {
+        Beside { data: &self.data, index: &self.index, public: &self.public }
     }
 }

@@ -35,7 +35,6 @@ use scan::ScanError;
 
 use arguments::{Arguments, Subcommand};
 use directory::Directory;
-use scan_data::Beside;
 
 /// Largest task in bytes: a request and the catalogues of its datasets, each at most 1 MiB.
 const TASK_LIMIT: u64 = 64 << 20;
@@ -126,8 +125,7 @@ fn run() -> Result<(), CheckError> {
         Subcommand::Scan => {
             let task = ScanTask::from_json(&task)?;
             let (canonical, views) = (open(&arguments.canonical)?, open(&arguments.views)?);
-            let beside = Beside { data: &arguments.data, index: &arguments.index, public: &arguments.public };
-            scan_data::scan(&task, &canonical, &views, &beside)?.to_bytes()
+            scan_data::scan(&task, &canonical, &views, &arguments.beside())?.to_bytes()
         }
         Subcommand::Findings => findings::words(&task)?.into_bytes(),
         Subcommand::Evaluation => {

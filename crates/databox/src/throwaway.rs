@@ -154,7 +154,8 @@ impl Throwaway {
         &self.directory
     }
 
-    fn passphrase_file(&self) -> PathBuf {
+    /// The file with the passphrase of all keys.
+    pub fn passphrase_file(&self) -> PathBuf {
         self.people().join("passphrase")
     }
 

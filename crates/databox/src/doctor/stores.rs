@@ -112,6 +112,16 @@ fn datasets(configurations: &Configurations, site: &Site) -> Vec<Check> {
                 "`databox data add` lays it into the drop directory",
             )
         });
+        let public = configurations.state("enclave").join("public");
+        let missing =
+            entry.public().iter().filter(|file| !public.join(file.file.sha256.to_string()).is_file());
+        checks.extend(missing.map(|file| {
+            Check::fail(
+                "datasets",
+                format!("{text}: its public file {} is not in the enclave's store", file.name),
+                "`databox data add --public` lays it into the drop directory; until then no job on the dataset is judged",
+            )
+        }));
     }
     if checks.is_empty() {
         checks.push(Check::warn(

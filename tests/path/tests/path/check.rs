@@ -54,15 +54,22 @@ impl Desk {
     }
 
     fn check_under(&self, policy: Option<PathBuf>) -> Checked {
-        let arguments = CheckArguments {
+        self.check_with(CheckArguments { policy, ..self.arguments() })
+    }
+
+    fn check_with(&self, arguments: CheckArguments) -> Checked {
+        check(&arguments).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    fn arguments(&self) -> CheckArguments {
+        CheckArguments {
             manifest: self.path("databox.toml"),
             outputs: self.path("out"),
             private: Some(self.path("data")),
             public: None,
-            policy,
+            policy: None,
             canonical: Some(self.path("canonical")),
-        };
-        check(&arguments).unwrap_or_else(|failure| panic!("{failure}"))
+        }
     }
 }
 
@@ -98,6 +105,21 @@ fn a_row_of_the_data_in_weights_fails_and_nothing_is_written() {
     assert_eq!(checked.result, Answer::Fail);
     assert!(rules(&checked).contains(&"copy.exact"), "{checked:?}");
     assert!(!desk.path("canonical").exists());
+}
+
+#[test]
+fn what_is_given_as_public_is_no_copy_and_other_rows_are_one() {
+    let desk = Desk::new();
+    let text = small_data(100);
+    desk.write("out/model.safetensors", &model(text.bytes().skip(200).take(64).map(f32::from)));
+    fs::create_dir(desk.path("public")).unwrap();
+    for (public, expected) in [(200..264, Answer::Pass), (400..464, Answer::Fail)] {
+        desk.write("public/quoted.txt", &text.as_bytes()[public]);
+        let given = CheckArguments { public: Some(desk.path("public")), ..desk.arguments() };
+        let checked = desk.check_with(given);
+        assert_eq!(checked.result, expected, "{checked:?}");
+        let _ = fs::remove_dir_all(desk.path("canonical"));
+    }
 }
 
 #[test]

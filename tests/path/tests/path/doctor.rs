@@ -54,7 +54,7 @@ fn with_mode(tested: &TestBox, below: &str, mode: u32) {
     fs::set_permissions(&path, before).unwrap();
 }
 
-fn moved_away(tested: &TestBox, path: &Path, expected: (&str, &str)) {
+pub fn moved_away(tested: &TestBox, path: &Path, expected: (&str, &str)) {
     let aside = path.with_extension("aside");
     fs::rename(path, &aside).unwrap();
     assert_named(tested, &path.display().to_string(), Grade::Fail, expected.0, expected.1);

@@ -7,6 +7,7 @@ use harness::{TestBox, manifest};
 use lifecycle::State;
 use release::statement::Catalogue;
 
+use crate::doctor::moved_away;
 use crate::site_changes::{console_has, install, key, until};
 use crate::wait;
 
@@ -119,5 +120,7 @@ fn text_that_the_site_registered_as_public_leaves_though_the_data_quotes_it_and_
 
         let job = tested.run_job("kim", &bundle(&tested, "beside", beside)).await;
         assert_eq!((state(&job), &rule(&job)[..]), (State::Blocked, "copy.exact"));
+        let kept = tested.stage.home.join("enclave/public").join(file.file.sha256.to_string());
+        moved_away(&tested, &kept, ("datasets", "public file licence.txt is not in the enclave's store"));
     });
 }

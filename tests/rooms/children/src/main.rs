@@ -37,6 +37,8 @@ enum CheckError {
     Searched(#[source] io::Error),
     #[error("the private data cannot be read")]
     Data(#[source] io::Error),
+    #[error("the public files cannot be read")]
+    Public(#[source] io::Error),
     #[error("there is no answer to the search")]
     Scan(#[from] ScanError),
     #[error("it got where it must not: {0:?}")]
@@ -92,7 +94,7 @@ fn run() -> Result<(), CheckError> {
             reach(Lie::in_names(names.clone()) == Some(Lie::ScanReach), &seen, &[])?;
             let (canonical, views) =
                 (Directory::open(&arguments.canonical)?, Directory::open(&arguments.views)?);
-            let honest = scan_data::scan(&task, &canonical, &views, &arguments.data, &arguments.index)?;
+            let honest = scan_data::scan(&task, &canonical, &views, &arguments.beside())?;
             lies::scan(Lie::in_names(names), &honest, &arguments.data)?
         }
         Subcommand::Evaluation => {
