@@ -56,7 +56,7 @@ const FOUND: [&str; 2] =
 
 /// What the page takes though it is wrong: how the vectors' names begin, and by which words the top of the page leaves it to
 /// `databox-verify`.
-const LEFT_OUT: [(&str, &str); 19] = [
+const LEFT_OUT: [(&str, &str); 20] = [
     ("approval-by-requester.code.", "reviews of code"),
     ("approval-interest.code.", "reviews of code"),
     ("approval-signature.code.", "reviews of code"),
@@ -75,6 +75,7 @@ const LEFT_OUT: [(&str, &str); 19] = [
     ("revoked.recalled.", "whether a newer revocation recalls the release"),
     ("rollback.", "It remembers nothing"),
     ("verdict-rules.exempt.", "the verdict's guarantee"),
+    ("verdict-rules.public-files-", "the verdict's guarantee"),
     ("verdict-rules.", "whether it names every rule that there is, once"),
 ];
 
