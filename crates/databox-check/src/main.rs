@@ -61,8 +61,6 @@ enum CheckError {
     Searched(#[source] io::Error),
     #[error("the private data holds something that is neither a file nor a directory, or cannot be read")]
     Data(#[source] io::Error),
-    #[error("the public files hold something that is neither a file nor a directory, or cannot be read")]
-    Public(#[source] io::Error),
     #[error("there is no answer to the search")]
     Scan(#[from] ScanError),
     #[error("what was measured cannot be read")]

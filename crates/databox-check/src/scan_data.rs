@@ -3,9 +3,11 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 
+use blobs::Digest;
 use egress::ScanTask;
 use release::report::{OUTPUT_LIMIT, PLACE_LIMIT, ScanReport};
 use release::rule::Rule;
@@ -24,7 +26,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) data: &'a Path,
     /// An index for each directory of the data, under its name; with all of them less of the data is read.
     pub(crate) index: &'a Path,
-    /// Files that anybody may read. Without the directory there are none, and nothing is excused.
+    /// Files that anybody may read, each named by its place in the task.
     pub(crate) public: &'a Path,
 }
 
@@ -67,10 +69,11 @@ pub(crate) fn scan(
     let files = scan::files_below(beside.data).map_err(CheckError::Data)?;
     let indexes = indexes(beside.data, beside.index).map_err(CheckError::Data)?;
     let checked = !searched_numbers.is_empty();
-    let public = match scan::files_below(beside.public) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        files => files.map_err(CheckError::Public)?,
-    };
+    let public = task.public.iter().enumerate().map(|(place, digest)| PublicFile {
+        path: beside.public.join(place.to_string()),
+        digest: *digest,
+        is_whole: OnceLock::new(),
+    });
     let background = Background::of(&task.background).with_files(public);
     // They share nothing but the data, which both only read.
     let (report, found) = thread::scope(|scope| {
@@ -114,6 +117,38 @@ impl Source for ViewFile<'_> {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.directory.file(&self.name)?.1)
+    }
+}
+
+/// A file that anybody may read, if its bytes are those that the catalogue names.
+struct PublicFile {
+    path: PathBuf,
+    digest: Digest,
+    is_whole: OnceLock<bool>,
+}
+
+impl PublicFile {
+    /// Reads it once. Were its digest not compared, whoever can write in the room's store would choose what is excused.
+    fn is_whole(&self) -> bool {
+        *self.is_whole.get_or_init(|| {
+            let read = File::open(&self.path).and_then(Digest::of_reader);
+            read.is_ok_and(|(digest, _)| digest == self.digest)
+        })
+    }
+}
+
+impl Source for PublicFile {
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        if !self.is_whole() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(std::fs::metadata(&self.path)?.len())
     }
 }
 

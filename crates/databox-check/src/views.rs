@@ -375,8 +375,13 @@ fn write_planes(
         if block.len() == kept {
             return Ok(());
         }
+        // Of whole numbers the bits are not those of the type that they are written in.
+        let whole = Values::of(dtype, &block).map_err(written)?.low_bytes_of_whole();
         for view in [View::BitPlanes, View::BitPlanesLittle, View::LowBits, View::LowBitsLittle] {
             scan::planes(view, dtype, &block, sinks.of(view)).map_err(written)?;
+            if let Some(whole) = &whole {
+                scan::planes(view, scan::Dtype::U8, whole, sinks.of(view)).map_err(written)?;
+            }
         }
         block.drain(..block.len().saturating_sub(PLANE_OVERLAP * width));
     }

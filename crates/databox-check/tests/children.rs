@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use blobs::Digest;
 use egress::rules::{Written, explain};
 use egress::{Detail, ScanTask, Task};
 use release::report::{OutputReport, ScanReport, VIEWS};
@@ -96,7 +97,7 @@ impl Desk {
 fn run(subcommand: &str, root: &Path, task: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_databox-check"));
     command.arg(subcommand);
-    for name in ["out", "canonical", "views", "data", "index"] {
+    for name in ["out", "canonical", "views", "data", "index", "public"] {
         command.arg(format!("--{name}")).arg(root.join(name));
     }
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -221,6 +222,27 @@ fn a_view_that_is_not_there_ends_the_search() {
     // Nor does data that cannot be searched count as searched.
     symlink("/etc/hostname", desk.path("data/link")).unwrap();
     assert!(!desk.run("scan").status.success());
+}
+
+#[test]
+fn a_public_file_with_other_bytes_than_those_signed_excuses_nothing() {
+    let desk = Desk::new(&[WEIGHTS]);
+    desk.write("out/model.safetensors", model(SECRET.bytes().map(f32::from)));
+    assert!(desk.run("canonicalise").status.success());
+    assert!(desk.scanned().runs > 0);
+    fs::create_dir(desk.path("public")).unwrap();
+    let search = || {
+        let mut task = ScanTask::new(&desk.task.outputs, &desk.task.catalogue);
+        task.public = vec![Digest::of(SECRET.as_bytes())];
+        run("scan", desk.root.path(), &task.to_json())
+    };
+    desk.write("public/0", SECRET);
+    let scan = search();
+    assert_eq!(ScanReport::from_bytes(&scan.stdout).unwrap().runs, 0, "{scan:?}");
+    desk.write("public/0", format!("{SECRET} "));
+    assert!(!search().status.success());
+    fs::remove_file(desk.path("public/0")).unwrap();
+    assert!(!search().status.success());
 }
 
 #[test]

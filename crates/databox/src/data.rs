@@ -39,7 +39,8 @@ pub struct DataArguments {
     #[arg(long, default_value_t = 6)]
     pub privacy_delta_exponent: u32,
     /// A directory with files that anybody may read, such as the text of a licence that the data quotes: what stands in them
-    /// is no copy of the data. At most 64 files.
+    /// is no copy of the data. At most 64 files, of 64 MiB together. Given anew with each state of the data: without it the entry has
+    /// none any more.
     #[arg(long)]
     pub public: Option<PathBuf>,
     /// Licence or terms, in words.

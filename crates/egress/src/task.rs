@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use blobs::Digest;
 use release::statement::{Catalogue, CatalogueEntry, DeclaredOutput, OutputKind, Precision, Query};
 use release::value::Name;
 use serde::{Deserialize, Serialize};
@@ -165,6 +166,9 @@ pub struct ScanTask {
     pub files: Vec<ScannedFile>,
     /// Strings that the site published itself, and that are no copy.
     pub background: Vec<String>,
+    /// The digests of the files that anybody may read, in the order in which the scanner is shown them. One whose bytes are
+    /// others excuses nothing: the search ends.
+    pub public: Vec<Digest>,
 }
 
 /// A canonical file that is searched.
@@ -195,7 +199,8 @@ impl ScanTask {
         }
         background.sort();
         background.dedup();
-        Self { files: files.collect(), background }
+        let public = catalogue.iter().flat_map(Catalogue::public).map(|file| file.file.sha256);
+        Self { files: files.collect(), background, public: public.collect() }
     }
 
     /// Reads a task.

@@ -29,7 +29,7 @@ pub fn at_start(room: &Room) -> Result<(), RoomError> {
 /// Removes files that were being written when the room died: canonical bytes among them, which nothing else would wipe.
 fn unfinished(room: &Room) -> Result<(), RoomError> {
     let places = &room.places;
-    for store in [&places.bundles, &places.compared, &places.outbox, &places.packets] {
+    for store in [&places.bundles, &places.compared, &places.outbox, &places.packets, &places.public] {
         store.remove_unfinished()?;
     }
     for entry in fs::read_dir(&places.quarantine)? {

@@ -71,7 +71,7 @@ pub struct Place {
 }
 
 /// Names of the views, in the order of their numbers. What each shows is told by `scan::View`.
-pub const VIEWS: [&str; 70] = [
+pub const VIEWS: [&str; 71] = [
     "raw",
     "tensor-f32",
     "tensor-f16",
@@ -142,6 +142,7 @@ pub const VIEWS: [&str; 70] = [
     "word-substitution",
     "tensor-f16-high-bytes",
     "tensor-i16-high-bytes",
+    "wide-text",
 ];
 
 /// The view of places that are counted in numbers, not in bytes: offset and length are values of the output.

@@ -9,6 +9,7 @@ mod escapes;
 mod letters;
 mod noise;
 mod packed;
+mod wide;
 mod words;
 
 use std::borrow::Cow;
@@ -197,6 +198,7 @@ fn once(stream: &[u8], starts: Option<&[usize]>, emit: &mut Emit<'_>) -> Result<
         words::decode(text, emit)?;
     }
     packed::decode(stream, emit)?;
+    wide::decode(stream, emit)?;
     compressed::decode(stream, starts, emit)
 }
 

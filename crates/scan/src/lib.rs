@@ -45,8 +45,9 @@
 //! does promise 2 alone hold, as it does for plain runs elsewhere.
 //!
 //! Of *files* that anybody may read ([`Background::with_files`]) a byte of a view is public if it lies in a run that stands in
-//! one of them, through the same lens. A place, as below, does not count if fewer than 31 of all its bytes are not
-//! public, or 127 of what was replaced.
+//! one of them, through the same lens. What of a place, as below, lies in one pass does not count if fewer than 31 of its
+//! bytes are private (127 of what was replaced): those that are not public, and 8 (32) for each run behind the first that is needed to
+//! make the others so. So a public text is no copy, but phrases of it in another order are one.
 //!
 //! # Where runs are
 //!
@@ -72,6 +73,7 @@
 mod background;
 mod bits;
 mod comparison;
+mod covered;
 mod data;
 mod data_index;
 mod decoders;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::background::{KeyedBackground, PUBLIC_WINDOW};
 use crate::bits::Bits;
+use crate::covered::Covered;
 use crate::data::MARGIN;
 use crate::filter::Filter;
 use crate::hash::{HashKey, Kind, array_at};
@@ -13,7 +14,7 @@ use crate::lens::{Lens, Seen};
 use crate::tally::Tally;
 use crate::views::View;
 use crate::window::{DISTINCT, Distinct, WEAK_DISTINCT, is_exempt, is_plain, is_weak};
-use crate::{RUN, ScanError, SearchedView, Source};
+use crate::{PLAIN_RUN, RUN, ScanError, SearchedView, Source};
 
 /// A view, read through a lens. It is opened when it is first read.
 pub(crate) struct Layer<'a> {
@@ -54,8 +55,11 @@ impl Read for Layer<'_> {
 /// lies in one of the two as a whole.
 const OVERLAP: usize = MARGIN;
 
-/// Bytes of a run that the end of a pass cuts off too short to be found.
-const CUT: usize = RUN - 1;
+/// Bytes of a run that the end of a pass cuts off too short to be found, be it plain. What is not counted at the end of one
+/// pass is counted in the other: they have far more in common.
+const CUT: usize = PLAIN_RUN - 1;
+
+const _: () = assert!(2 * CUT + PLAIN_RUN < OVERLAP);
 
 /// A stretch of a view, within the bytes of a pass.
 pub(crate) struct Piece {
@@ -167,6 +171,8 @@ pub(crate) struct Pass {
     near: Option<Near>,
     /// The bytes of the runs found.
     pub(crate) found: Bits,
+    /// Each of these runs, where it is to be known how many make up a stretch.
+    pub(crate) runs: Option<Vec<Range<usize>>>,
     /// Whether equal bytes show less than elsewhere: no window of 64 bytes is looked for, and fewer of 16.
     pub(crate) weak: bool,
 }
@@ -195,7 +201,7 @@ impl Pass {
             let end = piece.end.min(starts.end + Kind::Wide.window() - 1);
             has_blocks |= insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
         });
-        Ok(Self { bytes, pieces, filter, has_blocks, near, found, weak })
+        Ok(Self { bytes, pieces, filter, has_blocks, near, found, runs: None, weak })
     }
 
     /// Whether the data need not be read.
@@ -246,14 +252,19 @@ impl Pass {
                 });
             }
         }
-        Self::new(bytes, pieces, Vec::new(), self.weak, key, &Hints::NONE)
+        let pass = Self::new(bytes, pieces, Vec::new(), self.weak, key, &Hints::NONE)?;
+        Ok(Self { runs: Some(Vec::new()), ..pass })
     }
 
-    /// Takes back each stretch that was found of which fewer than [`RUN`] bytes are not public. `public` is [`Self::of_found`], in which
-    /// those that are public were found.
-    pub(crate) fn excuse(&mut self, public: &Self) {
+    /// Takes back each stretch that was found in which too little is private. `public` is [`Self::of_found`], in which the
+    /// runs that are public were found.
+    pub(crate) fn excuse(&mut self, public: Self, key: &HashKey, background: &KeyedBackground) {
+        let named = public.public(key, background);
+        let Self { bytes, pieces, found, runs, .. } = public;
+        let mut covered = Covered::of(found, runs.unwrap_or_default());
+        named.stretches(0..bytes.len()).for_each(|stretch| covered.public.set(stretch));
         let mut kept = Bits::zeros(self.bytes.len());
-        let mut of_stretch = public.pieces.iter();
+        let mut of_stretch = pieces.iter();
         for Piece { range, offset, last, .. } in &self.pieces {
             for stretch in self.found.stretches(range.clone()) {
                 let copied = of_stretch.next().expect("each stretch has a piece").range.clone();
@@ -262,7 +273,7 @@ impl Pass {
                 let cut_behind = if !last && stretch.end == range.end { CUT } else { 0 };
                 let start = (copied.start + cut_before).min(copied.end);
                 let end = copied.end.saturating_sub(cut_behind).max(start);
-                if public.found.count_zeros(start..end, RUN) >= RUN {
+                if covered.holds_private(start..end, RUN) {
                     kept.set(stretch);
                 }
             }

@@ -272,7 +272,7 @@ impl Scan<'_> {
             let nothing = Background::default().keyed(self.key, &[]);
             let mut public = Search::new(self.key, &nothing, pass.of_found(self.key)?);
             self.read_public(&comparison.data, &mut |seen| public.search(seen, self.limits.chunk_bytes))?;
-            pass.excuse(&public.into_pass());
+            pass.excuse(public.into_pass(), self.key, background);
         }
         Ok((pass, measure))
     }

@@ -299,6 +299,9 @@ fn mark(
     if public.is_some_and(|public| public.count_zeros(run.clone(), length) < length) {
         return Then::Keep;
     }
+    if let Some(runs) = &mut pass.runs {
+        runs.push(run.clone());
+    }
     pass.found.set(run);
     Then::Remove
 }

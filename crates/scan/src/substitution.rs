@@ -11,6 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use crate::REACH;
 use crate::bits::Bits;
 use crate::comparison::Substitution;
+use crate::covered::Covered;
 use crate::data::Stream;
 use crate::distances::{Distances, FAR, WINDOW, different, is_telling};
 use crate::filter::Filter;
@@ -50,6 +51,8 @@ struct SymbolPass {
     filter: Filter,
     positions: Positions,
     found: Bits,
+    /// Each run that was found, where it is to be known how many make up a stretch.
+    runs: Option<Vec<Range<usize>>>,
     pairs_left: u64,
     /// Whether no window stands in the data.
     is_done: bool,
@@ -225,7 +228,8 @@ impl SymbolPass {
         }
         let (public, found) = (Bits::zeros(back.len()), Bits::zeros(back.len()));
         let pairs_left = PAIRS_FIRST + PAIRS_EACH * back.len() as u64;
-        Self { pieces, back, public, filter, positions, found, pairs_left, is_done: windows.is_empty() }
+        let is_done = windows.is_empty();
+        Self { pieces, back, public, filter, positions, found, runs: None, pairs_left, is_done }
     }
 
     /// A pass over what was found alone, each stretch as a piece of its own: to be searched for in what is public.
@@ -239,18 +243,20 @@ impl SymbolPass {
                 pieces.push(Piece { output: *output, view: *view, offset: 0, range: start..back.len() });
             }
         }
-        Self::of_distances(back, pieces, distances, None)
+        Self { runs: Some(Vec::new()), ..Self::of_distances(back, pieces, distances, None) }
     }
 
-    /// Takes back each stretch that was found of which fewer than [`SUBSTITUTED_RUN`] symbols are not public. `public` is
-    /// [`Self::of_found`], in which those that are public were found.
-    fn excuse(&mut self, public: &Self) {
+    /// Takes back each stretch that was found in which too little is private. `public` is [`Self::of_found`], in which the
+    /// runs that are public were found.
+    fn excuse(&mut self, public: Self) {
+        let Self { pieces, found, runs, .. } = public;
+        let covered = Covered::of(found, runs.unwrap_or_default());
         let mut kept = Bits::zeros(self.back.len());
-        let mut of_stretch = public.pieces.iter();
+        let mut of_stretch = pieces.iter();
         for Piece { range, .. } in &self.pieces {
             for stretch in self.found.stretches(range.clone()) {
                 let copied = of_stretch.next().expect("each stretch has a piece").range.clone();
-                if public.found.count_zeros(copied, SUBSTITUTED_RUN) >= SUBSTITUTED_RUN {
+                if covered.holds_private(copied, SUBSTITUTED_RUN) {
                     kept.set(stretch);
                 }
             }
@@ -281,7 +287,7 @@ impl SymbolPass {
                 data_back[index] = (index - before) as u32;
             }
         }
-        let Self { pieces, back, public, positions, found, pairs_left, .. } = self;
+        let Self { pieces, back, public, positions, found, runs, pairs_left, .. } = self;
         positions.visit(hash, |position| {
             if *pairs_left == 0 || found.count_zeros(position..position + WINDOW, 1) == 0 {
                 return if *pairs_left == 0 { Then::Keep } else { Then::Remove };
@@ -297,6 +303,9 @@ impl SymbolPass {
             let run = position - before + run.start..position - before + run.end;
             if public.count_zeros(run.clone(), SUBSTITUTED_RUN) < SUBSTITUTED_RUN {
                 return Then::Keep;
+            }
+            if let Some(runs) = runs {
+                runs.push(run.clone());
             }
             found.set(run);
             Then::Remove
@@ -377,7 +386,7 @@ pub(crate) fn search(
         if let Some(read_public) = read_public.filter(|_| pass.found.count() > 0) {
             let mut found = pass.of_found(key);
             found.search(key, read_public)?;
-            pass.excuse(&found);
+            pass.excuse(found);
         }
         if pass.pairs_left == 0 {
             searched = Searched::TooAlike;

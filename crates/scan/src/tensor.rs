@@ -97,6 +97,13 @@ impl<'a> Values<'a> {
         little.write_all(&low_first)
     }
 
+    /// The lowest byte of each value, in two's complement, if all are whole numbers below 2^15 and not all are zero.
+    pub fn low_bytes_of_whole(&self) -> Option<Vec<u8>> {
+        let whole = |value: &f64| value.abs() < 32768.0 && value.trunc() == *value;
+        let is_any = self.read.iter().all(whole) && self.read.iter().any(|value| *value != 0.0);
+        is_any.then(|| self.read.iter().map(|value| (*value as i16).to_le_bytes()[0]).collect())
+    }
+
     /// Bytes of each value, one after the other.
     fn each<const N: usize>(&self, show: impl Fn(f64) -> [u8; N]) -> Vec<u8> {
         let shown: Vec<[u8; N]> = self.read.iter().map(|value| show(*value)).collect();

@@ -158,6 +158,8 @@ pub enum View {
     F16HighBytes,
     /// The same as an `i16`: two bytes of data as one whole number.
     I16HighBytes,
+    /// What UTF-16 and UTF-32 say, as UTF-8.
+    WideText,
 }
 
 impl View {
@@ -233,6 +235,7 @@ impl View {
         Self::WordSubstitution,
         Self::F16HighBytes,
         Self::I16HighBytes,
+        Self::WideText,
     ];
 
     /// Views that show one value after the other, besides [`View::LowHalves`] and [`View::ValueSubstitution`]; see
@@ -297,7 +300,7 @@ impl View {
     ];
 
     /// What it decodes from all of these.
-    pub const DECODED: [Self; 16] = [
+    pub const DECODED: [Self; 17] = [
         Self::Packed,
         Self::Base64,
         Self::Base32,
@@ -313,6 +316,7 @@ impl View {
         Self::Zstd,
         Self::Lz4,
         Self::Brotli,
+        Self::WideText,
         Self::WordSubstitution,
     ];
 

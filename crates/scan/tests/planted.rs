@@ -200,7 +200,7 @@ fn zlib(run: &[u8]) -> Vec<u8> {
 const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-const CODES: [(View, Encode); 9] = [
+const CODES: [(View, Encode); 11] = [
     (View::Base64, |run| letters(run, 6, BASE64)),
     (View::Base32, |run| letters(run, 5, BASE32)),
     (View::Hexadecimal, |run| letters(run, 4, b"0123456789abcdef")),
@@ -208,6 +208,8 @@ const CODES: [(View, Encode); 9] = [
     (View::Escapes, |run| run.iter().flat_map(|byte| format!("\\u{byte:04x}").into_bytes()).collect()),
     (View::Decimal, |run| run.iter().flat_map(|byte| format!("{byte}, ").into_bytes()).collect()),
     (View::Packed, |run| letters(run, 1, &[0, 1])),
+    (View::WideText, |run| run.iter().flat_map(|byte| [0, 0, 0, *byte]).collect()),
+    (View::Base64, |run| letters(run, 6, BASE64).into_iter().flat_map(|letter| [letter, 0]).collect()),
     (View::Deflate, zlib),
     (View::Hexadecimal, |run| letters(&letters(&zlib(run), 6, BASE64), 4, b"0123456789abcdef")),
 ];

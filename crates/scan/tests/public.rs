@@ -125,6 +125,52 @@ fn a_public_file_that_is_only_alike_excuses_nothing() {
     assert_eq!((report.runs, report.places[0].length), (1, licence.len() as u64));
 }
 
+#[test]
+fn phrases_of_a_public_file_in_the_order_of_the_data_are_a_copy() {
+    let mut random = Random(76);
+    let list: Vec<Vec<u8>> =
+        (0..500).map(|_| [&text(&mut random, 34)[..], b" without complications\n"].concat()).collect();
+    let column: Vec<u8> = (0..300).flat_map(|_| list[random.below(500)].clone()).collect();
+    let public = list.concat();
+    let data = [&column[..], b"-----", &public].concat();
+    let report = searched(View::Raw, &column, &data, &with_file(&public), Limits::default());
+    assert!(report.runs > 0, "the order of the column is private");
+    // Twins: the list as it stands, and two entries of it.
+    for innocent in [&public[..], &column[..100]] {
+        let report = searched(View::Raw, innocent, &data, &with_file(&public), Limits::default());
+        assert_eq!(report.runs, 0, "{:?}", report.places);
+    }
+}
+
+#[test]
+fn public_text_beside_a_name_of_the_catalogue_is_no_copy() {
+    let mut random = Random(77);
+    let (licence, data) = licence_in_data(&mut random, 500);
+    let name = b"person,deductible,visits,cost";
+    let data = [&data[..3000], name, &data[3000..]].concat();
+    let output = [&name[..], &licence].concat();
+    let named = || Background::of([name]);
+    let report =
+        searched(View::Raw, &output, &data, &named().with_files([licence.clone()]), Limits::default());
+    assert_eq!(report.runs, 0, "{:?}", report.places);
+    assert_eq!(searched(View::Raw, &output, &data, &named(), Limits::default()).runs, 1);
+}
+
+#[test]
+fn private_bytes_beside_public_text_count_wherever_a_pass_ends() {
+    let mut random = Random(78);
+    let (licence, data) = licence_in_data(&mut random, 30_000);
+    let end = 3000 + licence.len();
+    // A pass of 8,448 bytes ends at each place around the border between public and private text.
+    for before in (8_448 - 200..8_448 + 200).step_by(7) {
+        for (private, expected) in [(RUN - 1, 0), (RUN, 1)] {
+            let output = [&data[end - before..end + private], &[0xff; 20_000][..]].concat();
+            let report = searched(View::Raw, &output, &data, &with_file(&licence), SMALL);
+            assert_eq!(report.runs.min(1), expected, "{before} {private}");
+        }
+    }
+}
+
 /// A file that is there and cannot be read.
 struct Unreadable;
 

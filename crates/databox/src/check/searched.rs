@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use blobs::Digest;
 use egress::{CanonicalFile, PartOfFile, Policy, ScanTask, Task, tensors_written};
 use release::report::{OutputReport, ScanReport, in_each_part};
 use release::statement::DeclaredOutput;
@@ -21,25 +22,34 @@ pub(super) fn search(
     (data, public): (&[(String, PathBuf)], Option<&Path>),
 ) -> Result<(OutputReport, ScanReport), Failure> {
     let place = |name: &str| if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") };
-    let beside = data.iter().map(|(name, directory)| (place(name), directory.as_path()));
-    let beside = beside.chain(public.map(|directory| ("/public".to_owned(), directory)));
-    let staged: Vec<_> = beside
-        .map(|(target, directory)| Ok((target, stage::private(directory)?)))
+    let staged: Vec<_> = data
+        .iter()
+        .map(|(name, directory)| Ok((place(name), stage::private(directory)?)))
         .collect::<Result<_, Failure>>()?;
-    let shown = staged.iter().map(|(target, staged)| Shown {
+    let data = staged.iter().map(|(target, staged)| Shown {
         source: staged.path().to_owned(),
         target: target.clone(),
         writable: false,
     });
-    let data: Vec<Shown> = shown.collect();
+    let mut scan = ScanTask::new(&task.outputs, &task.catalogue);
+    let staged_public = public.map(stage::private).transpose()?;
+    let public =
+        staged_public.as_ref().map(|staged| public_files(staged.path())).transpose()?.unwrap_or_default();
+    scan.public = public.iter().map(|(_, digest)| *digest).collect();
+    let shown = public.into_iter().enumerate().map(|(place, (source, _))| Shown {
+        source,
+        target: format!("/public/{place}"),
+        writable: false,
+    });
+    let beside = Beside { scan: scan.to_json(), shown: data.chain(shown).collect() };
     let parts = parts(task, policy, canonical)?;
     if parts.len() <= 1 {
-        return search_part(task, canonical, &data);
+        return search_part(task, canonical, &beside);
     }
     let mut found: Option<(OutputReport, ScanReport)> = None;
     for part in parts {
         let laid = lay_out(task, canonical, &part)?;
-        let (made, scan) = search_part(task, &laid, &data)?;
+        let (made, scan) = search_part(task, &laid, &beside)?;
         found = Some(match found {
             Some((before, scanned)) => {
                 let rules = in_each_part(before.rules, made.rules);
@@ -49,6 +59,26 @@ pub(super) fn search(
         });
     }
     found.ok_or_else(|| Failure::new("CHECKER_FAILED", "there was nothing to search"))
+}
+
+/// What each part is compared with.
+struct Beside {
+    /// The scanner's task.
+    scan: Vec<u8>,
+    /// The data, and files that anybody may read.
+    shown: Vec<Shown>,
+}
+
+/// The plain files of a directory, each with its digest.
+fn public_files(directory: &Path) -> Result<Vec<(PathBuf, Digest)>, Failure> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(file_failure(directory))? {
+        let path = entry.map_err(file_failure(directory))?.path();
+        let (digest, _) = File::open(&path).and_then(Digest::of_reader).map_err(file_failure(&path))?;
+        files.push((path, digest));
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn parts(task: &Task, policy: &Policy, canonical: &Scratch) -> Result<Vec<Vec<PartOfFile>>, Failure> {
@@ -113,7 +143,7 @@ fn copy(mut whole: File, part: &PartOfFile, to: &Path) -> io::Result<()> {
 fn search_part(
     task: &Task,
     canonical: &Scratch,
-    data: &[Shown],
+    beside: &Beside,
 ) -> Result<(OutputReport, ScanReport), Failure> {
     let views = Scratch::new("views")?;
     let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
@@ -121,9 +151,8 @@ fn search_part(
     let made = OutputReport::from_bytes(&made)
         .map_err(|_| Failure::new("CHECKER_FAILED", "the answer about views is not of the fixed form"))?;
     let mut shown = vec![canonical.shown("/canonical", false), views.shown("/views", false)];
-    shown.extend(data.iter().cloned());
-    let scan = ScanTask::new(&task.outputs, &task.catalogue).to_json();
-    let report = wall::check("scan", scan, &shown, ScanReport::BYTES as u64)?;
+    shown.extend(beside.shown.iter().cloned());
+    let report = wall::check("scan", beside.scan.clone(), &shown, ScanReport::BYTES as u64)?;
     let scan = ScanReport::from_bytes(&report)
         .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))?;
     Ok((made, scan))

@@ -119,7 +119,7 @@ fn datasets(configurations: &Configurations, site: &Site) -> Vec<Check> {
             Check::fail(
                 "datasets",
                 format!("{text}: its public file {} is not in the enclave's store", file.name),
-                "`databox data add --public` lays it into the drop directory; until then no job on the dataset is judged",
+                "`databox data add --public` lays it into the drop directory; until then no job on the dataset runs",
             )
         }));
     }

@@ -27,6 +27,10 @@ use crate::room::Room;
 /// The label of the draft in its packet.
 const DRAFT_LABEL: &str = "catalogue";
 
+/// Most bytes of a dataset's public files together. Once an output has anything in common with the data they are read through
+/// each reading of the data.
+const PUBLIC_BYTES_LIMIT: u64 = 64 << 20;
+
 /// Copies a dataset and writes its sealed draft, once roles name its stewards.
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {
     let Some(site) = room.site.current() else { return Ok(Look::Waiting(Awaited::Site)) };
@@ -123,20 +127,28 @@ fn public_files(
 ) -> Result<Vec<PublicFile>, IngestError> {
     let Some(directory) = &description.public else { return Ok(Vec::new()) };
     let directory = path.join(directory.as_str());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&directory)? {
-        let name: Name = entry?
-            .file_name()
-            .into_string()
-            .ok()
-            .and_then(|name| name.parse().ok())
-            .ok_or(IngestError::PublicFiles)?;
-        let file = files::open_plain(&directory, name.as_str())?.ok_or(IngestError::PublicFiles)?;
-        let (digest, bytes) = room.places.public.copy_in(file, None, u64::MAX)?;
-        files.push(PublicFile { name, file: digest.into(), bytes: Count(bytes) });
+    // A link would have the enclave copy what the operator cannot read, and tell its digest.
+    if !fs::symlink_metadata(&directory)?.is_dir() {
+        return Err(IngestError::PublicFiles);
     }
-    files.sort_by(|left, right| left.name.cmp(&right.name));
-    if files.len() <= PUBLIC_FILES_LIMIT { Ok(files) } else { Err(IngestError::PublicFiles) }
+    let mut opened = Vec::new();
+    for entry in fs::read_dir(&directory)? {
+        let name = entry?.file_name().into_string().ok().and_then(|name| name.parse::<Name>().ok());
+        let name = name.ok_or(IngestError::PublicFiles)?;
+        let file = files::open_plain(&directory, name.as_str()).map_err(|_| IngestError::PublicFiles)?;
+        opened.push((name, file.ok_or(IngestError::PublicFiles)?));
+    }
+    let lengths = opened.iter().map(|(_, file)| Ok(file.metadata()?.len()));
+    let bytes = lengths.collect::<std::io::Result<Vec<u64>>>()?.into_iter().fold(0, u64::saturating_add);
+    if opened.len() > PUBLIC_FILES_LIMIT || bytes > PUBLIC_BYTES_LIMIT {
+        return Err(IngestError::PublicFiles);
+    }
+    opened.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let kept = opened.into_iter().map(|(name, file)| {
+        let (digest, bytes) = room.places.public.copy_in(file, None, PUBLIC_BYTES_LIMIT)?;
+        Ok(PublicFile { name, file: digest.into(), bytes: Count(bytes) })
+    });
+    kept.collect()
 }
 
 /// Every CSV file at the top of the snapshot, and how many different units they name.

@@ -54,7 +54,9 @@ pub enum IngestError {
     #[error("the privacy budget is not accepted: privacy_rho is at most 4, privacy_delta_exponent 5 to 12")]
     Privacy,
     /// The directory of public files holds something else than plain files with usual names, or too many.
-    #[error("the public files are not accepted: give at most 64 plain files, named like datasets are")]
+    #[error(
+        "the public files are not accepted: give at most 64 plain files with usual names, of 64 MiB together"
+    )]
     PublicFiles,
     /// A public file cannot be kept.
     #[error("a public file could not be kept")]

@@ -25,6 +25,9 @@ const OVERLAP: usize = 4096;
 /// Memory that one decoder may take for its window. The largest preset of xz takes 64 MiB.
 const WINDOW_KIB: u32 = 72 << 10;
 
+/// The same of Zstandard, whose highest level takes 128 MiB.
+const ZSTD_WINDOW: u64 = 128 << 20;
+
 /// Most bytes of a stream under a constant that are decoded.
 const UNDER_CONSTANT: usize = 4 << 20;
 
@@ -160,10 +163,10 @@ fn under_constant(
     };
     match mark[0] {
         0x1f => deflate(behind_gzip_header(stream).unwrap_or_default(), inflate, emit),
-        b'P' => deflate(behind_zip_header(stream).unwrap_or_default(), inflate, emit),
+        b'P' => zip_member(stream, inflate, emit),
         b'B' => read(BzDecoder::new(stream), View::Bzip2, emit),
         0xfd => read(XzReader::new_mem_limit(stream, false, WINDOW_KIB), View::Xz, emit),
-        0x28 => match StreamingDecoder::new_with_max_window_size(stream, u64::from(WINDOW_KIB) << 10) {
+        0x28 => match StreamingDecoder::new_with_max_window_size(stream, ZSTD_WINDOW) {
             Ok(reader) => read(reader, View::Zstd, emit),
             Err(_) => Ok(()),
         },
@@ -204,13 +207,32 @@ fn behind_gzip_header(stream: &[u8]) -> Option<&[u8]> {
     rest.get(if flags & 2 != 0 { 2 } else { 0 }..)
 }
 
-/// What follows the local header of a ZIP member, if that is DEFLATE. Other methods have marks of their own.
-fn behind_zip_header(stream: &[u8]) -> Option<&[u8]> {
-    let field = |at: usize| Some(usize::from(u16::from_le_bytes(*stream.get(at..)?.first_chunk()?)));
-    if field(8)? != 8 {
-        return None;
+/// Decodes a ZIP member of a method that has no mark of its own: DEFLATE, and LZMA, whose properties stand before it
+/// (APPNOTE 5.8).
+fn zip_member(
+    stream: &[u8],
+    inflate: &mut Option<Decompress>,
+    emit: &mut Emit<'_>,
+) -> Result<(), DecodeError> {
+    let Some((method, packed)) = behind_zip_header(stream) else { return Ok(()) };
+    match (method, packed) {
+        (8, _) => deflate(packed, inflate, emit),
+        (14, [_, _, 5, 0, properties, a, b, c, d, packed @ ..]) => {
+            let dictionary = u32::from_le_bytes([*a, *b, *c, *d]).min(WINDOW_KIB << 10);
+            match LzmaReader::new_with_props(packed, u64::MAX, *properties, dictionary, None) {
+                Ok(reader) => read(reader, View::Lzma, emit),
+                Err(_) => Ok(()),
+            }
+        }
+        _ => Ok(()),
     }
-    stream.get(30 + field(26)? + field(28)?..)
+}
+
+/// The method of a ZIP member, and what follows its local header.
+fn behind_zip_header(stream: &[u8]) -> Option<(u16, &[u8])> {
+    let field = |at: usize| Some(u16::from_le_bytes(*stream.get(at..)?.first_chunk()?));
+    let packed = stream.get(30 + usize::from(field(26)?) + usize::from(field(28)?)..)?;
+    Some((field(8)?, packed))
 }
 
 /// Tries what has no mark: DEFLATE, Brotli, and LZMA with the usual properties.

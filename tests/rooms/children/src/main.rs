@@ -37,8 +37,6 @@ enum CheckError {
     Searched(#[source] io::Error),
     #[error("the private data cannot be read")]
     Data(#[source] io::Error),
-    #[error("the public files cannot be read")]
-    Public(#[source] io::Error),
     #[error("there is no answer to the search")]
     Scan(#[from] ScanError),
     #[error("it got where it must not: {0:?}")]
