@@ -171,6 +171,8 @@ pub(crate) struct Pass {
     near: Option<Near>,
     /// The bytes of the runs found.
     pub(crate) found: Bits,
+    /// Those of them that the pass before found, and did not excuse.
+    found_before: Vec<Range<usize>>,
     /// Each of these runs, where it is to be known how many make up a stretch.
     pub(crate) runs: Option<Vec<Range<usize>>>,
     /// Whether equal bytes show less than elsewhere: no window of 64 bytes is looked for, and fewer of 16.
@@ -192,7 +194,7 @@ impl Pass {
         hints: &Hints<'_>,
     ) -> Result<Self, ScanError> {
         let mut found = Bits::zeros(bytes.len());
-        found_before.into_iter().for_each(|range| found.set(range));
+        found_before.iter().for_each(|range| found.set(range.clone()));
         let ranges: Vec<_> = pieces.iter().map(|piece| piece.range.clone()).collect();
         let near = hints.near(&bytes, &ranges, key)?;
         let mut filter = Filter::for_keys(near.as_ref().map_or(bytes.len(), |near| near.starts.count()));
@@ -201,7 +203,7 @@ impl Pass {
             let end = piece.end.min(starts.end + Kind::Wide.window() - 1);
             has_blocks |= insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
         });
-        Ok(Self { bytes, pieces, filter, has_blocks, near, found, runs: None, weak })
+        Ok(Self { bytes, pieces, filter, has_blocks, near, found, found_before, runs: None, weak })
     }
 
     /// Whether the data need not be read.
@@ -273,7 +275,9 @@ impl Pass {
                 let cut_behind = if !last && stretch.end == range.end { CUT } else { 0 };
                 let start = (copied.start + cut_before).min(copied.end);
                 let end = copied.end.saturating_sub(cut_behind).max(start);
-                if covered.holds_private(start..end, RUN) {
+                // What a stretch goes on from counted already.
+                let goes_on = self.found_before.iter().any(|before| before.contains(&stretch.start));
+                if goes_on || covered.holds_private(start..end, RUN) {
                     kept.set(stretch);
                 }
             }
