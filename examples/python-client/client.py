@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tarfile
 import time
@@ -127,11 +128,30 @@ def declared_tensor(tensor):
     return said
 
 
+# The program of every question, in a runtime that answers them.
+QUERY_PROGRAM = "/usr/bin/databox-query"
+
+
+def question(manifest, profile):
+    """The closed form of a manifest's question, and the output that follows from it.
+
+    SQL goes no further than a researcher's desk: `databox check` reads it there, by the catalogue of the box.
+    """
+    command = ["databox", "check", "--manifest", manifest, "--profile", profile, "--json"]
+    told = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if told.returncode != 0:
+        error = json.loads(told.stderr)
+        raise ValueError(f"{error['error']}: {error['text']}")
+    asked = json.loads(told.stdout)["question"]
+    return asked["query"], asked["output"]
+
+
 class Client:
     """One researcher's connection to a gateway, as the profile says."""
 
     def __init__(self, profile):
         profile = pathlib.Path(profile)
+        self.profile_file = profile
         self.profile = tomllib.loads(profile.read_text())
         self.id = self.profile["id"]
         self.beside = profile.parent
@@ -194,7 +214,13 @@ class Client:
 
     def request(self, directory, bundle):
         """The signed request for a bundle, with the job's name, the grant's id, the purpose and its salt."""
-        manifest = tomllib.loads((pathlib.Path(directory) / "databox.toml").read_text())
+        manifest_file = pathlib.Path(directory) / "databox.toml"
+        manifest = tomllib.loads(manifest_file.read_text())
+        if "query" in manifest:
+            query, output = question(manifest_file, self.profile_file)
+            command, outputs, asks = [QUERY_PROGRAM], [output], {"query": query}
+        else:
+            command, outputs, asks = manifest["job"]["command"], [declared(one) for one in manifest["output"]], {}
         job, limits, site = manifest["job"], manifest["limits"], self.site()
         grants = [site[kind] for kind in site if kind.startswith("grants/")]
         covering = [g for g in grants if g[0]["project"] == job["project"] and self.id in g[0]["members"]]
@@ -218,19 +244,19 @@ class Client:
                 "name": job["runtime"],
                 "tree": site[f"catalogue/runtimes/{job['runtime']}"][0]["entry"]["tree"],
             },
-            "command": job["command"],
+            "command": command,
             "limits": {
                 "cpus": str(limits["cpus"]),
                 "memoryBytes": measure(limits["memory"], {"MiB": 1 << 20, "GiB": 1 << 30}),
                 "seconds": measure(limits["time"], {"s": 1, "min": 60, "h": 3600}),
             },
-            "outputs": [declared(output) for output in manifest["output"]],
+            "outputs": outputs,
             "purpose": {"saltedSha256": hashlib.sha256(salt + job["purpose"].encode()).hexdigest()},
             "nonce": base64.b64encode(os.urandom(32)).decode(),
             "issuedAt": time_text(now),
             "expires": time_text(now + datetime.timedelta(hours=REQUEST_HOURS)),
         }
-        envelope, name = self.signed("job-request", predicate, ("bundle", digest(bundle)))
+        envelope, name = self.signed("job-request", predicate | asks, ("bundle", digest(bundle)))
         return job_pb2.CreateJobRequest(request=envelope, purpose=job["purpose"], purpose_salt=salt), name, grant["id"]
 
     def upload(self, bundle, grant):

@@ -42,6 +42,7 @@ impl Desk {
                 policy,
                 outputs,
                 catalogue: Vec::new(),
+                query: None,
                 precisions: BTreeMap::new(),
                 as_written: false,
             },

@@ -62,7 +62,14 @@ impl Large {
             r#"{{"kind":"weights","path":"m.safetensors","tensors":[{{"name":"w","shape":["{rows}","{COLUMNS}"]}}]}}"#
         );
         let outputs = vec![serde_json::from_str(&declared).expect("a declaration")];
-        Task { policy, outputs, catalogue: Vec::new(), precisions: BTreeMap::new(), as_written: false }
+        Task {
+            policy,
+            outputs,
+            catalogue: Vec::new(),
+            query: None,
+            precisions: BTreeMap::new(),
+            as_written: false,
+        }
     }
 
     /// Canonicalises the file and judges the result, each in [`MEMORY`]. Returns the bytes of the canonical file and

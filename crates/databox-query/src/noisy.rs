@@ -240,7 +240,11 @@ mod tests {
             column("plan", ValueType::Category, (0..plans).map(|plan| format!("p{plan:03}")).collect()),
             column("x", ValueType::Decimal, Vec::new()),
         ];
-        let budget = PrivacyBudget { rho_millionths: Count(4_000_000), delta_exponent: Count(6) };
+        let budget = PrivacyBudget {
+            rho_millionths: Count(4_000_000),
+            answer_rho_millionths: Count(4_000_000),
+            delta_exponent: Count(6),
+        };
         let limits = DatasetGrant { release_bits: Count(1), answer_bits: Count(1) };
         let entry = CatalogueEntry::Dataset {
             snapshots: Vec::new(),

@@ -14,11 +14,15 @@ use std::process::ExitCode;
 use egress::{Detail, Finding, JudgedFile, Policy, Task};
 use release::report::{DETAIL_LIMIT, NUMBERS_VIEW, OutputReport, Place, ScanReport, view_name};
 use release::rule::Rule;
-use release::statement::{Catalogue, ColumnType, DeclaredOutput, DeclaredTensor, Precision, RuleResult};
+use release::statement::{
+    Catalogue, ColumnType, DeclaredOutput, DeclaredTensor, Precision, Query, RuleResult,
+};
 use release::value::{Count, Name};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure, file_failure, whole};
+use crate::local::data;
+use crate::question::{self, Alone, Asked};
 use crate::wall::{self, Shown};
 
 /// The policy that is used if none is given.
@@ -34,9 +38,13 @@ pub struct CheckArguments {
     /// written had been declared, and its names are charged too.
     #[arg(long)]
     pub manifest: PathBuf,
-    /// The directory that the job wrote to.
+    /// The directory that the job wrote to. A question is checked without one, too: what it asks, and whether it is answered.
     #[arg(long)]
-    pub outputs: PathBuf,
+    pub outputs: Option<PathBuf>,
+    /// The catalogue entry of a question's dataset, from the site directory. Without it the box is asked, as your profile
+    /// says. Of code's outputs none is needed.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Vec<PathBuf>,
     /// Data to search for copies in.
     #[arg(long)]
     pub private: Option<PathBuf>,
@@ -67,6 +75,9 @@ pub struct Checked {
     /// Files whose evaluation was not run, so that the box may find a smaller precision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_evaluated: Vec<Name>,
+    /// What was asked, in a sentence, if a question was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     /// The deviation of the noise that weights leave with, in hundredths of each tensor's own; 0 for none.
     pub noise_percent: u64,
     /// Datasets whose categories were compared with nothing, since their catalogue is not known here.
@@ -88,8 +99,14 @@ pub enum Answer {
 }
 
 /// Checks, prints what was found, and ends with 0 for PASS and 10 for FAIL.
-pub fn run(arguments: &CheckArguments, json: bool) -> Result<ExitCode, Failure> {
-    let checked = check(arguments)?;
+pub fn run(arguments: &CheckArguments, profile: &str, json: bool) -> Result<ExitCode, Failure> {
+    let checked = match question_of(arguments, profile)? {
+        Some((asked, _)) if arguments.outputs.is_none() => {
+            Alone::new(asked).print(json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        question => check(arguments, question)?,
+    };
     match json {
         true => println!(
             "{}",
@@ -103,16 +120,38 @@ pub fn run(arguments: &CheckArguments, json: bool) -> Result<ExitCode, Failure> 
     })
 }
 
-/// Checks without printing.
-pub fn check(arguments: &CheckArguments) -> Result<Checked, Failure> {
-    let outputs = declared::outputs(&arguments.manifest)?;
+/// The manifest's question and the entry of its dataset, if it has one: refused for what the box would refuse.
+fn question_of(arguments: &CheckArguments, profile: &str) -> Result<Option<(Asked, Catalogue)>, Failure> {
+    let text = fs::read_to_string(&arguments.manifest).map_err(file_failure(&arguments.manifest))?;
+    // What is no manifest as a whole is read for its outputs, below.
+    let Ok(manifest) = bundle::Manifest::parse(&text) else { return Ok(None) };
+    let Some(asked) = &manifest.query else { return Ok(None) };
+    let policy = Policy::parse(&policy_text(arguments.policy.as_deref())?)
+        .map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let entry = data::entry_of(question::dataset(&manifest)?, &arguments.catalogue, profile)?;
+    Ok(Some((question::read(&manifest, asked, &entry, &policy)?, entry)))
+}
+
+/// Checks without printing: what code wrote, or the answer to this question.
+pub fn check(arguments: &CheckArguments, question: Option<(Asked, Catalogue)>) -> Result<Checked, Failure> {
+    let (question, catalogue) = question.unzip();
+    let outputs = match &question {
+        Some(asked) => vec![asked.output.clone()],
+        None => declared::outputs(&arguments.manifest)?,
+    };
+    let Some(written) = &arguments.outputs else {
+        return Err(Failure::new("OUTPUTS", "--outputs is missing: the directory that the job wrote to")
+            .hint("only a question, `[query]` in databox.toml, is checked without it")
+            .exit(Exit::Usage));
+    };
     // The scanner reads whatever lies below `/data`; one directory needs no name of its own there.
     let data = arguments.private.iter().map(|directory| (String::new(), directory.clone())).collect();
     look(&Looked {
         outputs,
         policy: policy_text(arguments.policy.as_deref())?,
-        catalogue: Vec::new(),
-        written: &arguments.outputs,
+        catalogue: catalogue.into_iter().collect(),
+        query: question.map(|asked| asked.query),
+        written,
         data,
         public: arguments.public.as_deref(),
         canonical: arguments.canonical.as_deref(),
@@ -137,6 +176,8 @@ pub struct Looked<'a> {
     pub policy: String,
     /// What the catalogue says of the datasets, as far as it is known.
     pub catalogue: Vec<Catalogue>,
+    /// The question that was asked in place of code, if one was.
+    pub query: Option<Query>,
     /// The directory that the job wrote to.
     pub written: &'a Path,
     /// Each dataset's name and directory, to search for copies in.
@@ -161,12 +202,14 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         policy: looked.policy.clone(),
         outputs: looked.outputs.clone(),
         catalogue: looked.catalogue.clone(),
+        query: looked.query.clone(),
         precisions: looked.precisions.clone().unwrap_or_default(),
         as_written: true,
     };
     let staged = stage::outputs(looked.written, largest)?;
     let mut checked = judged(&task, staged.path(), &canonical)?;
     checked.precisions = task.precisions.clone();
+    checked.question = task.query.as_ref().map(Query::words);
     let not_evaluated = looked.outputs.iter().filter(|_| looked.precisions.is_none());
     let not_evaluated = not_evaluated.filter(|output| output.evaluation().is_some());
     checked.not_evaluated = not_evaluated.map(|output| output.path().clone()).collect();
@@ -213,6 +256,7 @@ pub fn tensors(file: &Path, policy: &str) -> Result<Vec<DeclaredTensor>, Failure
         policy: policy.to_owned(),
         outputs,
         catalogue: Vec::new(),
+        query: None,
         precisions: BTreeMap::new(),
         as_written: true,
     };
@@ -289,6 +333,7 @@ fn judged(task: &Task, outputs: &Path, canonical: &Scratch) -> Result<Checked, F
         files,
         precisions,
         not_evaluated,
+        question: None,
         noise_percent: 0,
         categories_not_compared: BTreeSet::new(),
         report,
@@ -381,7 +426,7 @@ fn copy_canonical(canonical: &Scratch, target: &Path, policy: &Policy, task: &Ta
 
 /// What was found, in words.
 pub fn words(checked: &Checked) -> String {
-    let mut text = String::new();
+    let mut text = checked.question.as_ref().map_or(String::new(), |words| format!("asks   {words}\n"));
     for file in &checked.files {
         let kind = file.kind.map_or("not declared".to_owned(), |kind| format!("{kind:?}").to_lowercase());
         let (name, bytes, bits) = (&file.name, file.bytes, file.released_bits);

@@ -204,9 +204,9 @@ pub enum JobCommand {
         /// A new directory.
         directory: PathBuf,
     },
-    /// Reads a bundle file as the box does: what it holds, or by name why the box refuses it.
+    /// Reads a bundle as the box does: what it holds, or by name why the box refuses it.
     Inspect {
-        /// A bundle file: one tar archive in one zstd frame.
+        /// A bundle's directory, or a bundle file: one tar archive in one zstd frame.
         file: PathBuf,
     },
     /// Runs a bundle at your desk behind the box's wall, on made-up rows or your own, and checks what it wrote. Ends with

@@ -69,9 +69,11 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
             site::revoke_certificate(&serial, &Home::at(home).site(), &out)?;
             show::made(&[format!("{}  revokes certificate {serial}", out.display())], json);
         }
-        Command::Site(command) => site_command(command, json)?,
+        Command::Site(command) => site_command(command, &profile, json)?,
         Command::Data(DataCommand::Add(arguments)) => {
             show::made(&[data::add_dataset(&arguments)?.display().to_string()], json);
+            let draft = format!("{}.packet", arguments.name);
+            show::next(&databox::data::next_steps(&Home::at(&arguments.home), &draft, &arguments.name), json);
         }
         Command::Data(DataCommand::Ls) => asynchronous(list_datasets(Profile::load(&profile)?, json))?,
         Command::Data(DataCommand::Show { dataset }) => {
@@ -79,6 +81,8 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         }
         Command::Runtime(RuntimeCommand::Add(arguments)) => {
             show::made(&[runtime::add(&arguments)?.display().to_string()], json);
+            let draft = format!("runtime-{}.json", arguments.name);
+            show::next(&databox::data::next_steps(&Home::at(&arguments.home), &draft, &arguments.name), json);
         }
         Command::Job(JobCommand::New { directory }) => {
             let made: Vec<_> = job::new(&directory)?.iter().map(|path| path.display().to_string()).collect();
@@ -89,7 +93,7 @@ pub fn run(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Job(command) => return asynchronous(job_command(command, Profile::load(&profile)?, json)),
         Command::Release(command) => asynchronous(release_command(command, Profile::load(&profile)?, json))?,
         Command::Review(command) => asynchronous(review_command(command, Profile::load(&profile)?, json))?,
-        Command::Check(arguments) => return check::run(&arguments, json),
+        Command::Check(arguments) => return check::run(&arguments, &profile, json),
         Command::Tensors(arguments) => tensors::run(&arguments, json)?,
         Command::Policy(command) => return policy::run(&command, json),
         Command::Witness(arguments) => asynchronous(witness::serve(&arguments))?,
@@ -124,7 +128,7 @@ fn up(home: &Home) -> Result<(), Failure> {
     Ok(())
 }
 
-fn site_command(command: SiteCommand, json: bool) -> Result<(), Failure> {
+fn site_command(command: SiteCommand, profile: &str, json: bool) -> Result<(), Failure> {
     match command {
         SiteCommand::New(arguments) => {
             site::new(&arguments)?;
@@ -147,7 +151,7 @@ fn site_command(command: SiteCommand, json: bool) -> Result<(), Failure> {
             show::made(&[out.display().to_string()], json);
         }
         SiteCommand::Sign(arguments) => {
-            let signed = site::sign(&arguments, |words| show::before_signing(words, json))?;
+            let signed = site::sign(&arguments, profile, |words| show::before_signing(words, json))?;
             show::made(&[signed], json);
         }
         SiteCommand::Install(arguments) => {
@@ -232,7 +236,7 @@ async fn release_command(command: ReleaseCommand, profile: Profile, json: bool) 
                 }
                 fetched => fetched?,
             };
-            show::fetched(&file, json);
+            show::fetched(&file, release_files::note(&file)?, json);
         }
     }
     Ok(())

@@ -33,8 +33,12 @@ pub struct DataArguments {
     pub answer_bits: u64,
     /// What answers with noise may spend of the units' privacy in all, over all snapshots and askers: ρ of zCDP, such as
     /// 0.5. Without it nothing is answered with noise.
-    #[arg(long)]
+    #[arg(long, requires = "privacy_rho_per_answer")]
     pub privacy_rho: Option<String>,
+    /// The most of it that one answer may cost, such as 0.05. It is charged before anybody looks: no more than you would stand
+    /// for at once.
+    #[arg(long, requires = "privacy_rho")]
+    pub privacy_rho_per_answer: Option<String>,
     /// The δ at which that is told as ε is 10 to the minus so many; one over it should be far above the number of units.
     #[arg(long, default_value_t = 6)]
     pub privacy_delta_exponent: u32,
@@ -66,18 +70,58 @@ pub fn add_dataset(arguments: &DataArguments) -> Result<PathBuf, Failure> {
     description.insert("categories".into(), categories.into());
     description.insert("release_bits".into(), bits(arguments.release_bits)?.into());
     description.insert("answer_bits".into(), bits(arguments.answer_bits)?.into());
-    if let Some(rho) = &arguments.privacy_rho {
-        budget(rho, arguments.privacy_delta_exponent)?;
+    if let (Some(rho), Some(answer_rho)) = (&arguments.privacy_rho, &arguments.privacy_rho_per_answer) {
+        budget(rho, answer_rho, arguments.privacy_delta_exponent)?;
         description.insert("privacy_rho".into(), rho.clone().into());
+        description.insert("privacy_rho_per_answer".into(), answer_rho.clone().into());
         description
             .insert("privacy_delta_exponent".into(), i64::from(arguments.privacy_delta_exponent).into());
     }
     description.insert("licence".into(), arguments.licence.clone().into());
     description.insert("source".into(), arguments.source.clone().into());
+    check_columns(arguments)?;
     if arguments.public.is_some() {
         description.insert("public".into(), PUBLIC.into());
     }
     lay(&arguments.directory, arguments.public.as_deref(), &target, &description)
+}
+
+/// What comes next, for whoever laid something down.
+pub fn next_steps(home: &crate::home::Home, draft: &str, name: &Name) -> Vec<String> {
+    let draft = home.drafts().join(draft);
+    let open = if draft.extension().is_some_and(|end| end == "packet") { " --as STEWARD" } else { "" };
+    vec![
+        format!("while the box is up, the enclave takes it and writes {}", draft.display()),
+        format!(
+            "databox site draft {}{open} --out {name}.json, then `site sign` and `site install`",
+            draft.display()
+        ),
+        format!("if none appears: {} says why", draft.with_extension("answer.json").display()),
+    ]
+}
+
+/// Whether the columns that are named stand in the headers of the files. The enclave says it, too, once all was copied.
+fn check_columns(arguments: &DataArguments) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&arguments.directory).map_err(file_failure(&arguments.directory))? {
+        let path = entry.map_err(file_failure(&arguments.directory))?.path();
+        if path.is_file() && path.extension().is_some_and(|end| end == "csv") {
+            let mut reader = csv::Reader::from_path(&path).map_err(file_failure(&path))?;
+            let header = reader.headers().map_err(file_failure(&path))?.clone();
+            found.extend(header.iter().map(str::to_owned));
+        }
+    }
+    let named = arguments.categories.iter().map(|category| (category, "--category"));
+    let named = [(&arguments.unit_column, "--unit-column")].into_iter().chain(named);
+    match named.into_iter().find(|(column, _)| !found.iter().any(|one| one == column.as_str())) {
+        None => Ok(()),
+        Some((column, option)) => {
+            let directory = arguments.directory.display();
+            Err(Failure::new("COLUMN", format!("no CSV file in {directory} has the column {column}"))
+                .hint(format!("{option} names a column of the header; there are: {}", found.join(", ")))
+                .exit(Exit::Usage))
+        }
+    }
 }
 
 fn bits(bits: u64) -> Result<i64, Failure> {
@@ -85,14 +129,17 @@ fn bits(bits: u64) -> Result<i64, Failure> {
 }
 
 /// The enclave would refuse it too, once all was copied.
-fn budget(rho: &str, delta_exponent: u32) -> Result<PrivacyBudget, Failure> {
-    let budget = read_rho(rho).ok().map(|rho| PrivacyBudget {
+fn budget(rho: &str, answer_rho: &str, delta_exponent: u32) -> Result<PrivacyBudget, Failure> {
+    let read = read_rho(rho).ok().zip(read_rho(answer_rho).ok());
+    let budget = read.map(|(rho, answer_rho)| PrivacyBudget {
         rho_millionths: Count(rho),
+        answer_rho_millionths: Count(answer_rho),
         delta_exponent: Count(delta_exponent.into()),
     });
     budget.filter(PrivacyBudget::is_sound).ok_or_else(|| {
-        Failure::new("PRIVACY", format!("{rho} and {delta_exponent} are no privacy budget"))
-            .hint("--privacy-rho is at most 4 and has up to six digits after the point; --privacy-delta-exponent is 5 to 12")
+        Failure::new("PRIVACY", format!("{rho}, {answer_rho} and {delta_exponent} are no privacy budget"))
+            .hint("--privacy-rho is at most 4 and has up to six digits after the point, --privacy-rho-per-answer is no more than \
+                   that; --privacy-delta-exponent is 5 to 12")
             .exit(Exit::Usage)
     })
 }

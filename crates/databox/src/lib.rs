@@ -23,6 +23,7 @@ pub mod policy;
 pub mod profile;
 pub mod programs;
 pub mod published;
+pub mod question;
 pub mod release_files;
 pub mod review;
 pub mod runtime;

@@ -78,8 +78,9 @@ impl Published {
                 let rho = budget.rho_millionths.0;
                 let words = budget.words(rho);
                 format!(
-                    "answers with noise: ρ = {} in all, {words}; each verdict says what is spent\n",
-                    rho_text(rho)
+                    "answers with noise: ρ = {} in all, {words}; at most {} each\n",
+                    rho_text(rho),
+                    rho_text(budget.answer_rho_millionths.0)
                 )
             }
             None => "no answers with noise: the dataset has no privacy budget\n".to_owned(),

@@ -8,7 +8,7 @@ use api::v1::release_service_client::ReleaseServiceClient;
 use api::v1::{GetReleaseRequest, Job, ListReleasesRequest, ReadFileRequest, Release};
 use lifecycle::State;
 use release::file::{GivenFiles, Pinned, RELEASE_FILE_LIMIT, ReleaseFile};
-use release::statement::Manifest;
+use release::statement::{Manifest, Request, WITHOUT_ROWS};
 use tonic::transport::Channel;
 
 use crate::client::{self, MESSAGE_LIMIT};
@@ -127,6 +127,18 @@ impl Shelf {
         }
         target.sync_all().map_err(file_failure(to))
     }
+}
+
+/// What the recipient of a release that was verified and written should know of it: nothing of most.
+pub fn note(release_file: &Path) -> Result<Option<&'static str>, Failure> {
+    let bytes = fs::read(release_file).map_err(file_failure(release_file))?;
+    let file = ReleaseFile::parse(&bytes).map_err(refused)?;
+    let (request, manifest): (Request, Manifest) =
+        (file.request.unverified().map_err(refused)?, file.manifest.unverified().map_err(refused)?);
+    let is_empty = request
+        .query
+        .is_some_and(|query| manifest.files.iter().any(|file| query.is_without_rows(file.bytes.0)));
+    Ok(is_empty.then_some(WITHOUT_ROWS))
 }
 
 /// A job whose release was asked for and that has none: how far it is, and what to do.

@@ -19,6 +19,13 @@ pub fn made(lines: &[String], json: bool) {
     }
 }
 
+/// What comes next, for a person: a script reads what was made, and nothing else.
+pub fn next(steps: &[String], json: bool) {
+    if !json {
+        steps.iter().for_each(|step| println!("  {step}"));
+    }
+}
+
 /// A line for each thing found.
 pub fn found(lines: &[String], json: bool) {
     if json {
@@ -57,11 +64,13 @@ pub fn files(paths: &[String], json: bool) {
 }
 
 /// A release that verified and was written.
-pub fn fetched(release_file: &std::path::Path, json: bool) {
+pub fn fetched(release_file: &std::path::Path, note: Option<&str>, json: bool) {
     if json {
-        println!("{}", json!({ "verified": true, "releaseFile": release_file.display().to_string() }));
+        let file = release_file.display().to_string();
+        println!("{}", json!({ "verified": true, "releaseFile": file, "note": note }));
     } else {
         made(&[format!("VERIFIED {}", release_file.display())], false);
+        note.iter().for_each(|note| println!("  {note}"));
     }
 }
 

@@ -17,11 +17,12 @@ use release::statement::{
     Catalogue, Grant, Kind, PAYLOAD_LIMIT, Policy, Predicate, Revocation, Roles, kind_of, parse_payload,
     payload,
 };
-use release::value::Timestamp;
+use release::value::{Name, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Exit, Failure, file_failure, whole};
 use crate::key;
+use crate::profile::Profile;
 
 pub use install::{InstallArguments, install};
 
@@ -264,24 +265,40 @@ fn take_box_keys(fields: &mut Map<String, Value>, beside: &Path) -> Result<(), F
 pub struct SignArguments {
     /// A draft, or a statement that others have signed already. It is replaced.
     pub file: PathBuf,
-    /// Your id.
+    /// Your id. Without it id, keys and passphrase file are those of your profile.
     #[arg(long = "as")]
-    pub id: release::value::Name,
-    /// Where your key files are.
-    #[arg(long, default_value = ".")]
-    pub keys: PathBuf,
-    /// A file whose first line is the passphrase; without it you are asked.
+    pub id: Option<Name>,
+    /// Where your key files are; without it here, or with the profile's id where that says.
+    #[arg(long)]
+    pub keys: Option<PathBuf>,
+    /// A file whose first line is the passphrase; without it you are asked, or your profile names one.
     #[arg(long)]
     pub passphrase_file: Option<PathBuf>,
 }
 
+impl SignArguments {
+    /// Whose keys sign: those that were typed, or the profile's. Who types an id may have no profile here, or another one.
+    fn signer(&self, profile: &str) -> Result<(key::KeyFiles, Option<PathBuf>), Failure> {
+        let (id, keys, passphrase_file) = match &self.id {
+            Some(id) => (id.clone(), PathBuf::from("."), None),
+            None => {
+                let profile = Profile::load(profile)
+                    .map_err(|failure| failure.hint("or say who signs: --as ID and --keys DIR"))?;
+                (profile.id, profile.keys, profile.passphrase_file)
+            }
+        };
+        let keys = self.keys.as_ref().unwrap_or(&keys);
+        Ok((key::KeyFiles::new(keys, &id), self.passphrase_file.clone().or(passphrase_file)))
+    }
+}
+
 /// Signs a draft, or adds a signature. The payload is shown as text for people before the key is unlocked. Returns a
 /// line that says what was signed.
-pub fn sign(arguments: &SignArguments, show: impl FnOnce(&str)) -> Result<String, Failure> {
+pub fn sign(arguments: &SignArguments, profile: &str, show: impl FnOnce(&str)) -> Result<String, Failure> {
+    let (files, passphrase_file) = arguments.signer(profile)?;
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;
     show(&words(draft_or_envelope(&bytes)?.payload())?);
-    let files = key::KeyFiles::new(&arguments.keys, &arguments.id);
-    let ask = || key::passphrase(arguments.passphrase_file.as_deref(), "Passphrase: ");
+    let ask = || key::passphrase(passphrase_file.as_deref(), "Passphrase: ");
     let signer = key::PersonSigner::unlock(&files, ask)?;
     sign_with(&arguments.file, &signer)?;
     let bytes = fs::read(&arguments.file).map_err(file_failure(&arguments.file))?;

@@ -247,6 +247,7 @@ impl Throwaway {
             release_bits: 4_000_000,
             answer_bits: 100_000,
             privacy_rho: None,
+            privacy_rho_per_answer: None,
             privacy_delta_exponent: 6,
             public: None,
             licence: "public domain".to_owned(),

@@ -47,7 +47,8 @@ pub fn canonicalise(
         files.push(Recorded { record, name: name.to_string(), kind: Some(output.kind()), bytes, bits: 0 });
     }
     files.extend(survey.undeclared);
-    let judgement = conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs));
+    let judgement =
+        conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs, task.query.as_ref()));
     Ok(Judgement { counts, ..judgement })
 }
 

@@ -134,7 +134,7 @@ pub fn check_question(policy: &Policy, query: &Query, catalogue: &Catalogue) -> 
 
 /// Each quantile that a question asks for is one of the policy's. Were any level allowed, a hundred answers would trace
 /// a group's values nearly one by one.
-fn check_quantiles(policy: &Policy, query: &Query) -> Result<(), DeclarationError> {
+pub(crate) fn check_quantiles(policy: &Policy, query: &Query) -> Result<(), DeclarationError> {
     let allowed = &policy.table.quantile_percents;
     match query.quantiles().find(|percent| !allowed.contains(&u64::from(*percent))) {
         Some(percent) => Err(DeclarationError::Quantile { percent, allowed: allowed.clone() }),

@@ -10,6 +10,7 @@ use release::statement::{DeclaredOutput, OutputKind};
 
 use crate::bits::floor_bits;
 use crate::canonicalise::{Formed, Reading, form_text};
+use crate::declaration::check_quantiles;
 use crate::files::{ReadSeek, Source};
 use crate::finding::{Judgement, Record, Recorded, conclude, quoted};
 use crate::policy::Policy;
@@ -54,8 +55,9 @@ pub fn judge(task: &Task, source: &mut dyn Source) -> Result<Judgement, EgressEr
     }
     judge_sum(&policy, &mut files);
     judge_suppression(&policy, &mut files, &tables, (&tabular, &counted));
+    judge_quantiles(task, &policy, &mut files);
     files.extend(survey.undeclared);
-    Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs)))
+    Ok(conclude(files, task.outputs.len(), |rule| applies(rule, &task.outputs, task.query.as_ref())))
 }
 
 /// What a canonical file is charged. What was not declared is not fixed by any request, so that all of it is charged.
@@ -155,6 +157,18 @@ fn judge_suppression(
                 }
             }
         }
+    }
+}
+
+/// Whether each quantile that was asked for is at a level of the policy's. Request and policy alone decide it, so that stewards
+/// and auditors come to the same without the data.
+fn judge_quantiles(task: &Task, policy: &Policy, files: &mut [Recorded]) {
+    let Some(query) = task.query.as_ref().filter(|query| query.quantiles().next().is_some()) else { return };
+    // The one output of a question is its answer.
+    let Some(answer) = files.first_mut() else { return };
+    answer.record.ran(Rule::TableQuantiles);
+    if let Err(error) = check_quantiles(policy, query) {
+        answer.record.block(Rule::TableQuantiles, error.to_string());
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Explanation {
 pub struct Example {
     /// What it shows.
     pub shows: &'static str,
-    /// The declared output, as JSON.
+    /// The declared output, or the question, as JSON.
     pub declared: &'static str,
     /// What was written there.
     pub written: Written,
@@ -65,6 +65,9 @@ pub enum Written {
         /// The other job's.
         earlier: &'static str,
     },
+    /// The answer to a question that was asked in place of code. What is declared in the example is the question, as JSON; the
+    /// output follows from it.
+    Answer(&'static str),
     /// A text file, searched for copies of this data.
     Searched {
         /// The private data.
@@ -92,6 +95,7 @@ pub fn explain(rule: Rule) -> Explanation {
         Rule::TableDominance => (true, TABLE_DOMINANCE, TABLE_DOMINANCE_EXAMPLES),
         Rule::TableForm => (true, TABLE_FORM, TABLE_FORM_EXAMPLES),
         Rule::TablePPercent => (true, TABLE_P_PERCENT, TABLE_P_PERCENT_EXAMPLES),
+        Rule::TableQuantiles => (true, TABLE_QUANTILES, TABLE_QUANTILES_EXAMPLES),
         Rule::TableRounding => (true, TABLE_ROUNDING, TABLE_ROUNDING_EXAMPLES),
         Rule::TableSmallestCount => (true, TABLE_SMALLEST_COUNT, TABLE_SMALLEST_COUNT_EXAMPLES),
         Rule::TableSuppression => (true, TABLE_SUPPRESSION, TABLE_SUPPRESSION_EXAMPLES),

@@ -1,7 +1,7 @@
 //! Whether what was declared, and nothing else, was written.
 
 use release::rule::Rule;
-use release::statement::{DeclaredOutput, OutputKind};
+use release::statement::{DeclaredOutput, OutputKind, Query};
 
 use crate::files::{ENTRY_LIMIT, Entry, EntryKind};
 use crate::finding::{Record, Recorded, shown};
@@ -82,8 +82,8 @@ pub(crate) fn size_limit(policy: &Policy, kind: OutputKind) -> u64 {
     }
 }
 
-/// Whether a rule looks at any of these outputs. Rules without a kind look at all.
-pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
+/// Whether a rule looks at any of these outputs, or at the question that was asked. Rules without a kind look at all.
+pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput], query: Option<&Query>) -> bool {
     let has = |kind| outputs.iter().any(|output| output.kind() == kind);
     let has_tables = |counts: bool| {
         outputs.iter().any(|output| output.kind().is_tabular() && !(counts && output.is_noised()))
@@ -105,6 +105,8 @@ pub(crate) fn applies(rule: Rule, outputs: &[DeclaredOutput]) -> bool {
         | Rule::TableSmallestCount
         | Rule::TableSuppression
         | Rule::TableZeroCells => has_tables(true),
+        // What code wrote may be quantiles of any level: nothing tells them from other numbers.
+        Rule::TableQuantiles => query.is_some_and(|query| query.quantiles().next().is_some()),
         Rule::WeightsCapacity | Rule::WeightsForm => has(OutputKind::Weights),
     }
 }

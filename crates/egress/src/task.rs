@@ -21,6 +21,9 @@ pub struct Task {
     pub outputs: Vec<DeclaredOutput>,
     /// The signed catalogue of the job's datasets.
     pub catalogue: Vec<Catalogue>,
+    /// The question that was asked in place of code, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Query>,
     /// The precision of each output for which one was chosen; every other has the policy's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub precisions: BTreeMap<Name, Precision>,

@@ -1,7 +1,7 @@
 //! Comparing a job's tables with those that left or may leave, and keeping them for the next.
 //!
-//! Comparing and storing the verdict happen under one lock, so that of any two verdicts the later one was compared
-//! with the earlier. The tables are read by a process behind the wall, which has no data; here only files are copied.
+//! Comparing and storing the verdict happen under the locks of the job's datasets, so that of any two verdicts on one dataset
+//! the later one was compared with the earlier. The tables are read by a process behind the wall, which has no data; here only files are copied.
 
 use std::fs;
 use std::io;

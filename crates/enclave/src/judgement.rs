@@ -153,6 +153,7 @@ impl Found {
             | Rule::MetricsDegreesOfFreedom
             | Rule::ReleaseBits
             | Rule::TableCells
+            | Rule::TableQuantiles
             | Rule::TableSmallestCount
             | Rule::TableSuppression
             | Rule::TableZeroCells
@@ -204,6 +205,7 @@ pub fn output_of(rule: Rule, found: &Found, declared: &[DeclaredOutput]) -> Opti
         | Rule::TableDominance
         | Rule::TableForm
         | Rule::TablePPercent
+        | Rule::TableQuantiles
         | Rule::TableRounding
         | Rule::TableSmallestCount
         | Rule::TableSuppression

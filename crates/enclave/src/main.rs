@@ -35,6 +35,7 @@ mod site_watch;
 mod space;
 mod store;
 mod sweep;
+mod table_order;
 mod verdict;
 mod wall;
 
@@ -53,6 +54,7 @@ use sandbox::machine::{Machine, MachineError};
 use sandbox::oci::{OciRuntime, OciRuntimeError};
 use site_watch::SiteWatch;
 use store::{Store, StoreError};
+use table_order::TableOrder;
 
 #[derive(Parser)]
 #[command(name = "enclave", about = "The room of the data box that holds the data.", version)]
@@ -151,7 +153,7 @@ fn open(configuration: Configuration, journal: Journal) -> Result<Room, EnclaveE
         stop: StopFlag::default(),
         stop_told: tokio::sync::watch::Sender::new(false),
         unnamed_files: Mutex::new(()),
-        table_order: Mutex::new(()),
+        table_order: TableOrder::default(),
         running: cancel::Running::default(),
         configuration,
     })

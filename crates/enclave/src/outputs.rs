@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use blobs::{BlobStore, Digest, StoreError as BlobError};
 use egress::{CanonicalFile, PartOfFile, Policy, PolicyError, ScanTask, Task};
 use release::report::{OutputReport, ReportError, ScanReport, VIEWS, in_each_part, view_is_read_in_place};
-use release::statement::{Catalogue, DeclaredOutput, OutputKind, Precision};
+use release::statement::{Catalogue, DeclaredOutput, OutputKind, Precision, Query};
 use release::value::Name;
 use sandbox::{Cancel, Stdin};
 
@@ -70,6 +70,8 @@ pub struct Outputs<'a> {
     pub policy: String,
     /// The declared outputs.
     pub declared: &'a [DeclaredOutput],
+    /// The question that was asked in place of code, if one was.
+    pub query: Option<&'a Query>,
     /// The precision of each output for which one was chosen.
     pub precisions: BTreeMap<Name, Precision>,
     /// The catalogue of the job's datasets.
@@ -89,6 +91,7 @@ impl Outputs<'_> {
             policy: self.policy.clone(),
             outputs: self.declared.to_vec(),
             catalogue: self.catalogue.clone(),
+            query: self.query.cloned(),
             precisions: self.precisions.clone(),
             as_written: false,
         };

@@ -17,6 +17,7 @@ use crate::devices::Devices;
 use crate::files;
 use crate::site_watch::SiteWatch;
 use crate::store::{Store, StoreError};
+use crate::table_order::TableOrder;
 
 /// The room.
 pub struct Room {
@@ -48,9 +49,8 @@ pub struct Room {
     pub stop_told: tokio::sync::watch::Sender<bool>,
     /// Held while a file is laid down that no row names yet, and while what no row names is swept away.
     pub unnamed_files: Mutex<()>,
-    /// Held from comparing a run's tables until its verdict is stored, so that no two are compared at a time: then
-    /// neither would be compared with the other.
-    pub table_order: Mutex<()>,
+    /// Held from comparing a run's tables until its verdict is stored, for the datasets of the run.
+    pub table_order: TableOrder,
     /// Runs that a cancel can end.
     pub running: Running,
 }

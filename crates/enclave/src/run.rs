@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::v1::Reason;
@@ -368,6 +368,7 @@ fn steps(
         quarantine: quarantine.clone(),
         policy: ready.policy_text.clone(),
         declared: &asked.outputs,
+        query: asked.query.as_ref(),
         precisions: BTreeMap::new(),
         catalogue: ready.catalogue.clone(),
         data: &ready.data,
@@ -378,7 +379,7 @@ fn steps(
     let checker = room.checker.digest()?;
     let mut found = outputs.look(&out)?;
     let ordered = differencing::has_tables(&asked.outputs)
-        .then(|| room.table_order.lock().unwrap_or_else(PoisonError::into_inner));
+        .then(|| room.table_order.hold(asked.datasets.iter().map(|dataset| dataset.name.clone())));
     let compared = differencing::compare(&outputs, asked, &mut found)?;
     query::compare(&outputs, asked, ready, &mut found)?;
     let looked_at = LookedAt {

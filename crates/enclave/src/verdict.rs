@@ -344,7 +344,7 @@ impl Signing {
         if !is_placed(&self.draft) {
             return Ok(());
         }
-        // The lock around comparing and this says so already. Without it a verdict between the two would be compared with
+        // The locks around comparing and this say so already. Without it a verdict between the two would be compared with
         // nothing here, and the signer would find that neither of the two was compared with the other.
         let set = tables::set(transaction, &self.compared.datasets)?;
         if !self.compared.set.holds(&set) {

@@ -43,6 +43,10 @@ pub enum SqlError {
     #[error("{0} stands in SELECT or in GROUP BY, and not in both")]
     NotGrouped(String),
     #[error(
+        "{0}: nothing is named by AS, since the names in an answer follow from the question; leave it out"
+    )]
+    Alias(String),
+    #[error(
         "{0} is no comparison that is answered: category = 'value' or category IN ('value', …), joined by AND and OR"
     )]
     Comparison(String),
@@ -71,9 +75,12 @@ pub fn read(sql: &str, privacy: Option<QueryPrivacy>, catalogue: &Catalogue) -> 
     };
     refuse_parts(select)?;
     let [from] = &select.from[..] else { return Err(SqlError::Clause("another number of tables than one")) };
-    let TableFactor::Table { name, .. } = &from.relation else {
+    let TableFactor::Table { name, alias, .. } = &from.relation else {
         return Err(SqlError::Clause("a table that is no name"));
     };
+    if alias.is_some() {
+        return Err(SqlError::Alias(from.relation.to_string()));
+    }
     let GroupByExpr::Expressions(grouped, _) = &select.group_by else {
         return Err(SqlError::Clause("GROUP BY ALL"));
     };
@@ -83,7 +90,7 @@ pub fn read(sql: &str, privacy: Option<QueryPrivacy>, catalogue: &Catalogue) -> 
         return Err(SqlError::Clause("a further clause"));
     }
     let (dataset, table) = table_of(name, catalogue)?;
-    let (groups, values) = items(select, grouped, catalogue)?;
+    let (groups, values) = items(select, grouped, &table, catalogue)?;
     let filter = select.selection.as_ref().map(filter::read).transpose()?;
     let query = Query { dataset, table, groups, values, filter, privacy };
     query.check(catalogue)?;
@@ -176,12 +183,17 @@ fn column(expression: &Expr) -> Option<Name> {
 fn items(
     select: &Select,
     grouped: &[Expr],
+    table: &Name,
     catalogue: &Catalogue,
 ) -> Result<(Vec<Name>, Vec<QueryValue>), SqlError> {
     let (mut groups, mut values, mut counts) = (Vec::new(), Vec::new(), 0);
     for item in &select.projection {
         let refused = || SqlError::Item(item.to_string());
-        let SelectItem::UnnamedExpr(expression) = item else { return Err(refused()) };
+        let expression = match item {
+            SelectItem::UnnamedExpr(expression) => expression,
+            SelectItem::ExprWithAlias { .. } => return Err(SqlError::Alias(item.to_string())),
+            _ => return Err(refused()),
+        };
         match expression {
             Expr::Identifier(_) => groups.push(column(expression).ok_or_else(refused)?),
             Expr::Function(function) if counts_units(function, catalogue) => counts += 1,
@@ -196,11 +208,23 @@ fn items(
     for expression in grouped {
         wanted.push(column(expression).ok_or_else(|| SqlError::NotGrouped(expression.to_string()))?);
     }
+    // A name that is misspelt in one of the two places is told as that.
+    let columns = columns(catalogue, table);
+    if let Some(unknown) = groups.iter().chain(&wanted).find(|group| !columns.contains(group)) {
+        return Err(QueryError::NoColumn { table: table.clone(), column: unknown.clone() }.into());
+    }
     let unmatched = groups.iter().find(|group| !wanted.contains(group));
     match unmatched.or_else(|| wanted.iter().find(|group| !groups.contains(group))) {
         Some(group) => Err(SqlError::NotGrouped(group.to_string())),
         None => Ok((groups, values)),
     }
+}
+
+/// The columns of a file of the dataset.
+fn columns<'a>(catalogue: &'a Catalogue, table: &Name) -> Vec<&'a Name> {
+    let CatalogueEntry::Dataset { tables, .. } = &catalogue.entry else { return Vec::new() };
+    let columns = tables.iter().filter(|found| found.file == *table).flat_map(|found| &found.columns);
+    columns.map(|column| &column.name).collect()
 }
 
 /// `COUNT(*)`, and `COUNT(DISTINCT unit)`: the box counts units, never rows.

@@ -122,6 +122,7 @@ fn what_is_not_answered_is_refused_by_name() {
     let one_value = |text: &str| SqlError::OneValue(text.to_owned());
     let level = |text: &str| SqlError::Level(text.to_owned());
     let grouped = |text: &str| SqlError::NotGrouped(text.to_owned());
+    let alias = |text: &str| SqlError::Alias(text.to_owned());
     let comparison = |text: &str| SqlError::Comparison(text.to_owned());
     let refused = [
         ("SELECT plan, COUNT(*) FROM hie GROUP BY plan HAVING COUNT(*) > 9", clause("HAVING")),
@@ -143,13 +144,14 @@ fn what_is_not_answered_is_refused_by_name() {
         ("SELECT COUNT(*) FROM hie, hie", clause("another number of tables than one")),
         ("SELECT COUNT(*) FROM hie JOIN hie USING (person)", clause("JOIN")),
         ("SELECT COUNT(*) FROM (SELECT * FROM hie)", clause("a table that is no name")),
-        ("SELECT COUNT(*) FROM hie AS h", clause("a further clause")),
+        ("SELECT COUNT(*) FROM hie AS h", alias("hie AS h")),
         ("SELECT COUNT(*) FROM hie TABLESAMPLE BERNOULLI (10)", clause("a further clause")),
         ("SELECT COUNT(*) FROM hie FOR UPDATE", clause("a further clause")),
         ("DROP TABLE hie", clause("another statement than SELECT")),
         ("SELECT COUNT(*), COUNT(*) FROM hie", clause("a second COUNT")),
         ("SELECT * FROM hie", item("*")),
-        ("SELECT COUNT(*) AS n FROM hie", item("COUNT(*) AS n")),
+        ("SELECT COUNT(*) AS n FROM hie", alias("COUNT(*) AS n")),
+        ("SELECT plan p, COUNT(*) FROM hie GROUP BY plan", alias("plan AS p")),
         ("SELECT COUNT(visits) FROM hie", item("COUNT(visits)")),
         ("SELECT SUM(DISTINCT visits) FROM hie", item("SUM(DISTINCT visits)")),
         (
@@ -214,6 +216,7 @@ fn what_is_not_answered_is_refused_by_name() {
 
 #[test]
 fn only_what_the_catalogue_publishes_can_be_asked() {
+    let no_column = |column: &str| QueryError::NoColumn { table: name("visits.csv"), column: name(column) };
     let refused = [
         (
             "SELECT visits, COUNT(*) FROM hie GROUP BY visits",
@@ -226,15 +229,22 @@ fn only_what_the_catalogue_publishes_can_be_asked() {
             QueryError::NotPublic { column: name("plan"), value: "secret".to_owned() },
         ),
         ("SELECT SUM(note) FROM hie", QueryError::NotNumber { column: name("note") }),
-        ("SELECT SUM(person) FROM hie", QueryError::NotNumber { column: name("person") }),
+        ("SELECT SUM(person) FROM hie", QueryError::Unit { column: name("person") }),
         ("SELECT SUM(plan) FROM hie", QueryError::NotNumber { column: name("plan") }),
+        ("SELECT plan, SUM(plan) FROM hie GROUP BY plan", QueryError::NotNumber { column: name("plan") }),
         ("SELECT SUM(visits), AVG(visits) FROM hie", QueryError::Twice { column: name("visits") }),
         (
             "SELECT APPROX_MEDIAN(visits), APPROX_QUANTILE(visits, 0.5) FROM hie",
             QueryError::SameName { name: "quantile-50.visits".to_owned() },
         ),
-        ("SELECT APPROX_MEDIAN(person) FROM hie", QueryError::NotNumber { column: name("person") }),
-        ("SELECT plan, plan FROM hie GROUP BY plan", QueryError::Twice { column: name("plan") }),
+        ("SELECT APPROX_MEDIAN(person) FROM hie", QueryError::Unit { column: name("person") }),
+        ("SELECT plan, plan FROM hie GROUP BY plan", QueryError::GroupTwice { column: name("plan") }),
+        ("SELECT color, COUNT(*) FROM hie GROUP BY color", no_column("color")),
+        ("SELECT COUNT(*) FROM hie GROUP BY color", no_column("color")),
+        ("SELECT color, COUNT(*) FROM hie", no_column("color")),
+        ("SELECT plan, COUNT(*) FROM hie GROUP BY plna", no_column("plna")),
+        ("SELECT SUM(visit) FROM hie", no_column("visit")),
+        ("SELECT COUNT(*) FROM hie WHERE color = 'free'", no_column("color")),
         ("SELECT units FROM hie GROUP BY units", QueryError::SameName { name: "units".to_owned() }),
     ];
     let one = catalogue(&["visits.csv"]);
@@ -295,11 +305,15 @@ fn a_question_in_another_than_its_one_form_is_refused() {
     assert_eq!(other.check(&catalogue).map(drop), Err(missing));
 }
 
-/// A catalogue with a privacy budget of so much.
+/// A catalogue with a privacy budget that lets an answer cost so much.
 fn with_budget(rho: u64) -> Catalogue {
     let mut catalogue = catalogue(&["visits.csv"]);
     if let CatalogueEntry::Dataset { privacy, .. } = &mut catalogue.entry {
-        *privacy = Some(PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(6) });
+        *privacy = Some(PrivacyBudget {
+            rho_millionths: Count(10 * rho),
+            answer_rho_millionths: Count(rho),
+            delta_exponent: Count(6),
+        });
     }
     catalogue
 }
@@ -329,8 +343,8 @@ fn noise_is_answered_where_the_owner_gives_a_budget_and_each_mistake_in_it_has_a
     let none = catalogue(&["visits.csv"]);
     let no_budget = QueryError::NoBudget { dataset: name("hie") };
     assert_eq!(ask(sums, noise(10_000, 1, &bound), &none), Err(no_budget));
-    let budget = QueryError::Budget { asked: 10_001, budget: 10_000 };
-    assert_eq!(ask(sums, noise(10_001, 1, &bound), &given), Err(budget));
+    let price = QueryError::Price { dataset: name("hie"), asked: 10_001, most: 10_000 };
+    assert_eq!(ask(sums, noise(10_001, 1, &bound), &given), Err(price));
     assert_eq!(ask(sums, noise(0, 1, &bound), &given), Err(QueryError::Rho));
     let bounds = || Err(QueryError::Bounds { column: name("visits") });
     assert_eq!(ask(sums, noise(1, 1, &[]), &given), bounds());

@@ -51,6 +51,8 @@ rules! {
     TableForm = "table.form",
     /// How closely the second largest unit of a row can tell the largest one's value.
     TablePPercent = "table.p-percent",
+    /// The levels of the quantiles that a question asks for.
+    TableQuantiles = "table.quantiles",
     /// The rounding of counts.
     TableRounding = "table.rounding",
     /// The smallest count of units behind a row.

@@ -426,6 +426,7 @@ fn judged(dataset: &Catalogue) -> (BTreeMap<Name, Vec<u8>>, OutputReport) {
         policy: POLICY_FILE.to_owned(),
         outputs: outputs(),
         catalogue,
+        query: None,
         precisions: BTreeMap::new(),
         as_written: false,
     };

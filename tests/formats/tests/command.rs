@@ -70,6 +70,60 @@ fn a_link_or_a_directory_among_the_files_is_a_wrong_set_of_files() {
 }
 
 #[test]
+fn a_file_that_is_missing_surplus_or_another_is_named_with_what_is_wrong_with_it() {
+    let desk = Desk::new();
+    let path = |name: &str| desk.directory.path().join(name);
+    let refused = |refusal: Refusal, words: &str| {
+        let ran = run(&[&desk.release(), &"--roles", &desk.pin(), &"--files", &desk.directory.path()]);
+        assert_eq!(ran.code, refusal.code(), "{}", ran.out);
+        assert!(ran.out.contains(words), "{}", ran.out);
+    };
+    let metrics = fs::read(path("metrics.json")).unwrap();
+    let [mut other, mut longer] = [metrics.clone(), metrics.clone()];
+    other[0] ^= 1;
+    fs::write(path("metrics.json"), &other).unwrap();
+    refused(Refusal::FileDiffers, "metrics.json has other bytes than those that were released");
+    longer.push(b'\n');
+    fs::write(path("metrics.json"), &longer).unwrap();
+    let words =
+        format!("metrics.json has {} bytes; the one that was released has {}", longer.len(), metrics.len());
+    refused(Refusal::FileDiffers, &words);
+    fs::remove_file(path("metrics.json")).unwrap();
+    refused(Refusal::FilesSet, "metrics.json is missing");
+    fs::write(path("metrics.json"), &metrics).unwrap();
+    fs::write(path("more.txt"), "more").unwrap();
+    refused(Refusal::FilesSet, "more.txt is not one of the release's");
+}
+
+#[test]
+fn tensors_that_were_fixed_and_noise_that_was_to_be_added_are_noted_and_neither_where_there_is_none() {
+    let verified = |bytes: &[u8], pin: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let release = directory.path().join("example.release.json");
+        fs::write(&release, bytes).unwrap();
+        let ran = run(&[&release, &"--roles", &pin]);
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        ran.out
+    };
+    let vectors = test_formats::vector::all();
+    let of = |name: &str| &vectors.iter().find(|(vector, _)| vector == name).unwrap().1;
+    let [plain, fixed] = [of("verified.plain.vector"), of("verified.fixed-tensor.vector")]
+        .map(|vector| verified(&vector.release, &vector.roles.to_string()));
+    assert!(!plain.contains("fixed tensors") && !plain.contains("noise on weights"), "{plain}");
+    assert!(fixed.contains("fixed tensors in model.safetensors"), "{fixed}");
+    assert!(fixed.contains("whose digests the request named before the run; their bits are not charged"));
+    let policy = include_str!("../policy.toml").replace("dither_percent = 0", "dither_percent = 10");
+    let digest = blobs::Digest::of(policy.as_bytes());
+    let noisy = Story::default()
+        .policy(move |statement| statement.file = digest.into())
+        .release(move |release| release.policy_file = policy.clone().into_bytes())
+        .tell();
+    let told = verified(&noisy.bytes, &noisy.pin.to_string());
+    assert!(told.contains("noise on weights"), "{told}");
+    assert!(told.contains("the policy has the box add 10 % of each tensor's deviation"), "{told}");
+}
+
+#[test]
 fn the_pin_is_demanded_and_believed() {
     let desk = Desk::new();
     assert_eq!(run(&[&desk.release()]).code, 2);

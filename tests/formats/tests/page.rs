@@ -51,8 +51,12 @@ const CHECKED: [&str; 36] = [
 ];
 
 /// What the page refuses by its rule's name, though it does not check the whole rule.
-const FOUND: [&str; 2] =
-    ["request-content.question-by-another-command.vector", "request-content.question-without-shares.vector"];
+const FOUND: [&str; 4] = [
+    "judged-differently.question-of-a-quantile-unlooked.vector",
+    "judged-differently.question-of-another-quantile.vector",
+    "request-content.question-by-another-command.vector",
+    "request-content.question-without-shares.vector",
+];
 
 /// What the page takes though it is wrong: how the vectors' names begin, and by which words the top of the page leaves it to
 /// `databox-verify`.

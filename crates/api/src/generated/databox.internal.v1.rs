@@ -521,7 +521,7 @@ pub struct JobTransition {
     pub state: i32,
     #[prost(enumeration = "super::super::v1::Reason", tag = "5")]
     pub reason: i32,
-    /// Index into the list of rule ids plus 1; 0 for none. At most 21.
+    /// Index into the list of rule ids plus 1; 0 for none. At most 22.
     #[prost(uint32, tag = "6")]
     pub rule: u32,
     /// Index into the declared outputs plus 1; 0 for none. At most 32.

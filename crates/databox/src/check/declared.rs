@@ -18,6 +18,9 @@ pub(super) fn outputs(manifest: &Path) -> Result<Vec<DeclaredOutput>, Failure> {
         Ok(manifest) => manifest.outputs,
         Err(refused) => {
             let outputs = alone(&text).map_err(|error| failure(manifest, &whole(&error)))?;
+            if outputs.is_empty() {
+                return Err(failure(manifest, &whole(&refused)));
+            }
             eprintln!("note: the box would not accept {}: {}", manifest.display(), whole(&refused));
             outputs
         }

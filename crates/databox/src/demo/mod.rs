@@ -12,9 +12,10 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::certificate::CertificateRole;
 use crate::failure::{Failure, file_failure, whole};
 use crate::interrupt;
-use crate::throwaway::{Endpoints, Throwaway};
+use crate::throwaway::{Endpoints, PEOPLE, Throwaway};
 
 /// What `demo` needs to know.
 #[derive(Debug, Clone, clap::Args)]
@@ -110,11 +111,22 @@ fn open_to_walled_users(directory: &Path) -> Result<(), Failure> {
 }
 
 fn stay_up(stage: &mut Throwaway, stop: &daemon::StopFlag) -> Result<(), Failure> {
-    let profile = stage.directory().join("kim.toml");
-    stage.profile("kim").write_new(&profile)?;
+    let mut profiles = Vec::new();
+    for (person, _, role) in PEOPLE {
+        let path = stage.directory().join(format!("{person}.toml"));
+        stage.profile(person).write_new(&path)?;
+        profiles.push((path, role));
+    }
     let own = std::env::current_exe().map_err(|error| Failure::new("PROGRAM", whole(&error)))?;
     println!("\nThe box is up; Ctrl-C ends it. Next, in another terminal:\n");
-    println!("  {} --profile {} job ls\n", own.display(), profile.display());
+    for (profile, role) in profiles {
+        let command = match role {
+            CertificateRole::Steward => "review ls",
+            CertificateRole::Researcher | CertificateRole::Auditor => "job ls",
+        };
+        println!("  {} --profile {} {command}", own.display(), profile.display());
+    }
+    println!();
     while !stop.is_raised() {
         if let Some(room) = stage.rooms().ended() {
             return Err(Failure::new("ROOM_ENDED", format!("the {room} ended")));

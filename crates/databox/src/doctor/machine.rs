@@ -10,7 +10,7 @@ use crate::programs;
 use crate::walls::{By, WallBuilder, probe};
 
 /// Every program of a box.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "databox",
     "gateway",
     "enclave",
@@ -18,6 +18,7 @@ const PROGRAMS: [&str; 9] = [
     "signer",
     "databox-check",
     "databox-launch",
+    "databox-query",
     "databox-unbundle",
     "databox-verify",
 ];

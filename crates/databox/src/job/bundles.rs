@@ -1,7 +1,7 @@
 //! Bundles on the researcher's own disk: one to start from, and what a bundle file holds.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::failure::{Exit, Failure, bundle_failure, file_failure, manifest_failure};
 
@@ -56,11 +56,15 @@ for file in pathlib.Path("/data").rglob("*.csv"):
 json.dump({"rows": rows}, open("/out/metrics.json", "w"))
 "#;
 
-/// Reads a bundle file as the box does and says what it holds, or by name why the box refuses it.
-pub fn inspect(file: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = fs::File::open(file).map_err(file_failure(file))?;
-    let listing = bundle::read(bytes, &bundle::Limits::default()).map_err(bundle_failure(file))?;
-    listing.parse_manifest().map_err(manifest_failure(file))?;
+/// Reads a bundle file as the box does and says what it holds, or by name why the box refuses it. A directory is packed
+/// first, as `submit` does.
+pub fn inspect(path: &Path) -> Result<Vec<String>, Failure> {
+    let packed: Box<dyn io::Read> = match path.is_dir() {
+        true => Box::new(io::Cursor::new(bundle::pack(path).map_err(bundle_failure(path))?)),
+        false => Box::new(fs::File::open(path).map_err(file_failure(path))?),
+    };
+    let listing = bundle::read(packed, &bundle::Limits::default()).map_err(bundle_failure(path))?;
+    listing.parse_manifest().map_err(manifest_failure(path))?;
     let line = |entry: &bundle::Entry| match entry.contents {
         bundle::Contents::Directory => format!("{}/", entry.path),
         bundle::Contents::File { bytes, sha256, .. } => format!("{}  {bytes} bytes  {sha256}", entry.path),

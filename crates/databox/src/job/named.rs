@@ -8,7 +8,7 @@ use release::statement::{CatalogueEntry, ColumnType, DeclaredOutput, GrantId, Qu
 use release::value::Name;
 
 use crate::failure::{Exit, Failure, whole};
-use crate::published;
+use crate::{published, question};
 
 pub(super) fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<GrantId, Failure> {
     let mut found = site.grants().filter(|grant| {
@@ -23,31 +23,19 @@ pub(super) fn grant_of(site: &Site, project: &Name, member: &Name) -> Result<Gra
     found.next().map(release::site::grant_id).ok_or_else(missing)
 }
 
-/// The closed form of the manifest's question, if it has one: from here on nobody reads SQL.
+/// The closed form of the manifest's question, if it has one.
 pub(super) fn question(
     site: &Site,
     manifest: &bundle::Manifest,
     grant: &GrantId,
 ) -> Result<Option<Query>, Failure> {
     let Some(asked) = &manifest.query else { return Ok(None) };
-    let failure = |text: String| {
-        Failure::new("QUERY", text)
-            .hint("`[query]` in databox.toml asks one dataset for what the catalogue publishes, which `databox data show DATASET` \
-                 lists; docs/decisions/queries.md says what is answered")
-            .exit(Exit::Usage)
-    };
-    let mut datasets = manifest.data.keys();
-    let (Some(dataset), None) = (datasets.next(), datasets.next()) else {
-        return Err(failure("a question is about one dataset".to_owned()));
-    };
-    let entry =
-        site.dataset(dataset).ok_or_else(|| failure(format!("the catalogue has no dataset {dataset}")))?;
-    let query = query::read(&asked.sql, asked.privacy.clone(), entry.statement())
-        .map_err(|error| failure(whole(&error)))?;
-    let policy =
-        policy_of(site, grant).ok_or_else(|| failure("the grant's policy cannot be read".to_owned()))?;
-    egress::check_question(&policy, &query, entry.statement()).map_err(|error| failure(whole(&error)))?;
-    Ok(Some(query))
+    let dataset = question::dataset(manifest)?;
+    let missing = || question::failure(format!("the catalogue has no dataset {dataset}"));
+    let entry = site.dataset(dataset).ok_or_else(missing)?;
+    let unread = || question::failure("the grant's policy cannot be read");
+    let policy = policy_of(site, grant).ok_or_else(unread)?;
+    Ok(Some(question::read(manifest, asked, entry.statement(), &policy)?.query))
 }
 
 /// Refuses weights that could not leave, whatever the job computes: what they carry follows from their shapes.

@@ -80,6 +80,7 @@ pub(super) fn prepare(
     wanted: impl Iterator<Item = Name>,
     mut own: BTreeMap<Name, PathBuf>,
     catalogue_files: &[PathBuf],
+    asked: Option<&Catalogue>,
     profile: &str,
     rows: u64,
 ) -> Result<Data, Failure> {
@@ -91,7 +92,8 @@ pub(super) fn prepare(
             "`[data.NAME]` in databox.toml names what the job reads",
         ));
     }
-    let mut catalogue = BTreeMap::new();
+    let mut catalogue: BTreeMap<Name, Catalogue> =
+        asked.map(|entry| (entry.name.clone(), entry.clone())).into_iter().collect();
     for file in catalogue_files {
         let entry = read_catalogue(file)?;
         catalogue.insert(entry.name.clone(), entry);
@@ -120,6 +122,31 @@ pub(super) fn prepare(
     }
     let catalogue = catalogue.into_values().filter(|entry| wanted.contains(&entry.name)).collect();
     Ok(Data { datasets, catalogue })
+}
+
+/// What the catalogue says of one dataset: from the files that were given, or from the box.
+pub(crate) fn entry_of(
+    dataset: &Name,
+    catalogue_files: &[PathBuf],
+    profile: &str,
+) -> Result<Catalogue, Failure> {
+    let files: Vec<Catalogue> =
+        catalogue_files.iter().map(|file| read_catalogue(file)).collect::<Result<_, _>>()?;
+    if let Some(entry) = files.into_iter().find(|entry| entry.name == *dataset) {
+        return Ok(entry);
+    }
+    let known = from_box(profile, std::slice::from_ref(dataset)).map_err(|failure| {
+        let text = format!("nothing is known of the dataset {dataset}: {}", failure.text);
+        Failure::new("NO_CATALOGUE", text).hint(
+            "a question is read by its dataset's catalogue entry: give --catalogue FILE, from the site directory, or a \
+             profile with which the box can be asked",
+        )
+    })?;
+    known.into_values().next().ok_or_else(|| {
+        Failure::new("DATA", format!("the catalogue has no dataset {dataset}"))
+            .hint("`databox data ls` lists those that your grants cover")
+            .exit(Exit::Usage)
+    })
 }
 
 /// A catalogue entry from a file: the signed statement of a site directory, or a draft. Who wrote it is not checked:

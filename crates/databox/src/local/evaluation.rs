@@ -36,6 +36,7 @@ pub(super) fn choose(
                 policy: policy.to_owned(),
                 outputs: vec![output.clone()],
                 catalogue: Vec::new(),
+                query: None,
                 precisions: BTreeMap::from([(output.path().clone(), precision)]),
                 as_written: false,
             };

@@ -4,9 +4,10 @@
 //! In the box a job's words and its exit code go nowhere. Here all is told: it is the researcher's machine, and no
 //! private data is on it.
 
-mod data;
+pub(crate) mod data;
 mod evaluation;
 mod outputs;
+mod question;
 mod tell;
 
 use std::fs;
@@ -79,6 +80,8 @@ pub struct LocalArguments {
 
 /// What came of a run.
 pub struct Ran {
+    /// The question that was answered, where one was asked in place of code.
+    pub question: Option<crate::question::Asked>,
     /// How it ended.
     pub outcome: Outcome,
     /// The program's exit code, if it ended by itself.
@@ -103,6 +106,10 @@ pub struct Ran {
 
 /// Runs, prints what came of it, and ends with 0 for PASS, 10 for FAIL, and 20 if the program failed.
 pub fn run(arguments: &LocalArguments, profile: &str, json: bool) -> Result<ExitCode, Failure> {
+    if let Some(told) = question::told_alone(arguments, profile)? {
+        told.print(json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // A program's words come as it says them, with or without --json; the answer alone goes to standard output.
     let ran = run_at_desk(arguments, profile, &mut |bytes| {
         let _ = std::io::stderr().write_all(&tell::printable(bytes));
@@ -130,18 +137,24 @@ pub fn run_at_desk(
             .hint("leave [devices] out for it; the program must find out by itself whether it has one")
             .exit(Exit::Usage));
     }
-    if manifest.query.is_some() {
-        return Err(Failure::new("QUERY_LOCAL", "a question is answered in the box, and not at a desk")
-            .hint("`databox job submit`: a question that is not answered is refused before it is handed in")
-            .exit(Exit::Usage));
-    }
     let policy = check::policy_text(arguments.policy.as_deref())?;
     let limits = Policy::parse(&policy).map_err(|error| Failure::new("POLICY", whole(&error)))?;
+    let question = question::read(&manifest, arguments, &limits, profile)?;
     let own = data::own(&arguments.data)?;
-    let data =
-        data::prepare(manifest.data.keys().cloned(), own, &arguments.catalogue, profile, arguments.rows)?;
+    let entry = question.as_ref().map(|question| &question.entry);
+    let wanted = manifest.data.keys().cloned();
+    let data = data::prepare(wanted, own, &arguments.catalogue, entry, profile, arguments.rows)?;
     let notes = notes(&manifest, &limits);
-    let runtime = runtime(&manifest.runtime, arguments.runtime.as_deref())?;
+    let (runtime, bundle) = match &question {
+        None => (runtime(&manifest.runtime, arguments.runtime.as_deref())?, bundle),
+        Some(question) => {
+            (question::runtime(arguments.runtime.as_deref())?, question.lay_down(&policy, &manifest.limits)?)
+        }
+    };
+    let outputs = match &question {
+        None => manifest.outputs.clone(),
+        Some(question) => vec![question.asked.output.clone()],
+    };
     let launcher = Launcher::new(programs::find("databox-launch")?);
     programs::find("databox-check")?;
     // Before the run, so that its work is not lost for want of a place.
@@ -184,13 +197,14 @@ pub fn run_at_desk(
         Outcome::Succeeded => Some(check::look(&Looked {
             precisions: Some(evaluation::choose(
                 &desk,
-                &manifest.outputs,
+                &outputs,
                 (&policy, &limits),
                 &arguments.out,
                 left,
                 told,
             )?),
-            outputs: manifest.outputs.clone(),
+            outputs,
+            query: question.as_ref().map(|question| question.asked.query.clone()),
             policy,
             catalogue: data.catalogue,
             written: &arguments.out,
@@ -201,6 +215,7 @@ pub fn run_at_desk(
         _ => None,
     };
     Ok(Ran {
+        question: question.map(|question| question.asked),
         outcome,
         code,
         time,
@@ -318,6 +333,11 @@ fn not_launched(error: LaunchError) -> Failure {
 fn notes(manifest: &bundle::Manifest, policy: &Policy) -> Vec<String> {
     let mut notes = Vec::new();
     let asked = manifest.limits.seconds.0;
+    if manifest.query.is_some() {
+        notes.push(
+            "it was compared with no earlier answer: only the box knows them, and may block it".to_owned(),
+        );
+    }
     if asked > policy.max_run_seconds {
         let most = policy.max_run_seconds;
         notes.push(format!("the policy gives a run {most} s at most; databox.toml asks for {asked} s"));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Ran;
 use crate::check;
 use crate::failure::{Failure, whole};
+use crate::question::Asked;
 
 /// What a program prints, without the control characters that steer a terminal.
 pub(super) fn printable(bytes: &[u8]) -> Vec<u8> {
@@ -81,6 +82,7 @@ pub(super) fn value(ran: &Ran, out: &Path) -> Result<Value, Failure> {
         .map(|layer| json!({ "name": layer.name.as_str(), "state": layer.state.as_str() }));
     Ok(json!({
         "state": state(ran),
+        "question": ran.question,
         "outcome": ran.outcome,
         "happened": happened(ran),
         "exitCode": ran.code,
@@ -104,7 +106,9 @@ pub(super) fn value(ran: &Ran, out: &Path) -> Result<Value, Failure> {
 
 /// The same in words.
 pub(super) fn words(ran: &Ran, out: &Path) -> String {
-    let mut text = String::new();
+    // What was checked says it, too.
+    let unchecked = ran.question.as_ref().filter(|_| ran.checked.is_none());
+    let mut text = unchecked.map_or(String::new(), Asked::text);
     for (name, made_up) in &ran.data {
         match made_up {
             Some(rows) => text += &format!("data   {name}: {rows} rows made up from the catalogue\n"),

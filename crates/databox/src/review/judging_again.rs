@@ -63,6 +63,7 @@ pub(super) fn judge_again(
         policy: String::from_utf8_lossy(policy.file()).into_owned(),
         outputs: request.outputs.clone(),
         catalogue,
+        query: request.query.clone(),
         precisions: verdict.precisions(),
         as_written: false,
     };

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use release::report::{NUMBERS_VIEW, view_name};
-use release::statement::{DeclaredOutput, Judgement, LayerState, RuleResult, VerdictResult, Wall};
+use release::statement::{
+    DeclaredOutput, Judgement, LayerState, RuleResult, VerdictResult, WITHOUT_ROWS, Wall,
+};
 
 use super::Opened;
 
@@ -44,6 +46,17 @@ pub fn words(opened: &Opened) -> String {
                 format!(", in {}: chosen by the job's own evaluation", precision.word())
             })
         );
+    }
+    if let Some(query) = &opened.request.query
+        && verdict.files.iter().any(|file| query.is_without_rows(file.bytes.0))
+    {
+        let _ = writeln!(text, "answer     {WITHOUT_ROWS}");
+    }
+    for charge in &verdict.charges {
+        let budget = opened.site.privacy_budget(&charge.dataset);
+        if let (Some(privacy), Some(budget)) = (&charge.privacy, budget) {
+            let _ = writeln!(text, "privacy    of {}: {}", charge.dataset, privacy.words(budget));
+        }
     }
     opened.request.outputs.iter().for_each(|output| text += &declared_empty(output));
     opened.request.outputs.iter().for_each(|output| text += &fixed_tensors(output));

@@ -230,7 +230,7 @@ fn failure(path: &Path) -> impl FnOnce(RuntimeFailure) -> Failure + '_ {
 }
 
 /// One static program, at the place that every question names.
-fn for_queries(tree: &Path) -> Result<String, Failure> {
+pub(crate) fn for_queries(tree: &Path) -> Result<String, Failure> {
     use std::os::unix::fs::PermissionsExt;
     let program = crate::programs::find("databox-query")?;
     let place = tree.join(QUERY_PROGRAM.trim_start_matches('/'));

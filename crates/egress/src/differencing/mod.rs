@@ -143,7 +143,7 @@ pub fn compare(
             Found::Unclear(detail) => files[index].record.note(Rule::TableDifferencing, detail),
         }
     }
-    Ok(conclude(files, compared.outputs.len(), |rule| applies(rule, &compared.outputs)))
+    Ok(conclude(files, compared.outputs.len(), |rule| applies(rule, &compared.outputs, None)))
 }
 
 /// What was found of a table.

@@ -5,7 +5,7 @@ use std::io;
 
 use release::rule::Rule;
 use release::statement::{
-    Catalogue, CatalogueEntry, Column, DatasetGrant, DeclaredOutput, RuleResult, Table, ValueType,
+    Catalogue, CatalogueEntry, Column, DatasetGrant, DeclaredOutput, Query, RuleResult, Table, ValueType,
 };
 use release::value::{Count, Name, Timestamp};
 
@@ -32,7 +32,12 @@ impl Example {
     /// # Errors
     /// If the policy is not accepted.
     pub fn run(&self, rule: Rule, policy: &str) -> Result<Option<ExampleOutcome>, EgressError> {
-        let output: DeclaredOutput = serde_json::from_str(self.declared).map_err(EgressError::Task)?;
+        let query = self.query()?;
+        let answer = query.as_ref().map(|query| query.output().expect("its columns have different names"));
+        let output: DeclaredOutput = match answer {
+            Some(answer) => answer,
+            None => serde_json::from_str(self.declared).map_err(EgressError::Task)?,
+        };
         let path = output.path().clone();
         let mut outputs = vec![output];
         if let Written::Beside { declared, .. } = self.written {
@@ -42,6 +47,7 @@ impl Example {
             policy: policy.to_owned(),
             outputs,
             catalogue: vec![catalogue()],
+            query,
             precisions: BTreeMap::new(),
             as_written: false,
         };
@@ -49,7 +55,7 @@ impl Example {
             Written::Searched { .. } => return Ok(None),
             Written::SymbolicLink => canonicalise(&task, &mut Link(&path), &mut InMemory::default()),
             Written::Nothing => judge(&task, &mut InMemory::default()),
-            Written::Text(text) => both(&task, [(path, text.into())]),
+            Written::Text(text) | Written::Answer(text) => both(&task, [(path, text.into())]),
             Written::After { text, earlier } => after(&task, path, text, earlier),
             Written::Beside { text, other, .. } => {
                 let beside = task.outputs[1].path().clone();
@@ -69,6 +75,16 @@ impl Example {
                 Ok(Some(ExampleOutcome { result: RuleResult::Blocked, leaves: false }))
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Example {
+    /// The question, where one was asked.
+    fn query(&self) -> Result<Option<Query>, EgressError> {
+        match self.written {
+            Written::Answer(_) => serde_json::from_str(self.declared).map(Some).map_err(EgressError::Task),
+            _ => Ok(None),
         }
     }
 }

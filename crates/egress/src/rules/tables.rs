@@ -1,7 +1,7 @@
 //! The rules of tables: reasons and examples.
 
-use super::RuleResult::{Blocked, NotChecked, Noted, Passed};
-use super::Written::{After, Beside, Text};
+use super::RuleResult::{Blocked, NotApplicable, NotChecked, Noted, Passed};
+use super::Written::{After, Answer, Beside, Text};
 use super::{Example, example};
 
 const TABLE: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
@@ -16,6 +16,10 @@ const SHARED: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
 const NOBODY: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
     {"name":"plan","type":"category:hie.plan"},{"name":"n","type":"integer"},{"name":"mean","type":"decimal:2"}],
     "countColumn":"n","structuralZeros":[["individual"]]}"#;
+
+const NOISY: &str = r#"{"dataset":"hie","table":"hie.csv","groups":["plan"],
+    "values":[{"column":"visits","function":"sum"}],
+    "privacy":{"rhoMillionths":"10000","groupsPerUnit":"1","bounds":{"visits":{"least":"0","most":"20"}}}}"#;
 
 pub(super) const TABLE_CELLS: &str = "A table with a cell for each person is the data.";
 pub(super) const TABLE_CELLS_EXAMPLES: &[Example] =
@@ -95,10 +99,22 @@ pub(super) const TABLE_SMALLEST_COUNT: &str = "Behind a row of few people a neig
 pub(super) const TABLE_SMALLEST_COUNT_EXAMPLES: &[Example] = &[
     example("ten people", TABLE, Text("plan,n,mean\nfree,10,1.25\n"), Passed),
     example(
+        "fifty people, with their shares",
+        SHARED,
+        Text("plan,n,mean,one,two\nfree,50,1.25,0.100,0.180\n"),
+        Passed,
+    ),
+    example(
         "nine people, though rounding makes them ten",
         TABLE,
         Text("plan,n,mean\nfree,9,1.25\n"),
         Blocked,
+    ),
+    example(
+        "three people in an answer with noise, which is what protects them",
+        NOISY,
+        Answer("plan,noisy.units,noisy.sum.visits\nfree,3,11\nindividual,-2,4\n"),
+        NotApplicable,
     ),
     example("no column that counts", UNCOUNTED, Text("plan,mean\nfree,1.25\n"), Blocked),
 ];
@@ -112,6 +128,52 @@ pub(super) const TABLE_P_PERCENT_EXAMPLES: &[Example] = &[
         SHARED,
         Text("plan,n,mean,one,two\nfree,50,1.25,0.760,0.960\n"),
         Blocked,
+    ),
+];
+
+const MEDIAN: &str = r#"{"dataset":"hie","table":"hie.csv","groups":["plan"],
+    "values":[{"column":"visits","function":"quantile:50"}]}"#;
+const TWENTIETH: &str = r#"{"dataset":"hie","table":"hie.csv","groups":["plan"],
+    "values":[{"column":"visits","function":"quantile:5"}]}"#;
+const BETWEEN: &str = r#"{"dataset":"hie","table":"hie.csv","groups":["plan"],
+    "values":[{"column":"visits","function":"quantile:50"},{"column":"visits","function":"quantile:51"}]}"#;
+const MEAN: &str = r#"{"dataset":"hie","table":"hie.csv","groups":["plan"],
+    "values":[{"column":"visits","function":"mean"}]}"#;
+pub(super) const TABLE_QUANTILES: &str = "A value at a rank is one person's, and many ranks next to each other trace a group's values \
+    one after the other. So the box tells the mean of the rows around a rank, of enough people on each side, and only at levels \
+    that the policy lists. Whoever has request and policy sees whether it did. Quantiles that code wrote cannot be told from other \
+    numbers, and no rule looks at their levels.";
+pub(super) const TABLE_QUANTILES_EXAMPLES: &[Example] = &[
+    example(
+        "the median of each group, asked of the box",
+        MEDIAN,
+        Answer(
+            "plan,units,quantile-50.visits,share.largest,share.two-largest\nfree,50,2.000,0.060000,0.110000\n",
+        ),
+        Passed,
+    ),
+    example(
+        "what is around the rank above 5 %, which few people have",
+        TWENTIETH,
+        Answer(
+            "plan,units,quantile-5.visits,share.largest,share.two-largest\nfree,500,0.400,0.060000,0.110000\n",
+        ),
+        Blocked,
+    ),
+    example(
+        "the rank next to the median",
+        BETWEEN,
+        Answer(
+            "plan,units,quantile-50.visits,quantile-51.visits,share.largest,share.two-largest\n\
+             free,50,2.000,2.050,0.060000,0.110000\n",
+        ),
+        Blocked,
+    ),
+    example(
+        "a mean, which is no quantile",
+        MEAN,
+        Answer("plan,units,mean.visits,share.largest,share.two-largest\nfree,50,2.300,0.060000,0.110000\n"),
+        NotApplicable,
     ),
 ];
 

@@ -54,6 +54,7 @@ pub fn task(declared: &[&str]) -> Task {
         policy: STANDARD.to_owned(),
         outputs,
         catalogue: vec![catalogue_with(&["free", "individual"])],
+        query: None,
         precisions: BTreeMap::new(),
         as_written: false,
     }

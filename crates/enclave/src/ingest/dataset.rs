@@ -204,6 +204,7 @@ mod tests {
             licence: String::new(),
             source: String::new(),
             privacy_rho: None,
+            privacy_rho_per_answer: None,
             privacy_delta_exponent: 6,
         }
     }

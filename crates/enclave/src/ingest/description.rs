@@ -22,6 +22,9 @@ pub struct DatasetDescription {
     /// What answers with noise may spend of the units' privacy in all, such as `0.5`: ρ of zCDP. None is answered without it.
     #[serde(default)]
     pub privacy_rho: Option<String>,
+    /// The most that one of them may cost, such as `0.05`: given exactly where `privacy_rho` is.
+    #[serde(default)]
+    pub privacy_rho_per_answer: Option<String>,
     /// The δ at which that is told as ε, as 10 to the minus so many.
     #[serde(default = "usual_delta")]
     pub privacy_delta_exponent: u64,
@@ -45,10 +48,17 @@ impl DatasetDescription {
     /// # Errors
     /// It is none that a dataset can be given.
     pub fn privacy(&self) -> Result<Option<PrivacyBudget>, IngestError> {
-        let Some(rho) = &self.privacy_rho else { return Ok(None) };
-        let rho = read_rho(rho).map_err(|_| IngestError::Privacy)?;
-        let budget =
-            PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(self.privacy_delta_exponent) };
+        let (rho, answer_rho) = match (&self.privacy_rho, &self.privacy_rho_per_answer) {
+            (None, None) => return Ok(None),
+            (Some(rho), Some(answer_rho)) => (rho, answer_rho),
+            _ => return Err(IngestError::Privacy),
+        };
+        let read = |rho: &str| read_rho(rho).map(Count).map_err(|_| IngestError::Privacy);
+        let budget = PrivacyBudget {
+            rho_millionths: read(rho)?,
+            answer_rho_millionths: read(answer_rho)?,
+            delta_exponent: Count(self.privacy_delta_exponent),
+        };
         if budget.is_sound() { Ok(Some(budget)) } else { Err(IngestError::Privacy) }
     }
 }

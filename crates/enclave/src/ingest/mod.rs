@@ -51,7 +51,10 @@ pub enum IngestError {
     #[error("a table is not accepted: {0}")]
     Table(#[from] table::TableError),
     /// A privacy budget that is none.
-    #[error("the privacy budget is not accepted: privacy_rho is at most 4, privacy_delta_exponent 5 to 12")]
+    #[error(
+        "the privacy budget is not accepted: privacy_rho is at most 4, privacy_rho_per_answer stands beside it and is no more, \
+         privacy_delta_exponent is 5 to 12"
+    )]
     Privacy,
     /// The directory of public files holds something else than plain files with usual names, or too many.
     #[error(

@@ -87,6 +87,7 @@ impl Trial<'_> {
             policy: self.outputs.policy.clone(),
             outputs: vec![self.output.clone()],
             catalogue: Vec::new(),
+            query: None,
             precisions: BTreeMap::from([(name.clone(), precision)]),
             as_written: false,
         };

@@ -131,15 +131,25 @@ pub fn charge_run(
     bits: u64,
     occasion: Occasion,
 ) -> Result<(), AccountError> {
+    // All is asked before anything is charged, so that a refusal leaves the transaction usable.
     if let Some(rho) = limits.rho {
-        for (dataset, limit) in &limits.datasets {
-            let spent = privacy_spent(transaction, dataset)?;
-            Balance::new(limit.privacy, spent, 0).charge_answer(rho).map_err(|_| AccountError::Privacy)?;
-        }
+        ask_privacy(transaction, limits, rho)?;
     }
-    charge(transaction, limits, Entry::Answer, bits, occasion)?;
-    if let Some(rho) = limits.rho {
-        append_each(transaction, limits, Entry::Privacy, rho, occasion)?;
+    for (sums, limit) in sums_and_limits(transaction, limits)? {
+        let balance = Balance::new(limit.answer_bits.0, sums.answered, 0);
+        balance.charge_answer(bits).map_err(|_| AccountError::AnswerBits)?;
+    }
+    append_each(transaction, limits, Entry::Answer, bits, occasion)?;
+    match limits.rho {
+        Some(rho) => append_each(transaction, limits, Entry::Privacy, rho, occasion),
+        None => Ok(()),
+    }
+}
+
+fn ask_privacy(transaction: &Transaction<'_>, limits: &Limits, rho: u64) -> Result<(), AccountError> {
+    for (dataset, limit) in &limits.datasets {
+        let spent = privacy_spent(transaction, dataset)?;
+        Balance::new(limit.privacy, spent, 0).charge_answer(rho).map_err(|_| AccountError::Privacy)?;
     }
     Ok(())
 }
@@ -156,38 +166,24 @@ pub fn reserve_release(
     bits: u64,
     occasion: Occasion,
 ) -> Result<(), AccountError> {
-    charge(transaction, limits, Entry::Reserve, bits, occasion)
+    for (sums, limit) in sums_and_limits(transaction, limits)? {
+        let balance = Balance::new(limit.release_bits.0, sums.released, sums.reserved);
+        balance.reserve_release(bits).map_err(|_| AccountError::ReleaseBits)?;
+    }
+    append_each(transaction, limits, Entry::Reserve, bits, occasion)
 }
 
-fn charge(
-    transaction: &Transaction<'_>,
+/// Of each dataset what was spent and set aside, beside what is allowed: under the grant, then under all of them.
+fn sums_and_limits(
+    connection: &Connection,
     limits: &Limits,
-    kind: Entry,
-    bits: u64,
-    occasion: Occasion,
-) -> Result<(), AccountError> {
+) -> Result<Vec<(Sums, DatasetGrant)>, StoreError> {
+    let mut all = Vec::new();
     for (dataset, limit) in &limits.datasets {
-        let (of_grant, of_dataset) = match kind {
-            Entry::Answer => (limit.grant.answer_bits, limit.dataset.answer_bits),
-            Entry::Reserve | Entry::Spend | Entry::Free | Entry::Privacy => {
-                (limit.grant.release_bits, limit.dataset.release_bits)
-            }
-        };
-        let balances = [
-            sums(transaction, dataset, Some(&limits.grant))?.balance(kind, of_grant.0),
-            sums(transaction, dataset, None)?.balance(kind, of_dataset.0),
-        ];
-        for balance in balances {
-            match kind {
-                Entry::Answer => balance.charge_answer(bits).map_err(|_| AccountError::AnswerBits)?,
-                Entry::Reserve | Entry::Spend | Entry::Free | Entry::Privacy => {
-                    balance.reserve_release(bits).map_err(|_| AccountError::ReleaseBits)?
-                }
-            };
-        }
+        all.push((sums(connection, dataset, Some(&limits.grant))?, limit.grant));
+        all.push((sums(connection, dataset, None)?, limit.dataset));
     }
-    // Every dataset was asked before the first is charged, so that a refusal leaves the transaction usable.
-    append_each(transaction, limits, kind, bits, occasion)
+    Ok(all)
 }
 
 fn append_each(
@@ -276,17 +272,6 @@ pub struct Sums {
     pub reserved: u64,
     /// Release bits spent.
     pub released: u64,
-}
-
-impl Sums {
-    fn balance(&self, kind: Entry, limit: u64) -> Balance {
-        match kind {
-            Entry::Answer => Balance::new(limit, self.answered, 0),
-            Entry::Reserve | Entry::Spend | Entry::Free | Entry::Privacy => {
-                Balance::new(limit, self.released, self.reserved)
-            }
-        }
-    }
 }
 
 /// The sums of a dataset, under one grant or under all.

@@ -8,7 +8,7 @@ use crate::path::{Approved, JudgedVerdict};
 use crate::rule::Rule;
 use crate::site::{Site, Verified};
 use crate::statement::{
-    DatasetCharge, Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, Warning, rho_text,
+    DatasetCharge, Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, WITHOUT_ROWS, Warning,
 };
 use crate::value::Name;
 
@@ -54,6 +54,9 @@ pub(super) fn say_what_is_not_checked(
     }
     if let Some(query) = &verdict.request().request().query {
         rows.say("question", Outcome::Noted, query.words());
+        if judged.files.iter().any(|file| query.is_without_rows(file.bytes.0)) {
+            rows.say("answer", Outcome::Noted, WITHOUT_ROWS);
+        }
     }
     for charge in &judged.charges {
         say_privacy(charge, site, rows);
@@ -86,10 +89,7 @@ fn say_privacy(charge: &DatasetCharge, site: &Site, rows: &mut Rows) {
     let (Some(charged), Some(budget)) = (&charge.privacy, site.privacy_budget(&charge.dataset)) else {
         return;
     };
-    let [own, spent, most] = [charged.rho_millionths, charged.spent_millionths, budget.rho_millionths]
-        .map(|rho| format!("ρ = {}, {}", rho_text(rho.0), budget.words(rho.0)));
-    let text = format!("this run's noise cost {own}; all up to it {spent}; the owner gives {most}");
-    rows.say(&format!("privacy of {}", charge.dataset), Outcome::Noted, text);
+    rows.say(&format!("privacy of {}", charge.dataset), Outcome::Noted, charged.words(budget));
 }
 
 /// The guarantee is words only, unless the search for copies ran.

@@ -201,6 +201,7 @@ pub(super) fn verify(
     let found = seen::Found { site: &site, manifest: &manifest, verdict: &verdict, witnessed: &witnessed };
     seen::check(&found, pinned, rows)?;
     again::judge_again(file, &request, &verdict, files, rows)?;
+    again::say_what_weights_hold(file, request.request(), files, rows);
     remarks::say_what_is_not_checked(&verdict, &approved, &manifest, &witnessed, (pinned, &site), rows);
     Ok(LoggedRelease { manifest, verdict, witnessed, site })
 }
@@ -273,17 +274,42 @@ fn check_files(manifest: &Manifest, files: GivenFiles<'_>, rows: &mut Rows) -> R
         }
         GivenFiles::Measured(measured) | GivenFiles::ToJudge { measured, .. } => measured,
     };
-    rows.check("files", compare_files(manifest, measured), |_| format!("{} files", measured.len()))
+    match compare_files(manifest, measured) {
+        Ok(()) => {
+            rows.say("files", Outcome::Passed, format!("{} files", measured.len()));
+            Ok(())
+        }
+        Err((refusal, words)) => {
+            rows.say("files", Outcome::Refused(refusal), words);
+            Err(refusal)
+        }
+    }
 }
 
-fn compare_files(manifest: &Manifest, measured: &BTreeMap<Name, (u64, Digest)>) -> Result<(), Refusal> {
+/// The first file that is not as the manifest says, in words for whoever has them before them.
+fn compare_files(
+    manifest: &Manifest,
+    measured: &BTreeMap<Name, (u64, Digest)>,
+) -> Result<(), (Refusal, String)> {
     let named: BTreeMap<&Name, _> =
         manifest.files.iter().map(|file| (&file.name, (file.bytes.0, file.sha256))).collect();
-    if named.len() != manifest.files.len() || !named.keys().copied().eq(measured.keys()) {
-        return Err(Refusal::FilesSet);
+    if named.len() != manifest.files.len() {
+        return Err((Refusal::FilesSet, "the manifest names a file twice".to_owned()));
     }
-    let same = named.iter().all(|(name, file)| measured.get(*name) == Some(file));
-    if same { Ok(()) } else { Err(Refusal::FileDiffers) }
+    if let Some(missing) = named.keys().find(|name| !measured.contains_key(**name)) {
+        return Err((Refusal::FilesSet, format!("{missing} is missing")));
+    }
+    if let Some(surplus) = measured.keys().find(|name| !named.contains_key(name)) {
+        return Err((Refusal::FilesSet, format!("{surplus} is not one of the release's")));
+    }
+    let differs = named.iter().find(|(name, file)| measured.get(**name) != Some(*file));
+    let Some((name, (bytes, _))) = differs else { return Ok(()) };
+    let found = measured.get(*name).map_or(0, |(bytes, _)| *bytes);
+    let words = match found == *bytes {
+        true => format!("{name} has other bytes than those that were released"),
+        false => format!("{name} has {found} bytes; the one that was released has {bytes}"),
+    };
+    Err((Refusal::FileDiffers, words))
 }
 
 /// A catalogue entry of the file: whether it is a dataset's, and its name.

@@ -37,11 +37,18 @@ pub enum Condition {
     },
 }
 
+/// The column of a file with this name.
+pub(super) fn column_of<'a>(table: &'a Table, name: &Name) -> Result<&'a Column, QueryError> {
+    let found = table.columns.iter().find(|column| column.name == *name);
+    found.ok_or_else(|| QueryError::NoColumn { table: table.file.clone(), column: name.clone() })
+}
+
 /// The column of a file that has public values.
 pub(super) fn category<'a>(table: &'a Table, name: &Name) -> Result<&'a Column, QueryError> {
-    let found = table.columns.iter().find(|column| column.name == *name);
-    let found = found.filter(|column| column.value_type == ValueType::Category);
-    found.ok_or_else(|| QueryError::NotCategory { column: name.clone() })
+    match column_of(table, name)? {
+        column if column.value_type == ValueType::Category => Ok(column),
+        _ => Err(QueryError::NotCategory { column: name.clone() }),
+    }
 }
 
 impl Condition {

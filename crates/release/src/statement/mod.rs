@@ -33,7 +33,7 @@ pub use privacy::{
 };
 pub use query::{
     ANSWER_FILE, Asked, QUERY_PROGRAM, Query, QueryError, QueryFunction, QueryValue, SHARE_COLUMNS,
-    SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS,
+    SHARE_DIGITS, SIGNIFICANT_DIGITS, UNITS_COLUMN, VALUE_DIGITS, WITHOUT_ROWS,
 };
 pub use review::{Approval, CodeApproval, CodeDenial, Denial, DenialDecision, DenialReason, Judgement};
 pub use site::{

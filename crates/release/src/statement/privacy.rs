@@ -48,8 +48,10 @@ pub struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrivacyBudget {
-    /// ρ of zCDP, in millionths.
+    /// ρ of zCDP of all answers together, in millionths.
     pub rho_millionths: Count,
+    /// The most that one answer may cost, in millionths: without it the first one could spend everything, and tell everything.
+    pub answer_rho_millionths: Count,
     /// The δ at which ε is told is 10 to the minus so many.
     pub delta_exponent: Count,
 }
@@ -153,7 +155,9 @@ impl QueryPrivacy {
 impl PrivacyBudget {
     /// Whether the numbers are ones that a dataset can be given.
     pub fn is_sound(&self) -> bool {
-        (1..=RHO_LIMIT).contains(&self.rho_millionths.0) && DELTA_EXPONENTS.contains(&self.delta_exponent.0)
+        (1..=RHO_LIMIT).contains(&self.rho_millionths.0)
+            && (1..=self.rho_millionths.0).contains(&self.answer_rho_millionths.0)
+            && DELTA_EXPONENTS.contains(&self.delta_exponent.0)
     }
 
     /// What so much of ρ means at the dataset's δ: `(ε, δ) = (0.75, 10^-6)`.
@@ -162,6 +166,19 @@ impl PrivacyBudget {
             "(ε, δ) = ({:.2}, 10^-{})",
             epsilon(rho_millionths, self.delta_exponent.0),
             self.delta_exponent
+        )
+    }
+}
+
+impl PrivacyCharge {
+    /// What this run's noise cost, and what was left after it, for whoever answers for the dataset or verifies.
+    pub fn words(&self, budget: &PrivacyBudget) -> String {
+        let [own, spent, most] = [self.rho_millionths, self.spent_millionths, budget.rho_millionths]
+            .map(|rho| format!("ρ = {}, {}", rho_text(rho.0), budget.words(rho.0)));
+        let left = budget.rho_millionths.0.saturating_sub(self.spent_millionths.0);
+        format!(
+            "this run's noise cost {own}; all up to it {spent}; the owner gives {most}; ρ = {} was left then",
+            rho_text(left)
         )
     }
 }
@@ -240,6 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_bounds_each_answer_and_none_may_cost_more_than_all_of_it() {
+        let budget = |rho, answer, exponent| PrivacyBudget {
+            rho_millionths: Count(rho),
+            answer_rho_millionths: Count(answer),
+            delta_exponent: Count(exponent),
+        };
+        for sound in [budget(1, 1, 6), budget(500_000, 50_000, 5), budget(RHO_LIMIT, RHO_LIMIT, 12)] {
+            assert!(sound.is_sound(), "{sound:?}");
+        }
+        for wrong in [
+            budget(0, 0, 6),
+            budget(10, 0, 6),
+            budget(10, 11, 6),
+            budget(RHO_LIMIT + 1, 1, 6),
+            budget(10, 1, 4),
+        ] {
+            assert!(!wrong.is_sound(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn rho_has_one_text_and_epsilon_is_the_closed_form_rounded_up() {
         for (text, millionths) in [("0.01", 10_000), ("0.000001", 1), ("4", 4_000_000), ("1.5", 1_500_000)] {
             assert_eq!((read_rho(text), rho_text(millionths)), (Ok(millionths), text.to_owned()));
@@ -264,7 +302,13 @@ mod tests {
         // ρ = 0.01 at 10^-6: 0.01 + 2·√(0.01 · 13.8155) = 0.7534; ρ = 0.5: 5.7565.
         assert_eq!(epsilon(10_000, 6), 0.76);
         assert_eq!(epsilon(500_000, 6), 5.76);
-        let budget = PrivacyBudget { rho_millionths: Count(500_000), delta_exponent: Count(6) };
+        let budget = PrivacyBudget {
+            rho_millionths: Count(500_000),
+            answer_rho_millionths: Count(50_000),
+            delta_exponent: Count(6),
+        };
         assert_eq!(budget.words(10_000), "(ε, δ) = (0.76, 10^-6)");
+        let charge = PrivacyCharge { rho_millionths: Count(10_000), spent_millionths: Count(490_000) };
+        assert!(charge.words(&budget).ends_with("; ρ = 0.01 was left then"), "{}", charge.words(&budget));
     }
 }

@@ -9,10 +9,10 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::condition::category;
+use super::condition::{category, column_of};
 use super::{
-    Catalogue, CatalogueEntry, Column, ColumnType, Condition, DeclaredColumn, DeclaredOutput, QueryPrivacy,
-    Table, ValueType, rho_text,
+    Catalogue, CatalogueEntry, ColumnType, Condition, DeclaredColumn, DeclaredOutput, QueryPrivacy, Table,
+    ValueType, rho_text,
 };
 use crate::value::{Name, ValueError};
 
@@ -24,6 +24,10 @@ pub const ANSWER_FILE: &str = "answer.csv";
 
 /// The column of an answer that counts units.
 pub const UNITS_COLUMN: &str = "units";
+
+/// What an exact answer without rows says, and all that it says.
+pub const WITHOUT_ROWS: &str = "the answer has no rows: in each group too few people stand, or nobody does, or one or two people \
+    have nearly all of a number; which of these, it does not say. Of coarser groups more is told";
 
 /// What stands before the name of a column whose numbers have noise.
 const NOISY: &str = "noisy";
@@ -100,12 +104,18 @@ pub enum QueryError {
     NoTable { dataset: Name, table: Name },
     #[error("the file {table} has no column {unit}, by which people are counted")]
     NoUnits { table: Name, unit: Name },
-    #[error("{column} is no category of the file")]
+    #[error("the file {table} has no column {column}")]
+    NoColumn { table: Name, column: Name },
+    #[error("{column} is no category of the file: the catalogue lists no public values of it")]
     NotCategory { column: Name },
-    #[error("{column} is no column of numbers of the file, or is the one by which people are counted")]
+    #[error("{column} is no column of numbers, so that it has no sum, mean or quantile")]
     NotNumber { column: Name },
+    #[error("{column} is the column by which people are counted, and nothing else is told of it")]
+    Unit { column: Name },
     #[error("{value:?} is no public value of {column}")]
     NotPublic { column: Name, value: String },
+    #[error("it groups by {column} twice")]
+    GroupTwice { column: Name },
     #[error("{column} is named twice: a sum and a mean of one column tell how many rows there are")]
     Twice { column: Name },
     #[error("a quantile lies above 1 to 99 % of the rows, and not above {percent} %")]
@@ -122,16 +132,20 @@ pub enum QueryError {
         "the owner of {dataset} lets nothing be answered with noise: its catalogue entry has no privacy budget"
     )]
     NoBudget { dataset: Name },
-    #[error("the answer would cost ρ = {}, and the dataset has {} in all", rho_text(*.asked), rho_text(*.budget))]
-    Budget { asked: u64, budget: u64 },
+    #[error(
+        "the answer would cost ρ = {}, and the owner of {dataset} lets one answer cost {} at most",
+        rho_text(*.asked),
+        rho_text(*.most)
+    )]
+    Price { dataset: Name, asked: u64, most: u64 },
     #[error("ρ is at least 0.000001 and at most 4")]
     Rho,
     #[error(
-        "with noise COUNT(*) and SUM are answered, and not {function}: SUM by COUNT(*) is the mean of all people, a quantile          has no noise here"
+        "with noise COUNT(*) and SUM are answered, and not {function}: SUM by COUNT(*) is the mean of all people, a quantile has no noise here"
     )]
     NotNoisy { function: QueryFunction },
     #[error(
-        "{column} has no bounds, or bounds that are none: for each column that is summed up, and for no other, the least and the          most that one person may add, whole numbers up to a thousand million"
+        "{column} has no bounds, or bounds that are none: for each column that is summed up, and for no other, the least and the most that one person may add, whole numbers up to a thousand million"
     )]
     Bounds { column: Name },
     #[error("one person counts in at least 1 and at most {groups} groups, which is how many the answer has")]
@@ -222,24 +236,22 @@ impl Query {
             return Err(QueryError::Percent { percent });
         }
         let mut named = BTreeSet::new();
-        let whole = self.values.iter().filter(|value| !matches!(value.function, QueryFunction::Quantile(_)));
-        let columns = self.groups.iter().chain(whole.map(|value| &value.column));
-        for column in columns {
-            if !named.insert(column) {
-                return Err(QueryError::Twice { column: column.clone() });
+        for group in &self.groups {
+            category(table, group)?;
+            if !named.insert(group) {
+                return Err(QueryError::GroupTwice { column: group.clone() });
             }
         }
-        for column in &self.groups {
-            category(table, column)?;
-        }
-        for value in &self.values {
-            let is_number = |found: &Column| {
-                found.name == value.column
-                    && found.name != *unit
-                    && matches!(found.value_type, ValueType::Integer | ValueType::Decimal)
-            };
-            if !table.columns.iter().any(is_number) {
-                return Err(QueryError::NotNumber { column: value.column.clone() });
+        for QueryValue { column, function } in &self.values {
+            let found = column_of(table, column)?;
+            if column == unit {
+                return Err(QueryError::Unit { column: column.clone() });
+            }
+            if !matches!(found.value_type, ValueType::Integer | ValueType::Decimal) {
+                return Err(QueryError::NotNumber { column: column.clone() });
+            }
+            if !matches!(function, QueryFunction::Quantile(_)) && !named.insert(column) {
+                return Err(QueryError::Twice { column: column.clone() });
             }
         }
         Ok(())
@@ -259,8 +271,11 @@ impl Query {
             return Err(QueryError::Bounds { column: (*column).clone() });
         }
         privacy.check(self.public_groups(table))?;
-        let (asked, budget) = (privacy.rho_millionths.0, budget.rho_millionths.0);
-        if asked > budget { Err(QueryError::Budget { asked, budget }) } else { Ok(()) }
+        let (asked, most) = (privacy.rho_millionths.0, budget.answer_rho_millionths.0);
+        match asked > most {
+            true => Err(QueryError::Price { dataset: self.dataset.clone(), asked, most }),
+            false => Ok(()),
+        }
     }
 
     /// How many cells an answer with noise has, which is public: every group has a row. None of another answer.
@@ -331,6 +346,16 @@ impl Query {
             structural_zeros: Vec::new(),
             noised: false,
         })
+    }
+
+    /// Whether an exact answer of so many bytes is a header alone. Its columns follow from the question, so that the length that
+    /// a verdict or a manifest states tells as much, and nothing else is looked at.
+    pub fn is_without_rows(&self, answer_bytes: u64) -> bool {
+        let Ok(output) = self.output() else { return false };
+        let DeclaredOutput::Table { columns, noised: false, .. } = &output else { return false };
+        let told = columns.iter().filter(|column| !output.is_withheld(&column.name));
+        // Each name, and a comma or the line's end behind it.
+        answer_bytes == told.map(|column| column.name.as_str().len() as u64 + 1).sum::<u64>()
     }
 
     /// The quantiles that are asked for, in per cent of the rows below them.

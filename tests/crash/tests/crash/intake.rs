@@ -99,6 +99,7 @@ async fn data(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
         release_bits: 4_000_000,
         answer_bits: 100_000,
         privacy_rho: None,
+        privacy_rho_per_answer: None,
         privacy_delta_exponent: 6,
         public: None,
         licence: "public domain".to_owned(),

@@ -132,6 +132,7 @@ fn form() -> Vec<u8> {
         policy: POLICY_FILE.to_owned(),
         outputs: request,
         catalogue: Vec::new(),
+        query: None,
         precisions: BTreeMap::from([(name("model.safetensors"), Precision::Int4)]),
         as_written: false,
     };

@@ -39,12 +39,17 @@ fn question() -> Story {
 
 /// The same of a quantile: its column's name is all that differs.
 fn quantile() -> Story {
+    quantile_above(75, "plan,units,quantile-75.visits\ndeductible,600,3.100\nfree,600,4.550\n")
+}
+
+fn quantile_above(percent: u8, answer: &'static str) -> Story {
     let mut query = query();
-    query.values[0].function = QueryFunction::Quantile(75);
-    answered(query, "plan,units,quantile-75.visits\ndeductible,600,3.100\nfree,600,4.550\n")
+    query.values[0].function = QueryFunction::Quantile(percent);
+    answered(query, answer)
 }
 
 fn answered(query: Query, answer: &'static str) -> Story {
+    let has_quantiles = query.quantiles().next().is_some();
     story()
         .runtime(|entry| {
             if let CatalogueEntry::Runtime { answers_queries, .. } = &mut entry.entry {
@@ -66,6 +71,9 @@ fn answered(query: Query, answer: &'static str) -> Story {
                 declared_counts: false,
                 precision: None,
             }];
+            if has_quantiles {
+                verdict.rules[Rule::TableQuantiles.index()].result = RuleResult::Passed;
+            }
             verdict.released_bits = Count(BITS);
             verdict.charges[0].release_bits = Count(BITS + VERDICT_BITS);
         })
@@ -114,7 +122,7 @@ fn noised(edit: impl Fn(&mut Query) + 'static) -> Story {
     let mut query = noisy_query();
     edit(&mut query);
     let answer = "plan,noisy.units,noisy.sum.visits\ndeductible,-7,1180\nfree,611,2744\n";
-    with_budget(answered(query, answer), Some(500_000)).verdict(|verdict| {
+    with_budget(answered(query, answer), Some((500_000, 10_000))).verdict(|verdict| {
         let charge = PrivacyCharge { rho_millionths: Count(10_000), spent_millionths: Count(30_000) };
         verdict.charges[0].privacy = Some(charge);
         for rule in [
@@ -131,10 +139,14 @@ fn noised(edit: impl Fn(&mut Query) + 'static) -> Story {
     })
 }
 
-fn with_budget(story: Story, rho: Option<u64>) -> Story {
+fn with_budget(story: Story, rho: Option<(u64, u64)>) -> Story {
     story.dataset(move |entry| {
         if let CatalogueEntry::Dataset { privacy, .. } = &mut entry.entry {
-            *privacy = rho.map(|rho| PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(6) });
+            *privacy = rho.map(|(rho, answer_rho)| PrivacyBudget {
+                rho_millionths: Count(rho),
+                answer_rho_millionths: Count(answer_rho),
+                delta_exponent: Count(6),
+            });
         }
     })
 }
@@ -161,9 +173,9 @@ fn about_noise() -> Vec<Defect> {
             with_budget(noisy(), None),
         ),
         content(
-            "noise-beyond-the-budget",
-            "A question with noise that costs more than the owner gives in all.",
-            with_budget(noisy(), Some(9_999)),
+            "noise-beyond-the-price",
+            "A question with noise that costs more than the owner lets one answer cost.",
+            with_budget(noisy(), Some((500_000, 9_999))),
         ),
         content(
             "noise-without-bounds",
@@ -195,7 +207,13 @@ fn about_noise() -> Vec<Defect> {
             Refusal::CatalogueContent,
             "privacy-budget",
             "A privacy budget of ρ = 5, which protects nobody.",
-            with_budget(story(), Some(5_000_000)),
+            with_budget(story(), Some((5_000_000, 10_000))),
+        ),
+        Defect::new(
+            Refusal::CatalogueContent,
+            "privacy-of-an-answer",
+            "A privacy budget of which one answer may cost more than all of it.",
+            with_budget(story(), Some((10_000, 10_001))),
         ),
         bits(
             "noise-for-nothing",
@@ -308,6 +326,20 @@ fn about_questions() -> Vec<Defect> {
             "question-of-units",
             "A sum of the column that names the unit.",
             asked(|query| query.values[0].column = name("person")),
+        ),
+        Defect::new(
+            Refusal::JudgedDifferently,
+            "question-of-another-quantile",
+            "A quantile at a level that the policy does not list, and a verdict that calls it allowed.",
+            quantile_above(74, "plan,units,quantile-74.visits\ndeductible,600,3.100\nfree,600,4.550\n"),
+        ),
+        Defect::new(
+            Refusal::JudgedDifferently,
+            "question-of-a-quantile-unlooked",
+            "A quantile that the verdict says no rule looked at.",
+            quantile().verdict(|verdict| {
+                verdict.rules[Rule::TableQuantiles.index()].result = RuleResult::NotApplicable;
+            }),
         ),
         Defect::new(
             Refusal::VerdictFiles,

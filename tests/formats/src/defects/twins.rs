@@ -2,7 +2,7 @@
 //! note. Without it a verifier that refuses whatever looks unusual would pass.
 
 /// Beginnings of names, and the twin of those that begin so. The first that fits counts.
-const TWINS: [(&str, &str); 50] = [
+const TWINS: [(&str, &str); 51] = [
     ("approval-binding.roles", "roles-changed-in-review"),
     ("approval-interest.code", "code-reviewed-by-others"),
     ("approval-by-requester.code", "code-reviewed-by-others"),
@@ -33,6 +33,7 @@ const TWINS: [(&str, &str); 50] = [
     ("judged-differently.fixed-tensor", "fixed-tensor"),
     ("judged-differently.precision-other-form", "precision-chosen"),
     ("judged-differently.precision", "precision-kept"),
+    ("judged-differently.question", "question-of-a-quantile"),
     ("judged-differently", "with-files"),
     ("json-form", "fields-written-again"),
     ("log-form.too-many-signatures", "other-cosignatures"),

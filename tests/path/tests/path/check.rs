@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use databox::check::{Answer, CheckArguments, Checked, check};
+use databox::check::{Answer, CheckArguments, Checked, check, words};
 use harness::{manifest, programs, small_data};
 
 const OUTPUTS: &str = r#"[[output]]
@@ -58,13 +58,14 @@ impl Desk {
     }
 
     fn check_with(&self, arguments: CheckArguments) -> Checked {
-        check(&arguments).unwrap_or_else(|failure| panic!("{failure}"))
+        check(&arguments, None).unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     fn arguments(&self) -> CheckArguments {
         CheckArguments {
             manifest: self.path("databox.toml"),
-            outputs: self.path("out"),
+            outputs: Some(self.path("out")),
+            catalogue: Vec::new(),
             private: Some(self.path("data")),
             public: None,
             policy: None,
@@ -94,6 +95,26 @@ fn an_honest_job_passes_and_its_canonical_bytes_and_price_are_shown() {
     let shown = serde_json::to_value(&checked).unwrap();
     assert_eq!(shown["result"], "PASS");
     assert_eq!(shown["files"][1]["releasedBits"], (8 * (table.len() - 7)).to_string());
+}
+
+#[test]
+fn noise_that_the_policy_adds_to_weights_is_told_and_is_not_where_it_adds_none_or_there_are_no_weights() {
+    let noise = "noise of 10 % of each tensor's deviation is added where weights leave, as the policy asks\n";
+    let strict = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/egress/strict.toml");
+    let told = |policy: Option<PathBuf>| words(&Desk::new().check_under(policy));
+    let under_strict = told(Some(strict.into()));
+    assert!(under_strict.contains(noise), "{under_strict}");
+    assert!(!told(None).contains("noise"));
+    let desk = Desk::new();
+    desk.write(
+        "databox.toml",
+        manifest("[[output]]\npath = \"m.json\"\nkind = \"metrics\"\nnames = [\"n\"]\n").as_bytes(),
+    );
+    for name in ["model.safetensors", "by_plan.csv"] {
+        fs::remove_file(desk.path("out").join(name)).unwrap();
+    }
+    desk.write("out/m.json", b"{\"n\":1}");
+    assert!(!words(&desk.check_under(Some(strict.into()))).contains("noise"));
 }
 
 #[test]

@@ -216,7 +216,8 @@ fn jobs(typed: &mut Typed) {
     let ran = typed.answer("job run", &["--local", &bundle, "--data", &data, "--out", &out], 0);
     assert_eq!((&ran["state"], &ran["check"]["result"]), (&"PASS".into(), &"PASS".into()));
     let inspected = packed(typed);
-    typed.answer("job inspect", &[inspected.to_str().unwrap()], 0);
+    let of_file = typed.answer("job inspect", &[inspected.to_str().unwrap()], 0);
+    assert_eq!(of_file, typed.answer("job inspect", &[&bundle], 0), "a directory is packed first");
     typed.answer("job ls", &["--profile", &kim], 0);
     let shown = typed.answer("job show", &[&released, "--profile", &kim], 0);
     assert_eq!(shown["state"], "IN_REVIEW");

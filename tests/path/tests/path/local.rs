@@ -10,7 +10,7 @@ use release::statement::{Catalogue, CatalogueEntry, Column, DatasetGrant, Table,
 use release::value::Count;
 use serde_json::Value;
 
-use crate::precision;
+use crate::{precision, questions};
 
 /// A normal user of no machine in particular.
 const NOBODY: u32 = 65_534;
@@ -77,6 +77,15 @@ impl Desk {
     }
 
     fn run(&self, words: &[&str]) -> Output {
+        self.databox(&["job", "run", "--local", "bundle"], words)
+    }
+
+    /// `databox check` of the bundle.
+    fn check(&self, words: &[&str]) -> Output {
+        self.databox(&["check", "--manifest", "bundle/databox.toml"], words)
+    }
+
+    fn databox(&self, command_words: &[&str], words: &[&str]) -> Output {
         self.close();
         let mut command = match self.normal_user && is_root() {
             true => {
@@ -87,7 +96,7 @@ impl Desk {
             }
             false => Command::new(self.programs.join("databox")),
         };
-        command.args(["job", "run", "--local", "bundle", "--profile", "none/such.toml"]).args(words);
+        command.args(command_words).args(["--profile", "none/such.toml"]).args(words);
         command.current_dir(self.root.path()).env("HOME", self.root.path()).env("TMPDIR", self.root.path());
         command.output().unwrap()
     }
@@ -167,6 +176,71 @@ fn a_bundle_runs_on_the_researchers_own_rows_and_its_outputs_are_copied_and_judg
         let on = |name: &str| layers.iter().any(|layer| layer["name"] == name && layer["state"] == "on");
         assert!(on("seccomp") && on("empty-root") && on("network-namespace"), "{layers:?}");
         assert_eq!(on("own-host-user"), is_root() && !desk.normal_user);
+    });
+}
+
+#[test]
+fn a_question_is_answered_at_the_desk_by_the_boxs_own_program_and_told_to_be_right_where_that_is_not() {
+    at_both_desks(|desk| {
+        let question =
+            "SELECT plan, COUNT(*), SUM(visits) FROM hie WHERE plan IN ('free', 'shared') GROUP BY plan";
+        desk.write("bundle/databox.toml", &questions::manifest(question));
+        let own = ["--data", "hie=data", "--catalogue", "catalogue.json", "--out", "out", "--json"];
+        let ran = answer(&desk.run(&own), 0);
+        let words = ran["question"]["words"].as_str().unwrap();
+        assert!(
+            words.starts_with("how many people hie.csv of hie has, the sum of visits, of the rows"),
+            "{ran}"
+        );
+        // What is checked without a run is the same question.
+        let checked = answer(&desk.check(&["--catalogue", "catalogue.json", "--json"]), 0);
+        assert_eq!(
+            (&checked["result"], &checked["question"]),
+            (&"PASS".into(), &ran["question"]),
+            "{checked}"
+        );
+        if desk.normal_user {
+            // The program is not there.
+            assert_eq!(ran["result"], "PASS", "{ran}");
+            assert!(ran["answered"].as_str().unwrap().starts_with("the box answers it"), "{ran}");
+            assert!(!desk.path("out").exists());
+            return;
+        }
+        assert_eq!((&ran["state"], &ran["check"]["result"]), (&"PASS".into(), &"PASS".into()), "{ran}");
+        let table = fs::read_to_string(desk.path("out/answer.csv")).unwrap();
+        let counted: Vec<_> = table.lines().map(|line| line.split(',').take(2).collect::<Vec<_>>()).collect();
+        assert_eq!(counted, [["plan", "units"], ["free", "34"], ["shared", "33"]]);
+        let made_up = ["--catalogue", "catalogue.json", "--out", "made-up", "--json"];
+        assert_eq!(answer(&desk.run(&made_up), 0)["data"][0]["madeUpRows"], 1000);
+        // And what was written is judged again, as that question's answer.
+        let checked =
+            answer(&desk.check(&["--catalogue", "catalogue.json", "--outputs", "out", "--json"]), 0);
+        assert_eq!(checked["question"], words, "{checked}");
+    });
+}
+
+#[test]
+fn a_question_that_the_desk_would_refuse_is_refused_by_check_and_by_a_run_in_the_same_words() {
+    at_both_desks(|desk| {
+        for (sql, words) in [
+            ("SELECT MAX(visits) FROM hie", "MAX(visits) is one person's value"),
+            ("SELECT APPROX_QUANTILE(visits, 0.35) FROM hie", "the policy allows no quantile above 35 %"),
+            ("SELECT colour, COUNT(*) FROM hie GROUP BY colour", "the file hie.csv has no column colour"),
+        ] {
+            desk.write("bundle/databox.toml", &questions::manifest(sql));
+            let known = ["--catalogue", "catalogue.json", "--json"];
+            let outputs = [desk.check(&known), desk.run(&[&known[..], &["--out", "out"]].concat())];
+            for output in outputs {
+                let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+                assert_eq!((&told["error"], output.status.code()), (&"QUERY".into(), Some(2)), "{told}");
+                assert!(told["text"].as_str().unwrap().contains(words), "{told}");
+            }
+        }
+        // Without the catalogue nobody can read it.
+        desk.write("bundle/databox.toml", &questions::manifest("SELECT COUNT(*) FROM hie"));
+        let output = desk.check(&["--json"]);
+        let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(told["error"], "NO_CATALOGUE", "{told}");
     });
 }
 

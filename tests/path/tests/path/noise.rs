@@ -4,7 +4,8 @@
 use databox::job::state;
 use harness::{PATIENCE, TestBox};
 use lifecycle::State;
-use release::statement::{CatalogueEntry, PrivacyBudget, PrivacyCharge, RuleResult, Verdict};
+use release::envelope::Envelope;
+use release::statement::{CatalogueEntry, PrivacyBudget, PrivacyCharge, Request, RuleResult, Verdict};
 use release::value::Count;
 
 use crate::questions::{answer, manifest, start};
@@ -23,13 +24,17 @@ const TRUTH: [(&str, i64, i64); 6] = [
     ("shared,near", 50, 200),
 ];
 
-/// The dataset's stewards give a budget, or another one.
-async fn give(tested: &TestBox, rho: u64) {
+/// The dataset's stewards give a budget, or another one, and how much of it one answer may cost.
+async fn give(tested: &TestBox, rho: u64, answer_rho: u64) {
     let mut entry = site(tested).dataset(&"hie".parse().unwrap()).unwrap().statement().clone();
     entry.version = Count(entry.version.0 + 1);
     entry.issued_at = databox::site::now();
     let CatalogueEntry::Dataset { privacy, .. } = &mut entry.entry else { panic!("hie is a dataset") };
-    *privacy = Some(PrivacyBudget { rho_millionths: Count(rho), delta_exponent: Count(6) });
+    *privacy = Some(PrivacyBudget {
+        rho_millionths: Count(rho),
+        answer_rho_millionths: Count(answer_rho),
+        delta_exponent: Count(6),
+    });
     install(tested, &entry, &[&key(tested, "ana"), &key(tested, "ben")]);
     let hie = "hie".parse().unwrap();
     let gives = |site: &release::site::Site| {
@@ -47,6 +52,24 @@ fn noisy(rho: &str) -> String {
 async fn ask(tested: &TestBox, name: &str, rho: &str) -> api::v1::Job {
     let bundle = tested.bundle(name, &[("databox.toml", &noisy(rho))]);
     tested.run_job("kim", &bundle).await
+}
+
+/// What the box says of a request that the desk would not have made: one for 0.005, changed.
+async fn asked_as(tested: &TestBox, change: impl FnOnce(&mut Request)) -> String {
+    use api::reason::Word as _;
+    let bench = tested.bench("kim").await;
+    let bundle = tested.bundle("changed", &[("databox.toml", &noisy("0.005"))]);
+    let mut prepared = bench.prepare(&bundle).await.unwrap();
+    let mut request: Request = prepared.envelope.unverified().unwrap();
+    change(&mut request);
+    prepared.envelope = Envelope::sign(&request, &[&key(tested, "kim")]).unwrap();
+    let submitted = match bench.submit(&prepared).await {
+        Ok(submitted) => submitted,
+        Err(refused) => return refused.reason,
+    };
+    let ended = bench.wait(&submitted.job, &[State::InReview], PATIENCE).await.unwrap();
+    assert_eq!(state(&ended), State::Refused);
+    ended.outcome.unwrap_or_default().reason().word().to_owned()
 }
 
 fn charged(verdict: &Verdict) -> Option<(u64, u64)> {
@@ -79,7 +102,7 @@ fn an_answer_with_noise_is_told_of_every_group_charged_released_and_verified_and
         let bundle = tested.bundle("too-early", &[("databox.toml", &noisy("0.01"))]);
         let refused = tested.bench("kim").await.prepare(&bundle).await.err().expect("nobody gave a budget");
         assert!(refused.text.contains("no privacy budget"), "{refused}");
-        give(&tested, 25_000).await;
+        give(&tested, 25_000, 10_000).await;
         let job = ask(&tested, "noisy", "0.01").await;
         assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
         let opened = tested.opened("ana", &job.job).await;
@@ -96,7 +119,9 @@ fn an_answer_with_noise_is_told_of_every_group_charged_released_and_verified_and
         assert_eq!(result("copy.exact"), Some(RuleResult::Passed));
         let words = databox::review::words(&opened);
         assert!(
-            words.contains("with noise at the price of ρ = 0.01") && words.contains("off by 10.0"),
+            words.contains("with noise at the price of ρ = 0.01")
+                && words.contains("off by 10.0")
+                && words.contains("ρ = 0.015 was left then"),
             "{words}"
         );
         tested.approve("ana").await;
@@ -126,7 +151,7 @@ fn an_answer_with_noise_is_told_of_every_group_charged_released_and_verified_and
 fn noise_is_charged_before_it_is_drawn_so_that_no_crash_makes_it_free_and_what_is_spent_is_spent() {
     let mut tested = wait(start());
     wait(async {
-        give(&tested, 25_000).await;
+        give(&tested, 25_000, 10_000).await;
         let first = ask(&tested, "first", "0.01").await;
         assert_eq!(charged(&tested.opened("ana", &first.job).await.verdict), Some((10_000, 10_000)));
     });
@@ -142,18 +167,24 @@ fn noise_is_charged_before_it_is_drawn_so_that_no_crash_makes_it_free_and_what_i
         let ended = bench.wait(&submitted.job, &[State::InReview], PATIENCE).await.unwrap();
         assert_eq!(state(&ended), State::Refused);
         assert_eq!(ended.outcome.unwrap_or_default().reason(), api::v1::Reason::Privacy);
-        // What costs more than the whole budget is refused there by name.
-        let bundle = tested.bundle("dear", &[("databox.toml", &noisy("0.1"))]);
-        let refused = bench.prepare(&bundle).await.err().expect("it costs more than there is");
-        assert!(refused.text.contains("cost ρ = 0.1, and the dataset has 0.025"), "{refused}");
+        // What costs more than the owner lets one answer cost is refused there by name, and by the box, too.
+        let bundle = tested.bundle("dear", &[("databox.toml", &noisy("0.010001"))]);
+        let refused = bench.prepare(&bundle).await.err().expect("it costs more than an answer may");
+        let words = "cost ρ = 0.010001, and the owner of hie lets one answer cost 0.01 at most";
+        assert!(refused.text.contains(words), "{refused}");
+        let dear = |request: &mut Request| {
+            let privacy = request.query.as_mut().and_then(|query| query.privacy.as_mut());
+            privacy.unwrap().rho_millionths = Count(10_001);
+        };
+        assert_eq!(asked_as(&tested, dear).await, "STATEMENT");
         // Had it little memory, whether it fails would tell how many people there are: it is refused, and nothing is spent.
         let little = noisy("0.005").replace("memory = \"1GiB\"", "memory = \"200MiB\"");
         assert!(little.contains("200MiB"));
         let bundle = tested.bundle("little", &[("databox.toml", &little)]);
-        let submitted = bench.submit(&bench.prepare(&bundle).await.unwrap()).await.unwrap();
-        let ended = bench.wait(&submitted.job, &[State::InReview], PATIENCE).await.unwrap();
-        assert_eq!(state(&ended), State::Refused);
-        assert_eq!(ended.outcome.unwrap_or_default().reason(), api::v1::Reason::Limits);
+        let refused = bench.prepare(&bundle).await.err().expect("it asks for too little memory");
+        assert_eq!(refused.reason, "LIMITS", "{refused}");
+        let little = |request: &mut Request| request.limits.memory_bytes = Count(200 << 20);
+        assert_eq!(asked_as(&tested, little).await, "LIMITS");
         // The rest can be spent, and exact answers need none of it.
         let rest = ask(&tested, "rest", "0.005").await;
         assert_eq!(charged(&tested.opened("ana", &rest.job).await.verdict), Some((5_000, 25_000)));

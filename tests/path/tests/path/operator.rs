@@ -1,6 +1,7 @@
 //! What the operator is told, and a job that takes too much.
 
 use databox::data::{DataArguments, add_dataset};
+use databox::failure::Failure;
 use databox::job::state;
 use harness::{ONE_METRIC, PATIENCE, TestBox, manifest};
 use lifecycle::State;
@@ -8,24 +9,29 @@ use lifecycle::State;
 use crate::wait;
 
 fn lay(tested: &TestBox, name: &str, csv: &str) {
+    try_lay(tested, name, csv, &[]).unwrap();
+}
+
+fn try_lay(tested: &TestBox, name: &str, csv: &str, categories: &[&str]) -> Result<(), Failure> {
     let directory = tested.directory().join(format!("laid-{name}"));
-    std::fs::create_dir(&directory).unwrap();
+    std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join("rows.csv"), csv).unwrap();
     add_dataset(&DataArguments {
         name: name.parse().unwrap(),
         directory,
         home: tested.stage.home.directory().to_owned(),
         unit_column: "person".parse().unwrap(),
-        categories: vec![],
+        categories: categories.iter().map(|category| category.parse().unwrap()).collect(),
         release_bits: 1000,
         answer_bits: 1000,
         privacy_rho: None,
+        privacy_rho_per_answer: None,
         privacy_delta_exponent: 6,
         public: None,
         licence: "none".to_owned(),
         source: "a test".to_owned(),
     })
-    .unwrap();
+    .map(drop)
 }
 
 fn answer(tested: &TestBox, name: &str) -> (String, String) {
@@ -49,11 +55,29 @@ fn an_operator_is_told_by_name_what_became_of_data_that_was_laid_down() {
     assert_eq!(answer(&tested, "unnamed"), ("WAITING".into(), "ROLES".into()));
     assert_eq!(answer(&tested, "hie"), ("TAKEN".into(), String::new()));
     assert_eq!(answer(&tested, "runtime-host-python"), ("TAKEN".into(), String::new()));
-    // Laid down anew without its unit column.
+    // Laid down anew, with a row that is too long.
     std::fs::remove_dir_all(tested.stage.home.join("drop/datasets/hie")).unwrap();
     std::fs::remove_file(tested.stage.home.join("drafts/hie.answer.json")).unwrap();
-    lay(&tested, "hie", "patient,visits\n1,2\n");
+    lay(&tested, "hie", "person,visits\n1,2,3\n");
     assert_eq!(answer(&tested, "hie"), ("REFUSED".into(), "TABLE".into()));
+}
+
+#[test]
+fn a_column_that_no_file_has_is_told_at_once_and_nothing_is_laid_down() {
+    let tested = TestBox::start();
+    let laid = tested.stage.home.join("drop/datasets/wrong");
+    for (csv, categories, words) in [
+        ("patient,visits\n1,2\n", &[][..], "has the column person"),
+        ("person,visits\n1,2\n", &["plan"][..], "has the column plan"),
+    ] {
+        let refused = try_lay(&tested, "wrong", csv, categories).unwrap_err();
+        assert_eq!(refused.reason, "COLUMN");
+        assert!(refused.text.contains(words), "{refused}");
+        assert!(refused.advice().contains("visits"), "it lists those that there are");
+        assert!(!laid.exists());
+    }
+    try_lay(&tested, "wrong", "person,visits\n1,2\n", &["visits"]).unwrap();
+    assert!(laid.exists());
 }
 
 #[test]

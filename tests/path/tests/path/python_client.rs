@@ -9,7 +9,7 @@ use databox::job::state;
 use harness::{ONE_METRIC, TestBox, manifest, write_metric};
 use lifecycle::State;
 
-use crate::wait;
+use crate::{questions, wait};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -56,6 +56,9 @@ fn python(script: &Path) -> Command {
     let example = root().join("examples/python-client");
     let path = std::env::join_paths([environment.join("stubs"), example]).unwrap();
     command.arg(script).env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut programs = vec![harness::programs()];
+    programs.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    command.env("PATH", std::env::join_paths(programs).unwrap());
     command
 }
 
@@ -115,6 +118,26 @@ fn a_python_client_takes_a_job_from_its_bundle_to_files_that_an_auditor_verifies
     let mut verify = Command::new(harness::programs().join("databox-verify"));
     verify.arg(&file).arg("--files").arg(&out).args(["--roles", &tested.stage.pin.to_string()]);
     assert!(succeeded(verify.arg("--accept-on-box-witness")).contains("VERIFIED"));
+}
+
+#[test]
+fn a_python_client_asks_a_question_that_the_box_answers_and_is_told_by_name_what_is_not_answered() {
+    let tested = wait(questions::start());
+    let sql = "SELECT plan, COUNT(*) FROM hie GROUP BY plan";
+    let bundle = tested.bundle("asked", &[("databox.toml", &questions::manifest(sql))]);
+    let job = succeeded(client(&tested, "kim").arg("submit").arg(&bundle));
+    let reached = wait(tested.wait("kim", &job, State::InReview));
+    assert_eq!(reached, State::InReview);
+    let opened = wait(tested.opened("ana", &job));
+    assert_eq!(
+        String::from_utf8_lossy(&opened.content.canonical[0].1),
+        "plan,units\ndeductible,100\nfree,100\nshared,100\n"
+    );
+    let wrong = questions::manifest("SELECT MAX(visits) FROM hie");
+    let bundle = tested.bundle("wrong", &[("databox.toml", &wrong)]);
+    let refused = client(&tested, "kim").arg("submit").arg(&bundle).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("QUERY: MAX(visits) is one person's value"), "{}", said(&refused));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use databox::job::state;
 use harness::TestBox;
 use lifecycle::State;
 use release::envelope::Envelope;
-use release::statement::{Request, RuleResult};
+use release::statement::{Request, RuleResult, WITHOUT_ROWS};
 
 use crate::site_changes::key;
 use crate::wait;
@@ -126,11 +126,17 @@ fn quantiles_of_the_policys_levels_are_told_from_those_around_the_rank_and_other
         let tested = start().await;
         let sql = "SELECT plan, APPROX_QUANTILE(visits, 0.25), APPROX_MEDIAN(visits) FROM hie GROUP BY plan";
         // Of two hundred rows in each plan forty have each number from 0 to 4.
+        let job = ask(&tested, "quantiles", sql).await;
+        let opened = tested.opened("ana", &job.job).await;
         assert_eq!(
-            answer(&tested, "quantiles", sql).await,
+            String::from_utf8_lossy(&opened.content.canonical[0].1),
             "plan,units,quantile-25.visits,quantile-50.visits\n\
              deductible,100,1.000,2.000\nfree,100,1.000,2.000\nshared,100,1.000,2.000\n"
         );
+        let result = |id: &str| {
+            opened.verdict.rules.iter().find(|rule| rule.id.as_str() == id).map(|rule| rule.result)
+        };
+        assert_eq!(result("table.quantiles"), Some(RuleResult::Passed));
         let bench = tested.bench("kim").await;
         let refused = [
             ("SELECT APPROX_QUANTILE(visits, 0.35) FROM hie", "no quantile above 35 %"),
@@ -140,6 +146,36 @@ fn quantiles_of_the_policys_levels_are_told_from_those_around_the_rank_and_other
             let bundle = tested.bundle(&format!("level-{index}"), &[("databox.toml", &manifest(sql))]);
             let failure = bench.prepare(&bundle).await.err();
             assert!(failure.as_ref().is_some_and(|one| one.text.contains(words)), "{sql}: {failure:?}");
+        }
+    });
+}
+
+#[test]
+fn an_answer_without_rows_is_explained_to_stewards_recipient_and_verifier_and_its_twin_needs_no_words() {
+    wait(async {
+        let tested = start().await;
+        let empty = "SELECT site, SUM(cost) FROM hie WHERE plan = 'shared' AND site = 'far' GROUP BY site";
+        let twin = "SELECT site, SUM(cost) FROM hie WHERE plan = 'deductible' AND site = 'far' GROUP BY site";
+        for (name, sql, is_empty) in [("empty", empty, true), ("twin", twin, false)] {
+            let job = ask(&tested, name, sql).await;
+            assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
+            let opened = tested.opened("ana", &job.job).await;
+            let table = String::from_utf8_lossy(&opened.content.canonical[0].1).into_owned();
+            assert_eq!(table.lines().count() == 1, is_empty, "{table}");
+            let words = databox::review::words(&opened);
+            assert_eq!(words.contains(WITHOUT_ROWS), is_empty, "{words}");
+            tested.approve("ana").await;
+            tested.approve("ben").await;
+            assert_eq!(tested.wait("kim", &job.job, State::Released).await, State::Released);
+            let out = tested.directory().join(name);
+            let received = tested.shelf("kim").await.get(&job.job, &out).await;
+            let file = received.unwrap_or_else(|failure| panic!("not received: {failure}"));
+            assert_eq!(databox::release_files::note(&file).unwrap(), is_empty.then_some(WITHOUT_ROWS));
+            let mut verify = std::process::Command::new(harness::programs().join("databox-verify"));
+            verify.arg(&file).args(["--roles", &tested.stage.pin.to_string(), "--accept-on-box-witness"]);
+            let told = String::from_utf8(verify.output().unwrap().stdout).unwrap();
+            assert!(told.contains("VERIFIED"), "{told}");
+            assert_eq!(told.contains(WITHOUT_ROWS), is_empty, "{told}");
         }
     });
 }

@@ -93,7 +93,7 @@ fn enrolled(tested: &TestBox, agent: &Agent) -> (Person, Profile) {
 }
 
 /// The next roles, in which cleo is a steward and a root person, signed by ana and ben and through the agent.
-fn install_roles(tested: &TestBox, agent: &Agent, person: Person) {
+fn install_roles(tested: &TestBox, agent: &Agent, profile: &Path, person: Person) {
     let cleo: Name = "cleo".parse().unwrap();
     let mut roles = site(tested).roles().clone();
     (roles.version, roles.issued_at) = (Count(2), databox::site::now());
@@ -109,10 +109,8 @@ fn install_roles(tested: &TestBox, agent: &Agent, person: Person) {
         .with(harness::programs().join("databox"))
         .args(["site", "sign"])
         .arg(&file)
-        .args(["--as", "cleo", "--keys"])
-        .arg(tested.stage.people())
-        .arg("--passphrase-file")
-        .arg(tested.stage.people().join("passphrase")));
+        .arg("--profile")
+        .arg(profile));
     assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
     install_envelope(tested, &Envelope::parse(&std::fs::read(&file).unwrap()).unwrap());
 }
@@ -122,9 +120,9 @@ fn a_steward_whose_key_is_in_an_ssh_agent_is_enrolled_approves_and_the_release_v
     let tested = TestBox::start();
     let agent = Agent::start(tested.directory());
     let (person, profile) = enrolled(&tested, &agent);
-    install_roles(&tested, &agent, person);
     let cleo = tested.directory().join("cleo.toml");
     profile.write_new(&cleo).unwrap();
+    install_roles(&tested, &agent, &cleo, person);
     let out = tested.directory().join("out");
     wait(async {
         console_has(&tested, "ben", |site| site.roles().version.0 == 2).await;
