@@ -35,7 +35,7 @@ pub fn is_there_for_a_run(room: &Room, beside: usize) -> bool {
 /// True if the index of so many bytes of data, and what its making needs, leave the reserve alone. See
 /// [`scan::build_index`].
 pub fn is_there_for_an_index(room: &Room, data_bytes: u64) -> bool {
-    let needed = data_bytes.saturating_add(data_bytes / 2).saturating_add(16 << 20);
+    let needed = data_bytes.saturating_mul(2).saturating_add(16 << 20);
     let directories = [&room.places.incoming, &room.places.datasets];
     let reserve = room.configuration.limits.disk_reserve_bytes;
     directories.iter().all(|directory| free(directory) >= needed.saturating_add(reserve))

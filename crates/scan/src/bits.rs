@@ -17,6 +17,17 @@ impl Bits {
         });
     }
 
+    /// Sets one.
+    #[inline]
+    pub(crate) fn set_one(&mut self, bit: usize) {
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    /// Sets all.
+    pub(crate) fn set_all(&mut self) {
+        self.0.fill(u64::MAX);
+    }
+
     /// How many of the range are not set, counted up to `enough`.
     pub(crate) fn count_zeros(&self, range: Range<usize>, enough: usize) -> usize {
         let mut count = 0;
@@ -39,6 +50,18 @@ impl Bits {
             let start = self.find(true, at..range.end)?;
             at = self.find(false, start..range.end).unwrap_or(range.end);
             Some(start..at)
+        })
+    }
+
+    /// Each that is set, in order.
+    pub(crate) fn each(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(word, bits)| {
+            let mut left = *bits;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| 64 * word + left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(bit)
+            })
         })
     }
 
@@ -79,6 +102,7 @@ mod tests {
         let expected = [3..5, 60..72, 128..320, 399..400];
         assert_eq!(Vec::from_iter(bits.stretches(0..400)), expected);
         assert_eq!(Vec::from_iter(bits.stretches(61..130)), [61..72, 128..130]);
+        assert!(bits.each().eq(expected.into_iter().flatten()));
         assert_eq!(bits.count_zeros(0..400, usize::MAX), 400 - 2 - 12 - 192 - 1);
         assert_eq!(bits.count_zeros(60..72, usize::MAX), 0);
         assert!(bits.count_zeros(320..399, 10) >= 10);

@@ -14,7 +14,7 @@ use crate::background::KeyedBackground;
 use crate::bits::Bits;
 use crate::data::Stream;
 use crate::filter::{Filter, TOGETHER};
-use crate::hash::{HashKey, Kind, array_at};
+use crate::hash::{GRAM, HashKey, Kind, array_at};
 use crate::search::Measure;
 use crate::window::{Distinct, is_all_plain, is_exempt, is_plain, is_weak};
 
@@ -23,9 +23,6 @@ const DATA_FOR_EACH: u64 = 8;
 
 /// Where the grams of a window begin.
 const GRAMS: [usize; 3] = [0, 4, 8];
-
-/// Bytes of a gram.
-const GRAM: usize = 8;
 
 /// Positions that lie between two for which is asked.
 const STEP: usize = 3;
@@ -117,7 +114,7 @@ impl DataIndex {
     }
 
     fn add_grams(&mut self, window: &[u8; 16], key: &HashKey) {
-        GRAMS.iter().for_each(|gram| self.grams.insert(of_gram(array_at(window, *gram), key)));
+        GRAMS.iter().for_each(|gram| self.grams.insert(key.gram(array_at(window, *gram))));
     }
 
     /// Marks in `near` where each window begins that lies, in `bytes` from `range` on, in a run of the shortest length
@@ -129,7 +126,7 @@ impl DataIndex {
         for start in (0..positions).step_by(STEP * TOGETHER) {
             let asked = (start..positions).step_by(STEP);
             let count = asked.clone().take(TOGETHER).count();
-            hashes.iter_mut().zip(asked).for_each(|(hash, at)| *hash = of_gram(array_at(piece, at), key));
+            hashes.iter_mut().zip(asked).for_each(|(hash, at)| *hash = key.gram(array_at(piece, at)));
             // Where there are fewer grams than bits, the others are none.
             let mut maybe = self.grams.held_of(&hashes) & u64::MAX >> (TOGETHER - count);
             while maybe != 0 {
@@ -149,7 +146,7 @@ impl DataIndex {
             let Some(window) = at.checked_sub(gram).filter(|start| start + 16 <= piece.len()) else {
                 continue;
             };
-            let may_hold = |other: &usize| self.grams.may_hold(of_gram(array_at(piece, window + other), key));
+            let may_hold = |other: &usize| self.grams.may_hold(key.gram(array_at(piece, window + other)));
             if GRAMS.iter().filter(|other| **other != gram).all(may_hold) {
                 self.examine(piece, window, key, mark);
             }
@@ -178,14 +175,6 @@ impl DataIndex {
             }
         }
     }
-}
-
-/// The hash of a gram.
-#[inline]
-fn of_gram(gram: &[u8; GRAM], key: &HashKey) -> u64 {
-    let mut window = [0; 16];
-    window[..GRAM].copy_from_slice(gram);
-    key.narrow(&window)
 }
 
 /// Whether a window gives a run of 31 bytes away.

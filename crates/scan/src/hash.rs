@@ -30,6 +30,9 @@ impl Kind {
     }
 }
 
+/// Bytes of a *gram*, by which a window is told with fewer questions.
+pub(crate) const GRAM: usize = 8;
+
 /// A secret key: of one search, or of the index of one snapshot.
 pub(crate) struct HashKey([u128; 12]);
 
@@ -64,6 +67,14 @@ impl HashKey {
         let left = (both as u64).wrapping_add(self.0[0] as u64);
         let right = ((both >> 64) as u64).wrapping_add((self.0[0] >> 64) as u64);
         let product = u128::from(left) * u128::from(right);
+        product as u64 ^ (product >> 64) as u64
+    }
+
+    /// Hash of 8 bytes: of a window of them and eight zeros.
+    #[inline]
+    pub(crate) fn gram(&self, gram: &[u8; GRAM]) -> u64 {
+        let left = u64::from_le_bytes(*gram).wrapping_add(self.0[0] as u64);
+        let product = u128::from(left) * (self.0[0] >> 64);
         product as u64 ^ (product >> 64) as u64
     }
 

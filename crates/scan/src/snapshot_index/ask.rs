@@ -8,29 +8,28 @@ use std::sync::{Mutex, PoisonError};
 
 use super::IndexError;
 use super::chunks::Chunks;
+use super::grams;
 use super::layout::{
-    FILTER_BYTES, HEAD_BYTES, Head, ROW_BYTES, Row, Within, checksum, filter_offset, first_pattern,
-    is_of_sides, of_block, of_lengths, rows_offset, second, sides,
+    FILTER_BYTES, HEAD_BYTES, Head, ROW_BYTES, Row, checksum, filter_offset, first_pattern, grams_offset,
+    of_lengths, rows_offset, second,
 };
+use super::lookup::Lookup;
 use super::sorted::Sorted;
-use super::table::Table;
 use crate::Source;
 use crate::bits::Bits;
-use crate::hash::{HashKey, array_at};
+use crate::hash::array_at;
 use crate::hints::FileStretches;
 use crate::search::Measure;
-use crate::window::{is_all_plain, is_exempt, is_plain};
 
-/// Most windows that are asked for at once. Each takes 8 bytes of memory, 3 of which say where it is.
+/// Most windows or grams that are asked for at once. Each takes 8 bytes of memory, 3 of which say where it is.
 const AT_ONCE: usize = 1 << 24;
 
-/// Entries that may be looked at for each window that is asked for, and besides. An output that repeats what the data
-/// repeats would else take as long as both multiplied.
-const ENTRIES_EACH: u64 = 4;
-const ENTRIES_FIRST: u64 = 1 << 16;
+/// Most windows around grams that are asked for at once. Each takes 4 bytes more.
+const LISTED: usize = 1 << 22;
 
-/// Most windows that are looked up in the order of the table. Together they take 1.5 MiB.
-const SORTED: usize = 1 << 16;
+/// Bytes of the filter of grams for each byte of views up to which asking for them first is the lesser work: reading them takes
+/// some seventh of a nanosecond a byte, and the two thirds that need not be asked some four a byte.
+const FILTERS_FOR_EACH: u64 = 24;
 
 /// An index of a snapshot, opened.
 pub struct SnapshotIndex {
@@ -86,72 +85,187 @@ impl SnapshotIndex {
 
     /// Marks what of the pieces of `asked` may stand in the data, and the chunks in which it may stand.
     pub(crate) fn mark(&self, asked: &Asked<'_>, marks: &mut Marks<'_>) -> Result<(), IndexError> {
+        let filters = self.head.parts.count() * FILTER_BYTES as u64;
+        self.mark_by((asked.bytes.len() as u64).saturating_mul(FILTERS_FOR_EACH) >= filters, asked, marks)
+    }
+
+    /// The same, with grams asked first or not. What is marked holds each window of a run either way.
+    pub(super) fn mark_by(
+        &self,
+        by_grams: bool,
+        asked: &Asked<'_>,
+        marks: &mut Marks<'_>,
+    ) -> Result<(), IndexError> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut lookup = Lookup::new(self, asked);
-        for start in (0..asked.bytes.len()).step_by(AT_ONCE) {
-            lookup.left =
-                lookup.left.saturating_add(ENTRIES_EACH * AT_ONCE.min(asked.bytes.len() - start) as u64);
-            used = Some(self.mark_some(start, used.take(), &mut lookup, marks)?);
+        let mut lookup = Lookup::new(&self.file, &self.rows, &self.head, asked);
+        let length = asked.bytes.len();
+        let together = if by_grams { grams::STEP * AT_ONCE } else { AT_ONCE };
+        for start in (0..length).step_by(together) {
+            let stretch = start..length.min(start + together);
+            lookup.allow(stretch.len());
+            if by_grams {
+                self.mark_around_grams(&stretch, &mut used, &mut lookup, marks)?;
+            } else {
+                let windows = Windows::Every(stretch);
+                self.mark_some(&windows, &mut used, &mut lookup, marks)?;
+            }
         }
         self.used.lock().unwrap_or_else(PoisonError::into_inner).extend(used);
         Ok(())
     }
 
-    /// Asks for the windows that begin at `start` or at most so many bytes behind it.
-    fn mark_some(
+    /// Asks for the grams that begin in a stretch, and for the windows around those that are held.
+    fn mark_around_grams(
         &self,
-        start: usize,
-        used: Option<Sorted>,
+        stretch: &Range<usize>,
+        used: &mut Option<Sorted>,
         lookup: &mut Lookup<'_>,
         marks: &mut Marks<'_>,
-    ) -> Result<Sorted, IndexError> {
-        let sorted = self.sort(start, lookup.asked, used).map_err(IndexError::NoMemory)?;
-        let log2 = self.head.parts.group_log2();
-        let mut filter = vec![0; FILTER_BYTES << log2];
-        let mut maybe = Vec::new();
-        for group in (0..self.head.parts.groups()).filter(|group| !sorted.is_empty(*group)) {
-            let first = (group as u64) << log2;
-            self.read_filters(first, &mut filter)?;
-            maybe.clear();
-            sorted.of(group).for_each(|some| may_stand(some, filter.as_chunks().0, &mut maybe));
-            lookup.look(start, &maybe, marks)?;
-        }
-        Ok(sorted)
+    ) -> Result<(), IndexError> {
+        let held = self.held_grams(stretch, lookup.asked, used)?;
+        let base = stretch.start.saturating_sub(16);
+        let mut listed = Vec::new();
+        let mut asked = Ok(());
+        grams::windows(&held, stretch.start, lookup.asked.pieces, |at| {
+            listed.push((at - base) as u32);
+            if listed.len() == LISTED && asked.is_ok() {
+                asked = self.mark_some(&Windows::Listed(base, &listed), used, lookup, marks);
+                listed.clear();
+            }
+        });
+        asked?;
+        self.mark_some(&Windows::Listed(base, &listed), used, lookup, marks)
     }
 
-    /// Sorts what is asked for by groups of parts.
-    fn sort(&self, start: usize, asked: &Asked<'_>, used: Option<Sorted>) -> io::Result<Sorted> {
-        let parts = self.head.parts;
+    /// The numbers of the grams that begin in a stretch and are held.
+    fn held_grams(
+        &self,
+        stretch: &Range<usize>,
+        asked: &Asked<'_>,
+        used: &mut Option<Sorted>,
+    ) -> Result<Bits, IndexError> {
+        let Head { key, parts, .. } = &self.head;
+        let most = stretch.len().div_ceil(grams::STEP);
+        let mut sorted =
+            Sorted::with_room(used.take(), most, parts.groups()).map_err(IndexError::NoMemory)?;
+        grams::sort(key, *parts, (asked.bytes, asked.pieces), stretch, &mut sorted);
+        let mut held = Bits::zeros(most);
+        let offset = |part| grams_offset(*parts, part);
+        self.each_group(
+            &sorted,
+            offset,
+            |row| row.grams,
+            |group, filters| {
+                sorted.of(group).for_each(|some| grams::mark(some, filters, &mut held));
+                Ok(())
+            },
+        )?;
+        *used = Some(sorted);
+        Ok(held)
+    }
+
+    /// Asks for windows.
+    fn mark_some(
+        &self,
+        windows: &Windows<'_>,
+        used: &mut Option<Sorted>,
+        lookup: &mut Lookup<'_>,
+        marks: &mut Marks<'_>,
+    ) -> Result<(), IndexError> {
+        let sorted = self.sort(windows, lookup.asked, used.take()).map_err(IndexError::NoMemory)?;
+        let mut maybe = Vec::new();
+        self.each_group(
+            &sorted,
+            filter_offset,
+            |row| row.filter,
+            |group, filters| {
+                maybe.clear();
+                sorted.of(group).for_each(|some| may_stand(some, filters, &mut maybe));
+                lookup.look(&maybe, |number| windows.position(number), marks)
+            },
+        )?;
+        *used = Some(sorted);
+        Ok(())
+    }
+
+    /// Sorts windows by groups of parts.
+    fn sort(&self, windows: &Windows<'_>, asked: &Asked<'_>, used: Option<Sorted>) -> io::Result<Sorted> {
+        let Head { key, parts, .. } = &self.head;
         let log2 = parts.group_log2();
-        // Pieces do not overlap, so that at most one window begins at each position.
-        let most = asked.bytes.len().saturating_sub(start).min(AT_ONCE);
-        let mut sorted = Sorted::with_room(used, most, parts.groups())?;
-        self.each_hash(start, asked, |at, hash| {
-            let (part, within) = parts.of(hash);
+        let mut sorted = Sorted::with_room(used, windows.most(), parts.groups())?;
+        windows.each(asked, |number, window| {
+            let (part, within) = parts.of(key.narrow(window));
             let word = (part & ((1 << log2) - 1)) << 15 | within.word();
-            sorted.push((part >> log2) as usize, (word << 19 | within.bits()) << 24 | (at - start) as u64);
+            sorted.push((part >> log2) as usize, (word << 19 | within.bits()) << 24 | u64::from(number));
         });
         Ok(sorted)
     }
 
-    #[inline]
-    fn each_hash(&self, start: usize, asked: &Asked<'_>, mut show: impl FnMut(usize, u64)) {
-        for piece in asked.pieces {
-            let first = piece.start.max(start);
-            let end = piece.end.min(start.saturating_add(AT_ONCE + 15));
-            let windows = asked.bytes.get(first..end).unwrap_or_default().array_windows();
-            windows.enumerate().for_each(|(at, window)| show(first + at, self.head.key.narrow(window)));
+    /// Shows each group of which something is asked, with its filters, which begin at `offset` and have this checksum.
+    fn each_group(
+        &self,
+        sorted: &Sorted,
+        offset: impl Fn(u64) -> u64,
+        sum: impl Fn(&Row) -> u64,
+        mut show: impl FnMut(usize, &[[u8; 8]]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let log2 = self.head.parts.group_log2();
+        let mut filters = vec![0; FILTER_BYTES << log2];
+        for group in (0..self.head.parts.groups()).filter(|group| !sorted.is_empty(*group)) {
+            let first = (group as u64) << log2;
+            self.file.read_exact_at(&mut filters, offset(first)).map_err(|_| IndexError::Damaged)?;
+            let rows = &self.rows[first as usize..];
+            let is_whole = |(filter, row): (&[u8], &Row)| checksum(filter) == sum(row);
+            if !filters.chunks_exact(FILTER_BYTES).zip(rows).all(is_whole) {
+                return Err(IndexError::Damaged);
+            }
+            show(group, filters.as_chunks().0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Windows that are asked for together, each by a number.
+enum Windows<'a> {
+    /// All that begin in a stretch of the bytes and lie in a piece, from its begin on.
+    Every(Range<usize>),
+    /// Those that begin so many bytes behind a position.
+    Listed(usize, &'a [u32]),
+}
+
+impl Windows<'_> {
+    /// Where the window of a number begins.
+    fn position(&self, number: u32) -> usize {
+        match self {
+            Self::Every(stretch) => stretch.start + number as usize,
+            Self::Listed(base, listed) => base + listed[number as usize] as usize,
         }
     }
 
-    fn read_filters(&self, first: u64, filters: &mut [u8]) -> Result<(), IndexError> {
-        self.file.read_exact_at(filters, filter_offset(first)).map_err(|_| IndexError::Damaged)?;
-        let rows = &self.rows[first as usize..];
-        let is_whole = |(filter, row): (&[u8], &Row)| checksum(filter) == row.filter;
-        if filters.chunks_exact(FILTER_BYTES).zip(rows).all(is_whole) {
-            Ok(())
-        } else {
-            Err(IndexError::Damaged)
+    /// There are not more. Pieces do not overlap, so that at most one window begins at each position.
+    fn most(&self) -> usize {
+        match self {
+            Self::Every(stretch) => stretch.len(),
+            Self::Listed(_, listed) => listed.len(),
+        }
+    }
+
+    #[inline]
+    fn each(&self, asked: &Asked<'_>, mut show: impl FnMut(u32, &[u8; 16])) {
+        match self {
+            Self::Every(stretch) => {
+                for piece in asked.pieces {
+                    let first = piece.start.max(stretch.start);
+                    let end = piece.end.min(stretch.end.saturating_add(15));
+                    let windows = asked.bytes.get(first..end).unwrap_or_default().array_windows();
+                    let number = (first - stretch.start) as u32;
+                    (number..).zip(windows).for_each(|(number, window)| show(number, window));
+                }
+            }
+            Self::Listed(base, listed) => {
+                let window = |at: &u32| array_at(asked.bytes, base + *at as usize);
+                (0..).zip(*listed).for_each(|(number, at)| show(number, window(at)));
+            }
         }
     }
 }
@@ -193,122 +307,4 @@ pub(crate) struct Marks<'a> {
     pub(crate) near: &'a mut Bits,
     /// The chunks of the data that they are looked for in.
     pub(crate) chunks: &'a mut Bits,
-}
-
-/// Looks up windows that the filters hold.
-struct Lookup<'a> {
-    index: &'a SnapshotIndex,
-    asked: &'a Asked<'a>,
-    table: Table<'a>,
-    /// Entries that may still be looked at. With none left no entry is, and all chunks are marked.
-    left: u64,
-    marked_all: bool,
-    found: Vec<(u64, Within, u32)>,
-}
-
-impl<'a> Lookup<'a> {
-    fn new(index: &'a SnapshotIndex, asked: &'a Asked<'a>) -> Self {
-        let table = Table::of(&index.file, &index.rows);
-        Self { index, asked, table, left: ENTRIES_FIRST, marked_all: false, found: Vec::new() }
-    }
-
-    /// Looks up windows of one group.
-    fn look(&mut self, start: usize, maybe: &[u32], marks: &mut Marks<'_>) -> Result<(), IndexError> {
-        let Head { key, parts, .. } = &self.index.head;
-        // In the order of the table, so that a block is read once for many.
-        for some in maybe.chunks(SORTED) {
-            let mut found = std::mem::take(&mut self.found);
-            found.extend(some.iter().map(|at| {
-                let (part, within) = parts.of(key.narrow(array_at(self.asked.bytes, start + *at as usize)));
-                (part, within, *at)
-            }));
-            found.sort_unstable();
-            for (part, within, at) in found.drain(..) {
-                self.look_up(part, within, start + at as usize, marks)?;
-            }
-            self.found = found;
-        }
-        Ok(())
-    }
-
-    fn look_up(
-        &mut self,
-        part: u64,
-        within: Within,
-        at: usize,
-        marks: &mut Marks<'_>,
-    ) -> Result<(), IndexError> {
-        let window = array_at(self.asked.bytes, at);
-        let plain = is_plain(window);
-        if !plain && (self.asked.is_public)(window) {
-            return Ok(());
-        }
-        let around = Around::of(&self.index.head.key, self.asked, at, plain);
-        let mut may_stand = false;
-        if self.left > 0 {
-            let (left, chunks) = (&mut self.left, &mut *marks.chunks);
-            self.table.visit(part, within, |entry| {
-                *left = left.saturating_sub(1);
-                if around.may_be(entry.around) {
-                    may_stand = true;
-                    chunks.set(entry.chunk as usize..entry.chunk as usize + 1);
-                }
-                *left > 0
-            })?;
-        }
-        if self.left == 0 {
-            if !self.marked_all {
-                marks.chunks.set(0..self.index.chunks.count() as usize);
-            }
-            (self.marked_all, may_stand) = (true, true);
-        }
-        if may_stand {
-            around.mark(at, marks.near);
-        }
-        Ok(())
-    }
-}
-
-/// What stands around a window of an output.
-enum Around {
-    /// A window that is not plain: its sides, and the piece that it stands in.
-    Window([Option<u8>; 2], Range<usize>),
-    /// A plain one: where the blocks begin that it may be a part of, with what an entry says of them.
-    Blocks(Vec<(usize, u8)>, Range<usize>),
-}
-
-impl Around {
-    fn of(key: &HashKey, asked: &Asked<'_>, at: usize, plain: bool) -> Self {
-        let piece = asked.pieces[asked.pieces.partition_point(|piece| piece.end <= at)].clone();
-        let bytes = &asked.bytes[piece.clone()];
-        let within = at - piece.start;
-        if !plain {
-            return Self::Window(sides(key, bytes, within), piece);
-        }
-        let starts = [0, 16, 32, 48].into_iter().filter_map(|part| within.checked_sub(part));
-        let blocks = starts.filter_map(|start| {
-            let block: &[u8; 64] = bytes.get(start..)?.first_chunk()?;
-            let searched = !is_exempt(block) && is_all_plain(block);
-            searched.then(|| (piece.start + start, of_block(key, block)))
-        });
-        Self::Blocks(blocks.collect(), piece)
-    }
-
-    fn may_be(&self, entry: u8) -> bool {
-        match self {
-            Self::Window(sides, _) => is_of_sides(entry, *sides),
-            Self::Blocks(blocks, _) => blocks.iter().any(|(_, block)| *block == entry),
-        }
-    }
-
-    /// Marks where each window begins that a shortest run around the window, or around one of the blocks, may have.
-    fn mark(&self, at: usize, near: &mut Bits) {
-        let mut set = |at: usize, before: usize, behind: usize, piece: &Range<usize>| {
-            near.set(at.saturating_sub(before).max(piece.start)..piece.end.min(at + behind));
-        };
-        match self {
-            Self::Window(_, piece) => set(at, 15, 16, piece),
-            Self::Blocks(blocks, piece) => blocks.iter().for_each(|(start, _)| set(*start, 63, 64, piece)),
-        }
-    }
 }

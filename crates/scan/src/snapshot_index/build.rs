@@ -7,30 +7,28 @@ use std::os::unix::fs::FileExt;
 
 use super::IndexError;
 use super::chunks::{CHUNK_BITS, Chunks};
+use super::grams;
+use super::laid::{self, Laid, Scratch};
 use super::layout::{
     BLOCK_BYTES, BLOCK_ENTRIES, ENTRY_BYTES, Entry, FILTER_BYTES, Head, Parts, ROW_BYTES, Row, WITHIN_BITS,
-    Within, checksum, filter_offset, insert, of_block, of_lengths, of_sides, rows_offset, sides,
+    Within, checksum, filter_offset, grams_offset, insert, of_block, of_lengths, of_sides, rows_offset,
+    sides,
 };
 use crate::Source;
 use crate::data::Stream;
-use crate::hash::{HashKey, array_at};
+use crate::hash::{GRAM, HashKey, array_at};
 use crate::search::Measure;
 use crate::window::{Distinct, is_exempt, is_plain};
 
 /// Bytes of data read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// Most groups in which windows are laid down. Of each some are held in memory.
-const MOST_GROUPS: u64 = 4096;
-
-/// Windows of a group that are held, and written at once.
-const HELD: usize = 1 << 10;
-
-/// Bytes of a window that is laid down.
-const LAID_BYTES: usize = 12;
+/// Bytes of a window that is laid down, and of a gram.
+const WINDOW_BYTES: usize = 12;
+const GRAM_BYTES: usize = 4;
 
 /// Makes the index of a snapshot's files, in the order in which a search reads them, and writes it to an empty file. It
-/// takes about 9 bytes for each 16 of data. `scratch` is an empty file too; for each 16 bytes of data it takes 12, and
+/// takes about 11 bytes for each 16 of data. `scratch` is an empty file too; for each 16 bytes of data it takes 20, and
 /// whoever may read it learns as much as from the index. Memory is about 64 MiB, and a thousandth of the data if it is
 /// much more; of data that one value fills, a 250th.
 ///
@@ -42,8 +40,14 @@ pub fn build<S: Source>(files: &[S], scratch: &File, index: &File) -> Result<(),
     let key = HashKey::random().map_err(IndexError::NoRandomness)?;
     let parts = Parts::for_windows(lengths.iter().map(|length| length / 16).sum());
     let chunks = Chunks::of(&lengths)?;
-    let mut windows =
-        Windows { key: &key, chunks: &chunks, laid: Laid::new(scratch, parts), measure: Measure::default() };
+    let scratch = Scratch::of(scratch);
+    let mut windows = Windows {
+        key: &key,
+        chunks: &chunks,
+        laid: LaidParts::new(&scratch, parts),
+        measure: Measure::default(),
+        grams_end: 0,
+    };
     for (file, source) in files.iter().enumerate() {
         let opened = source.open_at(0).map_err(failed(file))?;
         windows.add(file, opened)?;
@@ -63,14 +67,17 @@ pub fn build<S: Source>(files: &[S], scratch: &File, index: &File) -> Result<(),
 struct Windows<'a> {
     key: &'a HashKey,
     chunks: &'a Chunks,
-    laid: Laid<'a>,
+    laid: LaidParts<'a>,
     measure: Measure,
+    /// Where in the file the grams end that were laid down.
+    grams_end: u64,
 }
 
 impl Windows<'_> {
     fn add(&mut self, file: usize, opened: impl Read) -> Result<(), IndexError> {
         let mut stream = Stream::new(opened, READ_BYTES);
         let mut offset = 0;
+        self.grams_end = 0;
         loop {
             let read = stream.advance().map_err(|source| IndexError::ReadData { file, source })?;
             let Some((data, range)) = read else { return Ok(()) };
@@ -80,15 +87,16 @@ impl Windows<'_> {
             }
             self.measure.bytes += range.len() as u64;
             for start in range.clone().step_by(64) {
-                let chunk = self.chunks.at(file, offset + (start - range.start) as u64);
-                self.add_block(data, start..range.end.min(start + 64), chunk)?;
+                let within = offset + (start - range.start) as u64;
+                let at = Place { offset: within, chunk: self.chunks.at(file, within) };
+                self.add_block(data, start..range.end.min(start + 64), at)?;
             }
             offset += range.len() as u64;
         }
     }
 
-    /// Adds the windows of 64 bytes of data, or of what the file has left.
-    fn add_block(&mut self, data: &[u8], block: Range<usize>, chunk: u32) -> io::Result<()> {
+    /// Adds the windows of 64 bytes of data, or of what the file has left, which begin at `place`.
+    fn add_block(&mut self, data: &[u8], block: Range<usize>, place: Place) -> io::Result<()> {
         let mut plain = 0;
         for at in block.clone().step_by(16) {
             let Some(window) = data.get(at..at + 16) else { break };
@@ -96,7 +104,8 @@ impl Windows<'_> {
                 plain += 1;
             } else {
                 let around = of_sides(sides(self.key, data, at));
-                self.laid.add(self.key.narrow(array_at(window, 0)), around, chunk)?;
+                self.laid.add_window(self.key.narrow(array_at(window, 0)), around, place.chunk)?;
+                self.add_grams(data, at, place.offset + (at - block.start) as u64)?;
             }
         }
         if plain < 4 {
@@ -108,96 +117,114 @@ impl Windows<'_> {
             return Ok(());
         }
         let (parts, _) = whole.as_chunks::<16>();
-        let richest = parts.iter().max_by_key(|part| Distinct::of(part).count());
+        let richest = (0..4).max_by_key(|part| Distinct::of(&parts[*part]).count());
         let richest = richest.expect("a block has four parts");
-        self.laid.add(self.key.narrow(richest), of_block(self.key, whole), chunk)
+        self.laid.add_window(self.key.narrow(&parts[richest]), of_block(self.key, whole), place.chunk)?;
+        self.add_grams(data, block.start + 16 * richest, place.offset + 16 * richest as u64)
+    }
+
+    /// Adds the grams around the window at `at`, which begins at `offset` of the file. Windows come in order, so that those
+    /// which stand there already are all before an end.
+    fn add_grams(&mut self, data: &[u8], at: usize, offset: u64) -> io::Result<()> {
+        let there = self.grams_end.max(offset.saturating_sub(grams::BEFORE as u64));
+        for gram in (there..offset + grams::BEHIND as u64).step_by(GRAM) {
+            let start = at + gram as usize - offset as usize;
+            let Some(bytes) = data.get(start..start + GRAM) else { break };
+            self.laid.add_gram(self.key.gram(array_at(bytes, 0)))?;
+            self.grams_end = gram + GRAM as u64;
+        }
+        Ok(())
     }
 }
 
-/// Windows in groups of parts, of which most are in a file.
-struct Laid<'a> {
-    scratch: &'a File,
+/// Where a block stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// In its file.
+    offset: u64,
+    chunk: u32,
+}
+
+/// What stands in the parts of the index, laid down in groups of them.
+struct LaidParts<'a> {
     parts: Parts,
     /// Parts of a group, as a power of two.
     log2: u32,
-    groups: Vec<Group>,
-    /// Stretches of the file that are taken, of [`HELD`] windows each.
-    taken: u64,
-    bytes: Vec<u8>,
+    windows: Laid<'a, WINDOW_BYTES>,
+    grams: Laid<'a, GRAM_BYTES>,
 }
 
-#[derive(Default)]
-struct Group {
-    held: Vec<u128>,
-    last: Option<u128>,
-    stretches: Vec<u64>,
-}
+impl<'a> LaidParts<'a> {
+    fn new(scratch: &'a Scratch<'a>, parts: Parts) -> Self {
+        let log2 = laid::group_log2(parts.count());
+        let groups = parts.count().div_ceil(1 << log2) as usize;
+        Self { parts, log2, windows: Laid::new(scratch, groups), grams: Laid::new(scratch, groups) }
+    }
 
-impl<'a> Laid<'a> {
-    fn new(scratch: &'a File, parts: Parts) -> Self {
-        let log2 = parts.count().div_ceil(MOST_GROUPS).next_power_of_two().trailing_zeros();
-        let groups = (0..parts.count().div_ceil(1 << log2)).map(|_| Group::default()).collect();
-        Self { scratch, parts, log2, groups, taken: 0, bytes: Vec::new() }
+    /// The group of a part, and the part's number in it.
+    #[inline]
+    fn group(&self, part: u64) -> (usize, u64) {
+        ((part >> self.log2) as usize, part & ((1 << self.log2) - 1))
     }
 
     #[inline]
-    fn add(&mut self, hash: u64, around: u8, chunk: u32) -> io::Result<()> {
+    fn add_window(&mut self, hash: u64, around: u8, chunk: u32) -> io::Result<()> {
         let (part, Within(within)) = self.parts.of(hash);
-        let group = &mut self.groups[(part >> self.log2) as usize];
-        let part = part & ((1 << self.log2) - 1);
+        let (group, part) = self.group(part);
         let place = part << WITHIN_BITS | within;
         let window = u128::from(place) << 32 | u128::from(around) << CHUNK_BITS | u128::from(chunk);
-        // A value that fills a file would else be laid down, and its group sorted in memory, as often as it stands there.
-        if group.last.replace(window) == Some(window) {
-            return Ok(());
-        }
-        group.held.push(window);
-        if group.held.len() < HELD {
-            return Ok(());
-        }
-        self.bytes.clear();
-        self.bytes.extend(
-            group.held.drain(..).flat_map(|window| *array_at::<LAID_BYTES>(&window.to_le_bytes(), 0)),
-        );
-        self.scratch.write_all_at(&self.bytes, self.taken * (HELD * LAID_BYTES) as u64)?;
-        group.stretches.push(self.taken);
-        self.taken += 1;
-        Ok(())
+        self.windows.add(group, *array_at(&window.to_le_bytes(), 0))
+    }
+
+    #[inline]
+    fn add_gram(&mut self, hash: u64) -> io::Result<()> {
+        let (part, place) = grams::place(self.parts, hash);
+        let (group, part) = self.group(part);
+        self.grams.add(group, (grams::in_parts(part, place) as u32).to_le_bytes())
     }
 
     /// The windows of a group in order, each chunk once.
     fn sorted(&mut self, group: usize) -> io::Result<Vec<u128>> {
-        let group = std::mem::take(&mut self.groups[group]);
-        let mut windows = group.held;
-        self.bytes.resize(HELD * LAID_BYTES, 0);
-        for stretch in group.stretches {
-            self.scratch.read_exact_at(&mut self.bytes, stretch * (HELD * LAID_BYTES) as u64)?;
-            windows.extend(self.bytes.as_chunks::<LAID_BYTES>().0.iter().map(|laid| {
+        let mut windows = Vec::new();
+        self.windows.take(group, |some| {
+            windows.extend(some.iter().map(|laid| {
                 let mut bytes = [0; 16];
-                bytes[..LAID_BYTES].copy_from_slice(laid);
+                bytes[..WINDOW_BYTES].copy_from_slice(laid);
                 u128::from_le_bytes(bytes)
             }));
-        }
+        })?;
         windows.sort_unstable();
         windows.dedup();
         Ok(windows)
     }
+
+    /// The filters of the grams of a group, one behind the other.
+    fn filters_of_grams(&mut self, group: usize) -> io::Result<Vec<u8>> {
+        let mut filters = vec![0; (FILTER_BYTES / 8) << self.log2];
+        self.grams.take(group, |some| {
+            some.iter().for_each(|gram| grams::insert(&mut filters, u64::from(u32::from_le_bytes(*gram))));
+        })?;
+        Ok(bytes_of(&filters))
+    }
 }
 
 /// Writes filters and blocks of all parts, and returns their rows.
-fn write_parts(mut laid: Laid<'_>, parts: Parts, index: &File) -> io::Result<Vec<u8>> {
+fn write_parts(mut laid: LaidParts<'_>, parts: Parts, index: &File) -> io::Result<Vec<u8>> {
     let mut offset = rows_offset(parts) + parts.count() * ROW_BYTES as u64;
     let mut rows = Vec::new();
-    for group in 0..laid.groups.len() {
+    for group in 0..laid.group(parts.count() - 1).0 + 1 {
         let sorted = laid.sorted(group)?;
+        let grams = laid.filters_of_grams(group)?;
         let mut left = &sorted[..];
         let first = (group as u64) << laid.log2;
-        for part in first..parts.count().min(first + (1 << laid.log2)) {
+        let numbers = first..parts.count().min(first + (1 << laid.log2));
+        for (part, grams) in numbers.zip(grams.chunks_exact(FILTER_BYTES)) {
             let count = left.partition_point(|window| (*window >> (32 + WITHIN_BITS)) as u64 <= part - first);
             let (of_part, others) = left.split_at(count);
             left = others;
             let filter = filter_of(of_part);
             index.write_all_at(&filter, filter_offset(part))?;
+            index.write_all_at(grams, grams_offset(parts, part))?;
             let (blocks, keys) = blocks_of(of_part);
             index.write_all_at(&blocks, offset)?;
             index.write_all_at(&keys, offset + blocks.len() as u64)?;
@@ -205,6 +232,7 @@ fn write_parts(mut laid: Laid<'_>, parts: Parts, index: &File) -> io::Result<Vec
                 offset,
                 blocks: (blocks.len() / BLOCK_BYTES) as u64,
                 filter: checksum(&filter),
+                grams: checksum(grams),
                 keys: checksum(&keys),
             };
             offset += (blocks.len() + keys.len()) as u64;
@@ -222,7 +250,11 @@ fn within(window: u128) -> Within {
 fn filter_of(windows: &[u128]) -> Vec<u8> {
     let mut filter = vec![0; FILTER_BYTES / 8];
     windows.iter().for_each(|window| insert(&mut filter, within(*window)));
-    filter.iter().flat_map(|word: &u64| word.to_le_bytes()).collect()
+    bytes_of(&filter)
+}
+
+fn bytes_of(filter: &[u64]) -> Vec<u8> {
+    filter.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 /// The blocks of a part, and the first key of each.
@@ -250,16 +282,13 @@ const _: () = assert!(BLOCK_ENTRIES * ENTRY_BYTES + 8 == BLOCK_BYTES);
 mod tests {
     use super::*;
 
+    /// A window in each chunk of 8 MiB, its two grams, and what is held before any is laid down.
     #[test]
     fn of_a_value_that_fills_a_file_little_is_laid_down() {
         let (scratch, index) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let filled = 0.1_f64.to_le_bytes().repeat(1 << 20);
         build(&[filled], &scratch, &index).unwrap();
-        assert!(scratch.metadata().unwrap().len() <= (filled_chunks() * LAID_BYTES) as u64);
-    }
-
-    /// A window in each chunk of 8 MiB.
-    fn filled_chunks() -> usize {
-        (8 << 20) / (1 << 12) + HELD
+        let windows = (8 << 20) / (1 << 12) + laid::HELD;
+        assert!(scratch.metadata().unwrap().len() <= (windows * WINDOW_BYTES) as u64);
     }
 }

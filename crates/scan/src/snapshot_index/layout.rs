@@ -4,12 +4,11 @@
 //! |-|-|
 //! | head | [`HEAD_BYTES`] |
 //! | filter of each part | [`FILTER_BYTES`] |
+//! | filter of grams of each part | [`FILTER_BYTES`] |
 //! | row of each part | [`ROW_BYTES`] |
 //! | of each part its blocks, and the first key of each | [`BLOCK_BYTES`] and 4 for each block |
 //!
 //! A block is a checksum and up to [`BLOCK_ENTRIES`] entries of [`ENTRY_BYTES`]; those behind the last are all ones.
-
-use twox_hash::XxHash3_64;
 
 use super::IndexError;
 use crate::filter::PATTERNS;
@@ -31,7 +30,7 @@ pub(super) const FILTER_BYTES: usize = 8 * FILTER_WORDS;
 const MOST_PARTS: u64 = 1 << 16;
 
 /// Bytes of the row of a part.
-pub(super) const ROW_BYTES: usize = 32;
+pub(super) const ROW_BYTES: usize = 40;
 
 /// Bytes of a block.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -43,14 +42,25 @@ pub(super) const ENTRY_BYTES: usize = 7;
 pub(super) const BLOCK_ENTRIES: usize = (BLOCK_BYTES - 8) / ENTRY_BYTES;
 
 /// Says what the file is, and of which layout.
-const MAGIC: [u8; 16] = *b"copy index 1\n\0\0\0";
+const MAGIC: [u8; 16] = *b"copy index 2\n\0\0\0";
 
 /// Bits of the hash that are used within a part: 15 choose the word, 9 more are the entry's, 19 choose bits of words.
 pub(super) const WITHIN_BITS: u32 = 43;
 
-/// Checksum of bytes, against damage by accident.
+/// Checksum of bytes, against damage by accident. Four sums, each of every fourth word, so that the processor makes them side by
+/// side. No step of a sum takes two values to one: of two stretches of one length that differ in one word the sums differ.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    XxHash3_64::oneshot(bytes)
+    let step = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let (groups, rest) = bytes.as_chunks::<32>();
+    let mut sums = [1, 2, 3, 4];
+    for group in groups {
+        let (words, _) = group.as_chunks();
+        sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = step(*sum, u64::from_le_bytes(*word)));
+    }
+    let sum = sums.into_iter().fold(bytes.len() as u64, step);
+    let sum = rest.iter().fold(sum, |sum, byte| step(sum, u64::from(*byte)));
+    // The highest bits, which are changed by all others, change the lowest too.
+    (sum ^ sum >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
 /// How hashes are divided among parts.
@@ -104,6 +114,12 @@ impl Within {
     #[inline]
     pub(super) fn bits(self) -> u64 {
         self.0 & 0x7_ffff
+    }
+
+    /// The first so many bits.
+    #[inline]
+    pub(super) fn first(self, bits: u32) -> u64 {
+        self.0 >> (WITHIN_BITS - bits)
     }
 
     /// What stands in an entry, the first 24 bits.
@@ -194,6 +210,8 @@ pub(super) struct Row {
     pub(super) blocks: u64,
     /// Checksum of the filter.
     pub(super) filter: u64,
+    /// Checksum of the filter of grams.
+    pub(super) grams: u64,
     /// Checksum of the first keys.
     pub(super) keys: u64,
 }
@@ -201,14 +219,14 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn to_bytes(self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
-        let values = [self.offset, self.blocks, self.filter, self.keys];
+        let values = [self.offset, self.blocks, self.filter, self.grams, self.keys];
         bytes.as_chunks_mut().0.iter_mut().zip(values).for_each(|(at, value)| *at = value.to_le_bytes());
         bytes
     }
 
     pub(super) fn from_bytes(bytes: &[u8; ROW_BYTES]) -> Self {
         let value = |at: usize| u64::from_le_bytes(*array_at(bytes, 8 * at));
-        Self { offset: value(0), blocks: value(1), filter: value(2), keys: value(3) }
+        Self { offset: value(0), blocks: value(1), filter: value(2), grams: value(3), keys: value(4) }
     }
 }
 
@@ -257,9 +275,14 @@ pub(super) fn filter_offset(part: u64) -> u64 {
     HEAD_BYTES as u64 + part * FILTER_BYTES as u64
 }
 
+/// Where the filter of grams of a part stands.
+pub(super) fn grams_offset(parts: Parts, part: u64) -> u64 {
+    filter_offset(parts.0 + part)
+}
+
 /// Where the rows stand.
 pub(super) fn rows_offset(parts: Parts) -> u64 {
-    filter_offset(parts.0)
+    grams_offset(parts, parts.0)
 }
 
 /// Checksum of the lengths of files.
@@ -283,10 +306,29 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_tells_bytes_that_differ_in_one_or_were_exchanged_or_cut_off() {
+        let bytes: Vec<u8> = (0..300_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut sums = vec![checksum(&bytes)];
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 1 << (at % 8);
+            sums.extend([checksum(&other), checksum(&bytes[..at])]);
+            other.copy_from_slice(&bytes);
+            other.swap(at, (at + 32) % 300);
+            sums.extend((other != bytes).then(|| checksum(&other)));
+        }
+        let count = sums.len();
+        sums.sort_unstable();
+        sums.dedup();
+        assert_eq!((sums.len(), count > 850), (count, true));
+        assert_eq!(sums.iter().filter(|sum| **sum == checksum(&bytes)).count(), 1);
+    }
+
+    #[test]
     fn entries_rows_and_heads_are_read_as_they_were_written() {
         let entry = Entry { key: 0xab_cdef, around: 7, chunk: 0x12_3456 };
         assert_eq!(Entry::from_bytes(entry.to_bytes()), entry);
-        let row = Row { offset: 1, blocks: 2, filter: u64::MAX, keys: 4 };
+        let row = Row { offset: 1, blocks: 2, filter: u64::MAX, grams: 3, keys: 4 };
         assert_eq!(Row::from_bytes(&row.to_bytes()), row);
         let key = HashKey::random().unwrap();
         let parts = Parts::for_windows(1 << 30);

@@ -4,8 +4,9 @@
 //!
 //! Of each window of the data that gives a run away, a keyed hash. It stands twice: in a *filter*, of 16 bits for each
 //! window, and in a *table* of 7 bytes for each, with the chunk of the data that the window begins in and a few bits of
-//! the 8 bytes on each side. Both are ordered by the hash, so that one *part* of them after the other is asked for all
-//! windows of an output that belong there, out of memory that is near to the processor. The key is random, for each
+//! the 8 bytes on each side. A filter of *grams*, of 16 bits for each window too, tells where windows may stand with a third of
+//! the questions. All are ordered by the hash, so that one *part* of them after the other is asked for all
+//! that belongs there of an output, out of memory that is near to the processor. The key is random, for each
 //! index, and stands in it. Whoever reads the index and can try guesses learns which of them stand in the data, so it
 //! lies where the data lies and goes where the data goes.
 //!
@@ -21,7 +22,10 @@
 mod ask;
 mod build;
 mod chunks;
+mod grams;
+mod laid;
 mod layout;
+mod lookup;
 mod sorted;
 mod table;
 
