@@ -11,13 +11,13 @@ mod noise;
 mod packed;
 mod wide;
 mod words;
+mod written;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use crate::views::View;
+use written::Written;
 
 /// How often what was decoded is decoded again: base64 of gzip of base64, for example, is 3.
 pub const DECODER_DEPTH: u32 = 3;
@@ -32,9 +32,8 @@ const SHORTEST: usize = crate::RUN;
 #[derive(Debug)]
 pub struct Allowance {
     left: u64,
-    /// Keyed hashes of what was written. The same result again shows nothing new, and regular outputs hold the same bytes
-    /// thousands of times.
-    written: HashSet<u64, RandomState>,
+    /// The same bytes again show nothing new, and regular outputs hold them thousands of times.
+    written: Written,
 }
 
 impl Allowance {
@@ -64,7 +63,7 @@ impl Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { left: Self::FIRST, written: HashSet::default() }
+        Self { left: Self::FIRST, written: Written::default() }
     }
 }
 
@@ -143,17 +142,27 @@ fn further(
     sink: &mut Emit<'_>,
 ) -> Result<(), DecodeError> {
     allowance.take(Allowance::TRY + result.len() as u64 / Allowance::FILLER)?;
-    let hash = allowance.written.hasher().hash_one(result);
-    if result.len() < SHORTEST || !allowance.written.insert(hash) {
+    if result.len() < SHORTEST {
         return Ok(());
     }
     let kept = without_filler(result);
-    allowance.take(kept.len() as u64)?;
-    sink(view, &kept)?;
     if view == View::WordSubstitution {
-        // Numbers that were given here encode nothing.
+        // Numbers that were given here, four bytes each, encode nothing.
+        if allowance.written.is_new(result) {
+            allowance.take(kept.len() as u64)?;
+            sink(view, &kept)?;
+        }
         return Ok(());
     }
+    let new = allowance.written.new_of(&kept);
+    if new.is_empty() {
+        return Ok(());
+    }
+    for stretch in new {
+        allowance.take(stretch.len() as u64)?;
+        sink(view, &kept[stretch])?;
+    }
+    // All of it: what begins in a part that was written before may go on in another way here.
     // What was compressed begins with a mark if it is compressed again; without one any bytes would do.
     let starts = (!is_compressed(view)).then_some(&[][..]);
     again(result, starts, depth, allowance, sink)

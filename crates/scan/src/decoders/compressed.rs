@@ -53,12 +53,18 @@ pub(super) fn decode(
     emit: &mut Emit<'_>,
 ) -> Result<(), DecodeError> {
     let mut inflate = None;
-    let beginnings = &*BEGINNINGS;
-    for (at, [first, second, _, _, _, sixth, seventh, ..]) in stream.array_windows::<9>().enumerate() {
-        let pair = usize::from(u16::from_le_bytes([*first, *second]));
-        if beginnings[pair / 64] >> (pair % 64) & 1 != 0 || [*sixth, *seventh] == LZMA {
-            marked(&stream[at..], &mut inflate, emit)?;
+    let mut start = 0;
+    // A mark has nine bytes from its beginning on, so that the last eight positions begin none.
+    while let Some(some) = stream.get(start..).filter(|some| some.len() > BEHIND) {
+        let length = LOOKED_AT.min(some.len() - BEHIND);
+        if some.first_chunk().is_none_or(may_begin) {
+            for at in start..start + length {
+                if begins(&stream[at..]) {
+                    marked(&stream[at..], &mut inflate, emit)?;
+                }
+            }
         }
+        start += length;
     }
     let Some(starts) = starts else { return Ok(()) };
     let offsets = [0].into_iter().chain(starts.iter().copied()).chain(behind_filler(stream));
@@ -66,6 +72,35 @@ pub(super) fn decode(
         unmarked(&stream[at..], emit)?;
     }
     Ok(())
+}
+
+/// Positions that are looked at together, and bytes that a mark needs behind its first one.
+const LOOKED_AT: usize = 16;
+const BEHIND: usize = 8;
+
+/// Whether a mark may begin at one of the first positions. All are asked at a time, with no branch, so that the processor does it
+/// for many of them at once. It says so of one in four where bytes are noise.
+#[inline]
+fn may_begin(some: &[u8; LOOKED_AT + BEHIND]) -> bool {
+    let mut any = 0;
+    for at in 0..LOOKED_AT {
+        let [first, second, third] = [some[at], some[at + 1], some[at + 2]];
+        let zlib = u8::from(first & 0x8f == 8) & u8::from(second & 0x20 == 0);
+        let lzma = u8::from(first == LZMA[0]) & u8::from(second == LZMA[1]);
+        let lzma2 = u8::from(some[at + 5] == LZMA[0]) & u8::from(some[at + 6] == LZMA[1]);
+        let (one, next) = (first ^ second, second ^ third);
+        let of_mark =
+            |([before, behind], _): &([u8; 2], _)| u8::from(one == *before) & u8::from(next == *behind);
+        any |= zlib | lzma | lzma2 | DIFFERENCES.iter().fold(0, |any, mark| any | of_mark(mark));
+    }
+    any != 0
+}
+
+/// Whether a mark may begin at the first byte.
+#[inline]
+fn begins(stream: &[u8]) -> bool {
+    let pair = usize::from(u16::from_le_bytes([stream[0], stream[1]]));
+    BEGINNINGS[pair / 64] >> (pair % 64) & 1 != 0 || stream[5..7] == LZMA
 }
 
 /// Where something begins behind equal bytes.
@@ -339,5 +374,35 @@ impl Pieces<'_, '_> {
 
     fn finish(self) -> Result<(), DecodeError> {
         if self.bytes.len() < SHORTEST { Ok(()) } else { (self.emit)(self.view, &self.bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is asked of many positions at a time never says no where one of them alone says yes and a mark is there.
+    #[test]
+    fn no_mark_is_passed_over_at_any_position() {
+        let marks: Vec<Vec<u8>> = DIFFERENCES
+            .iter()
+            .flat_map(|(_, mark)| [0, 0x55, 0xff].map(|key| mark.iter().map(|byte| byte ^ key).collect()))
+            .chain(
+                (0..=u16::MAX)
+                    .map(u16::to_le_bytes)
+                    .filter(|[a, b]| is_zlib(*a, *b))
+                    .map(|pair| pair.to_vec()),
+            )
+            .chain([LZMA.to_vec(), [&[0xe0, 1, 1, 1, 1][..], &LZMA].concat()])
+            .collect();
+        assert!(marks.len() > 40);
+        for mark in marks {
+            for at in 0..LOOKED_AT {
+                let mut some = [0xa3; LOOKED_AT + BEHIND];
+                some[at..at + mark.len()].copy_from_slice(&mark);
+                assert!(may_begin(&some) && begins(&some[at..]), "{mark:x?} {at}");
+            }
+        }
+        assert!(!may_begin(&[0xa3; LOOKED_AT + BEHIND]));
     }
 }
