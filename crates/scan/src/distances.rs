@@ -110,6 +110,58 @@ impl Distances {
     }
 }
 
+/// Whether a window of these symbols may hold so many different ones: false only if none does. Of most views no window is like
+/// any of the data, and little of them is looked at: where the end of a window holds too many already, so does each that
+/// begins before that end does.
+pub(crate) fn may_hold(symbols: &[u32], different: &RangeInclusive<u32>) -> bool {
+    let mut start = 0;
+    while let Some(window) = symbols.get(start..start + WINDOW) {
+        let mut seen = Symbols::default();
+        let too_many = window.iter().rposition(|symbol| seen.add(*symbol) > *different.end());
+        if let Some(at) = too_many {
+            start += at + 1;
+            continue;
+        }
+        if !seen.are_bytes || seen.count >= *different.start() {
+            return true;
+        }
+        // Until there are enough of them, no window has.
+        let behind = symbols[start + WINDOW..].iter();
+        let too_few = behind.take_while(|symbol| seen.add(**symbol) < *different.start() && seen.are_bytes);
+        let too_few = too_few.count();
+        start += too_few + 1;
+    }
+    false
+}
+
+/// Different symbols: all if they are bytes, else at least so many.
+struct Symbols {
+    set: [u64; 4],
+    count: u32,
+    are_bytes: bool,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { set: [0; 4], count: 0, are_bytes: true }
+    }
+}
+
+impl Symbols {
+    /// Adds a symbol and returns how many there are.
+    #[inline]
+    fn add(&mut self, symbol: u32) -> u32 {
+        self.are_bytes &= symbol < 256;
+        // Symbols that are no bytes may be taken for the same one.
+        let bit = if symbol < 256 { symbol } else { symbol.wrapping_mul(0x9e37_79b1) >> 24 };
+        let word = &mut self.set[bit as usize / 64];
+        let before = *word;
+        *word |= 1 << (bit % 64);
+        self.count += u32::from(before != *word);
+        self.count
+    }
+}
+
 /// How many different symbols a window holds.
 pub(crate) fn different(window: &[u8; WINDOW]) -> u32 {
     let mut set = [0_u64; 4];
@@ -171,6 +223,34 @@ mod tests {
             });
             assert_eq!(seen, expected, "{wanted:?}");
         }
+    }
+
+    /// Of stretches of any length, of as many different symbols as windows have or not.
+    #[test]
+    fn whether_a_window_has_so_many_symbols_is_told_as_by_looking_at_each() {
+        let mut state = 1_u32;
+        let mut below = |bound: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % bound
+        };
+        let mut held = 0;
+        for _ in 0..2000 {
+            let mut symbols = Vec::new();
+            for _ in 0..1 + below(4) {
+                let (kinds, length) = (1 + below(90), below(120));
+                symbols.extend((0..length).map(|_| below(kinds)));
+            }
+            let wanted = below(40)..=below(60);
+            let any = symbols.windows(WINDOW).any(|window| {
+                let window: Vec<u8> = window.iter().map(|symbol| *symbol as u8).collect();
+                wanted.contains(&different(window.first_chunk().unwrap()))
+            });
+            assert_eq!(may_hold(&symbols, &wanted), any);
+            let large: Vec<u32> = symbols.iter().map(|symbol| symbol * 1_000_003 + 256).collect();
+            assert!(may_hold(&large, &wanted) || !any);
+            held += u32::from(any);
+        }
+        assert!((200..1800).contains(&held), "{held}");
     }
 
     #[test]

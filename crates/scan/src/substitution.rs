@@ -13,7 +13,7 @@ use crate::bits::Bits;
 use crate::comparison::Substitution;
 use crate::covered::Covered;
 use crate::data::Stream;
-use crate::distances::{Distances, FAR, WINDOW, different, is_telling};
+use crate::distances::{Distances, FAR, WINDOW, different, is_telling, may_hold};
 use crate::filter::Filter;
 use crate::pass::Layer;
 use crate::positions::{Positions, Then};
@@ -183,8 +183,14 @@ impl SymbolPass {
         index: Option<&SymbolIndex>,
         public: &dyn Fn(&[u8]) -> Bits,
     ) -> Self {
+        let different = index.map_or(0..=WINDOW as u32, |index| index.different.clone());
+        let may_be_there = |piece: &&Piece| may_hold(&symbols[piece.range.clone()], &different);
+        let looked_at: Vec<&Piece> = pieces.iter().filter(may_be_there).collect();
+        if looked_at.is_empty() {
+            return Self::of_distances(Vec::new(), Vec::new(), distances, index);
+        }
         let mut back = vec![FAR; symbols.len()];
-        for piece in &pieces {
+        for piece in looked_at {
             let mut last: HashMap<u32, usize> = HashMap::new();
             let mut of_bytes = [usize::MAX; 256];
             for at in piece.range.clone() {
