@@ -18,6 +18,7 @@ mod neighbours;
 mod order;
 mod records;
 mod sample;
+mod stretches;
 mod text;
 mod windows;
 
@@ -32,9 +33,10 @@ use identifiers::Identifiers;
 pub use layout::{Block, Element};
 use layout::{Piece, Pieces};
 use neighbours::Neighbours;
-use order::{OrderSearch, Orders, Sequence};
+use order::{OrderSearch, Orders};
 use records::{FIELD_LIMIT, Records};
 use sample::{Chances, Key, NO_NUMBER, Sampler, key};
+use stretches::Sequence;
 pub use text::{Characters, write_text};
 use windows::{Field, Match, Windows};
 

@@ -7,19 +7,7 @@
 use std::collections::HashMap;
 
 use super::layout::Piece;
-
-/// Values of a stretch that is looked up, equal neighbours counting as one.
-const STRETCH: usize = 14;
-
-/// Different values that it has at least.
-const DIFFERENT: usize = 11;
-
-/// Neighbours on each side than which the first value of a stretch is larger. So one place in seven begins one, the same
-/// ones in the data and in an output.
-const NEIGHBOURS: usize = 3;
-
-/// Most rows that a stretch spans.
-const SPAN: usize = 320;
+use super::stretches::{DIFFERENT, STRETCH, Sequence, Steps, TURNS, WholeSteps, turns};
 
 /// Rows by which a match is followed to each side, at most.
 const FOLLOWED: usize = 160;
@@ -27,31 +15,11 @@ const FOLLOWED: usize = 160;
 /// Values of a column of the data that are kept.
 const HISTORY: usize = 1024;
 
-/// Turns up or down that a stretch has at least, for each value but the first and the last. Of values in no order two in
-/// three are turns; a curve or a sorted list has few, and its order says nothing.
-const TURNS: f64 = 0.35;
-
 /// Places of the same order that are compared.
 const SAME: usize = 16;
 
 /// Matches that are remembered of a pass.
 const REMEMBERED: usize = 1 << 16;
-
-/// A column, row or other sequence of an output.
-pub(super) struct Sequence {
-    pub(super) piece: usize,
-    pub(super) start: usize,
-    pub(super) stride: usize,
-    pub(super) length: usize,
-}
-
-impl Sequence {
-    fn value(&self, pieces: &[Piece], row: usize, falling: bool, backwards: bool) -> f64 {
-        let row = if backwards { self.length - 1 - row } else { row };
-        let value = pieces[self.piece].values[self.start + row * self.stride];
-        if falling { -value } else { value }
-    }
-}
 
 struct Entry {
     order: u64,
@@ -69,93 +37,17 @@ pub(super) struct Orders<'a> {
     filter: Vec<u64>,
 }
 
-/// A stretch as a name of its order; none if it is too regular.
-fn order(stretch: &[f64; STRETCH]) -> Option<u64> {
-    let mut sorted = *stretch;
-    sorted.sort_unstable_by(f64::total_cmp);
-    // Equal values have one rank.
-    let mut count = 1;
-    for at in 1..STRETCH {
-        if sorted[at] != sorted[count - 1] {
-            sorted[count] = sorted[at];
-            count += 1;
-        }
-    }
-    if count < DIFFERENT || turns(stretch) < TURNS {
-        return None;
-    }
-    let rank = |value: &f64| sorted[..count].partition_point(|other| other < value) as u64;
-    Some(stretch.iter().fold(0, |name, value| (name << 4 | rank(value)).wrapping_add(name >> 60)))
-}
-
-/// Share of the inner values that are above or below both neighbours.
-fn turns(values: &[f64]) -> f64 {
-    let turned = values.windows(3).filter(|three| (three[0] < three[1]) == (three[1] > three[2])).count();
-    turned as f64 / values.len().saturating_sub(2).max(1) as f64
-}
-
-/// Values without equal neighbours, each with its row, as they come: the last of these lists count.
-#[derive(Default)]
-struct Steps {
-    values: Vec<f64>,
-    rows: Vec<u64>,
-}
-
-const STEPS: usize = NEIGHBOURS + STRETCH;
-
-/// Values that are kept before those that no longer count are dropped.
-const KEPT: usize = 1 << 9;
-
-impl Steps {
-    /// Adds the value of a row. Gives the order of the stretch that ends with it, if one does, and its first row.
-    fn add(&mut self, row: u64, value: f64) -> Option<(u64, u64)> {
-        if !value.is_finite() {
-            self.values.clear();
-            self.rows.clear();
-            return None;
-        }
-        if self.values.last() == Some(&value) {
-            return None;
-        }
-        if self.values.len() == KEPT {
-            self.values.drain(..=KEPT - STEPS);
-            self.rows.drain(..=KEPT - STEPS);
-        }
-        self.values.push(value);
-        self.rows.push(row);
-        let (values, rows): (&[_; STEPS], &[_; STEPS]) = (self.values.last_chunk()?, self.rows.last_chunk()?);
-        let first = values[NEIGHBOURS];
-        let near = values[..NEIGHBOURS].iter().chain(&values[NEIGHBOURS + 1..=2 * NEIGHBOURS]);
-        let largest = near.into_iter().all(|other| *other < first);
-        if !largest || row - rows[NEIGHBOURS] > SPAN as u64 {
-            return None;
-        }
-        order(values.last_chunk()?).map(|order| (order, rows[NEIGHBOURS]))
-    }
-}
-
 impl<'a> Orders<'a> {
     pub(super) fn new(pieces: &'a [Piece], sequences: Vec<Sequence>) -> Self {
-        let mut entries = Vec::new();
+        let (mut entries, mut steps) = (Vec::new(), WholeSteps::default());
         for (index, sequence) in sequences.iter().enumerate() {
-            // A scale may be negative: then the smallest is the largest. And the last row may come first.
-            for (falling, backwards) in [(false, false), (true, false), (false, true), (true, true)] {
-                let mut steps = Steps::default();
-                for row in 0..sequence.length {
-                    let value = sequence.value(pieces, row, falling, backwards);
-                    let found = steps.add(row as u64, value);
-                    let entry = |(order, row): (u64, u64)| Entry {
-                        order,
-                        sequence: index as u32,
-                        row: row as u32,
-                        falling,
-                        backwards,
-                    };
-                    entries.extend(found.map(entry));
-                }
-            }
+            steps.each_stretch(sequence, pieces, |order, row, falling, backwards| {
+                entries.push(Entry { order, sequence: index as u32, row: row as u32, falling, backwards });
+            });
         }
-        entries.sort_by_key(|entry| entry.order);
+        // Of entries of the same order the first ones are compared.
+        let place = |entry: &Entry| (entry.order, entry.sequence, entry.backwards, entry.falling, entry.row);
+        entries.sort_unstable_by_key(place);
         let bits = (entries.len().max(64) * 8).next_power_of_two();
         let mut filter = vec![0; bits / 64];
         for entry in &entries {
