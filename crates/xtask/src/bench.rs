@@ -11,6 +11,9 @@ const NAMES: [&str; 9] = ["listening", "commits", "verify", "log", "walls", "app
 /// Set in the process that measures: everything that it builds is optimised.
 const OPTIMISED: &str = "CARGO_PROFILE_DEV_OPT_LEVEL";
 
+/// Where the programs lie of which a whole check is measured.
+const CHECKING: &str = "SCAN_BENCH_PROGRAMS";
+
 /// Takes one measurement, of optimised programs in a target directory of their own.
 pub fn run(name: &str, parts: &[&str]) -> Result<(), String> {
     if !NAMES.contains(&name) {
@@ -31,6 +34,10 @@ pub fn run(name: &str, parts: &[&str]) -> Result<(), String> {
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut again = Command::new(this);
         again.args(["bench", name]).env(OPTIMISED, "3").env("CARGO_TARGET_DIR", target().join("optimised"));
+        if name == "scan" {
+            // A whole check is measured of the programs as the box has them.
+            again.env(CHECKING, build::programs()?);
+        }
         return checked(&mut again);
     }
     match name {

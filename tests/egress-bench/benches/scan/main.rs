@@ -4,8 +4,10 @@
 //! One thread each, in turn, on the same file; processor time, the least of several rounds. Both searched files are in
 //! memory. Half of the data is text of this machine, half real rows: see `material.rs`.
 //!
-//! And how quickly an index of the data answers, over a loop that reads the data.
+//! And how quickly an index of the data answers, over a loop that reads the data; and how long a whole check takes, over
+//! compressing.
 
+mod check;
 mod direct;
 mod material;
 
@@ -191,11 +193,17 @@ fn by_index(name: &str, output: &[u8], data: &PathBuf, index: &SnapshotIndex) {
 
 /// Both must find a run of 31 bytes that stands in the data, or the comparison is one of nothing.
 fn both_find(data: &PathBuf, index: &SnapshotIndex, content: &[u8], scratch: &Path) -> io::Result<()> {
-    let mut output = material::weights(MIB);
     let from = content.len() / 3 + 7;
-    output[MIB / 2 + 3..][..31].copy_from_slice(&content[from..from + 31]);
+    let planted = |bytes: usize| {
+        let mut output = material::weights(bytes);
+        output[bytes / 2 + 3..][..31].copy_from_slice(&content[from..from + 31]);
+        output
+    };
+    let output = planted(MIB);
     assert!(found(&output, data) > 0, "we do not find a planted run");
-    assert!(found_by(slice::from_ref(index), &output, data) > 0, "nor by an index");
+    for output in [&output, &planted(64 * MIB)] {
+        assert_eq!(found_by(slice::from_ref(index), output, data), 1, "nor by an index");
+    }
     let found = Hyperscan::with(&output, data, &scratch.join("literals"))?.search()?.found;
     assert!(found > 0, "Hyperscan does not find a planted run");
     Ok(())
@@ -239,5 +247,5 @@ fn main() -> io::Result<()> {
     for (name, output) in &outputs {
         by_index(name, output, &data, &index);
     }
-    Ok(())
+    check::over_xz(&real, scratch.path())
 }
