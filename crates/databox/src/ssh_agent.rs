@@ -125,7 +125,8 @@ mod tests {
             let mut command = Command::new("ssh-agent");
             command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).stderr(Stdio::null());
             let agent = Self(command.spawn().unwrap(), socket);
-            while !agent.1.exists() {
+            // The socket is there before anybody listens to it.
+            while UnixStream::connect(&agent.1).is_err() {
                 std::thread::sleep(Duration::from_millis(10));
             }
             agent

@@ -70,8 +70,8 @@ mod tests {
     fn of_runs_with_a_dataset_in_common_one_is_compared_at_a_time() {
         let (order, at_once) = (TableOrder::default(), AtomicUsize::new(0));
         let held = order.hold(names(&["a"]));
+        let (told, came) = mpsc::channel();
         thread::scope(|scope| {
-            let (told, came) = mpsc::channel();
             for datasets in [["a", "b"], ["b", "a"], ["a", "c"], ["c", "a"]] {
                 let (order, at_once, told) = (&order, &at_once, told.clone());
                 scope.spawn(move || {

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::views::View;
-use written::Written;
+use written::{Known, Written};
 
 /// How often what was decoded is decoded again: base64 of gzip of base64, for example, is 3.
 pub const DECODER_DEPTH: u32 = 3;
@@ -34,6 +34,8 @@ pub struct Allowance {
     left: u64,
     /// The same bytes again show nothing new, and regular outputs hold them thousands of times.
     written: Written,
+    /// What was decoded, with how often and whether from beginnings without a mark.
+    decoded: Known,
 }
 
 impl Allowance {
@@ -63,7 +65,7 @@ impl Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { left: Self::FIRST, written: Written::default() }
+        Self { left: Self::FIRST, written: Written::default(), decoded: Known::default() }
     }
 }
 
@@ -146,25 +148,21 @@ fn further(
         return Ok(());
     }
     let kept = without_filler(result);
-    if view == View::WordSubstitution {
-        // Numbers that were given here, four bytes each, encode nothing.
-        if allowance.written.is_new(result) {
-            allowance.take(kept.len() as u64)?;
-            sink(view, &kept)?;
-        }
-        return Ok(());
-    }
-    let new = allowance.written.new_of(&kept);
-    if new.is_empty() {
-        return Ok(());
-    }
-    for stretch in new {
+    for stretch in allowance.written.new_of(view, &kept) {
         allowance.take(stretch.len() as u64)?;
         sink(view, &kept[stretch])?;
     }
-    // All of it: what begins in a part that was written before may go on in another way here.
+    if view == View::WordSubstitution {
+        // Numbers that were given here encode nothing.
+        return Ok(());
+    }
     // What was compressed begins with a mark if it is compressed again; without one any bytes would do.
     let starts = (!is_compressed(view)).then_some(&[][..]);
+    // Of all of the result, not of what is new: what begins in a part that was written before may go on in another way
+    // here, and what was written may not have been decoded as often, or from each beginning.
+    if !allowance.decoded.is_new(&(result, starts.is_some(), depth)) {
+        return Ok(());
+    }
     again(result, starts, depth, allowance, sink)
 }
 
@@ -267,6 +265,74 @@ mod tests {
         let sum: usize = results.iter().map(|(_, bytes)| bytes.len()).sum();
         let lengths: Vec<_> = results.iter().map(|(view, bytes)| (view.name(), bytes.len())).collect();
         assert!(sum < 1 << 19, "{sum} bytes of noise were decoded: {lengths:?}");
+    }
+
+    fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
+        bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
+    }
+
+    fn deflated(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::Compress::new(flate2::Compression::default(), false);
+        let mut compressed = Vec::with_capacity(bytes.len() + 1000);
+        encoder.compress_vec(bytes, &mut compressed, flate2::FlushCompress::Finish).unwrap();
+        compressed
+    }
+
+    /// Streams of which a first one is to make the second look known. The twin is the second alone.
+    #[test]
+    fn nothing_that_was_decoded_before_keeps_another_stream_from_being_decoded() {
+        let secret: Vec<u8> = (0..90_u32)
+            .flat_map(|at| format!("{} visits by {},", at * at % 89, at * 7919 % 997).into_bytes())
+            .collect();
+        let mut state = 5_u64;
+        let noise: Vec<u8> = (0..200_000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        let long = [&b"\x78\x9c"[..], &deflated(&[&noise[..], &secret].concat())].concat();
+        let stored =
+            |ones: usize| [&b"\x78\x01\x00\x2c\x01\xd3\xfe"[..], &vec![1; ones], &deflated(&secret)].concat();
+        let twice = |bytes: &[u8]| hexadecimal(&hexadecimal(bytes));
+        let raw = deflated(&secret);
+        let gzip = [&b"\x1f\x8b\x08\0\0\0\0\0\0\0"[..], &deflated(&raw)].concat();
+        let cases = [
+            ("less filler", vec![hexadecimal(&stored(200))], hexadecimal(&stored(300))),
+            (
+                "each part known",
+                vec![hexadecimal(&long[..150_000]), hexadecimal(&long[60_000..])],
+                hexadecimal(&long),
+            ),
+            ("deeper", vec![twice(&twice(&secret))], twice(&secret)),
+            ("without beginnings", vec![gzip], hexadecimal(&raw)),
+        ];
+        let is_shown = |streams: &[Vec<u8>]| {
+            let (mut allowance, mut shown) = (Allowance::default(), false);
+            for stream in streams {
+                let mut sink = |_, bytes: &[u8]| {
+                    shown |= bytes.windows(secret.len()).any(|bytes| bytes == secret);
+                    Ok(())
+                };
+                let _ = decode(stream, &[], &mut allowance, &mut sink);
+            }
+            shown
+        };
+        for (name, before, stream) in cases {
+            assert!(is_shown(std::slice::from_ref(&stream)), "{name}: the twin");
+            assert!(is_shown(&[before, vec![stream]].concat()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_where_it_is_looked_at_less_closely_is_written_again() {
+        let mut written = Written::default();
+        let bytes = [7; 40];
+        for view in [View::Base85, View::Packed, View::WordSubstitution, View::Base64] {
+            assert_eq!(written.new_of(view, &bytes), [0..40], "{view:?}");
+            assert!(written.new_of(view, &bytes).is_empty(), "{view:?}");
+        }
+        assert!(written.new_of(View::Deflate, &bytes).is_empty());
     }
 
     #[test]

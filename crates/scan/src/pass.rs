@@ -52,14 +52,12 @@ impl Read for Layer<'_> {
 }
 
 /// Bytes of a view that stand at the end of one pass and at the beginning of the next, so that what a run is counted by
-/// lies in one of the two as a whole.
-const OVERLAP: usize = MARGIN;
+/// lies in one of the two as a whole, without what is not counted at their ends.
+const OVERLAP: usize = MARGIN + 2 * CUT;
 
 /// Bytes of a run that the end of a pass cuts off too short to be found, be it plain. What is not counted at the end of one
 /// pass is counted in the other: they have far more in common.
 const CUT: usize = PLAIN_RUN - 1;
-
-const _: () = assert!(2 * CUT + PLAIN_RUN < OVERLAP);
 
 /// A stretch of a view, within the bytes of a pass.
 pub(crate) struct Piece {

@@ -161,8 +161,8 @@ fn private_bytes_beside_public_text_count_wherever_a_pass_ends() {
     let mut random = Random(78);
     let (licence, data) = licence_in_data(&mut random, 30_000);
     let end = 3000 + licence.len();
-    // A pass of 8,448 bytes ends at each place around the border between public and private text.
-    for before in (8_448 - 200..8_448 + 200).step_by(7) {
+    // A pass of 8,952 bytes ends at each place around the border between public and private text.
+    for before in (8_952 - 200..8_952 + 200).step_by(7) {
         for (private, expected) in [(RUN - 1, 0), (RUN, 1)] {
             let output = [&data[end - before..end + private], &[0xff; 20_000][..]].concat();
             let report = searched(View::Raw, &output, &data, &with_file(&licence), SMALL);

@@ -40,12 +40,12 @@ impl Units<'_> {
     }
 }
 
-/// ASCII, Latin to Arabic, punctuation, kana, ideographs, Hangul.
+/// ASCII, Latin to Arabic, punctuation, kana, ideographs, Hangul, fullwidth forms.
 fn is_of_text(character: char) -> bool {
     matches!(
         character,
-        ' '..='~' | '\n' | '\r' | '\t' | '\u{a0}'..='\u{6ff}' | '\u{2010}'..='\u{203b}' | '\u{3000}'..='\u{30ff}'
-            | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'
+        ' '..='~' | '\n' | '\r' | '\t' | '\u{a0}'..='\u{6ff}' | '\u{2000}'..='\u{20cf}' | '\u{3000}'..='\u{30ff}'
+            | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{ff00}'..='\u{ffef}'
     )
 }
 
@@ -119,6 +119,7 @@ mod tests {
             "больной жалуется на головную боль",
             "환자는 두통과 발열을 호소하며 약을 처방받았다",
             "かんじゃは頭痛と発熱を訴えており、くすりを処方された。",
+            "患者主诉头痛，发热三天，医生开具药物，建议休息（三天），复诊：必要时住院，体温：三十八度，脉搏：正常，血压：正常",
             "患者主诉头痛发热医生开具药物并建议休息三天后复诊若症状加重应立即就医并携带既往病历资料以供参考",
         ];
         for text in texts {

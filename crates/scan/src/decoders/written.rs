@@ -5,8 +5,10 @@
 //! what stands around it, is left out.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::ops::Range;
+
+use crate::views::View;
 
 /// Bytes on each side of a part that must be the same, too. A run of up to so many bytes that touches a part which is left out
 /// was written as a whole before.
@@ -18,19 +20,34 @@ const CUT_BITS: u32 = 13;
 /// Longest part.
 const LONGEST: usize = 1 << 16;
 
-/// Keyed hashes of parts with their margins.
+/// Keyed hashes of what was there before.
 #[derive(Debug, Default)]
-pub(super) struct Written(HashSet<u64, RandomState>);
+pub(super) struct Known(HashSet<u64, RandomState>);
+
+impl Known {
+    /// Whether it was not there before, and is now.
+    pub(super) fn is_new(&mut self, what: &impl Hash) -> bool {
+        let hash = self.0.hasher().hash_one(what);
+        self.0.insert(hash)
+    }
+}
+
+/// Parts with their margins, and how closely they are looked at.
+#[derive(Debug, Default)]
+pub(super) struct Written(Known);
 
 impl Written {
-    /// What of a result was not written before, with its margins, and is now.
-    pub(super) fn new_of(&mut self, bytes: &[u8]) -> Vec<Range<usize>> {
+    /// What of a result was not written before in a view that is looked at as closely, with its margins, and is now.
+    pub(super) fn new_of(&mut self, view: View, bytes: &[u8]) -> Vec<Range<usize>> {
+        let closely = closely(view);
         let mut new: Vec<Range<usize>> = Vec::new();
         let mut start = 0;
         while start < bytes.len() {
-            let end = start + part(&bytes[start..]);
+            // Values of four bytes are not cut.
+            let whole = view == View::WordSubstitution;
+            let end = if whole { bytes.len() } else { start + part(&bytes[start..]) };
             let around = start.saturating_sub(MARGIN)..bytes.len().min(end + MARGIN);
-            if self.is_new(&bytes[around.clone()]) {
+            if self.0.is_new(&(closely, &bytes[around.clone()])) {
                 match new.last_mut() {
                     Some(last) if around.start <= last.end => last.end = around.end,
                     _ => new.push(around),
@@ -40,11 +57,16 @@ impl Written {
         }
         new
     }
+}
 
-    /// Whether these bytes were not written before, as a whole.
-    pub(super) fn is_new(&mut self, bytes: &[u8]) -> bool {
-        let hash = self.0.hasher().hash_one(bytes);
-        self.0.insert(hash)
+/// A number for views that are read through the same lenses. Were what stands in one that is read through few known in one that is
+/// read through many, whoever writes it twice would choose which.
+fn closely(view: View) -> u8 {
+    match view {
+        View::WordSubstitution => 0,
+        View::Packed => 1,
+        view if view.holds_bytes() => 3,
+        _ => 2,
     }
 }
 
@@ -100,7 +122,7 @@ mod tests {
         ];
         let (mut written, mut shown) = (Written::default(), Vec::new());
         for result in &results {
-            let new = written.new_of(result);
+            let new = written.new_of(View::Deflate, result);
             assert!(
                 new.is_sorted_by_key(|range| range.start)
                     && new.windows(2).all(|two| two[0].end < two[1].start)
@@ -124,6 +146,6 @@ mod tests {
         let sum: usize = shown.iter().map(Vec::len).sum();
         // All of them are more than a million.
         assert!(sum < 700_000, "{sum}");
-        assert!(written.new_of(&results[0]).is_empty());
+        assert!(written.new_of(View::Deflate, &results[0]).is_empty());
     }
 }

@@ -127,8 +127,11 @@ impl SnapshotIndex {
         let mut listed = Vec::new();
         let mut asked = Ok(());
         grams::windows(&held, stretch.start, lookup.asked.pieces, |at| {
+            if asked.is_err() {
+                return;
+            }
             listed.push((at - base) as u32);
-            if listed.len() == LISTED && asked.is_ok() {
+            if listed.len() == LISTED {
                 asked = self.mark_some(&Windows::Listed(base, &listed), used, lookup, marks);
                 listed.clear();
             }

@@ -26,7 +26,7 @@ pub(super) fn all() -> Vec<Defect> {
             "public-files-one-twice",
             "One of them stands there twice.",
             with_files().verdict(|verdict| {
-                let again = verdict.guarantee.public[1].clone();
+                let again = verdict.guarantee.public[1];
                 verdict.guarantee.public.push(again);
             }),
         ),

@@ -59,6 +59,7 @@ async fn register_licence(tested: &TestBox) -> Catalogue {
         answer_bits: 100_000,
         privacy_rho: None,
         privacy_delta_exponent: 6,
+        privacy_rho_per_answer: None,
         public: Some(public),
         licence: "public domain".to_owned(),
         source: "a test".to_owned(),
@@ -98,7 +99,7 @@ fn text_that_the_site_registered_as_public_leaves_though_the_data_quotes_it_and_
         let job = tested.run_job("kim", &bundle(&tested, "registered", quoted)).await;
         assert_eq!(state(&job), State::InReview, "{:?}", job.outcome);
         let opened = tested.opened("ana", &job.job).await;
-        assert_eq!(opened.verdict.guarantee.public, [file.file.clone()]);
+        assert_eq!(opened.verdict.guarantee.public, [file.file]);
         assert!(
             databox::review::words(&opened).contains(&file.file.sha256.to_string()),
             "a steward is told what did not count"
