@@ -180,7 +180,7 @@ pub enum SiteCommand {
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Lays data into the drop directory; the enclave answers with a draft catalogue entry.
-    Add(DataArguments),
+    Add(Box<DataArguments>),
     /// Researcher: the datasets that your grants cover.
     Ls,
     /// Researcher: the columns of a dataset and the values that its categories have, as the signed catalogue publishes them,
