@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use release::statement::{PrivacyBudget, read_rho};
+use release::statement::{PUBLIC_BYTES_LIMIT, PUBLIC_FILES_LIMIT, PrivacyBudget, read_rho};
 use release::value::{Count, Name};
 
 use crate::failure::{Exit, Failure, file_failure};
@@ -162,8 +162,7 @@ fn lay(
     if let Some(reserved) = data.iter().find(|file| file.file_name().is_some_and(|name| name == PUBLIC)) {
         return Err(Failure::new("DATA", format!("{} has a name that is reserved", reserved.display())));
     }
-    let public =
-        public.map(|directory| plain_files(directory, "give a directory of plain files")).transpose()?;
+    let public = public.map(public_files).transpose()?;
     let copy = |files: &[PathBuf], target: &Path| {
         fs::create_dir(target).map_err(file_failure(target))?;
         files.iter().try_for_each(|from| {
@@ -177,6 +176,34 @@ fn lay(
     }
     describe(&target.join("dataset.toml"), description)?;
     Ok(target.to_owned())
+}
+
+/// The files of a directory that anybody may read, as the enclave takes them.
+pub(crate) fn public_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let refused = |text: String| {
+        let hint = "give a directory of 1 to 64 plain files, of 64 MiB together, whose names are letters, digits, '.', '-' and '_'";
+        Failure::new("PUBLIC_FILES", text).hint(hint).exit(Exit::Usage)
+    };
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    for entry in fs::read_dir(directory).map_err(file_failure(directory))? {
+        let entry = entry.map_err(file_failure(directory))?;
+        let path = entry.path();
+        // A link could show what whoever gave the directory never looked at; a pipe would be waited for.
+        let metadata = fs::symlink_metadata(&path).map_err(file_failure(&path))?;
+        if !metadata.is_file() {
+            return Err(refused(format!("{} is not a plain file", path.display())));
+        }
+        if entry.file_name().to_str().is_none_or(|name| name.parse::<Name>().is_err()) {
+            return Err(refused(format!("{} has a name that the box does not take", path.display())));
+        }
+        bytes += metadata.len();
+        files.push(path);
+    }
+    files.sort();
+    if !(1..=PUBLIC_FILES_LIMIT).contains(&files.len()) || bytes > PUBLIC_BYTES_LIMIT {
+        return Err(refused(format!("{} has {} files of {bytes} bytes", directory.display(), files.len())));
+    }
+    Ok(files)
 }
 
 fn plain_files(directory: &Path, hint: &'static str) -> Result<Vec<PathBuf>, Failure> {
@@ -193,4 +220,32 @@ fn plain_files(directory: &Path, hint: &'static str) -> Result<Vec<PathBuf>, Fai
 
 pub(crate) fn describe(path: &Path, description: &toml::Table) -> Result<(), Failure> {
     blobs::write_new_file_durably(path, description.to_string().as_bytes(), 0o644).map_err(file_failure(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn public_files_are_plain_few_and_named_as_the_box_takes_them() {
+        let made = |fill: &dyn Fn(&Path)| {
+            let directory = tempfile::tempdir().unwrap();
+            fill(directory.path());
+            public_files(directory.path()).map(|files| files.len()).map_err(|failure| failure.reason)
+        };
+        let write = |directory: &Path, name: &str| fs::write(directory.join(name), "text").unwrap();
+        let many =
+            |count: u32| made(&|directory| (0..count).for_each(|at| write(directory, &format!("{at}.txt"))));
+        let large = |bytes: u64| {
+            made(&|directory| fs::File::create(directory.join("model")).unwrap().set_len(bytes).unwrap())
+        };
+        let refused = || Err("PUBLIC_FILES".to_owned());
+        assert_eq!([many(0), many(1), many(64), many(65)], [refused(), Ok(1), Ok(64), refused()]);
+        assert_eq!([large(PUBLIC_BYTES_LIMIT), large(PUBLIC_BYTES_LIMIT + 1)], [Ok(1), refused()]);
+        assert_eq!(made(&|directory| write(directory, "a name with spaces")), refused());
+        assert_eq!(made(&|directory| fs::create_dir(directory.join("within")).unwrap()), refused());
+        assert_eq!(made(&|directory| symlink("/etc/hostname", directory.join("link")).unwrap()), refused());
+    }
 }

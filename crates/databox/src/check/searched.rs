@@ -11,6 +11,7 @@ use release::report::{OutputReport, ScanReport, in_each_part};
 use release::statement::DeclaredOutput;
 
 use super::{Scratch, stage};
+use crate::data;
 use crate::failure::{Failure, file_failure};
 use crate::wall::{self, Shown};
 
@@ -32,9 +33,11 @@ pub(super) fn search(
         writable: false,
     });
     let mut scan = ScanTask::new(&task.outputs, &task.catalogue);
-    let staged_public = public.map(stage::private).transpose()?;
+    let staged_public = public
+        .map(|directory| data::public_files(directory).and_then(|_| stage::private(directory)))
+        .transpose()?;
     let public =
-        staged_public.as_ref().map(|staged| public_files(staged.path())).transpose()?.unwrap_or_default();
+        staged_public.as_ref().map(|staged| with_digests(staged.path())).transpose()?.unwrap_or_default();
     scan.public = public.iter().map(|(_, digest)| *digest).collect();
     let shown = public.into_iter().enumerate().map(|(place, (source, _))| Shown {
         source,
@@ -69,16 +72,13 @@ struct Beside {
     shown: Vec<Shown>,
 }
 
-/// The plain files of a directory, each with its digest.
-fn public_files(directory: &Path) -> Result<Vec<(PathBuf, Digest)>, Failure> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(file_failure(directory))? {
-        let path = entry.map_err(file_failure(directory))?.path();
+/// The files of a directory, each with its digest.
+fn with_digests(directory: &Path) -> Result<Vec<(PathBuf, Digest)>, Failure> {
+    let digest = |path: PathBuf| {
         let (digest, _) = File::open(&path).and_then(Digest::of_reader).map_err(file_failure(&path))?;
-        files.push((path, digest));
-    }
-    files.sort();
-    Ok(files)
+        Ok((path, digest))
+    };
+    data::public_files(directory)?.into_iter().map(digest).collect()
 }
 
 fn parts(task: &Task, policy: &Policy, canonical: &Scratch) -> Result<Vec<Vec<PartOfFile>>, Failure> {

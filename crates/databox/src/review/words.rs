@@ -86,7 +86,7 @@ pub fn words(opened: &Opened) -> String {
     for public in &verdict.guarantee.public {
         let _ = writeln!(
             text,
-            "public     what stands in the file with sha256 {} was taken for no copy",
+            "public     what stands in the file with sha256 {} counts as no copy",
             public.sha256
         );
     }

@@ -11,7 +11,8 @@ use packet::Content;
 use release::json;
 use release::site::Site;
 use release::statement::{
-    Catalogue, CatalogueEntry, DatasetGrant, PAYLOAD_LIMIT, PUBLIC_FILES_LIMIT, PublicFile, Snapshot, Table,
+    Catalogue, CatalogueEntry, DatasetGrant, PAYLOAD_LIMIT, PUBLIC_BYTES_LIMIT, PUBLIC_FILES_LIMIT,
+    PublicFile, Snapshot, Table,
 };
 use release::value::{Count, Name, Timestamp};
 
@@ -26,10 +27,6 @@ use crate::room::Room;
 
 /// The label of the draft in its packet.
 const DRAFT_LABEL: &str = "catalogue";
-
-/// Most bytes of a dataset's public files together. Once an output has anything in common with the data they are read through
-/// each reading of the data.
-const PUBLIC_BYTES_LIMIT: u64 = 64 << 20;
 
 /// Copies a dataset and writes its sealed draft, once roles name its stewards.
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {

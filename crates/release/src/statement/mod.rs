@@ -38,8 +38,8 @@ pub use query::{
 pub use review::{Approval, CodeApproval, CodeDenial, Denial, DenialDecision, DenialReason, Judgement};
 pub use site::{
     BoxKeys, Catalogue, CatalogueEntry, CodeReview, Column, DatasetGrant, DatasetRole, Grant, GrantApprovals,
-    Interest, LogKey, Member, PUBLIC_FILES_LIMIT, Person, Policy, PublicFile, PublicKey, Revocation, Role,
-    Roles, Snapshot, Suite, Table, ValueType, WallName, Witness,
+    Interest, LogKey, Member, PUBLIC_BYTES_LIMIT, PUBLIC_FILES_LIMIT, Person, Policy, PublicFile, PublicKey,
+    Revocation, Role, Roles, Snapshot, Suite, Table, ValueType, WallName, Witness,
 };
 pub use verdict::{
     BoxBuild, DatasetCharge, Guarantee, Layer, LayerState, PACKET_ADDED_BYTES, PolicyId, ReviewRecipient,

@@ -335,6 +335,10 @@ pub enum CatalogueEntry {
 /// Most public files of a dataset. Each is shown to the search by itself.
 pub const PUBLIC_FILES_LIMIT: usize = 64;
 
+/// Most bytes of a dataset's public files together. Once an output has anything in common with the data they are read through
+/// each reading of the data.
+pub const PUBLIC_BYTES_LIMIT: u64 = 64 << 20;
+
 /// A file that anybody may read. Whoever knows it by its digest can look it up elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
