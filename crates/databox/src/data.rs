@@ -163,6 +163,7 @@ fn lay(
         return Err(Failure::new("DATA", format!("{} has a name that is reserved", reserved.display())));
     }
     let public = public.map(public_files).transpose()?;
+    no_data_is_public(&data, public.as_deref().unwrap_or_default())?;
     let copy = |files: &[PathBuf], target: &Path| {
         fs::create_dir(target).map_err(file_failure(target))?;
         files.iter().try_for_each(|from| {
@@ -206,6 +207,33 @@ pub(crate) fn public_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// Whether no file of the data is given as one that anybody may read: no row of it would be a copy any more.
+fn no_data_is_public(data: &[PathBuf], public: &[PathBuf]) -> Result<(), Failure> {
+    let read = |files: &[PathBuf]| -> Result<Vec<(u64, PathBuf)>, Failure> {
+        let sizes = files.iter().map(|file| {
+            let bytes = fs::metadata(file).map_err(file_failure(file))?.len();
+            Ok((bytes, file.clone()))
+        });
+        sizes.collect()
+    };
+    let digest = |file: &Path| {
+        let opened = fs::File::open(file).map_err(file_failure(file))?;
+        blobs::Digest::of_reader(opened).map(|(digest, _)| digest).map_err(file_failure(file))
+    };
+    let data = read(data)?;
+    for (bytes, file) in read(public)? {
+        for (_, same) in data.iter().filter(|(other, _)| *other == bytes) {
+            if digest(&file)? == digest(same)? {
+                let text = format!("{} is the data's own {}", file.display(), same.display());
+                return Err(Failure::new("PUBLIC_FILES", text)
+                    .hint("--public takes texts that the data quotes, such as a licence; no row of a file given so would be a copy")
+                    .exit(Exit::Usage));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn plain_files(directory: &Path, hint: &'static str) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(file_failure(directory))? {
@@ -247,5 +275,20 @@ mod tests {
         assert_eq!(made(&|directory| write(directory, "a name with spaces")), refused());
         assert_eq!(made(&|directory| fs::create_dir(directory.join("within")).unwrap()), refused());
         assert_eq!(made(&|directory| symlink("/etc/hostname", directory.join("link")).unwrap()), refused());
+    }
+
+    #[test]
+    fn the_data_itself_is_no_public_file_and_one_of_the_same_length_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let written = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let data = written("visits.csv", "person,visits\n1,2\n");
+        let (copy, other) = (written("copy", "person,visits\n1,2\n"), written("terms", "anybody may use it"));
+        let refused = no_data_is_public(&[data.clone()], &[other.clone(), copy]).unwrap_err();
+        assert!(refused.reason == "PUBLIC_FILES" && refused.text.contains("visits.csv"), "{refused}");
+        no_data_is_public(&[data], &[other]).unwrap();
     }
 }

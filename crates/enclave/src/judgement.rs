@@ -9,7 +9,7 @@ use blobs::Digest;
 use egress::Policy;
 use release::report::{OutputReport, Place, ScanReport};
 use release::rule::Rule;
-use release::statement::{DeclaredOutput, OutputKind, Precision, RuleResult};
+use release::statement::{DeclaredOutput, OutputKind, Precision, Query, RuleResult};
 use release::value::Name;
 
 /// A sealed canonical file.
@@ -88,7 +88,7 @@ impl Found {
     }
 
     /// What follows from the reports. Whether the grant has the bits left is asked later, with the account.
-    pub fn judge(&self, declared: &[DeclaredOutput], policy: &Policy) -> Judgement {
+    pub fn judge(&self, declared: &[DeclaredOutput], query: Option<&Query>, policy: &Policy) -> Judgement {
         let mut rules = [RuleResult::NotChecked; Rule::ALL.len()];
         for rule in Rule::ALL {
             rules[rule.index()] = self.result(rule);
@@ -117,6 +117,11 @@ impl Found {
             rules[Rule::OutputDeclared.index()] = RuleResult::Blocked;
         }
         block_what_was_not_run(&mut rules, |rule| egress::is_left_out(policy, rule, declared));
+        // A judge that was taken over could call levels of quantiles not applicable: the box would sign what auditors refuse.
+        let has_levels = query.is_some_and(|query| query.quantiles().next().is_some());
+        if has_levels && rules[Rule::TableQuantiles.index()] != RuleResult::Passed {
+            rules[Rule::TableQuantiles.index()] = RuleResult::Blocked;
+        }
         Judgement { rules, bits, sum }
     }
 
@@ -306,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_children_say_about_their_own_rules_stands() {
-        let judgement = found(30).judge(&[metrics()], &policy());
+        let judgement = found(30).judge(&[metrics()], None, &policy());
         let result = |rule: Rule| judgement.rules[rule.index()];
         assert_eq!(result(Rule::MetricsForm), RuleResult::Noted);
         assert_eq!(result(Rule::CopyExact), RuleResult::Passed);
@@ -323,21 +328,21 @@ mod tests {
             (Rule::TableSuppression, RuleResult::Passed),
         ]));
         lie.scanner = Some(scanned(RuleResult::NotChecked));
-        let judgement = lie.judge(&[metrics()], &policy());
+        let judgement = lie.judge(&[metrics()], None, &policy());
         assert_eq!(judgement.rules[Rule::CopyExact.index()], RuleResult::Blocked);
         assert_eq!(judgement.rules[Rule::TableSuppression.index()], RuleResult::NotApplicable);
         lie.canonicaliser = Some(report(&[(Rule::WeightsCapacity, RuleResult::Blocked)]));
-        assert_eq!(lie.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::WeightsCapacity));
+        assert_eq!(lie.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::WeightsCapacity));
     }
 
     #[test]
     fn a_rule_that_a_child_leaves_out_is_blocked() {
         let mut silent = found(30);
         silent.judge = Some(OutputReport::unchecked());
-        assert!(silent.judge(&[metrics()], &policy()).blocked_by().is_some());
+        assert!(silent.judge(&[metrics()], None, &policy()).blocked_by().is_some());
         let mut half = found(30);
         half.scanner.as_mut().unwrap().rules[Rule::CopyNumeric.index()] = RuleResult::NotChecked;
-        assert_eq!(half.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyNumeric));
+        assert_eq!(half.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::CopyNumeric));
         // These metrics say no degrees of freedom; had they said them, silence would not do.
         let mut said = metrics();
         if let DeclaredOutput::Metrics { names, degrees_of_freedom, .. } = &mut said {
@@ -345,9 +350,30 @@ mod tests {
         }
         let mut silent = found(30);
         silent.judge.as_mut().unwrap().rules[Rule::MetricsDegreesOfFreedom.index()] = RuleResult::NotChecked;
-        assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), None);
-        assert_eq!(silent.judge(&[said], &policy()).blocked_by(), Some(Rule::MetricsDegreesOfFreedom));
-        assert_eq!(found(30).judge(&[metrics()], &policy()).blocked_by(), None);
+        assert_eq!(silent.judge(&[metrics()], None, &policy()).blocked_by(), None);
+        assert_eq!(silent.judge(&[said], None, &policy()).blocked_by(), Some(Rule::MetricsDegreesOfFreedom));
+        assert_eq!(found(30).judge(&[metrics()], None, &policy()).blocked_by(), None);
+    }
+
+    #[test]
+    fn levels_of_quantiles_that_a_judge_calls_not_applicable_block_and_a_mean_has_none() {
+        let asked = |function: &str| -> Query {
+            serde_json::from_value(serde_json::json!({
+                "dataset": "hie", "table": "hie.csv", "groups": [],
+                "values": [{ "column": "visits", "function": function }]
+            }))
+            .unwrap()
+        };
+        let blocked_by = |function: &str, said: RuleResult| {
+            let mut found = found(30);
+            found.judge.as_mut().unwrap().rules[Rule::TableQuantiles.index()] = said;
+            found.judge(&[metrics()], Some(&asked(function)), &policy()).blocked_by()
+        };
+        let levels = Some(Rule::TableQuantiles);
+        assert_eq!(blocked_by("quantile:50", RuleResult::NotApplicable), levels);
+        assert_eq!(blocked_by("quantile:50", RuleResult::Blocked), levels);
+        assert_eq!(blocked_by("quantile:50", RuleResult::Passed), None);
+        assert_eq!(blocked_by("mean", RuleResult::NotApplicable), None);
     }
 
     #[test]
@@ -355,51 +381,51 @@ mod tests {
         let mut silent = found(30);
         silent.comparer = None;
         silent.judge.as_mut().unwrap().rules[Rule::TableDifferencing.index()] = RuleResult::Passed;
-        assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::TableDifferencing));
+        assert_eq!(silent.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::TableDifferencing));
         let mut told = found(30);
         told.comparer = Some(report(&[(Rule::TableDifferencing, RuleResult::Blocked)]));
-        assert_eq!(told.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::TableDifferencing));
+        assert_eq!(told.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::TableDifferencing));
     }
 
     #[test]
     fn views_that_were_not_made_block_whatever_the_scanner_says() {
         let mut refused = found(30);
         refused.views_made = Some(report(&[(Rule::CopyViews, RuleResult::Blocked)]));
-        assert_eq!(refused.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyViews));
+        assert_eq!(refused.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::CopyViews));
         // Nor can another child say that they were made.
         let mut silent = found(30);
         silent.views_made = None;
         silent.canonicaliser = Some(report(&[(Rule::CopyViews, RuleResult::Passed)]));
-        assert_eq!(silent.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::CopyViews));
+        assert_eq!(silent.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::CopyViews));
     }
 
     #[test]
     fn a_judge_cannot_make_a_file_cheaper_than_its_length_but_may_make_it_dearer() {
-        let floor = found(1000).judge(&[metrics()], &policy()).bits[0];
+        let floor = found(1000).judge(&[metrics()], None, &policy()).bits[0];
         assert_eq!(floor, egress::floor_bits(&policy(), &metrics(), 1000));
         assert!(floor > 0);
         let mut dear = found(1000);
         dear.judge.as_mut().unwrap().bits = [floor + 1; OUTPUT_LIMIT];
-        assert_eq!(dear.judge(&[metrics()], &policy()).bits[0], floor + 1);
+        assert_eq!(dear.judge(&[metrics()], None, &policy()).bits[0], floor + 1);
     }
 
     #[test]
     fn a_file_that_is_not_as_the_request_fixed_it_blocks_whatever_the_judge_says() {
         let mut other = found(30);
-        assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), None);
+        assert_eq!(other.judge(&[metrics()], None, &policy()).blocked_by(), None);
         other.files[0].as_fixed = false;
-        assert_eq!(other.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::MetricsForm));
+        assert_eq!(other.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::MetricsForm));
     }
 
     #[test]
     fn bits_beyond_the_policy_or_beyond_counting_block() {
         let mut dear = found(30);
         dear.judge.as_mut().unwrap().bits = [policy().release_bits + 1; OUTPUT_LIMIT];
-        assert_eq!(dear.judge(&[metrics()], &policy()).blocked_by(), Some(Rule::ReleaseBits));
+        assert_eq!(dear.judge(&[metrics()], None, &policy()).blocked_by(), Some(Rule::ReleaseBits));
         dear.judge.as_mut().unwrap().bits = [u64::MAX; OUTPUT_LIMIT];
         let twice = SealedFile { index: 1, ..dear.files[0].clone() };
         dear.files.push(twice);
-        let judgement = dear.judge(&[metrics(), metrics()], &policy());
+        let judgement = dear.judge(&[metrics(), metrics()], None, &policy());
         assert_eq!((judgement.sum, judgement.blocked_by()), (None, Some(Rule::ReleaseBits)));
     }
 
@@ -407,7 +433,7 @@ mod tests {
     fn a_missing_output_blocks_and_is_named() {
         let mut missing = found(30);
         missing.files.clear();
-        let judgement = missing.judge(&[metrics()], &policy());
+        let judgement = missing.judge(&[metrics()], None, &policy());
         assert_eq!(judgement.blocked_by(), Some(Rule::OutputDeclared));
         assert_eq!(output_of(Rule::OutputDeclared, &missing, &[metrics()]), Some(0));
         assert_eq!(output_of(Rule::MetricsForm, &missing, &[metrics()]), Some(0));

@@ -105,8 +105,9 @@ impl From<StoreError> for VerdictError {
 
 /// Makes the verdict of a run and hands it over.
 pub fn conclude(room: &Room, run: &LookedAt<'_>) -> Result<(), VerdictError> {
-    let declared = &run.request.request().outputs;
-    let judgement = run.found.judge(declared, run.policy);
+    let request = run.request.request();
+    let declared = &request.outputs;
+    let judgement = run.found.judge(declared, request.query.as_ref(), run.policy);
     let reviewers = reviewers::of_request(run.site, run.request);
     let sealed = seal(run, &reviewers)?;
     let limits = crate::admission::limits_of(run.site, run.request).ok_or(VerdictError::Grant)?;

@@ -64,12 +64,13 @@ pub fn inspect(path: &Path) -> Result<Vec<String>, Failure> {
         false => Box::new(fs::File::open(path).map_err(file_failure(path))?),
     };
     let listing = bundle::read(packed, &bundle::Limits::default()).map_err(bundle_failure(path))?;
-    listing.parse_manifest().map_err(manifest_failure(path))?;
+    let manifest = listing.parse_manifest().map_err(manifest_failure(path))?;
     let line = |entry: &bundle::Entry| match entry.contents {
         bundle::Contents::Directory => format!("{}/", entry.path),
         bundle::Contents::File { bytes, sha256, .. } => format!("{}  {bytes} bytes  {sha256}", entry.path),
     };
-    Ok(listing.entries.iter().map(line).collect())
+    let asked = manifest.query.iter().map(|question| format!("asks  {}", question.sql));
+    Ok(listing.entries.iter().map(line).chain(asked).collect())
 }
 
 /// Writes a bundle to start from.

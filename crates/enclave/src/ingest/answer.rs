@@ -66,7 +66,7 @@ impl Answers {
     /// Writes an answer if it is another one than before. One that cannot be written is written at the next look.
     pub fn give(&mut self, room: &Room, kind: &str, name: &Name, answer: Answer) {
         let file = match kind {
-            "datasets" => format!("{name}.answer.json"),
+            super::DATASETS => format!("{name}.answer.json"),
             _ => format!("runtime-{name}.answer.json"),
         };
         if self.0.get(&file) == Some(&answer) {

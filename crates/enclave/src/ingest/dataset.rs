@@ -20,7 +20,7 @@ use super::answer::Awaited;
 use super::copy::Copied;
 use super::description::DatasetDescription;
 use super::table::{self, TableError};
-use super::{IngestError, Look, copy, index, write_draft};
+use super::{DATASETS, IngestError, Look, copy, draft_name, index, write_draft};
 use crate::files;
 use crate::reviewers;
 use crate::room::Room;
@@ -50,7 +50,7 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
         return Err(IngestError::DraftTooLarge);
     }
     let sealed = seal(&stewards, name, bytes)?;
-    write_draft(room, &format!("{name}.packet"), &sealed, &copied.tree)?;
+    write_draft(room, &draft_name(DATASETS, name), &sealed, &copied.tree)?;
     room.journal.info("dataset registered").digest("tree", copied.tree.as_bytes()).write();
     Ok(Look::Taken)
 }

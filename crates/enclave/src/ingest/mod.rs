@@ -29,6 +29,10 @@ use rusqlite::OptionalExtension;
 use crate::room::Room;
 use crate::store::StoreError;
 
+/// What is laid down, by the part of the drop directory that it lies in.
+const DATASETS: &str = "datasets";
+const RUNTIMES: &str = "runtimes";
+
 /// How often the drop directory is looked at.
 const PERIOD: Duration = Duration::from_millis(250);
 
@@ -121,7 +125,7 @@ pub fn watch(room: &Arc<Room>) {
     let mut refused: HashMap<PathBuf, Appearance> = HashMap::new();
     let mut answers = Answers::default();
     while !room.stop.is_raised() {
-        for (kind, description) in [("datasets", "dataset.toml"), ("runtimes", "runtime.toml")] {
+        for (kind, description) in [(DATASETS, "dataset.toml"), (RUNTIMES, "runtime.toml")] {
             let directory = room.configuration.drop_directory.join(kind);
             for name in laid_down(&directory).unwrap_or_default() {
                 let path = directory.join(name.as_str());
@@ -187,8 +191,10 @@ fn look(
     if taken(room, key.clone())? == Some(appearance.digest()) {
         return Ok(Look::Taken);
     }
+    // What lies there now may be refused or may have to wait. The draft of what lay there before would be signed in its place.
+    withdraw_draft(room, &draft_name(kind, name))?;
     let look = match kind {
-        "datasets" => dataset::register(room, name, path)?,
+        DATASETS => dataset::register(room, name, path)?,
         _ => runtime::register(room, name, path)?,
     };
     if matches!(look, Look::Taken) {
@@ -214,6 +220,25 @@ fn set_taken(room: &Room, key: String, digest: Digest) -> Result<(), StoreError>
         )?;
         Ok(())
     })
+}
+
+/// The file of a draft: sealed for data, in plain for a runtime.
+fn draft_name(kind: &str, name: &Name) -> String {
+    match kind {
+        DATASETS => format!("{name}.packet"),
+        _ => format!("runtime-{name}.json"),
+    }
+}
+
+/// Removes a draft, and before it the mark that it is whole.
+fn withdraw_draft(room: &Room, name: &str) -> io::Result<()> {
+    let drafts = &room.configuration.drafts_directory;
+    for file in [drafts.join(format!("{name}.done")), drafts.join(name)] {
+        if file.try_exists()? {
+            fs::remove_file(file)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a draft, and then the mark that it is whole.

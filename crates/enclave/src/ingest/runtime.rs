@@ -10,7 +10,7 @@ use sandbox::job::top_directory;
 
 use super::answer::Awaited;
 use super::description::RuntimeDescription;
-use super::{IngestError, Look, copy, write_draft};
+use super::{IngestError, Look, RUNTIMES, copy, draft_name, write_draft};
 use crate::room::Room;
 
 /// Copies a runtime and writes its draft in plain: programs are no private data.
@@ -31,7 +31,7 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
         },
         issued_at: room.now(),
     };
-    write_draft(room, &format!("runtime-{name}.json"), &json::to_bytes(&entry), &copied.tree)?;
+    write_draft(room, &draft_name(RUNTIMES, name), &json::to_bytes(&entry), &copied.tree)?;
     room.journal.info("runtime registered").digest("tree", copied.tree.as_bytes()).write();
     Ok(Look::Taken)
 }

@@ -89,7 +89,8 @@ async fn data(traced: &TracedBox, mode: Mode) -> Result<(), Stuck> {
     // What the operator does before a newer state is laid down.
     std::fs::remove_dir_all(home.join("drop/datasets/hie")).map_err(words)?;
     let draft = home.join("drafts/hie.packet");
-    let before = std::fs::read(&draft).map_err(words)?;
+    // None after a kill between its withdrawal and the new one.
+    let before = std::fs::read(&draft).unwrap_or_default();
     let laid = data::add_dataset(&DataArguments {
         name: name("hie"),
         directory: source,

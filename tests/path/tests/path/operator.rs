@@ -58,8 +58,12 @@ fn an_operator_is_told_by_name_what_became_of_data_that_was_laid_down() {
     // Laid down anew, with a row that is too long.
     std::fs::remove_dir_all(tested.stage.home.join("drop/datasets/hie")).unwrap();
     std::fs::remove_file(tested.stage.home.join("drafts/hie.answer.json")).unwrap();
+    let offered =
+        || ["hie.packet", "hie.packet.done"].map(|draft| tested.stage.home.drafts().join(draft).exists());
+    assert_eq!(offered(), [true; 2]);
     lay(&tested, "hie", "person,visits\n1,2,3\n");
     assert_eq!(answer(&tested, "hie"), ("REFUSED".into(), "TABLE".into()));
+    assert_eq!(offered(), [false; 2], "the draft of the state before is not signed in its place");
 }
 
 #[test]
