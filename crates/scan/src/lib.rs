@@ -98,6 +98,7 @@ mod tally;
 mod tensor;
 mod text;
 mod text_numbers;
+mod view_pairs;
 pub mod views;
 mod window;
 

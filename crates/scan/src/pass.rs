@@ -12,6 +12,7 @@ use crate::hash::{HashKey, Kind, array_at};
 use crate::hints::{FileStretches, Hints, Near};
 use crate::lens::{Lens, Seen};
 use crate::tally::Tally;
+use crate::view_pairs::ViewPairs;
 use crate::views::View;
 use crate::window::{DISTINCT, Distinct, WEAK_DISTINCT, is_exempt, is_plain, is_weak};
 use crate::{PLAIN_RUN, RUN, ScanError, SearchedView, Source};
@@ -165,6 +166,8 @@ pub(crate) struct Pass {
     pub(crate) filter: Filter,
     /// Whether there is one of 64 bytes among them.
     pub(crate) has_blocks: bool,
+    /// Which pairs of bytes they have; `None` if it is not worth to ask for those first.
+    pub(crate) pairs: Option<ViewPairs>,
     /// Where the windows begin that are looked for, and in what of the data; `None` if all are, and in all.
     near: Option<Near>,
     /// The bytes of the runs found.
@@ -201,7 +204,9 @@ impl Pass {
             let end = piece.end.min(starts.end + Kind::Wide.window() - 1);
             has_blocks |= insert_windows(&bytes[starts.start..end], starts.len(), weak, key, &mut filter);
         });
-        Ok(Self { bytes, pieces, filter, has_blocks, near, found, found_before, runs: None, weak })
+        // What is known of the data left little of the views: then its windows are seldom asked for.
+        let pairs = if near.is_none() { ViewPairs::of(&bytes, ranges.into_iter()) } else { None };
+        Ok(Self { bytes, pieces, filter, has_blocks, pairs, near, found, found_before, runs: None, weak })
     }
 
     /// Whether the data need not be read.

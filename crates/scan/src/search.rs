@@ -11,6 +11,7 @@ use crate::filter::{self, InPart};
 use crate::hash::{HashKey, Kind, array_at};
 use crate::pass::{Pass, TOGETHER};
 use crate::positions::{Positions, Then};
+use crate::view_pairs::ViewPairs;
 use crate::window::{is_all_plain, is_exempt};
 
 /// How much data was read, and how much of it is exempt.
@@ -33,6 +34,8 @@ pub(crate) struct Search<'a> {
     pass: Pass,
     /// Windows of a chunk of data, by the part of a large filter that they are asked for in.
     parts: Vec<Vec<(InPart, u32)>>,
+    /// Whether windows of this chunk are asked for by their pairs first.
+    asks_pairs: bool,
     /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
     wide_runs: Option<Positions>,
@@ -52,6 +55,7 @@ impl<'a> Search<'a> {
             background,
             pass,
             parts,
+            asks_pairs: false,
             narrow_runs: None,
             wide_runs: None,
             examined,
@@ -94,6 +98,8 @@ impl<'a> Search<'a> {
     }
 
     fn search_chunk(&mut self, data: &[u8], range: Range<usize>) {
+        let pairs = self.pass.pairs.as_ref();
+        self.asks_pairs = pairs.is_some_and(|pairs| pairs.is_worth(&data[range.clone()]));
         for start in range.clone().step_by(GROUP_BYTES) {
             self.search_group(data, start, range.end.min(start + GROUP_BYTES));
         }
@@ -111,21 +117,8 @@ impl<'a> Search<'a> {
     /// many places of memory at once.
     fn search_group(&mut self, data: &[u8], start: usize, end: usize) {
         let (windows, _) = data[start..end].as_chunks::<16>();
-        let (blocks, _) = data[start..end].as_chunks::<64>();
-        let mut hashes = [0; filter::TOGETHER];
-        hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
-        let mut maybe = 0_u64;
-        if self.parts.is_empty() {
-            // Where there are fewer windows than bits, the others are none.
-            let there = u64::MAX.checked_shr(64 - windows.len() as u32).unwrap_or(0);
-            maybe = self.pass.filter.held_of(&hashes) & there;
-        } else {
-            // A large filter is far from the processor: what is asked is sorted by its parts, and asked part by part.
-            for (index, hash) in hashes[..windows.len()].iter().enumerate() {
-                let (part, asked) = self.pass.filter.part(*hash);
-                self.parts[part].push((asked, (start + 16 * index) as u32));
-            }
-        }
+        let mut maybe =
+            if self.parts.is_empty() { self.held_of(windows) } else { self.ask_later(windows, start) };
         while maybe != 0 {
             self.examine(Kind::Narrow, data, start + 16 * maybe.trailing_zeros() as usize);
             maybe &= maybe - 1;
@@ -133,17 +126,52 @@ impl<'a> Search<'a> {
         if self.pass.weak {
             return;
         }
-        let (parts, _) = hashes.as_chunks::<4>();
-        for (index, (block, parts)) in blocks.iter().zip(parts).enumerate() {
+        let (blocks, _) = data[start..end].as_chunks::<64>();
+        for (index, block) in blocks.iter().enumerate() {
             if is_exempt(block) {
                 self.measure.exempt += 64;
             } else if self.pass.has_blocks
                 && is_all_plain(block)
-                && self.pass.filter.may_hold(self.key.wide(*parts))
+                && self.pass.filter.may_hold(self.key.window(Kind::Wide, block, 0))
             {
                 self.examine(Kind::Wide, data, start + 64 * index);
             }
         }
+    }
+
+    #[inline]
+    fn pairs(&self) -> Option<&ViewPairs> {
+        self.pass.pairs.as_ref().filter(|_| self.asks_pairs)
+    }
+
+    /// Which of at most 64 windows may stand in the views, a bit for each.
+    #[inline]
+    fn held_of(&self, windows: &[[u8; 16]]) -> u64 {
+        // Where there are fewer windows than bits, the others are none.
+        let there = u64::MAX.checked_shr(64 - windows.len() as u32).unwrap_or(0);
+        let Some(pairs) = self.pairs() else {
+            let mut hashes = [0; filter::TOGETHER];
+            hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
+            return self.pass.filter.held_of(&hashes) & there;
+        };
+        let (mut maybe, mut held) = (pairs.held_of(windows), 0);
+        while maybe != 0 {
+            let index = maybe.trailing_zeros();
+            held |= u64::from(self.pass.filter.holds(self.key.narrow(&windows[index as usize]))) << index;
+            maybe &= maybe - 1;
+        }
+        held
+    }
+
+    /// A large filter is far from the processor: what is asked is sorted by its parts, and asked part by part. Returns that
+    /// nothing is held as yet.
+    fn ask_later(&mut self, windows: &[[u8; 16]], start: usize) -> u64 {
+        let maybe = self.pairs().map_or(u64::MAX, |pairs| pairs.held_of(windows));
+        for (index, window) in windows.iter().enumerate().filter(|(index, _)| maybe >> index & 1 != 0) {
+            let (part, asked) = self.pass.filter.part(self.key.narrow(window));
+            self.parts[part].push((asked, (start + 16 * index) as u32));
+        }
+        0
     }
 
     /// Looks up each run that holds the window at `at`, of which the filter says that it may stand in a view.

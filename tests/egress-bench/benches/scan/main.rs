@@ -11,7 +11,7 @@ mod check;
 mod direct;
 mod material;
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::slice;
@@ -191,6 +191,27 @@ fn by_index(name: &str, output: &[u8], data: &PathBuf, index: &SnapshotIndex) {
     println!("{name:<24} by the index {:.2} times as quick as without ({runs} runs)", without / with);
 }
 
+/// How quickly the data can be read at all, as both searches read it: no search is quicker.
+fn reading(data: &PathBuf, bytes: usize) -> io::Result<f64> {
+    let mut buffer = vec![0; 1 << 18];
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut file = std::fs::File::open(data)?;
+        let (time, read) = seconds(|| {
+            loop {
+                match file.read(&mut buffer) {
+                    Ok(0) => break Ok(()),
+                    Ok(_) => {}
+                    Err(error) => break Err(error),
+                }
+            }
+        });
+        read?;
+        times.push(time);
+    }
+    Ok(bytes as f64 / least(times) / 1e9)
+}
+
 /// Both must find a run of 31 bytes that stands in the data, or the comparison is one of nothing.
 fn both_find(data: &PathBuf, index: &SnapshotIndex, content: &[u8], scratch: &Path) -> io::Result<()> {
     let from = content.len() / 3 + 7;
@@ -234,6 +255,7 @@ fn main() -> io::Result<()> {
         ("rows of no one", material::rows_of_no_one(&real, MIB)),
         ("text held back", text.held_back[..text.held_back.len().min(MIB)].to_vec()),
     ];
+    println!("reading the data alone: {:.2} GB/s", reading(&data, bytes)?);
     let mut ratios = Vec::new();
     for (name, output) in &outputs {
         ratios.push(compare(name, output, &data, bytes, scratch.path())?);
