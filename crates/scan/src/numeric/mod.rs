@@ -13,6 +13,7 @@
 
 mod evidence;
 mod identifiers;
+mod joined;
 mod layout;
 mod neighbours;
 mod order;
@@ -30,6 +31,7 @@ use release::report::{NUMBERS_VIEW, PLACE_LIMIT, Place};
 use crate::{ScanError, Source};
 use evidence::{ALARM_BITS, COUNTED_BITS, Evidence};
 use identifiers::Identifiers;
+use joined::Joined;
 pub use layout::{Block, Element};
 use layout::{Piece, Pieces};
 use neighbours::Neighbours;
@@ -97,8 +99,8 @@ pub fn search<S: Source>(
             sample = Some(sampled(data)?);
         }
         if let Some(sample) = &sample {
-            pass(&pieces, data, &sample.chances, &mut places)?;
-            pass_for_neighbours(&pieces, data, sample, &mut places)?;
+            let joined = pass(&pieces, data, &sample.chances, &mut places)?;
+            pass_for_neighbours(&pieces, data, sample, &joined, &mut places)?;
         }
     }
 }
@@ -187,9 +189,10 @@ fn pass_for_neighbours<S: Source>(
     pieces: &[Piece],
     data: &[S],
     sample: &Sample,
+    joined: &Joined,
     places: &mut Places,
 ) -> Result<(), ScanError> {
-    let mut neighbours = Neighbours::new(pieces, &sample.chances[0], sample.records, &sample.firsts);
+    let mut neighbours = Neighbours::new(pieces, sample, joined);
     if neighbours.is_empty() {
         return Ok(());
     }
@@ -226,12 +229,13 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Looks for records, columns and identifiers. Returns with which records the rows of outputs share most.
 fn pass<S: Source>(
     pieces: &[Piece],
     data: &[S],
     chances: &[Chances; 2],
     places: &mut Places,
-) -> Result<(), ScanError> {
+) -> Result<Joined, ScanError> {
     let mut searches = [
         RecordSearch::new(pieces, &[Order::Rows, Order::Columns], false),
         RecordSearch::new(pieces, &[Order::SortedRows, Order::SortedColumns], true),
@@ -243,6 +247,7 @@ fn pass<S: Source>(
         piece.values.iter().enumerate().map(place)
     });
     let mut identifiers = Identifiers::new(exact);
+    let mut joined = Joined::new(pieces);
     let mut recent = [Recent::default(), Recent::default()];
     each_record(data, |record| {
         if record.begins {
@@ -250,6 +255,7 @@ fn pass<S: Source>(
             recent = [Recent::default(), Recent::default()];
         }
         identifiers.add(record.first, record.values);
+        joined.add(record.first, record.values, &chances[0]);
         for (reading, values) in [record.values, record.difference].into_iter().enumerate() {
             let (first, chances) = (record.first, &chances[reading]);
             columns[reading].add(values);
@@ -274,7 +280,7 @@ fn pass<S: Source>(
     for (output, place) in identifiers.alarms(ALARM_BITS) {
         places.add(output, place, 1);
     }
-    Ok(())
+    Ok(joined)
 }
 
 /// Columns and rows of each piece, as sequences. A row of a matrix is one if it is long.

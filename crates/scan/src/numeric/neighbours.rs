@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Columns;
 use super::evidence::rarity;
+use super::joined::Joined;
 use super::layout::Piece;
-use super::sample::Chances;
+use super::{Columns, Sample};
 
 /// Rows of an output that are looked at; of more, so many are drawn.
 const ROWS: usize = 256;
@@ -24,7 +24,7 @@ const FEWEST_COLUMNS: usize = 4;
 
 /// Most columns of an output, and outputs, that are looked at in a pass.
 const MOST_COLUMNS: usize = 256;
-const MOST_TABLES: usize = 8;
+pub(super) const MOST_TABLES: usize = 8;
 
 /// How much nearer the nearest record is, squared.
 const NEARER_SQUARED: f64 = 0.3 * 0.3;
@@ -59,6 +59,8 @@ struct Table {
     piece: usize,
     rows: Vec<Row>,
     columns: Vec<Pair>,
+    /// Whether the column that is furthest apart does not count: there are enough others, and one may be none of the data's.
+    spares_one: bool,
 }
 
 /// A column of the output and the column of the data that it may be: value = shift + scale × output.
@@ -108,8 +110,9 @@ fn shape(sorted: &[f64]) -> Option<Shape> {
 }
 
 impl Neighbours {
-    /// `records` is the count of the data's records, `firsts` the number of the first column of each of its tables.
-    pub(super) fn new(pieces: &[Piece], chances: &Chances, records: u64, firsts: &[usize]) -> Self {
+    /// `joined` tells which columns the rows share with those of records.
+    pub(super) fn new(pieces: &[Piece], sample: &Sample, joined: &Joined) -> Self {
+        let Sample { chances: [chances, _], records, firsts } = sample;
         let mut tables: Vec<Table> = Vec::new();
         let mut of_tables: BTreeMap<usize, Vec<Continuous>> = BTreeMap::new();
         for (column, sorted, bits) in chances.continuous() {
@@ -117,16 +120,11 @@ impl Neighbours {
             let table = firsts.iter().filter(|first| **first <= column).max().copied().unwrap_or(0);
             of_tables.entry(table).or_default().push(Continuous { column, mean, deviation, points, bits });
         }
-        let mut by_size: Vec<usize> = (0..pieces.len()).collect();
-        by_size.sort_by_key(|piece| std::cmp::Reverse(pieces[*piece].values.len()));
-        for piece in by_size {
-            for columns in [Columns::of(&pieces[piece], false), Columns::of(&pieces[piece], true)] {
-                let fits =
-                    columns.rows >= FEWEST_ROWS && (FEWEST_COLUMNS..=MOST_COLUMNS).contains(&columns.columns);
-                for data in of_tables.values().filter(|data| fits && data.len() >= FEWEST_COLUMNS) {
-                    let room = MOST_TABLES.saturating_sub(tables.len());
-                    tables.extend(tables_of(piece, &columns, data, records).into_iter().take(room));
-                }
+        for (piece, turned, columns) in columns_that_fit(pieces) {
+            let joined = joined.columns(piece, turned);
+            for data in of_tables.values().filter(|data| data.len() >= FEWEST_COLUMNS) {
+                let room = MOST_TABLES.saturating_sub(tables.len());
+                tables.extend(tables_of(piece, &columns, data, *records, &joined).into_iter().take(room));
             }
         }
         Self { tables, record: Vec::new() }
@@ -147,10 +145,12 @@ impl Neighbours {
                 continue;
             }
             for row in &mut table.rows {
-                let mut distance = 0.0;
+                let (mut distance, mut left_out) = (0.0, if table.spares_one { 0.0 } else { f64::INFINITY });
                 for ((pair, value), own) in table.columns.iter().zip(&row.values).zip(&self.record) {
                     let apart = (pair.shift + pair.scale * value - own) / pair.deviation;
-                    distance += apart * apart;
+                    let apart = apart * apart;
+                    distance += apart.min(left_out);
+                    left_out = left_out.max(apart);
                     if distance >= row.second {
                         break;
                     }
@@ -220,16 +220,40 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     (xx > 0.0 && scale.is_finite() && scale != 0.0).then_some((y - scale * x, scale))
 }
 
+/// Pieces, the largest first, as they are and turned, that have enough rows and columns.
+pub(super) fn columns_that_fit(pieces: &[Piece]) -> impl Iterator<Item = (usize, bool, Columns<'_>)> {
+    let mut by_size: Vec<usize> = (0..pieces.len()).collect();
+    by_size.sort_by_key(|piece| std::cmp::Reverse(pieces[*piece].values.len()));
+    by_size.into_iter().flat_map(|piece| {
+        let both = [false, true].map(|turned| (piece, turned, Columns::of(&pieces[piece], turned)));
+        both.into_iter().filter(|(.., columns)| {
+            columns.rows >= FEWEST_ROWS && (FEWEST_COLUMNS..=MOST_COLUMNS).contains(&columns.columns)
+        })
+    })
+}
+
+/// The rows that are looked at.
+pub(super) fn rows_that_are_looked_at(columns: &Columns<'_>) -> impl Iterator<Item = usize> {
+    (0..columns.rows).step_by(columns.rows.div_ceil(ROWS).max(1))
+}
+
 /// The rows of an output as tables: with columns that are distributed as those of the data are, in the same order and any
-/// unit; and with columns in the data's own units, in any order.
-fn tables_of(piece: usize, columns: &Columns<'_>, data: &[Continuous], records: u64) -> Vec<Table> {
+/// unit; and with columns in the data's own units, in any order, told by their distributions and by what rows share.
+fn tables_of(
+    piece: usize,
+    columns: &Columns<'_>,
+    data: &[Continuous],
+    records: u64,
+    joined: &[(usize, usize)],
+) -> Vec<Table> {
     let shapes = shapes(columns);
-    let mut all: Vec<Vec<Pair>> = vec![in_order(&shapes, data)];
-    let own_units = in_own_units(&shapes, data);
-    let columns_of =
-        |pairs: &[Pair]| -> Vec<_> { pairs.iter().map(|pair| (pair.of_output, pair.of_data)).collect() };
-    if columns_of(&own_units) != columns_of(&all[0]) {
-        all.push(own_units);
+    let mut all: Vec<Vec<Pair>> = Vec::new();
+    for pairs in [in_order(&shapes, data), in_own_units(&shapes, data), as_joined(joined, data)] {
+        let columns_of =
+            |pairs: &[Pair]| -> Vec<_> { pairs.iter().map(|pair| (pair.of_output, pair.of_data)).collect() };
+        if all.iter().all(|known| columns_of(known) != columns_of(&pairs)) {
+            all.push(pairs);
+        }
     }
     all.into_iter().filter_map(|pairs| table(piece, columns, pairs, data, records)).collect()
 }
@@ -239,8 +263,9 @@ fn shapes(columns: &Columns<'_>) -> Vec<Option<Shape>> {
     let step = columns.rows.div_ceil(ROWS * 8).max(1);
     (0..columns.columns)
         .map(|column| {
-            let mut values: Vec<f64> =
-                (0..columns.rows).step_by(step).map(|row| columns.value(row, column)).collect();
+            let sample = (0..columns.rows).step_by(step).map(|row| columns.value(row, column));
+            // Headings and cells without a number are none.
+            let mut values: Vec<f64> = sample.filter(|value| value.is_finite()).collect();
             values.sort_by(f64::total_cmp);
             let different = values.chunk_by(|a, b| a == b).count();
             // Codes and flags are alike in many columns, and would take the place of the right one.
@@ -319,6 +344,17 @@ fn in_own_units(shapes: &[Option<Shape>], data: &[Continuous]) -> Vec<Pair> {
     pairs
 }
 
+/// Columns that rows share with those of records.
+fn as_joined(joined: &[(usize, usize)], data: &[Continuous]) -> Vec<Pair> {
+    let pair = |(of_output, column): &(usize, usize)| {
+        let Continuous { deviation, .. } = data.iter().find(|data| data.column == *column)?;
+        Some(Pair { of_output: *of_output, of_data: *column, shift: 0.0, scale: 1.0, deviation: *deviation })
+    };
+    let mut pairs: Vec<Pair> = joined.iter().filter_map(pair).collect();
+    pairs.sort_by_key(|pair| pair.of_output);
+    pairs
+}
+
 /// The rows of an output with these columns, if they are enough to tell records by.
 fn table(
     piece: usize,
@@ -332,13 +368,13 @@ fn table(
     if pairs.len() < FEWEST_COLUMNS || bits < (records.max(1) as f64).log2() + SPARE_BITS {
         return None;
     }
-    let step = columns.rows.div_ceil(ROWS).max(1);
-    let rows = (0..columns.rows).step_by(step).map(|row| Row {
+    let rows = rows_that_are_looked_at(columns).map(|row| Row {
         values: pairs.iter().map(|pair| columns.value(row, pair.of_output)).collect(),
         nearest: f64::INFINITY,
         second: f64::INFINITY,
         record: Vec::new(),
     });
     let rows = rows.filter(|row| row.values.iter().all(|value| value.is_finite())).collect();
-    Some(Table { piece, rows, columns: pairs })
+    let spares_one = pairs.len() > FEWEST_COLUMNS;
+    Some(Table { piece, rows, columns: pairs, spares_one })
 }

@@ -1,6 +1,8 @@
 //! Seeded bytes, and a shorter way to call the search.
 #![allow(dead_code)]
 
+pub mod numbers;
+
 use std::fs::File;
 use std::io::{self, Read};
 

@@ -1,0 +1,124 @@
+//! Rows of the data in tables as programs write them: with a heading, a number for each row, and columns in any order; and
+//! tables of the same look that hold nobody's rows.
+
+mod material;
+
+use material::numbers::*;
+
+/// A table with a heading, the place of each row, and a count that is the same in all rows.
+fn numbered(rows: &[Vec<f64>], digits: usize) -> Vec<u8> {
+    let heading = vec![f64::NAN; rows[0].len() + 2];
+    let lines = beside_places(rows).into_iter().map(|row| [row, vec![50.0]].concat());
+    table(&std::iter::once(heading).chain(lines).collect::<Vec<_>>(), digits)
+}
+
+fn beside_places(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    rows.iter().enumerate().map(|(place, row)| [&[place as f64][..], row].concat()).collect()
+}
+
+/// Some columns of rows.
+fn columns(rows: &[Vec<f64>], order: &[usize]) -> Vec<Vec<f64>> {
+    rows.iter().map(|row| order.iter().map(|column| row[*column]).collect()).collect()
+}
+
+#[test]
+fn rows_are_found_with_columns_in_any_order_beside_others_and_those_of_no_one_are_not() {
+    let (people, mut draw) = (people(6000), Draw(29));
+    let any: Vec<Vec<f64>> = shuffled(people.clone()).into_iter().take(30).collect();
+    let mut richest = people.clone();
+    richest.sort_by(|a, b| b[8].total_cmp(&a[8]));
+    richest.truncate(24);
+    // All measurements, four of them, and all with a flag and a group among them.
+    for order in [&[8, 5, 3, 7, 4, 6][..], &[7, 3, 8, 5], &[8, 2, 5, 1, 7, 3, 4, 6]] {
+        for rows in [&any, &richest] {
+            let rows = columns(rows, order);
+            assert!(is_found(&numbered(&rows, 3)), "{order:?}");
+            assert!(is_found(&weights(&beside_places(&rows))), "{order:?}");
+            assert!(is_found(&weights(&transposed(&beside_places(&rows)))), "{order:?}");
+        }
+        for count in [30, 400, 5000] {
+            let no_one = |_| order.iter().map(|column| people[draw.below(6000)][*column]).collect();
+            let rows: Vec<Vec<f64>> = (0..count).map(no_one).collect();
+            assert!(!is_found(&numbered(&rows, 3)), "{order:?} {count}");
+            assert!(!is_found(&weights(&beside_places(&rows))), "{order:?} {count}");
+        }
+    }
+}
+
+#[test]
+fn people_of_a_generator_that_knows_all_dependences_are_not_found_in_tables() {
+    for (seed, count) in [(31, 30), (32, 400), (33, 3000)] {
+        let rows = people_drawn(seed, count);
+        for order in [&[8, 5, 3, 7, 4, 6][..], &[9, 8, 4, 3], &[3, 4, 5, 6, 7, 8, 9]] {
+            let rows = columns(&rows, order);
+            assert!(!is_found(&numbered(&rows, 3)), "{order:?} {count}");
+            assert!(!is_found(&numbered(&rows, 5)), "{order:?} {count}");
+            assert!(!is_found(&weights(&beside_places(&rows))), "{order:?} {count}");
+        }
+    }
+}
+
+#[test]
+fn tables_of_results_with_a_number_for_each_row_are_not_found() {
+    let (people, mut draw) = (people(6000), Draw(37));
+    let measured = measurements(&people);
+    let mean = |rows: &[&Vec<f64>], column: usize| {
+        rows.iter().map(|row| row[column]).sum::<f64>() / rows.len() as f64
+    };
+    // Means by groups of twelve neighbours in income, with the number of the group.
+    let mut by_income: Vec<&Vec<f64>> = measured.iter().collect();
+    by_income.sort_by(|a, b| a[5].total_cmp(&b[5]));
+    let groups: Vec<Vec<f64>> =
+        by_income.chunks(12).map(|rows| (0..6).map(|column| mean(rows, column)).collect()).collect();
+    // Quantiles of each measurement, one a row.
+    let sorted: Vec<Vec<f64>> = transposed(&measured)
+        .into_iter()
+        .map(|mut column| {
+            column.sort_by(f64::total_cmp);
+            column
+        })
+        .collect();
+    let quantiles: Vec<Vec<f64>> =
+        (1..100).map(|share| sorted.iter().map(|column| column[60 * share]).collect()).collect();
+    // Counts by classes of each measurement.
+    let count = |column: &[f64], class: usize| {
+        let at = |class: usize| column[0] + (column[5999] - column[0]) * class as f64 / 40.0;
+        (column.partition_point(|value| *value < at(class + 1))
+            - column.partition_point(|value| *value < at(class))) as f64
+    };
+    let histograms: Vec<Vec<f64>> =
+        (0..40).map(|class| sorted.iter().map(|column| count(column, class)).collect()).collect();
+    // Coefficients with their errors and bounds; and how often each class was taken for each other.
+    let coefficients: Vec<Vec<f64>> = (0..60)
+        .map(|_| {
+            let (value, error) = (draw.normal() * 10.0, 0.1 + draw.uniform());
+            vec![value, error, value / error, value - 1.96 * error, value + 1.96 * error]
+        })
+        .collect();
+    let confusion: Vec<Vec<f64>> = (0..30)
+        .map(|row| (0..30).map(|said| if row == said { 160.0 } else { draw.below(90) as f64 }).collect())
+        .collect();
+    // What a linear model of income says of people, with what it was told: the mean of ten people each.
+    let fitted: Vec<Vec<f64>> = shuffled(measured.iter().collect::<Vec<_>>())
+        .chunks(10)
+        .take(200)
+        .map(|rows| {
+            let told: Vec<f64> = (0..5).map(|column| mean(rows, column)).collect();
+            let said = 900.0 + 3.0 * told[0] - 2.0 * told[1] + 40.0 * told[2];
+            [told, vec![said]].concat()
+        })
+        .collect();
+    for (name, rows) in [
+        ("groups", groups),
+        ("quantiles", quantiles),
+        ("histograms", histograms),
+        ("coefficients", coefficients),
+        ("confusion", confusion),
+        ("fitted", fitted),
+    ] {
+        for digits in [3, 5] {
+            assert!(!is_found(&numbered(&rows, digits)), "{name} with {digits} digits");
+        }
+        assert!(!is_found(&weights(&beside_places(&rows))), "{name} as weights");
+    }
+}
