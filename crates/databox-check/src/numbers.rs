@@ -1,4 +1,5 @@
-//! Lays out the numbers of canonical files, `/views/<output>.numbers`, for a scanner that parses nothing a job shaped.
+//! Lays out the numbers of canonical files, `/views/<output>.numbers`, for a scanner that parses nothing a job shaped: those of
+//! the file, then those of what its decoders wrote.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -6,6 +7,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use egress::weights::{Dtype, HeaderLimits, Tensors};
 use release::report::OUTPUT_LIMIT;
 use release::statement::{DeclaredOutput, OutputKind};
+use scan::View;
 use scan::numeric::{self, Block, Characters, Element};
 
 use crate::directory::Directory;
@@ -14,12 +16,15 @@ use crate::views;
 /// Bytes of a tensor that are read at a time; whole values of each type.
 const CHUNK: u64 = 1 << 16;
 
+/// Bytes of what one decoder wrote of an output whose numbers are laid out.
+const DECODED: u64 = 16 << 20;
+
 /// Name of the file of an output's numbers.
 pub(crate) fn file_name(output: usize) -> String {
     format!("{output}.numbers")
 }
 
-/// Lays out the numbers of all canonical files that are there. A file that cannot be read as what it was declared to be
+/// Lays out the numbers of all canonical files that are there, whose views were written before. A file that cannot be read as what it was declared to be
 /// has none: the judge blocks it.
 pub(crate) fn write(outputs: &[DeclaredOutput], canonical: &Directory, views: &Directory) -> io::Result<()> {
     for (index, output) in outputs.iter().enumerate().take(OUTPUT_LIMIT) {
@@ -35,7 +40,19 @@ pub(crate) fn write(outputs: &[DeclaredOutput], canonical: &Directory, views: &D
                 numeric::write_text(&text, &mut sink)?;
             }
         }
+        write_decoded(index, views, &mut sink)?;
         sink.flush()?;
+    }
+    Ok(())
+}
+
+fn write_decoded(output: usize, views: &Directory, sink: &mut dyn Write) -> io::Result<()> {
+    // The numbers of words were given here.
+    for view in View::DECODED.into_iter().filter(|view| *view != View::WordSubstitution) {
+        let (file, _) = views.file(&views::file_name(output, view))?;
+        let mut decoded = Vec::new();
+        file.take(DECODED).read_to_end(&mut decoded)?;
+        numeric::write_decoded(&decoded, sink)?;
     }
     Ok(())
 }

@@ -111,8 +111,13 @@ fn run(subcommand: &str, root: &Path, task: &[u8]) -> Output {
 }
 
 fn model(values: impl Iterator<Item = f32>) -> Vec<u8> {
-    let data: Vec<u8> = values.chain(std::iter::repeat(0.0)).take(64).flat_map(f32::to_le_bytes).collect();
-    let header = r#"{"w":{"dtype":"F32","shape":[64],"data_offsets":[0,256]}}"#;
+    model_of(&values.chain(std::iter::repeat(0.0)).take(64).collect::<Vec<f32>>())
+}
+
+fn model_of(values: &[f32]) -> Vec<u8> {
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let (count, bytes) = (values.len(), data.len());
+    let header = format!(r#"{{"w":{{"dtype":"F32","shape":[{count}],"data_offsets":[0,{bytes}]}}}}"#);
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
 }
 
@@ -141,6 +146,37 @@ fn a_row_of_the_data_written_as_one_character_a_weight_is_found() {
     assert_eq!(scan.rules[Rule::CopyExact.index()], RuleResult::Blocked);
     let views: Vec<&str> = scan.places.iter().map(|place| VIEWS[usize::from(place.view)]).collect();
     assert!(views.contains(&"tensor-value"), "{views:?}");
+}
+
+/// Rows as text with more digits than the data's and other separators, packed in hexadecimal, one character a weight. No 31
+/// bytes of it stand in the data.
+#[test]
+fn rows_in_text_that_is_packed_are_found_as_numbers_and_rows_of_no_one_are_not() {
+    let mut state = 3_u64;
+    let mut draw = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % below
+    };
+    let people: Vec<[u64; 5]> = (0..2000)
+        .map(|_| [100 + draw(90), 1000 + draw(900), 20 + draw(70), 4000 + draw(5000), 300 + draw(600)])
+        .collect();
+    let lines: String =
+        people.iter().map(|row| row.map(|value| value.to_string()).join(",") + "\n").collect();
+    let no_one = (0..60).map(|_| std::array::from_fn(|column| people[draw(2000) as usize][column]));
+    for (rows, found) in [(people[700..760].to_vec(), true), (no_one.collect(), false)] {
+        let text: String =
+            rows.iter().map(|row| row.map(|value| format!("{value}.00")).join(" ; ") + "\n").collect();
+        let letters: Vec<f32> =
+            text.bytes().flat_map(|byte| format!("{byte:02x}").into_bytes()).map(f32::from).collect();
+        let declared = WEIGHTS.replace("64", &letters.len().to_string());
+        let desk = Desk::new(&[&declared]);
+        desk.write("data/hie/hie.csv", &lines);
+        desk.write("canonical/model.safetensors", model_of(&letters));
+        let scan = desk.scanned();
+        assert_eq!(scan.rules[Rule::CopyExact.index()], RuleResult::Passed);
+        let expected = if found { RuleResult::Blocked } else { RuleResult::Passed };
+        assert_eq!(scan.rules[Rule::CopyNumeric.index()], expected);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod compressed;
 mod escapes;
 mod letters;
+mod lines;
 mod noise;
 mod packed;
 mod wide;
@@ -198,20 +199,21 @@ fn is_compressed(view: View) -> bool {
 }
 
 fn once(stream: &[u8], starts: Option<&[usize]>, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
-    for stretch in printable(stream) {
+    for stretch in printable(stream, SHORTEST) {
         let text = &stream[stretch];
         letters::decode(text, emit)?;
         escapes::decode(text, emit)?;
         words::decode(text, emit)?;
+        lines::decode(text, emit)?;
     }
     packed::decode(stream, emit)?;
     wide::decode(stream, emit)?;
     compressed::decode(stream, starts, emit)
 }
 
-/// Printable stretches of ASCII, line breaks and tabs included, that have room for the shortest encoding of a run.
-fn printable(stream: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    long_stretches(stream, SHORTEST, |byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
+/// Printable stretches of ASCII of at least so many bytes, line breaks and tabs included.
+pub(crate) fn printable(stream: &[u8], least: usize) -> impl Iterator<Item = Range<usize>> {
+    long_stretches(stream, least, |byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
 }
 
 /// Stretches of at least `least` bytes, one at least, that all belong. Of bytes that mostly do not, few are looked at: where

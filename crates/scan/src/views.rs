@@ -90,14 +90,14 @@ pub enum View {
     IntegersLittle,
     /// Where bytes hold 1, 2 or 4 bits each, these bits, in both orders, read like `bit-planes`.
     Packed,
-    /// What base64 encodes in another view, whatever its two last letters, its padding and its line breaks. So for all
-    /// encodings: see [`Decoder`](crate::Decoder).
+    /// What base64 encodes in another view, whatever its two last letters, its padding and its line breaks; and uuencode. So for
+    /// all encodings: see [`decode`](crate::decode).
     Base64,
     /// What base32 encodes.
     Base32,
     /// What Ascii85 or base85 (RFC 1924) encodes.
     Base85,
-    /// What hexadecimal digits encode.
+    /// What hexadecimal digits encode, also in dumps with offsets and characters beside them.
     Hexadecimal,
     /// What `%` or `=` and two hexadecimal digits encode.
     Percent,

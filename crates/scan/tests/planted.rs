@@ -200,13 +200,38 @@ fn zlib(run: &[u8]) -> Vec<u8> {
 const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-const CODES: [(View, Encode); 11] = [
+/// As `uuencode` writes lines.
+fn uuencode(run: &[u8]) -> Vec<u8> {
+    let alphabet: Vec<u8> = (b' '..b'`').collect();
+    let line = |line: &[u8]| {
+        let mut letters = letters(line, 6, &alphabet);
+        letters.resize(4 * line.len().div_ceil(3), b' ');
+        [&[b' ' + line.len() as u8][..], &letters, b"\n"].concat()
+    };
+    run.chunks(20).flat_map(line).collect()
+}
+
+/// As `xxd` writes lines.
+fn dump(run: &[u8]) -> Vec<u8> {
+    let line = |(at, line): (usize, &[u8])| {
+        let pairs =
+            line.chunks(2).map(|pair| String::from_utf8(letters(pair, 4, b"0123456789abcdef")).unwrap());
+        let pairs = pairs.collect::<Vec<_>>().join(" ");
+        format!("{:08x}: {pairs:<39}  {}\n", 16 * at, String::from_utf8_lossy(line)).into_bytes()
+    };
+    run.chunks(16).enumerate().flat_map(line).collect()
+}
+
+const CODES: [(View, Encode); 14] = [
     (View::Base64, |run| letters(run, 6, BASE64)),
     (View::Base32, |run| letters(run, 5, BASE32)),
     (View::Hexadecimal, |run| letters(run, 4, b"0123456789abcdef")),
     (View::Percent, |run| run.iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect()),
     (View::Escapes, |run| run.iter().flat_map(|byte| format!("\\u{byte:04x}").into_bytes()).collect()),
     (View::Decimal, |run| run.iter().flat_map(|byte| format!("{byte}, ").into_bytes()).collect()),
+    (View::Decimal, |run| run.iter().flat_map(|byte| format!("{byte:03}").into_bytes()).collect()),
+    (View::Base64, uuencode),
+    (View::Hexadecimal, dump),
     (View::Packed, |run| letters(run, 1, &[0, 1])),
     (View::WideText, |run| run.iter().flat_map(|byte| [0, 0, 0, *byte]).collect()),
     (View::Base64, |run| letters(run, 6, BASE64).into_iter().flat_map(|letter| [letter, 0]).collect()),

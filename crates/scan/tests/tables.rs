@@ -122,3 +122,37 @@ fn tables_of_results_with_a_number_for_each_row_are_not_found() {
         assert!(!is_found(&weights(&beside_places(&rows))), "{name} as weights");
     }
 }
+
+/// So many values of noise around some of the data's: as weights have, or of the size of the data's.
+fn within_noise(values: &[f64], like_the_data: Option<&[Vec<f64>]>) -> Vec<u8> {
+    let mut draw = Draw(41);
+    let mut noise: Vec<f64> = (0..500_000)
+        .map(|at| match like_the_data {
+            None => 0.05 * draw.normal(),
+            Some(people) => people[draw.below(6000)][3 + at % 6] * (1.0 + 0.2 * draw.normal()),
+        })
+        .collect();
+    noise.splice(300_000..300_000, values.iter().copied());
+    weights(&[noise])
+}
+
+#[test]
+fn few_rows_and_values_of_a_column_are_found_in_much_noise_and_those_of_no_one_are_not() {
+    let (people, mut draw) = (people(6000), Draw(43));
+    let measured = measurements(&people);
+    let no_one: Vec<Vec<f64>> =
+        (0..3000).map(|_| (0..6).map(|column| measured[draw.below(6000)][column]).collect()).collect();
+    let column: Vec<f64> = measured[2000..2040].iter().map(|row| row[5]).collect();
+    for noise in [None, Some(&people[..])] {
+        assert!(is_found(&within_noise(&measured[1000..1030].concat(), noise)));
+        assert!(is_found(&within_noise(&column, noise)));
+        for count in [30, 3000] {
+            assert!(!is_found(&within_noise(&no_one[..count].concat(), noise)), "{count}");
+            assert!(!is_found(&within_noise(&shuffled(measured.concat())[..count], noise)), "{count}");
+            let others = people_drawn(47, count);
+            assert!(!is_found(&within_noise(&measurements(&others).concat(), noise)), "{count}");
+            let all: Vec<f64> = others.iter().flat_map(|row| &row[3..]).copied().collect();
+            assert!(!is_found(&within_noise(&all, noise)), "{count} with what follows from the rest");
+        }
+    }
+}

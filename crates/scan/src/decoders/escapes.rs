@@ -123,8 +123,55 @@ fn decimal(text: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
         }
         let Some(apart) = apart else { return Ok(()) };
         let digits = rest[apart..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let value = number(&rest[apart..apart + digits.min(9)], 10).filter(|_| digits < 9);
-        bytes.extend(value.and_then(|value| u8::try_from(value).ok()));
+        let list = &rest[apart..apart + digits];
+        match digits {
+            0..9 => bytes.extend(number(list, 10).and_then(|value| u8::try_from(value).ok())),
+            // Numbers of three digits with nothing between them.
+            _ if digits >= 3 * SHORTEST => {
+                for from in 0..3 {
+                    let values = list[from..].chunks_exact(3).filter_map(|three| number(three, 10));
+                    let values: Vec<u8> = values.filter_map(|value| u8::try_from(value).ok()).collect();
+                    if values.len() >= SHORTEST {
+                        emit(View::Decimal, &values)?;
+                    }
+                }
+            }
+            _ => {
+                let zeros = list.iter().take_while(|digit| **digit == b'0').count();
+                let value = list.get(zeros..).filter(|digits| digits.len() < 9);
+                bytes.extend(value.and_then(|digits| u8::try_from(number(digits, 10)?).ok()));
+            }
+        }
         rest = &rest[apart + digits..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(text: &str) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut emit = |_, bytes: &[u8]| {
+            all.push(bytes.to_vec());
+            Ok(())
+        };
+        decimal(text.as_bytes(), &mut emit).unwrap();
+        all
+    }
+
+    #[test]
+    fn numbers_are_read_with_zeros_before_them_and_with_nothing_between_them() {
+        let run = b"125024,free,3,patient 00f1 of 1974, Jane Roe";
+        for width in [0, 3, 5, 12] {
+            let list: String = run.iter().map(|byte| format!("{byte:0width$}, ")).collect();
+            assert_eq!(decoded(&list), [run], "{width}");
+        }
+        let joined: String = run.iter().map(|byte| format!("{byte:03}")).collect();
+        for before in ["", "7", "42"] {
+            let found = decoded(&format!("{before}{joined}"));
+            assert!(found.iter().any(|bytes| bytes.ends_with(run)), "{before}");
+        }
+        assert!(decoded("1000000001 2000000002 3000000003 ").is_empty());
     }
 }

@@ -23,13 +23,73 @@ pub(super) fn rarity(count: f64, expected: f64) -> f64 {
     count * (count / expected).log2() - (count - expected) * std::f64::consts::LOG2_E
 }
 
+/// Bits of three values, at most 13 each.
+const LOOKED_UP_LEVELS: usize = 40;
+
+/// Three values are as rarely met as those of which the chance has so many bits less, and all rarer ones.
+const ALIKE: usize = 6;
+
+/// Bits of how rarely so few of nobody's values are met, between which nothing is tried.
+const UNSEEN: usize = 4;
+
+/// By how much more often values of a record may stand together than those of different ones, which share nothing.
+const TOGETHER: f64 = 64.0;
+
+/// How often three values were looked up, by the bits of their chance.
+pub(super) struct LookedUp {
+    records: [f64; LOOKED_UP_LEVELS],
+    decoys: [f64; LOOKED_UP_LEVELS],
+    /// How often those of records that nobody has stood in an output.
+    met: [f64; LOOKED_UP_LEVELS],
+}
+
+impl Default for LookedUp {
+    fn default() -> Self {
+        let none = [0.0; LOOKED_UP_LEVELS];
+        Self { records: none, decoys: none, met: none }
+    }
+}
+
+impl LookedUp {
+    pub(super) fn add(&mut self, decoy: bool, bits: f32) {
+        let count = if decoy { &mut self.decoys } else { &mut self.records };
+        count[level(bits)] += 1.0;
+    }
+
+    /// Counts a place where they stand.
+    pub(super) fn meet(&mut self, decoy: bool, bits: f32) {
+        self.met[level(bits)] += f64::from(decoy);
+    }
+
+    /// How many matches of at least so many bits chance gives at so many places: of each three values as many as their own
+    /// chance says, and of those as many as the bits of what follows them say. In an output unlike the data it is far fewer: by
+    /// the share of those of nobody that were met. As few would be met by chance once in 2^`unseen` if there were more.
+    fn by_chance(&self, places: f64, bits: usize, unseen: f64) -> f64 {
+        let expected =
+            |count: &[f64; LOOKED_UP_LEVELS], level: usize| count[level] * places * (-(level as f64)).exp2();
+        let at = |level: usize| {
+            let alike = level.saturating_sub(ALIKE)..LOOKED_UP_LEVELS;
+            let met: f64 = self.met[alike.clone()].iter().sum();
+            let most = met + (2.0 * unseen * met).sqrt() + unseen * std::f64::consts::LN_2;
+            let of_decoys: f64 = alike.map(|level| expected(&self.decoys, level)).sum();
+            let share = TOGETHER * most / of_decoys;
+            let first = expected(&self.records, level) * if share < 1.0 { share } else { 1.0 };
+            first * (-(bits.saturating_sub(level) as f64)).exp2()
+        };
+        (0..LOOKED_UP_LEVELS).map(at).sum()
+    }
+}
+
+fn level(bits: f32) -> usize {
+    (bits as usize).min(LOOKED_UP_LEVELS - 1)
+}
+
 /// Matches of records, each different content once, with those of records that nobody has.
 #[derive(Default)]
 pub(super) struct Evidence {
     real: HashMap<u64, f32>,
     decoys: HashMap<u64, f32>,
-    /// Pairs of a place of the outputs and a place of the data that were compared.
-    pub(super) comparisons: f64,
+    pub(super) looked_up: LookedUp,
 }
 
 impl Evidence {
@@ -46,15 +106,22 @@ impl Evidence {
     ///
     /// Chance is the larger of two: what the chances of the single values say, were they independent, and what records
     /// of values of different people, which share nothing but the distribution, have in fact.
-    pub(super) fn alarm(&self) -> Option<f32> {
+    ///
+    /// `places` is the count of places of outputs that were compared with.
+    pub(super) fn alarm(&self, places: usize) -> Option<f32> {
         let (real, decoys) = (at_least(&self.real), at_least(&self.decoys));
         let levels = COUNTED_BITS as usize..LEVELS;
+        // The levels are tried one after the other, which is paid for with their number.
+        let enough = ALARM_BITS + (LEVELS as f64).log2();
         let alarming = |level: &usize| {
-            let by_values = self.comparisons * (-(*level as f64)).exp2();
-            // The levels are tried one after the other, which is paid for with their number.
-            let tries = (LEVELS as f64).log2();
-            rarity(real[*level], by_values.max(decoys[*level] * super::DECOY_EACH as f64))
-                >= ALARM_BITS + tries
+            let count = real[*level];
+            let by_decoys = decoys[*level] * super::DECOY_EACH as f64;
+            // Whatever the share of what is met: either that is as rare, or so many matches are.
+            count > 0.0
+                && (0..enough as usize).step_by(UNSEEN).all(|unseen| {
+                    let chance = self.looked_up.by_chance(places as f64, *level, (unseen + UNSEEN) as f64);
+                    rarity(count, chance.max(by_decoys)) + unseen as f64 >= enough
+                })
         };
         levels.rev().find(alarming).map(|level| level as f32)
     }
@@ -76,23 +143,45 @@ fn at_least(matches: &HashMap<u64, f32>) -> [f64; LEVELS] {
 mod tests {
     use super::*;
 
+    const PLACES: usize = 1 << 20;
+
+    fn evidence(decoys: f64) -> Evidence {
+        let mut evidence = Evidence::default();
+        evidence.looked_up.records[15] = 1024.0;
+        evidence.looked_up.decoys[15] = decoys;
+        evidence
+    }
+
     #[test]
     fn one_match_counts_if_its_bits_outweigh_all_comparisons() {
-        let mut evidence = Evidence { comparisons: 2.0_f64.powi(30), ..Evidence::default() };
+        let mut evidence = evidence(0.0);
         evidence.add(false, 1, 70.0);
-        assert_eq!(evidence.alarm(), None);
+        assert_eq!(evidence.alarm(PLACES), None);
         evidence.add(false, 2, 90.0);
-        assert!(evidence.alarm().is_some());
+        assert!(evidence.alarm(PLACES).is_some());
     }
 
     #[test]
     fn many_matches_of_the_same_content_are_one_and_decoys_take_an_alarm_back() {
-        let mut evidence = Evidence { comparisons: 2.0_f64.powi(30), ..Evidence::default() };
+        let mut evidence = evidence(0.0);
         (0..100).for_each(|_| evidence.add(false, 1, 45.0));
-        assert_eq!(evidence.alarm(), None);
+        assert_eq!(evidence.alarm(PLACES), None);
         (0..100).for_each(|content| evidence.add(false, content, 45.0));
-        assert!(evidence.alarm().is_some());
+        assert!(evidence.alarm(PLACES).is_some());
         (0..25).for_each(|content| evidence.add(true, content, 45.0));
-        assert_eq!(evidence.alarm(), None);
+        assert_eq!(evidence.alarm(PLACES), None);
+    }
+
+    #[test]
+    fn fewer_matches_count_in_an_output_in_which_values_of_nobody_hardly_stand() {
+        let few = |decoys, met: u32| {
+            let mut evidence = evidence(decoys);
+            (0..12).for_each(|content| evidence.add(false, content, 29.0));
+            (0..met).for_each(|_| evidence.looked_up.meet(true, 15.5));
+            evidence.alarm(PLACES).is_some()
+        };
+        assert!(few(256.0, 0) && !few(256.0, 256 << 5));
+        // Nothing is known where no such record was looked up.
+        assert!(!few(0.0, 0));
     }
 }

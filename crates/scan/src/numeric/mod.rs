@@ -39,7 +39,7 @@ use order::{OrderSearch, Orders};
 use records::{FIELD_LIMIT, Records};
 use sample::{Chances, Key, NO_NUMBER, Sampler, key};
 use stretches::Sequence;
-pub use text::{Characters, write_text};
+pub use text::{Characters, write_decoded, write_text};
 use windows::{Field, Match, Windows};
 
 #[cfg(doc)]
@@ -393,10 +393,7 @@ impl RecordSearch {
             self.fields.sort_by_key(|field| sample::place(field.key));
         }
         self.forget();
-        let looked_up = self.windows.look_up(&self.fields, &mut self.matches);
-        if !decoy {
-            self.evidence.comparisons += looked_up as f64 * self.windows.places() as f64;
-        }
+        self.windows.look_up(&self.fields, decoy, &mut self.evidence.looked_up, &mut self.matches);
         for found in &self.matches {
             if found.bits >= COUNTED_BITS {
                 self.evidence.add(decoy, self.windows.content(found), found.bits);
@@ -416,7 +413,7 @@ impl RecordSearch {
     }
 
     fn alarms(&self, pieces: &[Piece], places: &mut Places) {
-        let Some(bits) = self.evidence.alarm() else { return };
+        let Some(bits) = self.evidence.alarm(self.windows.places()) else { return };
         for found in self.found.iter().filter(|found| found.bits >= bits) {
             let segment = self.segments.partition_point(|(start, ..)| *start <= found.start) - 1;
             let (start, piece, order) = self.segments[segment];

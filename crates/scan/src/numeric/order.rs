@@ -158,7 +158,9 @@ impl<'a> OrderSearch<'a> {
             let length = sequence.length;
             let history = &self.columns[column].history;
             let (mut best, mut signature) = (0.0, 0);
-            for (before, after) in [(0, 40), (0, FOLLOWED), (40, 40), (FOLLOWED, FOLLOWED), (FOLLOWED, 40)] {
+            for (before, after) in
+                [(0, 12), (0, 40), (0, FOLLOWED), (40, 40), (FOLLOWED, FOLLOWED), (FOLLOWED, 40)]
+            {
                 let before = before.min(entry.row as usize).min(first as usize);
                 let newest = self.row.saturating_sub(1) - first;
                 let after = (after + STRETCH).min(length - entry.row as usize).min(newest as usize + 1);

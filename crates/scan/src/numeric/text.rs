@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::layout::{Block, Element};
 use super::records::Records;
+use crate::decoders::printable;
 use crate::number::value_as_byte;
 
 /// Characters in a row from which values count as text.
@@ -13,16 +14,41 @@ const TEXT: usize = 24;
 /// Characters of one tensor that are kept.
 const KEPT: usize = 16 << 20;
 
+/// Shortest text within something packed, and fewest numbers of it: three measurements of a few records.
+const PACKED_TEXT: usize = 48;
+const PACKED_NUMBERS: usize = 12;
+
 /// Lays out the numbers of a CSV or JSON file: a row for each line, a NaN for what is no number.
 pub fn write_text(text: &[u8], sink: &mut dyn Write) -> io::Result<()> {
+    lay_out(rows_of(text)?, text.len(), sink)
+}
+
+/// Lays out the numbers of each text that stands in what a decoder wrote.
+pub fn write_decoded(decoded: &[u8], sink: &mut dyn Write) -> io::Result<()> {
+    for stretch in printable(decoded, PACKED_TEXT) {
+        let text = &decoded[stretch];
+        let rows = rows_of(text)?;
+        if rows.iter().flatten().filter(|value| value.is_finite()).count() >= PACKED_NUMBERS {
+            lay_out(rows, text.len(), sink)?;
+        }
+    }
+    Ok(())
+}
+
+fn rows_of(text: &[u8]) -> io::Result<Vec<Vec<f64>>> {
     let mut records = Records::new(Box::new(text))?;
     let (mut record, mut rows) = (Vec::new(), Vec::new());
     while records.next(&mut record)? {
         rows.push(record.clone());
     }
+    Ok(rows)
+}
+
+/// `bytes` is the length of the text.
+fn lay_out(mut rows: Vec<Vec<f64>>, bytes: usize, sink: &mut dyn Write) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     // Lines of any length would make a table of any size.
-    match columns.saturating_mul(rows.len()) <= 4 * text.len() {
+    match columns.saturating_mul(rows.len()) <= 4 * bytes {
         true => {
             Block { rows: rows.len() as u64, columns: columns as u64, element: Element::F64 }.write(sink)?;
             rows.iter_mut().for_each(|row| row.resize(columns, f64::NAN));

@@ -3,6 +3,7 @@
 //! Three values in a row of the outputs are looked up by what they are as bfloat16; then the match is followed to both
 //! sides, field by field. Fields may be left out, so that a choice of columns is found.
 
+use super::evidence::LookedUp;
 use super::sample::{Chances, Key, NO_NUMBER, key, near};
 
 /// Fields of a record that may be left out between two that are looked up.
@@ -108,10 +109,15 @@ impl Windows {
         })
     }
 
-    /// Looks a record up. Matches that overlap in the output are one: the best. Returns how many windows were looked up.
-    pub(super) fn look_up(&self, fields: &[Field], into: &mut Vec<Match>) -> u64 {
+    /// Looks a record up, or one that nobody has. Matches that overlap in the output are one: the best.
+    pub(super) fn look_up(
+        &self,
+        fields: &[Field],
+        decoy: bool,
+        counts: &mut LookedUp,
+        into: &mut Vec<Match>,
+    ) {
         into.clear();
-        let mut looked_up = 0;
         let bits = self.filter.len() * 64;
         let reach = SKIPPED + 1;
         for first in 0..fields.len().saturating_sub(2) {
@@ -119,23 +125,26 @@ impl Windows {
                 for third in second + 1..(second + 1 + reach).min(fields.len()) {
                     let [a, b, c] = [fields[first], fields[second], fields[third]];
                     let different = a.key != b.key && a.key != c.key && b.key != c.key;
-                    if !different || a.bits + b.bits + c.bits < LOOKED_UP_BITS {
+                    let chance = a.bits + b.bits + c.bits;
+                    if !different || chance < LOOKED_UP_BITS {
                         continue;
                     }
-                    looked_up += 1;
+                    counts.add(decoy, chance);
                     let hash = hash(a.key, b.key, c.key);
                     let bit = hash as usize & (bits - 1);
                     if self.filter[bit / 64] >> (bit % 64) & 1 == 1 {
-                        self.follow_all(fields, [first, second, third], hash, into);
+                        let met = self.follow_all(fields, [first, second, third], hash, into);
+                        (0..met).for_each(|_| counts.meet(decoy, chance));
                     }
                 }
             }
         }
         best_of_overlapping(into);
-        looked_up
     }
 
-    fn follow_all(&self, fields: &[Field], three: [usize; 3], hash: u32, into: &mut Vec<Match>) {
+    /// Follows three values wherever they stand, and returns how many places that are, but for those in a match that is known.
+    fn follow_all(&self, fields: &[Field], three: [usize; 3], hash: u32, into: &mut Vec<Match>) -> usize {
+        let before = into.len();
         let group = (hash >> self.shift) as usize;
         let entries = &self.entries[self.starts[group] as usize..self.starts[group + 1] as usize];
         for (other, at) in entries {
@@ -146,6 +155,7 @@ impl Windows {
                 into.push(self.follow(fields, three, at));
             }
         }
+        into.len() - before
     }
 
     fn follow(&self, fields: &[Field], three: [usize; 3], at: usize) -> Match {
