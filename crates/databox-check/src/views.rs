@@ -388,7 +388,7 @@ fn write_planes(
 }
 
 /// Writes a tensor with each of its dimensions but the last innermost: the values along that dimension, one after the
-/// other, and then those beside them.
+/// other, and then those beside them; then with all dimensions in reverse order.
 fn write_transposed(
     tensor: &Tensor,
     dtype: scan::Dtype,
@@ -421,7 +421,40 @@ fn write_transposed(
             }
         }
     }
-    Ok(())
+    write_reversed(tensor, dtype, reader, sinks)
+}
+
+/// Writes a tensor of three dimensions or more with all of them in reverse order, as a program writes that counts the first
+/// one innermost.
+fn write_reversed(
+    tensor: &Tensor,
+    dtype: scan::Dtype,
+    reader: &mut BufReader<&mut File>,
+    sinks: &mut Part<'_>,
+) -> io::Result<()> {
+    let shape: Vec<usize> =
+        tensor.shape.iter().filter(|length| **length > 1).map(|length| *length as usize).collect();
+    let count: u64 = tensor.shape.iter().product();
+    if shape.len() < 3 || count > TRANSPOSED_AT_ONCE {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    tensor.data(reader)?.read_to_end(&mut bytes)?;
+    let turned = reversed(&bytes, &shape, dtype.width());
+    Values::of(dtype, &turned)
+        .and_then(|values| values.write(View::Value, sinks.of(View::Transposed)))
+        .map_err(written)?;
+    sinks.of(View::TransposedBytes).write_all(&turned)
+}
+
+/// Values of `width` bytes each, the first dimension innermost.
+fn reversed(bytes: &[u8], shape: &[usize], width: usize) -> Vec<u8> {
+    let Some((first, others)) = shape.split_first() else { return bytes.to_vec() };
+    // What lies beside the first dimension is turned by itself; then the first goes innermost.
+    let inner: usize = others.iter().product();
+    let rows: Vec<u8> =
+        bytes.chunks_exact((inner * width).max(1)).flat_map(|row| reversed(row, others, width)).collect();
+    if *first > 1 { transposed(&rows, inner, width) } else { rows }
 }
 
 /// Rows of `columns` values of `width` bytes each, column by column.
@@ -453,10 +486,18 @@ fn viewed_dtype(dtype: Dtype) -> Option<scan::Dtype> {
 
 #[cfg(test)]
 mod tests {
-    use super::transposed;
+    use super::{reversed, transposed};
 
     #[test]
     fn rows_are_read_down_their_columns() {
         assert_eq!(transposed(b"abcdefghijkl", 3, 2), b"abghcdijefkl");
+    }
+
+    #[test]
+    fn all_dimensions_are_reversed() {
+        // 2 × 3 × 2 values of one byte, counted with the last dimension innermost; then of two.
+        assert_eq!(reversed(b"abcdefghijkl", &[2, 3, 2], 1), b"agciekbhdjfl");
+        assert_eq!(reversed(b"abcdefghijklmnop", &[2, 2, 2], 2), b"abijefmncdklghop");
+        assert_eq!(reversed(b"abcd", &[2, 2], 1), b"acbd");
     }
 }

@@ -115,9 +115,13 @@ fn model(values: impl Iterator<Item = f32>) -> Vec<u8> {
 }
 
 fn model_of(values: &[f32]) -> Vec<u8> {
+    model_in(&format!("[{}]", values.len()), values)
+}
+
+fn model_in(shape: &str, values: &[f32]) -> Vec<u8> {
     let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let (count, bytes) = (values.len(), data.len());
-    let header = format!(r#"{{"w":{{"dtype":"F32","shape":[{count}],"data_offsets":[0,{bytes}]}}}}"#);
+    let bytes = data.len();
+    let header = format!(r#"{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{bytes}]}}}}"#);
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
 }
 
@@ -146,6 +150,21 @@ fn a_row_of_the_data_written_as_one_character_a_weight_is_found() {
     assert_eq!(scan.rules[Rule::CopyExact.index()], RuleResult::Blocked);
     let views: Vec<&str> = scan.places.iter().map(|place| VIEWS[usize::from(place.view)]).collect();
     assert!(views.contains(&"tensor-value"), "{views:?}");
+}
+
+#[test]
+fn text_in_a_tensor_of_three_dimensions_in_reverse_order_is_found_and_other_text_is_not() {
+    for (text, found) in [(SECRET, true), (&SECRET.replace(char::is_alphanumeric, "x"), false)] {
+        let desk = Desk::new(&[&WEIGHTS.replace(r#"["64"]"#, r#"["4","4","4"]"#)]);
+        let mut values = [0.0; 64];
+        for (at, byte) in text.bytes().take(64).enumerate() {
+            // The first dimension is counted innermost.
+            values[at % 4 * 16 + at / 4 % 4 * 4 + at / 16] = f32::from(byte);
+        }
+        desk.write("canonical/model.safetensors", model_in("[4,4,4]", &values));
+        let expected = if found { RuleResult::Blocked } else { RuleResult::Passed };
+        assert_eq!(desk.scanned().rules[Rule::CopyExact.index()], expected);
+    }
 }
 
 /// Rows as text with more digits than the data's and other separators, packed in hexadecimal, one character a weight. No 31

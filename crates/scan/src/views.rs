@@ -62,7 +62,8 @@ pub enum View {
     LowSevenBits,
     /// The lower half of the bytes of each value of 4 bytes or more.
     LowHalves,
-    /// As `tensor-value`, with each dimension of a tensor but the last in turn read innermost: text written down a column.
+    /// As `tensor-value`, with each dimension of a tensor but the last in turn read innermost: text written down a column; and with all of
+    /// three or more in reverse order, in tensors of at most 4 Mi values.
     Transposed,
     /// The bytes of the values in those orders.
     TransposedBytes,
