@@ -40,7 +40,7 @@ def main():
         if "bombs" in chosen:
             report["bombs"] = measures.bombs(checker, root, arguments)
         if "weights" in chosen:
-            report["weights"] = measures.bits_of_weights(checker, root, arguments)
+            report["weights"] = measures.bits_of_weights(checker, material, root, arguments)
         measures.summary(report)
         if arguments.json:
             with open(arguments.json, "w", encoding="utf-8") as file:

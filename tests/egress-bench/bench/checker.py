@@ -93,8 +93,8 @@ def forget(answer):
         shutil.rmtree(answer.canonical, ignore_errors=True)
 
 
-def larger_policy(standard, directory, precision=None):
-    """The standard policy with room for outputs of 1 GiB, for what is measured at that size."""
+def larger_policy(standard, directory, precision=None, noise_percent=0):
+    """The standard policy with room for outputs of 1 GiB, for what is measured at that size; or with another precision, and noise."""
     with open(standard, encoding="utf-8") as file:
         lines = file.read().splitlines()
     wide = {"release_bits": 1 << 34, "max_bits": 1 << 34, "max_file_bytes": 1 << 32}
@@ -106,8 +106,10 @@ def larger_policy(standard, directory, precision=None):
             line = f"{key} = {wide[key]}"
         if key == "precision" and precision:
             line = f'precision = "{precision}"'
+        if key == "dither_percent":
+            line = f"dither_percent = {noise_percent}"
         written.append(line)
-    path = os.path.join(directory, f"policy-{precision or 'large'}.toml")
+    path = os.path.join(directory, f"policy-{precision or 'large'}-{noise_percent}.toml")
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(written) + "\n")
     return path

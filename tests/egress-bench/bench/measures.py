@@ -1,15 +1,12 @@
 """What is measured, and how it is printed."""
 
-import os
-import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import bombs as bombs_module
-import carriers
 import honest as honest_module
+import weights
 from checker import forget, larger_policy
-from material import keystream
 
 # Lengths in bytes that are tried for the shortest theft that is found.
 LADDER = (16, 24, 31, 40, 48, 64, 96, 127, 160, 256, 512, 1024, 2048, 4096, 10240)
@@ -131,55 +128,12 @@ def bombs(checker, root, arguments):
     return done
 
 
-def bits_of_weights(checker, root, arguments):
-    """Bits that a thief reads of each weight after canonicalisation: low bits of f32, and bits that rounding keeps."""
-    done, count = [], 4096
-    noise = keystream(4 * count, "weights")
-    for precision in ("bf16", "int8"):
-        policy = larger_policy(arguments.standard, root, precision)
-        for low in (1, 8, 16, 20, 23):
-            words = [(word & ~((1 << low) - 1)) | (int.from_bytes(noise[4 * at : 4 * at + 4], "little") & ((1 << low) - 1))
-                     for at, word in enumerate(carriers.array.array("I", carriers.f32(carriers.gaussian(count, 6))))]
-            read = leaving(checker, policy, carriers.array.array("I", words).tobytes(), precision)
-            kept = [0] * low
-            for word, value in zip(words, carriers.array.array("I", carriers.f32(read))):
-                for place in range(low):
-                    kept[place] += (word ^ value) >> place & 1 == 0
-            known = sum(max(0.0, capacity(1 - agreed / count)) for agreed in kept)
-            done.append({"precision": precision, "what": f"{low} low bits of f32", "bits": round(known, 2)})
-        steps = 255 if precision == "int8" else 1 << 15
-        digits = [int.from_bytes(noise[4 * at : 4 * at + 4], "little") % (steps if precision == "int8" else 0x7F00 - 0x80) for at in range(count)]
-        if precision == "int8":
-            digits[0] = 254
-            values, back = [(digit - 127) / 127 for digit in digits], lambda value: round(value * 127) + 127
-        else:
-            values = [struct.unpack("<f", struct.pack("<I", (digit + 0x80) << 16))[0] for digit in digits]
-            back = lambda value: (struct.unpack("<I", struct.pack("<f", value))[0] >> 16) - 0x80
-        read = leaving(checker, policy, carriers.f32(values), precision)
-        right = sum(back(value) == digit for value, digit in zip(read, digits)) / count
-        whole = (len(bin(0x7F00 - 0x80)) - 3 + 1) if precision == "bf16" else 8
-        done.append({"precision": precision, "what": "values that rounding keeps", "bits": round(whole * right, 2)})
-    for record in done:
-        said(f"{record['precision']:<6} {record['what']:<28} {record['bits']:>6} bits a weight")
+def bits_of_weights(checker, material, root, arguments):
+    """What a thief reads of each weight after canonicalisation, and what an honest classifier loses by it."""
+    done = weights.measured(checker, material, root, arguments.standard)
+    for line in weights.lines(done):
+        said(line)
     return done
-
-
-def capacity(error):
-    """Bits of a binary symmetric channel (Shannon, 1948). A rate that 4,096 weights do not tell from a half counts as none."""
-    from math import log2
-
-    if error in (0.0, 1.0):
-        return 1.0
-    bits = 1 + error * log2(error) + (1 - error) * log2(1 - error)
-    return bits if abs(error - 0.5) > 0.03 else 0.0
-
-
-def leaving(checker, policy, content, precision):
-    answer = checker([carriers.safetensors([("w", "F32", [len(content) // 4], content)])], private=False, policy=policy)
-    try:
-        return carriers.tensor(answer.canonical, "w")
-    finally:
-        forget(answer)
 
 
 def peak(what, records):
@@ -198,8 +152,9 @@ def summary(report):
             twins = sum(record["twin"] == "found" for record in some)
             print(f"{group:<14}{counts[0]:>7}{counts[1]:>7}{counts[2]:>9}{counts[3]:>8}{counts[4]:>7}   {twins} of {len(some)}")
         barred = [r for r in attacks if not r["keyed"] and r["payload"] >= 31]
-        stopped = [r for r in barred if r["outcome"] in (FOUND, GONE, REFUSED)]
-        print(f"deterministic encodings of 31 bytes or more: {len(stopped)} of {len(barred)} found, gone or refused")
+        counts = {what: sum(r["outcome"] == what for r in barred) for what in (FOUND, GONE, REFUSED)}
+        print(f"deterministic encodings of 31 bytes or more: {counts[FOUND]} found and {counts[GONE]} gone, {counts[FOUND] + counts[GONE]} of {len(barred)}; "
+              f"{counts[REFUSED]} more refused for another reason")
         print("missed: " + (", ".join(r["name"] for r in barred if r["outcome"] == MISSED) or "none"))
         print(f"encrypted payloads that carry more than the bits that were charged: {sum(not r['withinBits'] for r in attacks)}")
         print(peak("attacks", attacks))
@@ -219,5 +174,5 @@ def summary(report):
     if done := report.get("bombs"):
         print(f"bombs and malformed outputs refused by name in {BOMB_SECONDS:.0f} s and {BOMB_MIB:.0f} MiB: {sum(r['refused'] and r['inTime'] for r in done)} of {len(done)}")
         print(peak("bombs", done))
-    for r in report.get("weights", []):
-        print(f"bits a weight after canonicalisation, {r['precision']}, {r['what']}: {r['bits']}")
+    for line in weights.lines(report.get("weights", [])):
+        print(line)

@@ -79,6 +79,30 @@ fn no_honest_output_of_a_mebibyte_is_stopped_nor_weights_of_64_mebibytes() {
 }
 
 #[test]
+fn no_weight_carries_more_than_is_charged_and_a_real_classifier_keeps_its_accuracy() {
+    // Fewer rows would teach the classifier next to nothing.
+    let records = results_with("weights", &["--rows", "20190"]);
+    let of = |kind: &'static str| records.iter().filter(move |record| record["what"] == kind);
+    let number = |record: &Value, key: &str| record[key].as_f64().unwrap();
+    for classifier in of("classifier") {
+        let kept = of("values that rounding keeps")
+            .find(|record| record["precision"] == classifier["precision"])
+            .expect("each precision is measured");
+        assert!(number(kept, "bits") <= number(classifier, "bits"), "{kept} {classifier}");
+        // Of the others the loss is printed, and is what a site chooses by.
+        let keeps_it = ["f32", "f16", "bf16", "int8"].iter().any(|name| classifier["precision"] == *name);
+        if keeps_it && classifier["noise"] == 0 {
+            let loss = number(classifier, "accuracyBefore") - number(classifier, "accuracy");
+            assert!(loss.abs() <= 0.01, "{classifier}");
+        }
+    }
+    assert_eq!(of("classifier").filter(|record| record["noise"] == 0).count(), 8);
+    for noisy in records.iter().filter(|record| record.get("bound").is_some()) {
+        assert!(number(noisy, "bits") <= number(noisy, "bound"), "{noisy}");
+    }
+}
+
+#[test]
 fn bombs_and_malformed_outputs_are_refused_by_name_in_time_and_memory() {
     let passed_over = expected("bombs");
     for record in results("bombs") {
