@@ -136,6 +136,15 @@ def table(columns, lines, path="table.csv", count_column=None):
     return Output(path, "\n".join(declaration), text.encode())
 
 
+def chart(columns, lines, mark, encoding, count_column, path="chart.json"):
+    """A chart of Vega-Lite with its values in it. `encoding` is a dict of channels, each a column's name and its type."""
+    listed = ", ".join(f'{{ name = "{name}", type = "{kind}" }}' for name, kind in columns)
+    declaration = f'path = "{path}"\nkind = "figure"\ncolumns = [{listed}]\ncount_column = "{count_column}"'
+    values = [dict(zip((name for name, _ in columns), line)) for line in lines]
+    drawn = {channel: {"field": field, "type": kind} for channel, (field, kind) in encoding.items()}
+    return Output(path, declaration, json.dumps({"data": {"values": values}, "mark": mark, "encoding": drawn}).encode())
+
+
 def read_table(canonical, path="table.csv"):
     with open(os.path.join(canonical, path), encoding="utf-8") as file:
         lines = file.read().splitlines()
