@@ -139,7 +139,8 @@ fn site_command(command: SiteCommand, profile: &str, json: bool) -> Result<(), F
             match id {
                 Some(id) if sealed => {
                     let files = key::KeyFiles::new(&keys, &id);
-                    draft::from_packet(&answer, &id, &files, passphrase_file.as_deref(), &out)?;
+                    let draft = draft::from_packet(&answer, &id, &files, passphrase_file.as_deref(), &out)?;
+                    draft.words().into_iter().for_each(|words| eprintln!("note: {words}"));
                 }
                 None if sealed => {
                     return Err(Failure::new("DRAFT", "the answer is sealed")

@@ -13,6 +13,30 @@ use crate::key::{self, KeyFiles};
 /// The label under which the draft lies in its packet.
 pub const DRAFT_LABEL: &str = "catalogue";
 
+/// The label under which it lies how much of the data stands in its public files.
+const SHARE_LABEL: &str = "public-share";
+
+/// A draft that was opened.
+#[derive(Debug)]
+pub struct Draft {
+    /// The entry.
+    pub catalogue: Catalogue,
+    /// About how much of the data stands in its public files, in millionths, as the enclave says; None without such files.
+    pub public_share: Option<u32>,
+}
+
+impl Draft {
+    /// What a steward should know before they sign.
+    pub fn words(&self) -> Option<String> {
+        let share = self.public_share?;
+        Some(format!(
+            "about {}.{} % of this data stands in its public files: no search finds a copy of that part any more",
+            share / 10_000,
+            share / 1000 % 10
+        ))
+    }
+}
+
 /// Opens a sealed draft of a dataset's entry with a steward's review key and writes the payload to be signed.
 pub fn from_packet(
     packet: &Path,
@@ -20,21 +44,24 @@ pub fn from_packet(
     keys: &KeyFiles,
     passphrase_file: Option<&Path>,
     out: &Path,
-) -> Result<Catalogue, Failure> {
+) -> Result<Draft, Failure> {
     let passphrase = key::passphrase(passphrase_file, &format!("Passphrase of {steward}: "))?;
     let secret = packet::key::read_review(&keys.review(), &passphrase).map_err(key_failure)?;
     open(packet, steward, &secret, out)
 }
 
 /// The same with a key at hand.
-pub fn open(packet: &Path, steward: &Name, secret: &ReviewSecret, out: &Path) -> Result<Catalogue, Failure> {
+pub fn open(packet: &Path, steward: &Name, secret: &ReviewSecret, out: &Path) -> Result<Draft, Failure> {
     let bytes = std::fs::read(packet).map_err(file_failure(packet))?;
     let binding = blobs::Digest::of(packet.file_stem().unwrap_or_default().as_encoded_bytes());
     let content = packet::open(&bytes, steward, secret, &binding).map_err(file_failure(packet))?;
-    let draft = content.details.iter().find(|(label, _)| label.as_str() == DRAFT_LABEL);
-    let (_, draft) =
-        draft.ok_or_else(|| Failure::new("DRAFT", format!("{} holds no draft", packet.display())))?;
-    write(draft, out)
+    let detail = |of: &str| {
+        content.details.iter().find(|(label, _)| label.as_str() == of).map(|(_, detail)| &detail[..])
+    };
+    let draft = detail(DRAFT_LABEL)
+        .ok_or_else(|| Failure::new("DRAFT", format!("{} holds no draft", packet.display())))?;
+    let share = detail(SHARE_LABEL).and_then(|share| std::str::from_utf8(share).ok()?.parse().ok());
+    Ok(Draft { catalogue: write(draft, out)?, public_share: share })
 }
 
 /// Takes the plain draft of a runtime's entry and writes the payload to be signed.

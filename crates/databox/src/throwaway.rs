@@ -258,7 +258,7 @@ impl Throwaway {
             Ok(packet.is_file().then_some(()))
         })?;
         let out = self.directory.join(format!("statements/{dataset}.json"));
-        let catalogue = draft::open(&packet, &name("ana"), &self.keys["ana"].review, &out)?;
+        let catalogue = draft::open(&packet, &name("ana"), &self.keys["ana"].review, &out)?.catalogue;
         self.sign_and_install(&out, &["ana", "ben"], None)?;
         Ok(catalogue)
     }

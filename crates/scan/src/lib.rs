@@ -90,6 +90,7 @@ mod parallel;
 mod pass;
 mod planes;
 mod positions;
+mod public_share;
 mod run;
 mod search;
 mod snapshot_index;
@@ -113,6 +114,7 @@ pub use decoders::{Allowance, DECODER_DEPTH, DecodeError, Emit, decode, decode_f
 pub use files::{DataFile, files_below};
 pub use number::Dtype;
 pub use planes::{PLANE_BLOCK, PLANE_OVERLAP, planes};
+pub use public_share::public_share;
 pub use snapshot_index::{IndexError, SnapshotIndex, build as build_index};
 pub use substitution::SUBSTITUTED_RUN;
 pub use tensor::{Values, ViewError};

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use packet::Content;
 use release::json;
@@ -28,6 +28,9 @@ use crate::room::Room;
 /// The label of the draft in its packet.
 const DRAFT_LABEL: &str = "catalogue";
 
+/// The label of how much of the data stands in its public files, in millionths.
+const SHARE_LABEL: &str = "public-share";
+
 /// Copies a dataset and writes its sealed draft, once roles name its stewards.
 pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestError> {
     let Some(site) = room.site.current() else { return Ok(Look::Waiting(Awaited::Site)) };
@@ -44,25 +47,33 @@ pub fn register(room: &Room, name: &Name, path: &Path) -> Result<Look, IngestErr
     let copied = copy::into_store(room, path, &no_data, copy::Links::Refused, &store)?;
     index::make(room, &copied);
     let smallest = room.configuration.category_smallest_count;
+    let share = public_share(room, &copied, &public)?;
     let entry = entry(&site, name, &description, (&copied, public), smallest, room.now())?;
     let bytes = json::to_bytes(&entry);
     if bytes.len() > PAYLOAD_LIMIT {
         return Err(IngestError::DraftTooLarge);
     }
-    let sealed = seal(&stewards, name, bytes)?;
+    let sealed = seal(&stewards, name, bytes, share)?;
     write_draft(room, &draft_name(DATASETS, name), &sealed, &copied.tree)?;
     room.journal.info("dataset registered").digest("tree", copied.tree.as_bytes()).write();
     Ok(Look::Taken)
 }
 
 /// The packet is bound to the dataset's name, by which it is looked for.
-fn seal(stewards: &[packet::Recipient], name: &Name, draft: Vec<u8>) -> Result<Vec<u8>, IngestError> {
+fn seal(
+    stewards: &[packet::Recipient],
+    name: &Name,
+    draft: Vec<u8>,
+    share: Option<u32>,
+) -> Result<Vec<u8>, IngestError> {
+    let label = |label: &str| label.parse().expect("the label is a name");
+    let share = share.map(|millionths| (label(SHARE_LABEL), millionths.to_string().into_bytes()));
     let content = Content {
         purpose: "draft of a catalogue entry".to_owned(),
         salt: [0; 32],
         bundle: blobs::Digest::of(b""),
         canonical: Vec::new(),
-        details: vec![(DRAFT_LABEL.parse().expect("the label is a name"), draft)],
+        details: [(label(DRAFT_LABEL), draft)].into_iter().chain(share).collect(),
         places: Vec::new(),
     };
     packet::seal(stewards, &content, &blobs::Digest::of(name.as_str().as_bytes())).map_err(
@@ -148,6 +159,15 @@ fn public_files(
     kept.collect()
 }
 
+/// How much of the data stands in its public files: no search finds that any more. Their stewards are told before they sign.
+fn public_share(room: &Room, copied: &Copied, public: &[PublicFile]) -> Result<Option<u32>, IngestError> {
+    if public.is_empty() {
+        return Ok(None);
+    }
+    let files: Vec<PathBuf> = public.iter().map(|file| room.places.public.path(file.file.sha256)).collect();
+    Ok(scan::public_share(&scan::files_below(&copied.path)?, &files)?)
+}
+
 /// Every CSV file at the top of the snapshot, and how many different units they name.
 fn read_tables(
     snapshot: &Path,
@@ -224,10 +244,11 @@ mod tests {
         let steward: Name = "ana".parse().unwrap();
         let recipients = [packet::Recipient { steward: steward.clone(), key: secret.public() }];
         let name: Name = "hie".parse().unwrap();
-        let sealed = seal(&recipients, &name, b"draft".to_vec()).unwrap();
+        let sealed = seal(&recipients, &name, b"draft".to_vec(), Some(250_000)).unwrap();
         let binding = blobs::Digest::of(b"hie");
         let content = packet::open(&sealed, &steward, &secret, &binding).unwrap();
-        assert_eq!(content.details[0].1, b"draft");
+        let details: Vec<&[u8]> = content.details.iter().map(|(_, detail)| &detail[..]).collect();
+        assert_eq!(details, [&b"draft"[..], b"250000"]);
         let other = packet::key::ReviewSecret::from_bytes([8; 32]);
         assert!(packet::open(&sealed, &steward, &other, &binding).is_err());
     }

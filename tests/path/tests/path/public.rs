@@ -68,7 +68,12 @@ async fn register_licence(tested: &TestBox) -> Catalogue {
     until("the new draft", async || (std::fs::read(&packet).ok()? != before).then_some(())).await;
     let (keys, passphrase) = (tested.stage.key_files("ana"), tested.stage.passphrase_file());
     let out = tested.directory().join("with-licence.json");
-    let entry = draft::from_packet(&packet, &"ana".parse().unwrap(), &keys, Some(&passphrase), &out).unwrap();
+    let opened =
+        draft::from_packet(&packet, &"ana".parse().unwrap(), &keys, Some(&passphrase), &out).unwrap();
+    let share = opened.public_share.unwrap();
+    assert!((650_000..850_000).contains(&share), "six licences of 4 KB beside three hundred rows: {share}");
+    assert!(opened.words().unwrap().contains("no search finds a copy"), "a steward is told before they sign");
+    let entry = opened.catalogue;
     install(tested, &entry, &[&key(tested, "ana"), &key(tested, "ben")]);
     let hie = "hie".parse().unwrap();
     let has_it = |site: &release::site::Site| {
