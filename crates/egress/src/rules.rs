@@ -41,6 +41,17 @@ pub struct Example {
 pub enum Written {
     /// A text file.
     Text(&'static str),
+    /// A text file of this heading and so many times this row, with its number in the place of `#`.
+    Rows {
+        /// The heading.
+        heading: &'static str,
+        /// The row.
+        row: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// So many metrics, declared and written, in the place of those in the declaration.
+    Metrics(usize),
     /// A safetensors file of tensors in binary32: name, shape, values.
     Tensors(&'static [(&'static str, &'static [u64], &'static [f32])]),
     /// A safetensors file of so many tensors in binary32 that the declaration names, all of them zero.
@@ -121,7 +132,7 @@ const fn example(
 }
 
 use RuleResult::{Blocked, NotChecked, Noted, Passed};
-use Written::{Nothing, Searched, SymbolicLink, Tensors, Text, Zeros};
+use Written::{Metrics, Nothing, Searched, SymbolicLink, Tensors, Text, Zeros};
 
 const COPY_BUNDLE: &str = "A bundle can bring guesses of the data and have the job say which were right. So a run that \
     stands in bundle, data and output is shown to the stewards instead of being excused.";
@@ -221,7 +232,10 @@ const FIGURE_FORM_EXAMPLES: &[Example] = &[
 ];
 
 const METRICS_COUNT: &str = "A long list of metrics is a table of data by another name.";
-const METRICS_COUNT_EXAMPLES: &[Example] = &[example("one metric", METRICS, Text("{\"loss\":0.5}"), Passed)];
+const METRICS_COUNT_EXAMPLES: &[Example] = &[
+    example("one metric", METRICS, Text("{\"loss\":0.5}"), Passed),
+    example("a thousand metrics", METRICS, Metrics(1000), Blocked),
+];
 
 const MODEL: &str =
     r#"{"kind":"metrics","path":"metrics.json","names":["loss","df"],"degreesOfFreedom":"df"}"#;

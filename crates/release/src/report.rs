@@ -153,6 +153,33 @@ pub fn view_name(view: u16) -> Option<&'static str> {
     if view == NUMBERS_VIEW { Some("numbers") } else { VIEWS.get(usize::from(view)).copied() }
 }
 
+/// From how many bytes of the data a run is found behind the view of this name, wherever it begins; in plain data from
+/// 127, or not at all behind views for which [`view_needs_distinct`] holds. More than 31 where the view shows the data and the output both
+/// in another way (a distance has two ends, half of the bytes are gone) or shows only which symbols are equal.
+pub fn view_run(name: &str) -> u64 {
+    match name {
+        "add-constant" | "xor-constant" => 32,
+        "bytes-swapped" => 34,
+        "tensor-f16-high-bytes" | "tensor-i16-high-bytes" => 62,
+        "xor-repeated" => 63,
+        "upper-halves" => 64,
+        "substitution"
+        | "value-substitution"
+        | "base64-substitution"
+        | "hexadecimal-substitution"
+        | "word-substitution" => 127,
+        // Behind `folded` letters and digits are counted, behind `without-zeros` bytes that are not zero.
+        _ => 31,
+    }
+}
+
+/// Whether windows count behind this view only with more distinct bytes than elsewhere: of what it shows 8 in 16, or 10 among 64
+/// replaced symbols, instead of 5 in 16. What is plain is then not looked for.
+pub fn view_needs_distinct(name: &str) -> bool {
+    matches!(name, "add-constant" | "folded" | "without-zeros" | "xor-constant" | "xor-repeated")
+        || name.ends_with("substitution")
+}
+
 /// Whether the scanner reads the view of this name off other files. Every other view is a file of its own.
 pub fn view_is_read_in_place(name: &str) -> bool {
     matches!(

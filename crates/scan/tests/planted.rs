@@ -153,6 +153,15 @@ fn planted(count: usize, encoding: &Encoding, from: &[u8], random: &mut Random) 
 }
 
 fn each_is_found(count: usize) {
+    let said = |encoding: &Encoding| release::report::view_run(encoding.view.name());
+    for encoding in &ENCODINGS {
+        // Behind that view letters and digits are counted alone.
+        assert!(
+            encoding.run as u64 <= said(encoding) || encoding.view == View::Folded,
+            "{:?}",
+            encoding.view
+        );
+    }
     let mut random = Random(2000);
     let (data, other) = (text(&mut random, 400_000), text(&mut random, 400_000));
     for (number, encoding) in ENCODINGS.iter().enumerate() {
@@ -239,31 +248,113 @@ const CODES: [(View, Encode); 14] = [
     (View::Hexadecimal, |run| letters(&letters(&zlib(run), 6, BASE64), 4, b"0123456789abcdef")),
 ];
 
-#[test]
-fn runs_of_31_bytes_are_found_behind_each_decoder_and_other_text_is_not() {
+/// Runs in one stream, laid with `FEW` others.
+fn each_is_found_behind_decoders(count: usize) {
     let mut random = Random(2001);
     let (data, other) = (text(&mut random, 100_000), text(&mut random, 100_000));
     for (number, (view, encode)) in CODES.into_iter().enumerate() {
-        for (from, expected) in [(&data, FEW), (&other, 0)] {
-            let mut stream = Vec::new();
-            for planted in 0..FEW {
-                let filler = random.below(9);
-                stream.extend(random.letters(&[0x80, 0xc0, 0xff], 40 + filler));
-                let each = from.len() / FEW;
-                let at = planted * each + random.below(each - RUN);
-                stream.extend(encode(&from[at..at + RUN]));
+        for _ in (0..count).step_by(FEW) {
+            for (from, expected) in [(&data, FEW), (&other, 0)] {
+                let mut stream = Vec::new();
+                for planted in 0..FEW {
+                    let filler = random.below(9);
+                    stream.extend(random.letters(&[0x80, 0xc0, 0xff], 40 + filler));
+                    let each = from.len() / FEW;
+                    let at = planted * each + random.below(each - RUN);
+                    stream.extend(encode(&from[at..at + RUN]));
+                }
+                stream.extend([0x80; 9]);
+                let found = runs(view, &all_decoded(&stream), &data);
+                assert!(found >= expected as u64, "{number} {view:?}: {found} of {expected}");
+                assert!(expected > 0 || found == 0, "{number} {view:?}");
             }
-            stream.extend([0x80; 9]);
-            let mut decoded = Vec::new();
-            // What two decoders show is written once, so that all views are looked through.
-            decode(&stream, &[], &mut Allowance::default(), &mut |_, bytes| {
-                decoded.extend([&[0xfe; 40][..], bytes].concat());
-                Ok(())
-            })
-            .unwrap();
-            let found = runs(view, &decoded, &data);
-            assert!(found >= expected as u64, "{number} {view:?}: {found} of {expected}");
-            assert!(expected > 0 || found == 0, "{number} {view:?}");
+        }
+    }
+}
+
+/// What all decoders show, since what two of them show is written once.
+fn all_decoded(stream: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    decode(stream, &[], &mut Allowance::default(), &mut |_, bytes| {
+        decoded.extend([&[0xfe; 40][..], bytes].concat());
+        Ok(())
+    })
+    .unwrap();
+    decoded
+}
+
+#[test]
+fn runs_of_31_bytes_are_found_behind_each_decoder_and_other_text_is_not() {
+    each_is_found_behind_decoders(FEW);
+}
+
+#[test]
+#[ignore = "long: some minutes"]
+fn none_of_ten_thousand_runs_is_missed_behind_each_decoder() {
+    each_is_found_behind_decoders(MANY);
+}
+
+/// Ascii85 without its marks (Adobe, PostScript Language Reference, ASCII85Encode).
+fn ascii85(run: &[u8]) -> Vec<u8> {
+    let group = |group: &[u8; 4]| {
+        let number = u32::from_be_bytes(*group);
+        [4, 3, 2, 1, 0].map(|power| b'!' + (number / 85_u32.pow(power) % 85) as u8)
+    };
+    run.as_chunks().0.iter().flat_map(group).collect()
+}
+
+/// A Brotli stream of one stored block (RFC 7932, section 9.2).
+fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len() as u32 - 1;
+    // From the lowest bit: a window of 16 bits, not the last block, four digits of length, stored.
+    let head = (length << 4 | 1 << 20).to_le_bytes();
+    [&head[..3], bytes, &[3]].concat()
+}
+
+fn written<W: Write>(bytes: &[u8], mut writer: W, finish: impl FnOnce(W) -> Vec<u8>) -> Vec<u8> {
+    writer.write_all(bytes).unwrap();
+    finish(writer)
+}
+
+const PACKERS: [(View, Encode); 8] = [
+    (View::Deflate, zlib),
+    (View::Bzip2, |bytes| {
+        let writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        written(bytes, writer, |writer| writer.finish().unwrap())
+    }),
+    (View::Xz, |bytes| {
+        let writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).unwrap();
+        written(bytes, writer, |writer| writer.finish().unwrap())
+    }),
+    (View::Lzma, |bytes| {
+        let options = lzma_rust2::LzmaOptions::with_preset(0);
+        let writer = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
+        written(bytes, writer, |writer| writer.finish().unwrap())
+    }),
+    (View::Zstd, |bytes| {
+        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    }),
+    (View::Lz4, |bytes| {
+        written(bytes, lz4_flex::frame::FrameEncoder::new(Vec::new()), |writer| writer.finish().unwrap())
+    }),
+    (View::Brotli, brotli),
+    (View::Base85, ascii85),
+];
+
+#[test]
+fn a_run_of_31_bytes_is_found_in_text_behind_each_packer_and_other_text_is_not() {
+    let mut random = Random(2004);
+    let (data, other) = (text(&mut random, 100_000), text(&mut random, 100_000));
+    for (view, pack) in PACKERS {
+        for (from, expected) in [(&data, true), (&other, false)] {
+            for _ in 0..20 {
+                let (before, behind) = (random.below(600), random.below(600));
+                let at = random.below(from.len() - RUN);
+                let (before, behind) = (random.letters(b"ghost ", before), random.letters(b"ghost ", behind));
+                let packed = pack(&[&before, &from[at..at + RUN], &behind].concat());
+                let found = runs(view, &all_decoded(&packed), &data);
+                assert_eq!(found > 0, expected, "{view:?} {} {}", before.len(), behind.len());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use release::report::{NUMBERS_VIEW, view_name};
+use release::rule::Rule;
 use release::statement::{
     DeclaredOutput, Judgement, LayerState, RuleResult, VerdictResult, WITHOUT_ROWS, Wall,
 };
@@ -83,6 +84,10 @@ pub fn words(opened: &Opened) -> String {
     let unchecked = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::NotChecked);
     let unchecked: Vec<_> = unchecked.map(|outcome| outcome.id.as_str()).collect();
     let _ = writeln!(text, "not run    {}", unchecked.join(", "));
+    let exactly = verdict.rules.iter().find(|outcome| outcome.id.as_str() == Rule::CopyExact.id());
+    if exactly.is_some_and(|outcome| matches!(outcome.result, RuleResult::Passed | RuleResult::Noted)) {
+        let _ = writeln!(text, "searched   {}", verdict.guarantee.words());
+    }
     for public in &verdict.guarantee.public {
         let _ = writeln!(
             text,

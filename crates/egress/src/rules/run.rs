@@ -34,10 +34,14 @@ impl Example {
     pub fn run(&self, rule: Rule, policy: &str) -> Result<Option<ExampleOutcome>, EgressError> {
         let query = self.query()?;
         let answer = query.as_ref().map(|query| query.output().expect("its columns have different names"));
-        let output: DeclaredOutput = match answer {
+        let mut output: DeclaredOutput = match answer {
             Some(answer) => answer,
             None => serde_json::from_str(self.declared).map_err(EgressError::Task)?,
         };
+        if let (DeclaredOutput::Metrics { names, .. }, Written::Metrics(count)) = (&mut output, self.written)
+        {
+            *names = (0..count).map(metric).collect();
+        }
         let path = output.path().clone();
         let mut outputs = vec![output];
         if let Written::Beside { declared, .. } = self.written {
@@ -56,6 +60,14 @@ impl Example {
             Written::SymbolicLink => canonicalise(&task, &mut Link(&path), &mut InMemory::default()),
             Written::Nothing => judge(&task, &mut InMemory::default()),
             Written::Text(text) | Written::Answer(text) => both(&task, [(path, text.into())]),
+            Written::Rows { heading, row, count } => {
+                let rows = (1..=count).map(|number| row.replace('#', &number.to_string()));
+                both(&task, [(path, [heading.to_owned()].into_iter().chain(rows).collect::<String>().into())])
+            }
+            Written::Metrics(count) => {
+                let metrics: BTreeMap<Name, f64> = (0..count).map(|number| (metric(number), 0.5)).collect();
+                both(&task, [(path, serde_json::to_vec(&metrics).expect("names and numbers are JSON"))])
+            }
             Written::After { text, earlier } => after(&task, path, text, earlier),
             Written::Beside { text, other, .. } => {
                 let beside = task.outputs[1].path().clone();
@@ -87,6 +99,11 @@ impl Example {
             _ => Ok(None),
         }
     }
+}
+
+/// The name of a metric.
+fn metric(number: usize) -> Name {
+    format!("m{number:04}").parse().expect("it is a name")
 }
 
 /// What the canonicaliser and then the judge say.

@@ -1,12 +1,14 @@
 //! The rules of tables: reasons and examples.
 
 use super::RuleResult::{Blocked, NotApplicable, NotChecked, Noted, Passed};
-use super::Written::{After, Answer, Beside, Text};
+use super::Written::{After, Answer, Beside, Rows, Text};
 use super::{Example, example};
 
 const TABLE: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
     {"name":"plan","type":"category:hie.plan"},{"name":"n","type":"integer"},{"name":"mean","type":"decimal:2"}],
     "countColumn":"n"}"#;
+const BY_DAY: &str = r#"{"kind":"table","path":"by_day.csv","columns":[
+    {"name":"day","type":"integer"},{"name":"n","type":"integer"}],"countColumn":"n"}"#;
 const UNCOUNTED: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
     {"name":"plan","type":"category:hie.plan"},{"name":"mean","type":"decimal:2"}]}"#;
 const SHARED: &str = r#"{"kind":"table","path":"by_plan.csv","columns":[
@@ -22,8 +24,10 @@ const NOISY: &str = r#"{"dataset":"hie","table":"hie.csv","groups":["plan"],
     "privacy":{"rhoMillionths":"10000","groupsPerUnit":"1","bounds":{"visits":{"least":"0","most":"20"}}}}"#;
 
 pub(super) const TABLE_CELLS: &str = "A table with a cell for each person is the data.";
-pub(super) const TABLE_CELLS_EXAMPLES: &[Example] =
-    &[example("a small table", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed)];
+pub(super) const TABLE_CELLS_EXAMPLES: &[Example] = &[
+    example("a small table", TABLE, Text("plan,n,mean\nfree,50,1.25\n"), Passed),
+    example("ten thousand days", BY_DAY, Rows { heading: "day,n\n", row: "#,50\n", count: 10_000 }, Blocked),
+];
 
 pub(super) const TABLE_DIFFERENCING: &str = "Two tables, each harmless, can differ by one person. Tables of a dataset must be compared with each other.";
 pub(super) const TABLE_DIFFERENCING_EXAMPLES: &[Example] = &[

@@ -10,7 +10,6 @@ use crate::site::{Site, Verified};
 use crate::statement::{
     DatasetCharge, Evidence, Judgement, LayerState, Manifest, RuleResult, Verdict, WITHOUT_ROWS, Warning,
 };
-use crate::value::Name;
 
 /// Rows for everything that reads `not-checked` in the evidence, and for what a reader must know.
 pub(super) fn say_what_is_not_checked(
@@ -99,15 +98,7 @@ fn say_guarantee(verdict: &Verdict, rows: &mut Rows) {
         return;
     }
     let guarantee = &verdict.guarantee;
-    let views: Vec<_> = guarantee.views.iter().map(Name::as_str).collect();
-    let text = format!(
-        "the box says: no copied run of {} bytes ({} in plain data) in {}; {} millionths of the data exempt",
-        guarantee.copied_run_bytes,
-        guarantee.plain_run_bytes,
-        views.join(", "),
-        guarantee.exempt_millionths
-    );
-    rows.say("guarantee", Outcome::Noted, text);
+    rows.say("guarantee", Outcome::Noted, format!("the box says: {}", guarantee.words()));
     if !guarantee.public.is_empty() {
         let files: Vec<_> = guarantee.public.iter().map(|file| file.sha256.to_string()).collect();
         let text = format!(

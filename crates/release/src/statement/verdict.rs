@@ -9,6 +9,7 @@ use super::{
     DatasetSnapshot, Evidence, GrantId, Kind, OutputKind, Precision, Predicate, PrivacyCharge, Requester,
     RuntimeId, Subject, WallName,
 };
+use crate::report::{view_needs_distinct, view_run};
 use crate::value::{Bytes, Count, DigestSet, Name, Timestamp};
 
 /// What the box found about the outputs of one run.
@@ -243,11 +244,14 @@ pub enum RuleResult {
     NotApplicable,
 }
 
-/// What the search for copies promises.
+/// What the search for copies promises. It holds for what the listed views show: of encodings at most three on one another, and of a
+/// file of more than 8 MiB in each of its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Guarantee {
-    /// Every run of at least so many bytes that stands in the data and in a listed view was found.
+    /// Every run of at least so many bytes that stands in the data and in a listed view was found; behind some views it takes
+    /// more bytes, and more distinct ones: see [`view_run`](crate::report::view_run) and
+    /// [`view_needs_distinct`](crate::report::view_needs_distinct).
     pub copied_run_bytes: Count,
     /// The same for data whose 16-byte windows have fewer than 5 distinct bytes.
     pub plain_run_bytes: Count,
@@ -258,6 +262,32 @@ pub struct Guarantee {
     /// Files that anybody may read, by the catalogue of the datasets, sorted: runs that stand in one of them do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public: Vec<DigestSet>,
+}
+
+impl Guarantee {
+    /// The promise in words: how long a run is found behind which views.
+    pub fn words(&self) -> String {
+        let mut by_run: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+        for view in &self.views {
+            let run = view_run(view.as_str());
+            let usual = run <= self.copied_run_bytes.0;
+            by_run.entry(if usual { 0 } else { run }).or_default().push(view.as_str());
+        }
+        let usual = by_run.remove(&0).unwrap_or_default().join(", ");
+        let mut text = format!(
+            "no copied run of {} bytes ({} in plain data) in {usual}",
+            self.copied_run_bytes, self.plain_run_bytes
+        );
+        for (run, views) in by_run {
+            text += &format!("; none of {run} in {}", views.join(", "));
+        }
+        let distinct = self.views.iter().map(Name::as_str).filter(|view| view_needs_distinct(view));
+        let distinct: Vec<&str> = distinct.collect();
+        if !distinct.is_empty() {
+            text += &format!("; plain data is not looked for in {}", distinct.join(", "));
+        }
+        text + &format!("; {} millionths of the data exempt", self.exempt_millionths)
+    }
 }
 
 /// What one dataset's account was charged.
