@@ -98,13 +98,6 @@ fn job() -> Result<(), String> {
     checked(cargo(&arguments).arg("speed::an_empty_job_from_its_start_to_its_verdict"))
 }
 
-/// What the copy scan finds of 80 encodings, and whom it stops for nothing. See `tests/egress-bench/README.md`.
-pub fn egress(arguments: &[&str]) -> Result<(), String> {
-    build::programs()?;
-    let mut command = cargo(&["run", "--quiet", "--locked", "--package", "test-egress-bench", "--"]);
-    checked(command.args(arguments))
-}
-
 /// How often each attack is measured: the hundredth call that waits longest is chance's in any one of them.
 const ROUNDS: usize = 5;
 

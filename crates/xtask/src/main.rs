@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod claims;
+mod egress;
 mod lint;
 mod run;
 mod suites;
@@ -13,8 +14,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "cargo xtask build                  every program, into target/databox/bin
 cargo xtask demo [--exit]          a throw-away box that plays all roles and attacks itself
-cargo xtask test [SUITE…] [--long] every suite, or some: units formats path rooms attacks crash inputs secrets listening
-                                   egress-bench
+cargo xtask test [SUITE…] [--long] every suite, or some: units queries formats path rooms attacks crash inputs secrets
+                                   listening egress-bench
 cargo xtask attacks [--long]       the hostile matrix: each attempt, behind which wall, and how it came out
 cargo xtask bench listening        how long a bystander waits beside each attack, against how long in peace
 cargo xtask bench commits          durable changes a second: those that come together, against one by one
@@ -23,7 +24,10 @@ cargo xtask bench log              how long a log with many releases takes to au
 cargo xtask bench append           how many decisions the signer appends in a second, one by one and together
 cargo xtask bench job              how long an empty job takes from its start to its verdict
 cargo xtask bench scan             how fast the search for exact copies is, over Hyperscan with the same literals
-cargo xtask egress-bench [--long] [--size 64MiB|1GiB|…] [--checker CMD] [--parts attacks,honest,bombs,weights]
+cargo xtask bench query            how long questions by group take with all rules, over DuckDB without any
+cargo xtask egress-bench --long    all that is asked of what may leave, under a heading each: the benchmark at all sizes, a
+                                   million planted runs, bits charged, bench scan, bench query; hours
+cargo xtask egress-bench [--size 64MiB|1GiB|…] [--checker CMD] [--parts attacks,honest,bombs,weights]
                                    what a checker finds of 80 ways to steal, and whom it stops for nothing
 cargo xtask bench walls [PART…]    what the wall around a job costs, over bare and beside others, and what it leaves
 cargo xtask lint                   formatting, claims, clippy, licences and sources";
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
         Some((&"attacks", [])) => suites::attacks(false),
         Some((&"attacks", ["--long"])) => suites::attacks(true),
         Some((&"bench", [name, parts @ ..])) => bench::run(name, parts),
-        Some((&"egress-bench", rest)) => bench::egress(rest),
+        Some((&"egress-bench", rest)) => egress::run(rest),
         Some((&"lint", [])) => lint::run(),
         _ => {
             eprintln!("{USAGE}");
