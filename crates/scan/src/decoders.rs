@@ -4,6 +4,7 @@
 //! decoded from each beginning that it could have, and what comes of it is searched like any view. What is cut short
 //! or broken is decoded as far as it goes.
 
+mod brotli;
 mod compressed;
 mod escapes;
 mod letters;

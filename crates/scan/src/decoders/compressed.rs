@@ -15,7 +15,7 @@ use lzma_rust2::{Lzma2Reader, LzmaReader, XzReader};
 use ruzstd::decoding::StreamingDecoder;
 
 use super::noise::is_noise;
-use super::{DecodeError, Emit, SHORTEST};
+use super::{DecodeError, Emit, SHORTEST, brotli};
 use crate::views::View;
 
 /// Bytes that are handed on at a time, and how many of them again with the next ones.
@@ -273,7 +273,7 @@ fn behind_zip_header(stream: &[u8]) -> Option<(u16, &[u8])> {
 /// Tries what has no mark: DEFLATE, Brotli, and LZMA with the usual properties.
 fn unmarked(stream: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
     meant(DeflateDecoder::new(stream), View::Deflate, emit)?;
-    meant(brotli_decompressor::Decompressor::new(stream, OVERLAP), View::Brotli, emit)?;
+    meant(brotli::decoder(stream, OVERLAP), View::Brotli, emit)?;
     // The first byte of the range coder is zero.
     if stream[0] == 0
         && let Ok(reader) = LzmaReader::new(stream, u64::MAX, 3, 0, 2, 8 << 20, None)

@@ -2,6 +2,7 @@
 //! says is handed on as UTF-8, as data mostly is: an alphabet other than Latin looks like nothing else in the two.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::{DecodeError, Emit, SHORTEST};
 use crate::views::View;
@@ -40,6 +41,17 @@ impl Units<'_> {
     }
 }
 
+/// Of each unit of two bytes, the highest one first, whether it is a character of text: a bit for each.
+static OF_TEXT: LazyLock<Vec<u64>> = LazyLock::new(|| {
+    let mut of_text = vec![0; 1 << 10];
+    for unit in 0..=u16::MAX {
+        if char::from_u32(unit.into()).is_some_and(is_of_text) {
+            of_text[usize::from(unit / 64)] |= 1 << (unit % 64);
+        }
+    }
+    of_text
+});
+
 /// ASCII, Latin to Arabic, punctuation, kana, ideographs, Hangul, fullwidth forms.
 fn is_of_text(character: char) -> bool {
     matches!(
@@ -62,18 +74,34 @@ pub(super) fn decode(stream: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeErr
     Ok(())
 }
 
-/// Shows each stretch of at least [`LEAST`] characters. As elsewhere, the last one that is needed is looked at first.
+/// Shows each stretch of at least [`LEAST`] characters of units of either width.
 fn texts(
     units: Units<'_>,
     show: &mut dyn FnMut(Range<usize>) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
+    let of_text: &[u64; 1 << 10] = OF_TEXT.first_chunk().expect("there is a bit for each unit");
+    let of_pair =
+        |[high, low]: [u8; 2]| of_text[usize::from(high) << 2 | usize::from(low >> 6)] >> (low & 63) & 1 != 0;
+    let (pairs, _) = units.bytes.as_chunks::<2>();
+    match (units.width, units.high_first) {
+        (2, true) => stretches(units.count(), |unit| of_pair(pairs[unit]), show),
+        (2, false) => stretches(units.count(), |unit| of_pair([pairs[unit][1], pairs[unit][0]]), show),
+        _ => stretches(units.count(), |unit| units.character(unit).is_some(), show),
+    }
+}
+
+/// Shows each stretch of at least [`LEAST`] of so many units. As elsewhere, the last one that is needed is looked at first.
+fn stretches(
+    count: usize,
+    is_character: impl Fn(usize) -> bool,
+    show: &mut dyn FnMut(Range<usize>) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     let mut at = 0;
-    while at + LEAST <= units.count() {
-        match (at..at + LEAST).rev().find(|unit| units.character(*unit).is_none()) {
+    while at + LEAST <= count {
+        match (at..at + LEAST).rev().find(|unit| !is_character(*unit)) {
             Some(other) => at = other + 1,
             None => {
-                let end = (at + LEAST..units.count()).find(|unit| units.character(*unit).is_none());
-                let end = end.unwrap_or(units.count());
+                let end = (at + LEAST..count).find(|unit| !is_character(*unit)).unwrap_or(count);
                 show(at..end)?;
                 at = end + 1;
             }
@@ -101,6 +129,27 @@ fn said(units: Units<'_>, text: Range<usize>, emit: &mut Emit<'_>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_of_two_bytes_are_characters_as_each_one_says() {
+        let units = |high_first: bool| -> Vec<u8> {
+            let of = |unit: u16| if high_first { unit.to_be_bytes() } else { unit.to_le_bytes() };
+            (0..=u16::MAX).flat_map(|unit| of(unit).repeat(LEAST)).collect()
+        };
+        for high_first in [false, true] {
+            let bytes = units(high_first);
+            let units = Units { bytes: &bytes, width: 2, high_first };
+            let mut there = vec![false; units.count()];
+            texts(units, &mut |text| {
+                there[text].fill(true);
+                Ok(())
+            })
+            .unwrap();
+            for (at, is_there) in there.into_iter().enumerate() {
+                assert_eq!(is_there, units.character(at).is_some(), "{at:x}");
+            }
+        }
+    }
 
     fn decoded(stream: &[u8]) -> Vec<String> {
         let mut results = Vec::new();
