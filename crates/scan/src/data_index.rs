@@ -127,8 +127,7 @@ impl DataIndex {
             let asked = (start..positions).step_by(STEP);
             let count = asked.clone().take(TOGETHER).count();
             hashes.iter_mut().zip(asked).for_each(|(hash, at)| *hash = key.gram(array_at(piece, at)));
-            // Where there are fewer grams than bits, the others are none.
-            let mut maybe = self.grams.held_of(&hashes) & u64::MAX >> (TOGETHER - count);
+            let mut maybe = self.grams.held_of(&hashes[..count]);
             while maybe != 0 {
                 let at = start + STEP * maybe.trailing_zeros() as usize;
                 self.windows_of(piece, at, key, &mut |stretch| {
@@ -137,6 +136,13 @@ impl DataIndex {
                 maybe &= maybe - 1;
             }
         }
+    }
+
+    /// Whether a run of the data may stand in these bytes.
+    pub(crate) fn may_hold(&self, bytes: &[u8], key: &HashKey) -> bool {
+        let mut near = Bits::zeros(bytes.len());
+        self.mark(bytes, 0..bytes.len(), key, &mut near);
+        near.count() > 0
     }
 
     /// Looks at each window of which the gram at `at`, which may stand in the data, is one of three.

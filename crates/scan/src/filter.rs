@@ -72,9 +72,9 @@ impl Filter {
         self.sketch[(hash >> self.sketch_shift) as usize] |= 1 << (hash & 63);
     }
 
-    /// Which of these hashes may be held, a bit for each: the sketch is asked first.
+    /// Which of these hashes, [`TOGETHER`] at most, may be held, a bit for each: the sketch is asked first.
     #[inline]
-    pub(crate) fn held_of(&self, hashes: &[u64; TOGETHER]) -> u64 {
+    pub(crate) fn held_of(&self, hashes: &[u64]) -> u64 {
         let mut maybe = 0;
         for (index, hash) in hashes.iter().enumerate() {
             maybe |= (self.sketch[(hash >> self.sketch_shift) as usize] >> (hash & 63) & 1) << index;

@@ -48,7 +48,7 @@ impl<'a> MadeIndex<'a> {
     }
 
     /// The index, for so many bytes of views more. `None` while reading the data for them is quicker than making it.
-    fn for_bytes(&self, bytes: u64) -> Result<Option<Arc<DataIndex>>, ScanError> {
+    pub(crate) fn for_bytes(&self, bytes: u64) -> Result<Option<Arc<DataIndex>>, ScanError> {
         let asked = self.asked.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if !data_index::is_worth(self.data_bytes, asked) {
             return Ok(None);

@@ -49,14 +49,14 @@ pub(crate) enum Lens {
         /// Bytes before the first group, which are left out.
         from: u8,
     },
-    /// Every so many bytes, from each beginning: a block of the bytes at a time. See [`Lens::STRIDED_BLOCK`].
+    /// Every so many bytes, from each beginning: a block of the bytes at a time. See [`Lens::together`].
     Stride(u16),
     /// The bytes in reverse order: a block of them at a time, which overlap.
     Reversed,
 }
 
 /// Bytes of blocks that are read in another order.
-const BLOCK: usize = 1 << 18;
+pub(crate) const BLOCK: usize = 1 << 18;
 
 /// Bytes that lie in two blocks, for each byte that one is apart from the next: a run that begins in the overlap lies in
 /// the later block as a whole, up to this many bytes.
@@ -156,9 +156,11 @@ impl Lens {
                 if ended { length } else { skipped + whole }
             }
             Self::Stride(step) => {
-                in_blocks(input, ended, OVERLAP * usize::from(step), |block| strides(block, step, output))
+                in_blocks(input, ended, self.together(), |block| strides(block, step, output))
             }
-            Self::Reversed => in_blocks(input, ended, OVERLAP, |block| output.extend(block.iter().rev())),
+            Self::Reversed => {
+                in_blocks(input, ended, self.together(), |block| output.extend(block.iter().rev()))
+            }
         };
         *position += used as u64;
         if used == length {
@@ -179,9 +181,18 @@ impl Lens {
     /// How many bytes are read before the lens shows any.
     fn needs(self) -> usize {
         match self {
+            Self::Stride(_) | Self::Reversed => self.together(),
+            _ => 1 << 16,
+        }
+    }
+
+    /// How many bytes are shown in another order at a time: a block of them and, at its end, some that the next one begins with.
+    /// Where fewer are left, they are the last.
+    pub(crate) fn together(self) -> usize {
+        match self {
             Self::Stride(step) => BLOCK + OVERLAP * usize::from(step),
             Self::Reversed => BLOCK + OVERLAP,
-            _ => 1 << 16,
+            _ => BLOCK,
         }
     }
 }
@@ -262,10 +273,10 @@ fn every<const STEP: usize>(bytes: &[u8], output: &mut Vec<u8>) {
 }
 
 /// Shows each block with the overlap behind it, and returns how many bytes are done with.
-fn in_blocks(input: &[u8], ended: bool, overlap: usize, mut show: impl FnMut(&[u8])) -> usize {
+fn in_blocks(input: &[u8], ended: bool, together: usize, mut show: impl FnMut(&[u8])) -> usize {
     let mut done = 0;
-    while input.len() - done >= BLOCK + overlap {
-        show(&input[done..done + BLOCK + overlap]);
+    while input.len() - done >= together {
+        show(&input[done..done + together]);
         done += BLOCK;
     }
     if ended {

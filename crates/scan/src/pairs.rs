@@ -73,19 +73,74 @@ impl Pairs {
         }
     }
 
+    /// As [`Self::stretches`] of so many bytes, of which `byte` makes each when it is looked at. It ends with the first one of
+    /// which `is_near` says yes, and tells whether there was one.
+    pub(crate) fn any_stretch<E>(
+        &self,
+        length: usize,
+        byte: impl Fn(usize) -> u8,
+        mut is_near: impl FnMut(Range<usize>) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let there: &[u64; PAIRS / 64] = self.there.first_chunk().expect("there is a bit for each pair");
+        let holds = |first: u8, second: u8| {
+            let number = number(&[first, second]);
+            there[number / 64] >> (number % 64) & 1 != 0
+        };
+        let mut at = 0;
+        while at + RUN <= length {
+            let (mut end, mut later) = (at + RUN - 1, byte(at + RUN - 1));
+            while end > at {
+                let before = byte(end - 1);
+                if !holds(before, later) {
+                    break;
+                }
+                (end, later) = (end - 1, before);
+            }
+            if end > at {
+                at = end;
+                continue;
+            }
+            let (start, mut last) = (at, later);
+            let (mut set, mut distinct) = ([0_u64; 4], 0);
+            loop {
+                let (part, bit) = (&mut set[usize::from(last >> 6)], 1 << (last & 63));
+                distinct += u32::from(*part & bit == 0);
+                *part |= bit;
+                at += 1;
+                if at == length {
+                    break;
+                }
+                let next = byte(at);
+                if at >= start + RUN && !holds(last, next) {
+                    break;
+                }
+                last = next;
+            }
+            if distinct >= self.least(at - start) && is_near(start..at)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a stretch has enough distinct bytes: for a window that gives a run away, or, where 64 bytes in a row may do it,
     /// for any that are not one byte repeated.
     fn may_tell(&self, stretch: &[u8]) -> bool {
-        let least = match (self.weak, stretch.len() < crate::PLAIN_RUN) {
-            (true, _) => WEAK_DISTINCT,
-            (false, true) => DISTINCT,
-            (false, false) => 2,
-        };
+        let least = self.least(stretch.len());
         let mut set = [0_u64; 4];
         stretch.chunks(64).any(|some| {
             some.iter().for_each(|byte| set[usize::from(byte >> 6)] |= 1 << (byte & 63));
             set.iter().map(|part| part.count_ones()).sum::<u32>() >= least
         })
+    }
+
+    /// How many distinct bytes a stretch of so many needs.
+    fn least(&self, length: usize) -> u32 {
+        match (self.weak, length < crate::PLAIN_RUN) {
+            (true, _) => WEAK_DISTINCT,
+            (false, true) => DISTINCT,
+            (false, false) => 2,
+        }
     }
 }
 
@@ -105,6 +160,13 @@ mod tests {
     fn stretches(pairs: &Pairs, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut shown = Vec::new();
         pairs.stretches(bytes, 0..bytes.len(), |stretch| shown.push(stretch));
+        let mut asked = Vec::new();
+        let is_near = |stretch| {
+            asked.push(stretch);
+            Ok::<_, ()>(false)
+        };
+        assert_eq!(pairs.any_stretch(bytes.len(), |at| bytes[at], is_near), Ok(false));
+        assert_eq!(asked, shown);
         shown
     }
 

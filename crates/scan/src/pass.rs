@@ -21,10 +21,10 @@ use crate::{PLAIN_RUN, RUN, ScanError, SearchedView, Source};
 pub(crate) struct Layer<'a> {
     pub(crate) output: u16,
     pub(crate) view: View,
-    source: &'a dyn Source,
+    pub(crate) source: &'a dyn Source,
     /// Bytes that it is read off.
     pub(crate) bytes: u64,
-    lens: Lens,
+    pub(crate) lens: Lens,
     opened: Option<Seen<Box<dyn Read + Send + 'a>>>,
 }
 

@@ -16,6 +16,7 @@ use crate::pairs::Pairs;
 use crate::parallel;
 use crate::pass::{Layer, Pass, Passes};
 use crate::search::{Measure, Search};
+use crate::sieve::{self, Asked, Nearby};
 use crate::snapshot_index::SnapshotIndex;
 use crate::substitution::{self, ReadData, ReadFile, Searched, SymbolIndex, SymbolPasses};
 use crate::tally::Tally;
@@ -83,13 +84,12 @@ impl Scan<'_> {
 
     /// Searches views, in as many passes as they need. No measure if there was no view.
     fn compare(&self, group: Group<'_>, threads: usize) -> Result<(Tally, Option<Measure>), ScanError> {
-        let Group { comparison, layers } = group;
+        let Group { comparison, of_views, bytes } = group;
         let background = self.background.keyed(self.key, &comparison.data);
         let is_indexed = !self.indexes.is_empty() && comparison == Comparison::exact();
         let data_bytes = self.data_bytes()?.saturating_mul(comparison.data.len() as u64);
-        let views = layers.iter().map(|layer| layer.bytes).sum();
         // With an index the data is read only if that is the lesser part of the work.
-        let is_worth = if is_indexed { data_bytes <= views } else { data_index::is_worth(data_bytes, views) };
+        let is_worth = if is_indexed { data_bytes <= bytes } else { data_index::is_worth(data_bytes, bytes) };
         let pairs =
             (is_worth && self.limits.indexed_bytes > 0).then(|| self.pairs(&comparison)).transpose()?;
         let known = pairs.as_ref().map(|pairs| pairs.measure).or_else(|| is_indexed.then(|| self.measure()));
@@ -110,6 +110,8 @@ impl Scan<'_> {
         };
         let hints = Hints { pairs: pairs.as_ref(), windows };
         let pass_bytes = self.pass_bytes()?;
+        let layers = parallel::in_order(threads, of_views, |layers| self.that_may_hold(layers, &hints))?;
+        let layers = layers.into_iter().flatten().collect();
         let searched = parallel::in_order(threads, batches(layers, pass_bytes as u64), |layers| {
             let mut passes = Passes::new(layers, pass_bytes, comparison.weak, hints);
             let (mut tally, mut measures) = (Tally::default(), Vec::new());
@@ -137,6 +139,24 @@ impl Scan<'_> {
         Ok((tally, measured))
     }
 
+    /// Those layers of a view that may hold a run, as far as it is known which bytes follow which in the data.
+    fn that_may_hold<'a>(
+        &self,
+        mut layers: Vec<Layer<'a>>,
+        hints: &Hints<'_>,
+    ) -> Result<Vec<Layer<'a>>, ScanError> {
+        let (Some(pairs), Some(Layer { output, view, source, .. })) = (hints.pairs, layers.first()) else {
+            return Ok(layers);
+        };
+        let (output, view) = (*output, *view);
+        let near = Nearby { pairs, windows: hints.windows, key: self.key };
+        let mut asked: Vec<_> = layers.iter().map(|layer| Asked::new(layer.lens, &near)).collect();
+        sieve::ask(*source, &mut asked, |source| ScanError::ReadView { output, view, source })?;
+        let mut answers = asked.iter().map(|asked| asked.is_maybe);
+        layers.retain(|_| answers.next().unwrap_or(true));
+        Ok(layers)
+    }
+
     /// Which bytes follow which in the data.
     fn pairs(&self, comparison: &Comparison) -> Result<Pairs, ScanError> {
         let read = |read: &mut ReadFile<'_>| self.read_data(&comparison.data, &mut |seen| read(seen));
@@ -161,7 +181,7 @@ impl Scan<'_> {
     fn substituted(&self, views: &[SearchedView<'_>], tally: &mut Tally) -> Result<Searched, ScanError> {
         let distances = Distances::keyed(self.key);
         let background = self.background.keyed(self.key, &[Lens::Same]);
-        let mut searched = Searched::Whole;
+        let (mut searched, mut index) = (Searched::Whole, None);
         for substitution in Substitution::ALL {
             let layers = views.iter().filter(|view| Substitution::of(view.view) == Some(substitution));
             let layers = layers.map(|view| Layer::of(view, substitution.view()));
@@ -174,15 +194,20 @@ impl Scan<'_> {
                 |read: &mut ReadFile<'_>| self.read_public(substitution.data(), &mut |seen| read(seen));
             let read_public: Option<&ReadData<'_>> =
                 (!self.background.files.is_empty()).then_some(&read_public);
-            let index = (self.data_bytes()? <= self.limits.indexed_bytes)
-                .then(|| SymbolIndex::new(&distances, &read))
-                .transpose()?;
+            let is_known = index.as_ref().is_some_and(|(lenses, _)| *lenses == substitution.data());
+            if !is_known && self.data_bytes()? <= self.limits.indexed_bytes {
+                // Two of them at a time would take twice the memory.
+                drop(index.take());
+                let bytes = self.data_bytes()?.saturating_mul(2 * substitution.data().len() as u64);
+                index = Some((substitution.data(), SymbolIndex::new(&distances, bytes, &read)?));
+            }
+            let index = index.as_ref().map(|(_, index)| index);
             let pass_bytes = (substitution::PASS_SYMBOLS * substitution.view_width()) as u64;
             let batches = batches(layers, pass_bytes);
             let done = parallel::in_order(self.limits.threads, batches, |layers| {
                 let mut tally = Tally::default();
                 let came_to = substitution::search(
-                    SymbolPasses::new(layers, substitution, &distances, index.as_ref()),
+                    SymbolPasses::new(layers, substitution, &distances, index),
                     &distances,
                     &read,
                     read_public,
@@ -305,19 +330,32 @@ impl Scan<'_> {
 /// What is compared with one reading of the data.
 struct Group<'a> {
     comparison: Comparison,
-    layers: Vec<Layer<'a>>,
+    /// Of each view the lenses that it is read through.
+    of_views: Vec<Vec<Layer<'a>>>,
+    /// Bytes that the layers are read off.
+    bytes: u64,
 }
 
 /// The views, read through their lenses, in groups of what they are compared with.
 fn layers<'a>(views: &'a [SearchedView<'_>]) -> Result<Vec<Group<'a>>, ScanError> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for view in views {
+        let mut of_view: Vec<(Comparison, Vec<Layer<'a>>)> = Vec::new();
         for (comparison, lens) in comparisons(view.view, view.length()?) {
             let layer = Layer::of(view, lens)?;
-            match groups.iter_mut().find(|known| known.comparison == comparison) {
-                Some(known) => known.layers.push(layer),
-                None => groups.push(Group { comparison, layers: vec![layer] }),
+            match of_view.iter_mut().find(|(known, _)| *known == comparison) {
+                Some((_, layers)) => layers.push(layer),
+                None => of_view.push((comparison, vec![layer])),
             }
+        }
+        for (comparison, layers) in of_view {
+            let known = groups.iter().position(|known| known.comparison == comparison);
+            let group = known.unwrap_or_else(|| {
+                groups.push(Group { comparison, of_views: Vec::new(), bytes: 0 });
+                groups.len() - 1
+            });
+            groups[group].bytes += layers.iter().map(|layer| layer.bytes).sum::<u64>();
+            groups[group].of_views.push(layers);
         }
     }
     Ok(groups)

@@ -16,6 +16,7 @@ use crate::data::Stream;
 use crate::distances::{Distances, FAR, WINDOW, different, is_telling, may_hold};
 use crate::filter::Filter;
 use crate::pass::Layer;
+use crate::patterns::Patterns;
 use crate::positions::{Positions, Then};
 use crate::views::View;
 
@@ -73,17 +74,24 @@ pub(crate) struct SymbolIndex {
     hashes: Vec<u64>,
     /// The least and the largest number of different symbols in one of them.
     different: RangeInclusive<u32>,
+    patterns: Patterns,
 }
 
 impl SymbolIndex {
-    /// Reads all of the data once.
-    pub(crate) fn new(key: &Distances, read_data: &ReadData<'_>) -> Result<Self, crate::ScanError> {
+    /// Reads all of the data once: so many bytes, or about as many.
+    pub(crate) fn new(
+        key: &Distances,
+        bytes: u64,
+        read_data: &ReadData<'_>,
+    ) -> Result<Self, crate::ScanError> {
         let mut hashes = Vec::new();
-        let (mut least, mut most) = (WINDOW as u32, 0);
+        let (mut least, mut most, mut patterns) =
+            (WINDOW as u32, 0, Patterns::for_windows(bytes / WINDOW as u64));
         read_data(&mut |file| {
             each_window(file, key, |window, hash, _, _| {
                 if is_telling(window) {
                     hashes.push(hash);
+                    patterns.add(window);
                     let count = different(window);
                     (least, most) = (least.min(count), most.max(count));
                 }
@@ -93,12 +101,46 @@ impl SymbolIndex {
         hashes.dedup();
         let mut filter = Filter::for_keys(hashes.len());
         hashes.iter().for_each(|hash| filter.insert(*hash));
-        Ok(Self { filter, hashes, different: least..=most })
+        Ok(Self { filter, hashes, different: least..=most, patterns })
     }
 
     fn holds(&self, hash: u64) -> bool {
         self.filter.may_hold(hash) && self.hashes.binary_search(&hash).is_ok()
     }
+
+    /// The windows of pieces that stand in the data, each with its hash.
+    fn windows(&self, symbols: &[u32], pieces: &[Piece], distances: &Distances) -> Vec<(u64, u32)> {
+        let mut windows = Vec::new();
+        for Piece { range, .. } in pieces {
+            let piece = &symbols[range.clone()];
+            if !may_hold(piece, &self.different) {
+                continue;
+            }
+            self.patterns.stretches(piece, |stretch| {
+                let start = range.start + stretch.start;
+                distances.of_each_window(&back(&piece[stretch]), &self.different, &mut |at, hash| {
+                    if self.holds(hash) {
+                        windows.push((hash, (start + at) as u32));
+                    }
+                });
+            });
+        }
+        windows
+    }
+}
+
+/// For each symbol how far back the last equal one is.
+fn back(symbols: &[u32]) -> Vec<u32> {
+    let mut last: HashMap<u32, usize> = HashMap::new();
+    let mut of_bytes = [usize::MAX; 256];
+    let each = symbols.iter().enumerate().map(|(at, symbol)| {
+        let before = match of_bytes.get_mut(*symbol as usize) {
+            Some(last) => Some(std::mem::replace(last, at)).filter(|last| *last != usize::MAX),
+            None => last.insert(*symbol, at),
+        };
+        before.map_or(FAR, |before| u32::try_from(at - before).unwrap_or(FAR))
+    });
+    each.collect()
 }
 
 /// Whether the whole search was made.
@@ -183,49 +225,33 @@ impl SymbolPass {
         index: Option<&SymbolIndex>,
         public: &dyn Fn(&[u8]) -> Bits,
     ) -> Self {
-        let different = index.map_or(0..=WINDOW as u32, |index| index.different.clone());
-        let may_be_there = |piece: &&Piece| may_hold(&symbols[piece.range.clone()], &different);
-        let looked_at: Vec<&Piece> = pieces.iter().filter(may_be_there).collect();
-        if looked_at.is_empty() {
-            return Self::of_distances(Vec::new(), Vec::new(), distances, index);
+        let windows = index.map(|index| index.windows(&symbols, &pieces, distances));
+        if windows.as_ref().is_some_and(Vec::is_empty) {
+            return Self::of_windows(Vec::new(), Vec::new(), Vec::new());
         }
-        let mut back = vec![FAR; symbols.len()];
-        for piece in looked_at {
-            let mut last: HashMap<u32, usize> = HashMap::new();
-            let mut of_bytes = [usize::MAX; 256];
-            for at in piece.range.clone() {
-                let symbol = symbols[at];
-                let before = match of_bytes.get_mut(symbol as usize) {
-                    Some(last) => Some(std::mem::replace(last, at)).filter(|last| *last != usize::MAX),
-                    None => last.insert(symbol, at),
-                };
-                back[at] = before.map_or(FAR, |before| u32::try_from(at - before).unwrap_or(FAR));
-            }
-        }
-        let mut pass = Self::of_distances(back, pieces, distances, index);
-        if !pass.is_done {
-            let bytes = symbols.iter().map(|symbol| u8::try_from(*symbol).unwrap_or(u8::MAX));
-            pass.public = public(&bytes.collect::<Vec<u8>>());
-        }
+        let back = pieces.iter().flat_map(|piece| back(&symbols[piece.range.clone()])).collect();
+        let mut pass = match windows {
+            Some(windows) => Self::of_windows(back, pieces, windows),
+            None => Self::of_distances(back, pieces, distances),
+        };
+        let bytes = symbols.iter().map(|symbol| u8::try_from(*symbol).unwrap_or(u8::MAX));
+        pass.public = public(&bytes.collect::<Vec<u8>>());
         pass
     }
 
-    /// A pass over symbols of which is known how far back the last equal one of their piece is.
-    fn of_distances(
-        back: Vec<u32>,
-        pieces: Vec<Piece>,
-        distances: &Distances,
-        index: Option<&SymbolIndex>,
-    ) -> Self {
+    /// A pass over all windows of symbols of which is known how far back the last equal one of their piece is.
+    fn of_distances(back: Vec<u32>, pieces: Vec<Piece>, distances: &Distances) -> Self {
         let mut windows = Vec::new();
-        let different = index.map_or(0..=WINDOW as u32, |index| index.different.clone());
         for piece in &pieces {
-            distances.of_each_window(&back[piece.range.clone()], &different, &mut |at, hash| {
-                if index.is_none_or(|index| index.holds(hash)) {
-                    windows.push((hash, (piece.range.start + at) as u32));
-                }
+            distances.of_each_window(&back[piece.range.clone()], &(0..=WINDOW as u32), &mut |at, hash| {
+                windows.push((hash, (piece.range.start + at) as u32));
             });
         }
+        Self::of_windows(back, pieces, windows)
+    }
+
+    /// A pass over windows, each with its hash and where it stands.
+    fn of_windows(back: Vec<u32>, pieces: Vec<Piece>, windows: Vec<(u64, u32)>) -> Self {
         let mut filter = Filter::for_keys(windows.len());
         let mut positions = Positions::below(if windows.is_empty() { 0 } else { back.len() }, windows.len());
         for (hash, position) in &windows {
@@ -249,7 +275,7 @@ impl SymbolPass {
                 pieces.push(Piece { output: *output, view: *view, offset: 0, range: start..back.len() });
             }
         }
-        Self { runs: Some(Vec::new()), ..Self::of_distances(back, pieces, distances, None) }
+        Self { runs: Some(Vec::new()), ..Self::of_distances(back, pieces, distances) }
     }
 
     /// Takes back each stretch that was found in which too little is private. `public` is [`Self::of_found`], in which the
