@@ -72,8 +72,8 @@ fn the_limit_of_the_scanners_memory_is_kept_by_the_kernel() {
     write_rows(&desk.data(), 1 << 20);
     desk.report("canonicalise");
     desk.view();
-    let little = desk.scan(Some(16 << 20));
-    assert!(!little.status.success(), "the search needs more than 16 mebibytes: {little:?}");
+    let little = desk.scan(Some(4 << 20));
+    assert!(!little.status.success(), "the search needs more than 4 mebibytes: {little:?}");
 }
 
 #[test]
