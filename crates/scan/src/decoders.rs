@@ -5,6 +5,7 @@
 //! or broken is decoded as far as it goes.
 
 mod brotli;
+mod charsets;
 mod compressed;
 mod escapes;
 mod letters;
@@ -105,6 +106,7 @@ pub fn decode_once(stream: &[u8], starts: &[usize], emit: &mut Emit<'_>) -> Resu
         return Ok(());
     }
     once(stream, Some(starts), emit)?;
+    charsets::decode(stream, emit)?;
     let mut reversed = stream.to_vec();
     reversed.reverse();
     once(&reversed, Some(&[]), emit)
@@ -134,7 +136,9 @@ fn again(
         // Packed once more: to pass over it would say that it was looked at.
         return if compressed::begins_with_mark(stream) { Err(DecodeError::TooMuch) } else { Ok(()) };
     }
-    once(stream, starts, &mut |view, result| further(view, result, depth - 1, allowance, sink))
+    let mut emit = |view, result: &[u8]| further(view, result, depth - 1, allowance, sink);
+    once(stream, starts, &mut emit)?;
+    charsets::decode(stream, &mut emit)
 }
 
 /// Hands on a result, if it is new, and decodes it so many times more.

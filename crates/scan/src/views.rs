@@ -159,7 +159,8 @@ pub enum View {
     F16HighBytes,
     /// The same as an `i16`: two bytes of data as one whole number.
     I16HighBytes,
-    /// What UTF-16 and UTF-32 say, as UTF-8.
+    /// Text in another character set: what UTF-16, UTF-32, EUC-KR and windows-1251 say, as UTF-8; and what UTF-8 says, in the
+    /// older sets of its alphabet.
     WideText,
 }
 

@@ -86,7 +86,7 @@ pub fn words(opened: &Opened) -> String {
     let _ = writeln!(text, "not run    {}", unchecked.join(", "));
     let exactly = verdict.rules.iter().find(|outcome| outcome.id.as_str() == Rule::CopyExact.id());
     if exactly.is_some_and(|outcome| matches!(outcome.result, RuleResult::Passed | RuleResult::Noted)) {
-        let _ = writeln!(text, "searched   {}", verdict.guarantee.words());
+        let _ = writeln!(text, "searched   {}", verdict.guarantee.short_words());
     }
     for public in &verdict.guarantee.public {
         let _ = writeln!(

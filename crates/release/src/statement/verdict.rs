@@ -265,6 +265,23 @@ pub struct Guarantee {
 }
 
 impl Guarantee {
+    /// The promise in one line, for whoever is to decide. [`Self::words`] names the views.
+    pub fn short_words(&self) -> String {
+        let runs = self.views.iter().map(|view| view_run(view.as_str()));
+        let longer: Vec<u64> = runs.filter(|run| *run > self.copied_run_bytes.0).collect();
+        let (least, most) = (longer.iter().min(), longer.iter().max());
+        let longer = least.zip(most).map_or(String::new(), |(least, most)| {
+            format!("; behind {} of the views {least} to {most}", longer.len())
+        });
+        format!(
+            "no run of {} bytes of the data in {} views ({} of plain data{longer}); {} millionths of the data exempt",
+            self.copied_run_bytes,
+            self.views.len(),
+            self.plain_run_bytes,
+            self.exempt_millionths
+        )
+    }
+
     /// The promise in words: how long a run is found behind which views.
     pub fn words(&self) -> String {
         let mut by_run: BTreeMap<u64, Vec<&str>> = BTreeMap::new();

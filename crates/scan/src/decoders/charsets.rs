@@ -1,0 +1,206 @@
+//! Text in an older character set than UTF-8, and text in UTF-8 as such a set has it (The Encoding Standard): the data may be in
+//! either. Only alphabets other than ASCII matter; the rest is the same in all of them.
+
+use std::ops::Range;
+
+use encoding_rs::{
+    BIG5, EUC_JP, EUC_KR, Encoding, GB18030, IBM866, ISO_8859_2, ISO_8859_5, KOI8_R, SHIFT_JIS, WINDOWS_1250,
+    WINDOWS_1251, WINDOWS_1252,
+};
+
+use super::{DecodeError, Emit, SHORTEST, long_stretches};
+use crate::views::View;
+
+/// Bytes of the shortest text: characters of two bytes in UTF-8 that a run of 31 has whole.
+const LEAST: usize = SHORTEST.div_ceil(2);
+
+/// Characters other than ASCII that it has at least.
+const OTHERS: usize = 8;
+
+/// Decodes each stretch of Cyrillic and of Hangul, and encodes each stretch of UTF-8 in the sets of its alphabet.
+pub(super) fn decode(stream: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    let cyrillic = |byte: u8| matches!(byte, 0xa8 | 0xb8 | 0xb9 | 0xc0..=0xff);
+    let (letters, halves) =
+        (|byte| is_plain(byte) || cyrillic(byte), |byte| is_plain(byte) || (0xa1..=0xfe).contains(&byte));
+    for stretch in long_stretches(stream, LEAST, letters) {
+        said(&stream[stretch], WINDOWS_1251, OTHERS, emit)?;
+    }
+    for stretch in long_stretches(stream, LEAST, halves) {
+        let text = &stream[stretch];
+        // From either half of the first character.
+        said(text, EUC_KR, 2 * OTHERS, emit)?;
+        said(&text[1..], EUC_KR, 2 * OTHERS, emit)?;
+    }
+    let others = |stretch: &Range<usize>| has_others(&stream[stretch.clone()], OTHERS);
+    for chunk in utf8_stretches(stream).filter(others).flat_map(|stretch| stream[stretch].utf8_chunks()) {
+        let text = chunk.valid();
+        if text.len() >= LEAST
+            && text.chars().filter(|character| !character.is_ascii()).take(OTHERS).count() == OTHERS
+        {
+            written(text, emit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stretches of at least [`LEAST`] bytes in which each byte may follow the one before in UTF-8 (RFC 3629, section 4). Of noise next to nothing is
+/// left, and few bytes of it are looked at, as in [`long_stretches`].
+fn utf8_stretches(stream: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let follows = |[before, byte]: &[u8; 2]| {
+        // Which classes may follow one, a bit for each.
+        const FOLLOWING: [u8; 4] = [0, 0b1010, 0b1110, 0b0100];
+        FOLLOWING[usize::from(CLASSES[usize::from(*before)])] >> CLASSES[usize::from(*byte)] & 1 != 0
+    };
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let needed = stream.get(at..at + LEAST)?;
+            match needed.array_windows().rposition(|pair| !follows(pair)) {
+                Some(other) => at += other + 1,
+                None => {
+                    let start = at;
+                    let rest = stream[at + LEAST - 1..].array_windows();
+                    at += LEAST + rest.take_while(|pair| follows(pair)).count();
+                    return Some(start..at);
+                }
+            }
+        }
+    })
+}
+
+/// Of each byte in UTF-8: 1 if it is plain, 2 if it goes on with a character, 3 if it begins one, 0 if it is none of these.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b' '..=b'~' | b'\n' | b'\r' | b'\t' => 1,
+            0x80..=0xbf => 2,
+            0xc2..=0xf4 => 3,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+/// Whether so many bytes are not of ASCII.
+fn has_others(bytes: &[u8], least: usize) -> bool {
+    bytes.iter().filter(|byte| !byte.is_ascii()).take(least).count() == least
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t')
+}
+
+/// What bytes say in a set, piece by piece between what says nothing, if so many of them are not of ASCII.
+fn said(bytes: &[u8], set: &'static Encoding, least: usize, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    if !has_others(bytes, least) {
+        return Ok(());
+    }
+    let (text, _) = set.decode_without_bom_handling(bytes);
+    let is_of_set = |character: char| {
+        character.is_ascii()
+            || matches!(character, '\u{400}'..='\u{45f}' | '\u{2116}' | '\u{ac00}'..='\u{d7a3}')
+    };
+    for piece in text.split(|character| !is_of_set(character)) {
+        let others = piece.chars().filter(|character| !character.is_ascii());
+        if piece.len() >= SHORTEST && others.take(OTHERS).count() == OTHERS {
+            emit(View::WideText, piece.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a text in the older sets of its alphabets.
+fn written(text: &str, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    let has = |first: char, last: char| text.chars().any(|character| (first..=last).contains(&character));
+    let mut sets: Vec<&'static Encoding> = Vec::new();
+    if has('\u{100}', '\u{17f}') {
+        sets.extend([WINDOWS_1250, ISO_8859_2]);
+    } else if has('\u{a0}', '\u{ff}') {
+        sets.push(WINDOWS_1252);
+    }
+    if has('\u{400}', '\u{45f}') {
+        sets.extend([WINDOWS_1251, KOI8_R, IBM866, ISO_8859_5]);
+    }
+    if has('\u{ac00}', '\u{d7a3}') {
+        sets.push(EUC_KR);
+    }
+    if has('\u{3040}', '\u{30ff}') {
+        sets.extend([SHIFT_JIS, EUC_JP]);
+    }
+    if has('\u{4e00}', '\u{9fff}') {
+        sets.extend([GB18030, BIG5]);
+    }
+    for set in sets {
+        let mut bytes = Vec::new();
+        let (mut encoder, mut rest) = (set.new_encoder(), text);
+        // What a set does not have is left out.
+        while !rest.is_empty() {
+            let room =
+                encoder.max_buffer_length_from_utf8_without_replacement(rest.len()).unwrap_or(rest.len());
+            bytes.reserve(room.max(16));
+            let (_, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
+            // What cannot be written at all ends it, rather than going on for ever.
+            rest = if read == 0 { "" } else { &rest[read..] };
+            encoder = set.new_encoder();
+        }
+        if bytes.len() >= LEAST {
+            emit(View::WideText, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(stream: &[u8]) -> Vec<Vec<u8>> {
+        let mut results = Vec::new();
+        decode(stream, &mut |_, bytes| {
+            results.push(bytes.to_vec());
+            Ok(())
+        })
+        .unwrap();
+        results
+    }
+
+    const TEXTS: [(&str, &Encoding, bool); 7] = [
+        ("больной 42 лет жалуется на головную боль", WINDOWS_1251, true),
+        ("환자는 두통과 발열을 호소하며 약을 처방받았다", EUC_KR, true),
+        ("больной 42 лет жалуется на головную боль", KOI8_R, false),
+        ("かんじゃは頭痛と発熱を訴えており、くすりを処方された。", SHIFT_JIS, false),
+        ("患者主诉头痛发热，医生开具药物并建议休息三天后复诊", GB18030, false),
+        ("患者主訴頭痛發熱，醫生開具藥物並建議休息三天後複診", BIG5, false),
+        ("Le malade se plaint d'être fatigué après l'été: fièvre élevée, tête à côté", WINDOWS_1252, false),
+    ];
+
+    #[test]
+    fn text_is_read_in_an_older_set_and_written_in_it() {
+        for (text, set, is_read) in TEXTS {
+            let older = set.encode(text).0.into_owned();
+            let holds = |stream: &[u8], text: &[u8]| {
+                let around = [&[0x80, 0xff, 0][..], stream, &[0x00, 0x80]].concat();
+                decoded(&around).iter().any(|found| found.windows(text.len()).any(|window| window == text))
+            };
+            assert!(holds(text.as_bytes(), &older), "{text} in {}", set.name());
+            assert!(!is_read || holds(&older, text.as_bytes()), "{text} of {}", set.name());
+        }
+    }
+
+    #[test]
+    fn plain_text_and_noise_are_no_text_in_an_older_set() {
+        assert!(decoded(&b"a text of letters and digits 12345 of some length, ".repeat(40)).is_empty());
+        let mut state = 1_u64;
+        let noise: Vec<u8> = (0..1 << 20)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        let found: usize = decoded(&noise).iter().map(Vec::len).sum();
+        assert!(found < 1 << 12, "{found} bytes of noise read as text");
+    }
+}
