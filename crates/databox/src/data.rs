@@ -287,7 +287,7 @@ mod tests {
         };
         let data = written("visits.csv", "person,visits\n1,2\n");
         let (copy, other) = (written("copy", "person,visits\n1,2\n"), written("terms", "anybody may use it"));
-        let refused = no_data_is_public(&[data.clone()], &[other.clone(), copy]).unwrap_err();
+        let refused = no_data_is_public(std::slice::from_ref(&data), &[other.clone(), copy]).unwrap_err();
         assert!(refused.reason == "PUBLIC_FILES" && refused.text.contains("visits.csv"), "{refused}");
         no_data_is_public(&[data], &[other]).unwrap();
     }

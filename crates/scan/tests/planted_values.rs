@@ -92,7 +92,7 @@ const ENCODINGS: [Encoding; 23] = [
     scaled!(ValueTimes100, |number| number / 100.0),
     scaled!(ValueTimes127, |number| number / 127.0),
     scaled!(ValueTimes1000, |number| number / 1000.0),
-    scaled!(Magnitude, |number| if number as u32 % 3 == 0 { -number } else { number }),
+    scaled!(Magnitude, |number| if (number as u32).is_multiple_of(3) { -number } else { number }),
     scaled!(I8, |number| number),
     grouped!(I16, i16),
     grouped!(I32, i32),
