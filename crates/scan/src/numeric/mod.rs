@@ -202,6 +202,17 @@ fn pass_for_neighbours<S: Source>(
         }
         each_record(data, |record| neighbours.add(record.first, record.values))?;
     }
+    if !neighbours.suspects(ALARM_BITS) {
+        return Ok(());
+    }
+    let (mut taken, mut compared) = (0..sample.records, 0..sample.records);
+    each_record(data, |record| {
+        let number = taken.next().unwrap_or(sample.records);
+        neighbours.add_own(number, sample.records, record.first, record.values);
+    })?;
+    each_record(data, |record| {
+        neighbours.compare_own(compared.next().unwrap_or(sample.records), record.first, record.values);
+    })?;
     for piece in neighbours.alarms(ALARM_BITS) {
         places.add(pieces[piece].output, pieces[piece].before, pieces[piece].values.len() as u64);
     }

@@ -29,7 +29,9 @@ pub(super) const MOST_TABLES: usize = 8;
 /// How much nearer the nearest record is, squared.
 const NEARER_SQUARED: f64 = 0.3 * 0.3;
 
-/// The chance of that for a row of no one. Two columns that vary freely are counted of the four or more that there are.
+/// The least chance of that for a row of no one: two columns that vary freely are counted of the four or more that there are.
+/// Columns may follow from each other, have few values, or stand alike in many records; so the chance is measured, too: by
+/// how often the nearest *other* record is so near to a record of the data.
 const CHANCE: f64 = 0.3 * 0.3;
 
 /// Bits by which the count of combinations must exceed that of the records, so that equal ones are rare.
@@ -61,6 +63,8 @@ struct Table {
     columns: Vec<Pair>,
     /// Whether the column that is furthest apart does not count: there are enough others, and one may be none of the data's.
     spares_one: bool,
+    /// Records of the data with their numbers, as rows: where they lie among the others is where rows of no one would.
+    own: Vec<(u64, Row)>,
 }
 
 /// A column of the output and the column of the data that it may be: value = shift + scale × output.
@@ -124,6 +128,9 @@ impl Neighbours {
             let joined = joined.columns(piece, turned);
             for data in of_tables.values().filter(|data| data.len() >= FEWEST_COLUMNS) {
                 let room = MOST_TABLES.saturating_sub(tables.len());
+                if room == 0 {
+                    return Self { tables, record: Vec::new() };
+                }
                 tables.extend(tables_of(piece, &columns, data, *records, &joined).into_iter().take(room));
             }
         }
@@ -137,33 +144,41 @@ impl Neighbours {
     /// Takes the next record, whose first column has this number.
     pub(super) fn add(&mut self, first: usize, record: &[f64]) {
         for table in &mut self.tables {
-            self.record.clear();
-            let value =
-                |pair: &Pair| record.get(pair.of_data.wrapping_sub(first)).copied().unwrap_or(f64::NAN);
-            self.record.extend(table.columns.iter().map(value));
-            if self.record.iter().any(|value| value.is_nan()) {
-                continue;
+            if table.values_of(first, record, &mut self.record) {
+                let Table { rows, columns, spares_one, .. } = table;
+                rows.iter_mut().for_each(|row| row.compare(columns, *spares_one, &self.record));
             }
-            for row in &mut table.rows {
-                let (mut distance, mut left_out) = (0.0, if table.spares_one { 0.0 } else { f64::INFINITY });
-                for ((pair, value), own) in table.columns.iter().zip(&row.values).zip(&self.record) {
-                    let apart = (pair.shift + pair.scale * value - own) / pair.deviation;
-                    let apart = apart * apart;
-                    distance += apart.min(left_out);
-                    left_out = left_out.max(apart);
-                    if distance >= row.second {
-                        break;
-                    }
-                }
-                if distance < row.nearest {
-                    if row.record != self.record {
-                        row.second = row.nearest;
-                    }
-                    row.nearest = distance;
-                    row.record.clone_from(&self.record);
-                } else if distance < row.second && row.record != self.record {
-                    row.second = distance;
-                }
+        }
+    }
+
+    /// Keeps the tables alone of which too many rows are records, if the least chance is that of a row of no one. Returns whether
+    /// there are any: then the chance is measured, by [`Self::add_own`] for each record and then [`Self::compare_own`] for each.
+    pub(super) fn suspects(&mut self, alarm_bits: f64) -> bool {
+        self.tables.retain(|table| table.rarity(CHANCE) >= alarm_bits);
+        !self.tables.is_empty()
+    }
+
+    /// Takes the record of this number, of so many, as one whose place among the others is looked for, if it is one of those.
+    pub(super) fn add_own(&mut self, number: u64, records: u64, first: usize, record: &[f64]) {
+        if !number.is_multiple_of(records.div_ceil(ROWS as u64).max(1)) {
+            return;
+        }
+        for table in &mut self.tables {
+            if table.values_of(first, record, &mut self.record) {
+                let in_output = |(pair, value): (&Pair, &f64)| (value - pair.shift) / pair.scale;
+                let values = table.columns.iter().zip(&self.record).map(in_output).collect();
+                table.own.push((number, Row::of(values)));
+            }
+        }
+    }
+
+    /// Compares the record of this number with those that were taken, but for itself.
+    pub(super) fn compare_own(&mut self, number: u64, first: usize, record: &[f64]) {
+        for table in &mut self.tables {
+            if table.values_of(first, record, &mut self.record) {
+                let Table { own, columns, spares_one, .. } = table;
+                let others = own.iter_mut().filter(|(of, _)| *of != number);
+                others.for_each(|(_, row)| row.compare(columns, *spares_one, &self.record));
             }
         }
     }
@@ -190,23 +205,77 @@ impl Neighbours {
 
     /// Pieces of which so many rows are records that chance does not explain it.
     pub(super) fn alarms(&self, alarm_bits: f64) -> Vec<usize> {
-        let is_record = |row: &&Row| row.nearest < NEARER_SQUARED * row.second && row.second.is_finite();
-        let tries = (MOST_TABLES as f64).log2();
-        let alarming = |table: &&Table| {
-            // Records are counted, not rows: one that stands there many times shows itself once.
-            let mut records: Vec<&[f64]> =
-                table.rows.iter().filter(is_record).map(|row| &row.record[..]).collect();
-            records.sort_by(|a, b| {
-                a.iter()
-                    .zip(*b)
-                    .map(|(a, b)| a.total_cmp(b))
-                    .find(|order| order.is_ne())
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            });
-            records.dedup();
-            rarity(records.len() as f64, CHANCE * table.rows.len() as f64) >= alarm_bits + tries
-        };
+        let alarming = |table: &&Table| table.rarity(table.chance()) >= alarm_bits;
         self.tables.iter().filter(alarming).map(|table| table.piece).collect()
+    }
+}
+
+impl Table {
+    /// The record's values in the table's columns, if it has one in each.
+    fn values_of(&self, first: usize, record: &[f64], values: &mut Vec<f64>) -> bool {
+        let value = |pair: &Pair| record.get(pair.of_data.wrapping_sub(first)).copied().unwrap_or(f64::NAN);
+        values.clear();
+        values.extend(self.columns.iter().map(value));
+        values.iter().all(|value| !value.is_nan())
+    }
+
+    /// Bits by which it is rarer than chance how many rows are records, of each of which this is the chance; less those that
+    /// looking at several tables takes.
+    fn rarity(&self, chance: f64) -> f64 {
+        // Records are counted, not rows: one that stands there many times shows itself once.
+        let mut records: Vec<&[f64]> =
+            self.rows.iter().filter(|row| row.is_record()).map(|row| &row.record[..]).collect();
+        records.sort_by(|a, b| {
+            a.iter()
+                .zip(*b)
+                .map(|(a, b)| a.total_cmp(b))
+                .find(|order| order.is_ne())
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        records.dedup();
+        rarity(records.len() as f64, chance * self.rows.len() as f64) - (MOST_TABLES as f64).log2()
+    }
+
+    /// The chance that a row of no one is a record: how often a record of the data is another one, and two deviations more.
+    fn chance(&self) -> f64 {
+        let alike = self.own.iter().filter(|(_, row)| row.is_record()).count() as f64;
+        let most = (alike + 2.0 * alike.sqrt() + 3.0) / self.own.len() as f64;
+        CHANCE.max(most).min(1.0)
+    }
+}
+
+impl Row {
+    fn of(values: Vec<f64>) -> Self {
+        Self { values, nearest: f64::INFINITY, second: f64::INFINITY, record: Vec::new() }
+    }
+
+    /// Compares it with a record, and keeps the distances of the nearest two different ones.
+    fn compare(&mut self, columns: &[Pair], spares_one: bool, record: &[f64]) {
+        let (mut distance, mut left_out) = (0.0, if spares_one { 0.0 } else { f64::INFINITY });
+        for ((pair, value), own) in columns.iter().zip(&self.values).zip(record) {
+            let apart = (pair.shift + pair.scale * value - own) / pair.deviation;
+            let apart = apart * apart;
+            distance += apart.min(left_out);
+            left_out = left_out.max(apart);
+            if distance >= self.second {
+                break;
+            }
+        }
+        if distance < self.nearest {
+            if self.record != record {
+                self.second = self.nearest;
+            }
+            self.nearest = distance;
+            self.record.clear();
+            self.record.extend_from_slice(record);
+        } else if distance < self.second && self.record != record {
+            self.second = distance;
+        }
+    }
+
+    /// Whether the nearest record is so much nearer than the second.
+    fn is_record(&self) -> bool {
+        self.nearest < NEARER_SQUARED * self.second && self.second.is_finite()
     }
 }
 
@@ -368,13 +437,9 @@ fn table(
     if pairs.len() < FEWEST_COLUMNS || bits < (records.max(1) as f64).log2() + SPARE_BITS {
         return None;
     }
-    let rows = rows_that_are_looked_at(columns).map(|row| Row {
-        values: pairs.iter().map(|pair| columns.value(row, pair.of_output)).collect(),
-        nearest: f64::INFINITY,
-        second: f64::INFINITY,
-        record: Vec::new(),
-    });
+    let rows = rows_that_are_looked_at(columns)
+        .map(|row| Row::of(pairs.iter().map(|pair| columns.value(row, pair.of_output)).collect()));
     let rows = rows.filter(|row| row.values.iter().all(|value| value.is_finite())).collect();
     let spares_one = pairs.len() > FEWEST_COLUMNS;
-    Some(Table { piece, rows, columns: pairs, spares_one })
+    Some(Table { piece, rows, columns: pairs, spares_one, own: Vec::new() })
 }
