@@ -19,6 +19,10 @@ const CHUNK: u64 = 1 << 16;
 /// Bytes of what one decoder wrote of an output whose numbers are laid out.
 const DECODED: u64 = 16 << 20;
 
+/// Most values of what all decoders wrote of an output: lines of any length, packed well, would be more than there is room to
+/// write, and take as many passes over the data.
+const DECODED_VALUES: usize = 1 << 21;
+
 /// Name of the file of an output's numbers.
 pub(crate) fn file_name(output: usize) -> String {
     format!("{output}.numbers")
@@ -47,12 +51,13 @@ pub(crate) fn write(outputs: &[DeclaredOutput], canonical: &Directory, views: &D
 }
 
 fn write_decoded(output: usize, views: &Directory, sink: &mut dyn Write) -> io::Result<()> {
+    let mut left = DECODED_VALUES;
     // The numbers of words were given here.
     for view in View::DECODED.into_iter().filter(|view| *view != View::WordSubstitution) {
         let (file, _) = views.file(&views::file_name(output, view))?;
         let mut decoded = Vec::new();
         file.take(DECODED).read_to_end(&mut decoded)?;
-        numeric::write_decoded(&decoded, sink)?;
+        numeric::write_decoded(&decoded, &mut left, sink)?;
     }
     Ok(())
 }

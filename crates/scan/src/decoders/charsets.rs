@@ -14,12 +14,17 @@ use crate::views::View;
 /// Bytes of the shortest text: characters of two bytes in UTF-8 that a run of 31 has whole.
 const LEAST: usize = SHORTEST.div_ceil(2);
 
+/// Bytes that are handed on at a time, and how many of them again with the next ones.
+const PIECE: usize = 1 << 20;
+const OVERLAP: usize = 4096;
+
 /// Characters other than ASCII that it has at least.
 const OTHERS: usize = 8;
 
 /// Decodes each stretch of Cyrillic and of Hangul, and encodes each stretch of UTF-8 in the sets of its alphabet.
 pub(super) fn decode(stream: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
-    let cyrillic = |byte: u8| matches!(byte, 0xa8 | 0xb8 | 0xb9 | 0xc0..=0xff);
+    // With the letters of Ukrainian and Belarusian; quotation marks of their own end a stretch.
+    let cyrillic = |byte: u8| matches!(byte, 0xa1 | 0xa2 | 0xa5 | 0xa8 | 0xaa | 0xaf | 0xb2..=0xb4 | 0xb8..=0xba | 0xbf..=0xff);
     let (letters, halves) =
         (|byte| is_plain(byte) || cyrillic(byte), |byte| is_plain(byte) || (0xa1..=0xfe).contains(&byte));
     for stretch in long_stretches(stream, LEAST, letters) {
@@ -101,12 +106,12 @@ fn said(bytes: &[u8], set: &'static Encoding, least: usize, emit: &mut Emit<'_>)
     let (text, _) = set.decode_without_bom_handling(bytes);
     let is_of_set = |character: char| {
         character.is_ascii()
-            || matches!(character, '\u{400}'..='\u{45f}' | '\u{2116}' | '\u{ac00}'..='\u{d7a3}')
+            || matches!(character, '\u{400}'..='\u{45f}' | '\u{490}' | '\u{491}' | '\u{2116}' | '\u{ac00}'..='\u{d7a3}')
     };
     for piece in text.split(|character| !is_of_set(character)) {
         let others = piece.chars().filter(|character| !character.is_ascii());
         if piece.len() >= SHORTEST && others.take(OTHERS).count() == OTHERS {
-            emit(View::WideText, piece.as_bytes())?;
+            in_pieces(piece.as_bytes(), emit)?;
         }
     }
     Ok(())
@@ -118,7 +123,8 @@ fn written(text: &str, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
     let mut sets: Vec<&'static Encoding> = Vec::new();
     if has('\u{100}', '\u{17f}') {
         sets.extend([WINDOWS_1250, ISO_8859_2]);
-    } else if has('\u{a0}', '\u{ff}') {
+    }
+    if has('\u{a0}', '\u{ff}') {
         sets.push(WINDOWS_1252);
     }
     if has('\u{400}', '\u{45f}') {
@@ -127,10 +133,11 @@ fn written(text: &str, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
     if has('\u{ac00}', '\u{d7a3}') {
         sets.push(EUC_KR);
     }
-    if has('\u{3040}', '\u{30ff}') {
+    let has_han = has('\u{4e00}', '\u{9fff}');
+    if has_han || has('\u{3040}', '\u{30ff}') || has('\u{ff61}', '\u{ff9f}') {
         sets.extend([SHIFT_JIS, EUC_JP]);
     }
-    if has('\u{4e00}', '\u{9fff}') {
+    if has_han {
         sets.extend([GB18030, BIG5]);
     }
     for set in sets {
@@ -146,9 +153,22 @@ fn written(text: &str, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
             rest = if read == 0 { "" } else { &rest[read..] };
             encoder = set.new_encoder();
         }
-        if bytes.len() >= LEAST {
-            emit(View::WideText, &bytes)?;
-        }
+        in_pieces(&bytes, emit)?;
+    }
+    Ok(())
+}
+
+/// Hands on what is long enough, a MiB at a time.
+fn in_pieces(bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    if bytes.len() < LEAST {
+        return Ok(());
+    }
+    let mut end = bytes.len().min(PIECE);
+    emit(View::WideText, &bytes[..end])?;
+    while end < bytes.len() {
+        let start = end - OVERLAP;
+        end = bytes.len().min(start + PIECE);
+        emit(View::WideText, &bytes[start..end])?;
     }
     Ok(())
 }
@@ -167,7 +187,10 @@ mod tests {
         results
     }
 
-    const TEXTS: [(&str, &Encoding, bool); 7] = [
+    const TEXTS: [(&str, &Encoding, bool); 10] = [
+        ("історія хвороби пацієнтки: інфаркт міокарда, ішемічна хвороба, її стан", WINDOWS_1251, true),
+        ("佐藤次郎,東京都千代田区,高血圧症,山田花子,大阪市北区,糖尿病", SHIFT_JIS, false),
+        ("El niño de nueve años tenía daño, y œuvre été à côté où", WINDOWS_1252, false),
         ("больной 42 лет жалуется на головную боль", WINDOWS_1251, true),
         ("환자는 두통과 발열을 호소하며 약을 처방받았다", EUC_KR, true),
         ("больной 42 лет жалуется на головную боль", KOI8_R, false),
@@ -188,6 +211,17 @@ mod tests {
             assert!(holds(text.as_bytes(), &older), "{text} in {}", set.name());
             assert!(!is_read || holds(&older, text.as_bytes()), "{text} of {}", set.name());
         }
+    }
+
+    #[test]
+    fn what_is_long_is_handed_on_in_pieces_that_overlap() {
+        let text = "больной 42 лет жалуется на головную боль; ".repeat(60_000);
+        let pieces = decoded(text.as_bytes());
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
+        let whole = WINDOWS_1251.encode(&text).0.into_owned();
+        assert!(whole.len() > 2 * PIECE);
+        assert_eq!(pieces[1][..OVERLAP], pieces[0][PIECE - OVERLAP..]);
+        assert_eq!([&pieces[0][..], &pieces[1][OVERLAP..], &pieces[2][OVERLAP..]].concat(), whole);
     }
 
     #[test]

@@ -17,8 +17,15 @@ const MARGIN: usize = 4096;
 /// Bits of a sum over the last 64 bytes that are zero where a part ends: one byte of 8,192.
 const CUT_BITS: u32 = 13;
 
+/// Shortest part but for a last one: each is looked at with its margins, so that bytes which are cut at every second place, as whoever knows
+/// the sum can write them, would take thousands of times as long.
+const SHORTEST: usize = 1 << 10;
+
 /// Longest part.
 const LONGEST: usize = 1 << 16;
+
+/// Bytes that a sum is of: those before are shifted out of it.
+const SUMMED: usize = 64;
 
 /// Keyed hashes of what was there before.
 #[derive(Debug, Default)]
@@ -71,15 +78,17 @@ fn closely(view: View) -> u8 {
 }
 
 /// Length of the part that the bytes begin with. Where it ends depends on the bytes before its end alone (M. Xia and others,
-/// "FastCDC", 2016), unless it would be too long.
+/// "FastCDC", 2016), unless it would be too short or too long.
 fn part(bytes: &[u8]) -> usize {
-    let mut sum = 0_u64;
-    let ends = |byte: &u8| {
-        sum = (sum << 1).wrapping_add(SPREAD[usize::from(*byte)]);
-        sum >> (64 - CUT_BITS) == 0
-    };
     let longest = &bytes[..bytes.len().min(LONGEST)];
-    longest.iter().position(ends).map_or(longest.len(), |last| last + 1)
+    let Some(summed) = longest.get(SHORTEST - SUMMED..) else { return longest.len() };
+    let mut sum = 0_u64;
+    let ends = |(at, byte): (usize, &u8)| {
+        sum = (sum << 1).wrapping_add(SPREAD[usize::from(*byte)]);
+        at + 1 >= SUMMED && sum >> (64 - CUT_BITS) == 0
+    };
+    let last = summed.iter().enumerate().position(ends);
+    last.map_or(longest.len(), |last| SHORTEST - SUMMED + last + 1)
 }
 
 /// Some number for each byte (G. Steele and others, SplitMix64, 2014).
@@ -107,6 +116,17 @@ mod tests {
             (state >> 56) as u8
         };
         (0..length).map(|_| byte()).collect()
+    }
+
+    #[test]
+    fn bytes_that_are_cut_everywhere_are_parts_of_some_length() {
+        let cut_everywhere = b"\nc".repeat(20_000);
+        let mut start = 0;
+        while start < cut_everywhere.len() {
+            let length = part(&cut_everywhere[start..]);
+            assert!(length >= SHORTEST || start + length == cut_everywhere.len(), "{length}");
+            start += length;
+        }
     }
 
     /// Results that share long stretches, at other places and after other bytes, and one that holds a part twice.

@@ -1,6 +1,6 @@
 //! When matches are more than chance. See `docs/decisions/numeric-copies.md`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// An alarm is raised only where chance alone would raise it in one of 2^40 searches.
 pub(super) const ALARM_BITS: f64 = 40.0;
@@ -89,7 +89,8 @@ fn level(bits: f32) -> usize {
 pub(super) struct Evidence {
     real: HashMap<u64, f32>,
     decoys: HashMap<u64, f32>,
-    pub(super) looked_up: LookedUp,
+    /// By table and reading: in an output records of one may be met far more often than those of another.
+    pub(super) looked_up: BTreeMap<(usize, usize), LookedUp>,
 }
 
 impl Evidence {
@@ -119,7 +120,10 @@ impl Evidence {
             // Whatever the share of what is met: either that is as rare, or so many matches are.
             count > 0.0
                 && (0..enough as usize).step_by(UNSEEN).all(|unseen| {
-                    let chance = self.looked_up.by_chance(places as f64, *level, (unseen + UNSEEN) as f64);
+                    let of = |looked_up: &LookedUp| {
+                        looked_up.by_chance(places as f64, *level, (unseen + UNSEEN) as f64)
+                    };
+                    let chance: f64 = self.looked_up.values().map(of).sum();
                     rarity(count, chance.max(by_decoys)) + unseen as f64 >= enough
                 })
         };
@@ -147,8 +151,9 @@ mod tests {
 
     fn evidence(decoys: f64) -> Evidence {
         let mut evidence = Evidence::default();
-        evidence.looked_up.records[15] = 1024.0;
-        evidence.looked_up.decoys[15] = decoys;
+        let looked_up = evidence.looked_up.entry((0, 0)).or_default();
+        looked_up.records[15] = 1024.0;
+        looked_up.decoys[15] = decoys;
         evidence
     }
 
@@ -177,11 +182,23 @@ mod tests {
         let few = |decoys, met: u32| {
             let mut evidence = evidence(decoys);
             (0..12).for_each(|content| evidence.add(false, content, 29.0));
-            (0..met).for_each(|_| evidence.looked_up.meet(true, 15.5));
+            (0..met).for_each(|_| evidence.looked_up.entry((0, 0)).or_default().meet(true, 15.5));
             evidence.alarm(PLACES).is_some()
         };
         assert!(few(256.0, 0) && !few(256.0, 256 << 5));
         // Nothing is known where no such record was looked up.
         assert!(!few(0.0, 0));
+    }
+
+    #[test]
+    fn that_records_of_one_table_are_hardly_met_says_nothing_of_another() {
+        let alarm = |of_decoys: (usize, usize)| {
+            let mut evidence = evidence(0.0);
+            evidence.looked_up.entry(of_decoys).or_default().decoys[15] = 65536.0;
+            (0..12).for_each(|content| evidence.add(false, content, 29.0));
+            evidence.alarm(PLACES).is_some()
+        };
+        assert!(alarm((0, 0)));
+        assert!(!alarm((7, 0)) && !alarm((0, 1)));
     }
 }

@@ -90,6 +90,10 @@ pub fn search<S: Source>(
         .map(|searched| (searched.output, Pieces::new(searched.output, searched.blocks)))
         .collect();
     let mut sample: Option<Sample> = None;
+    // A job that knew which records nobody has would write those, and hide others behind them.
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(ScanError::NoRandomness)?;
+    let seed = u64::from_le_bytes(seed);
     loop {
         let pieces = next_pass(&mut sources, pass_values)?;
         if pieces.is_empty() {
@@ -99,7 +103,7 @@ pub fn search<S: Source>(
             sample = Some(sampled(data)?);
         }
         if let Some(sample) = &sample {
-            let joined = pass(&pieces, data, &sample.chances, &mut places)?;
+            let joined = pass(&pieces, data, &sample.chances, seed, &mut places)?;
             pass_for_neighbours(&pieces, data, sample, &joined, &mut places)?;
         }
     }
@@ -245,6 +249,7 @@ fn pass<S: Source>(
     pieces: &[Piece],
     data: &[S],
     chances: &[Chances; 2],
+    seed: u64,
     places: &mut Places,
 ) -> Result<Joined, ScanError> {
     let mut searches = [
@@ -268,13 +273,13 @@ fn pass<S: Source>(
         identifiers.add(record.first, record.values);
         joined.add(record.first, record.values, &chances[0]);
         for (reading, values) in [record.values, record.difference].into_iter().enumerate() {
-            let (first, chances) = (record.first, &chances[reading]);
+            let (of, chances) = ((record.first, reading), &chances[reading]);
             columns[reading].add(values);
-            searches.iter_mut().for_each(|search| search.add(first, values, chances, false));
+            searches.iter_mut().for_each(|search| search.add(of, values, chances, false));
             recent[reading].add(values);
             if recent[reading].count.is_multiple_of(DECOY_EACH) {
-                let decoy = recent[reading].decoy();
-                searches.iter_mut().for_each(|search| search.add(first, decoy, chances, true));
+                let decoy = recent[reading].decoy(seed);
+                searches.iter_mut().for_each(|search| search.add(of, decoy, chances, true));
             }
         }
     })?;
@@ -335,14 +340,16 @@ impl Recent {
         self.count += 1;
     }
 
-    fn decoy(&mut self) -> &[f64] {
+    fn decoy(&mut self, seed: u64) -> &[f64] {
         self.decoy.clear();
         if self.records.len() < RECENT / 4 {
             return &self.decoy;
         }
         let latest = &self.records[(self.count - 1) % self.records.len()];
         for (column, own) in latest.iter().enumerate() {
-            let mixed = ((self.count as u64) << 20 | column as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            let mixed = (self.count as u64) << 20 | column as u64;
+            let mixed =
+                (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32;
             let other = &self.records[mixed as usize % self.records.len()];
             self.decoy.push(other.get(column).copied().unwrap_or(*own));
         }
@@ -393,7 +400,9 @@ impl RecordSearch {
         }
     }
 
-    fn add(&mut self, first: usize, record: &[f64], chances: &Chances, decoy: bool) {
+    /// Looks up a record of the table and the reading `of`.
+    fn add(&mut self, of: (usize, usize), record: &[f64], chances: &Chances, decoy: bool) {
+        let (first, _) = of;
         if self.windows.places() == 0 {
             return;
         }
@@ -404,7 +413,8 @@ impl RecordSearch {
             self.fields.sort_by_key(|field| sample::place(field.key));
         }
         self.forget();
-        self.windows.look_up(&self.fields, decoy, &mut self.evidence.looked_up, &mut self.matches);
+        let counts = self.evidence.looked_up.entry(of).or_default();
+        self.windows.look_up(&self.fields, decoy, counts, &mut self.matches);
         for found in &self.matches {
             if found.bits >= COUNTED_BITS {
                 self.evidence.add(decoy, self.windows.content(found), found.bits);

@@ -20,16 +20,20 @@ const PACKED_NUMBERS: usize = 12;
 
 /// Lays out the numbers of a CSV or JSON file: a row for each line, a NaN for what is no number.
 pub fn write_text(text: &[u8], sink: &mut dyn Write) -> io::Result<()> {
-    lay_out(rows_of(text)?, text.len(), sink)
+    lay_out(rows_of(text)?, 4 * text.len(), sink)
 }
 
-/// Lays out the numbers of each text that stands in what a decoder wrote.
-pub fn write_decoded(decoded: &[u8], sink: &mut dyn Write) -> io::Result<()> {
+/// Lays out the numbers of each text that stands in what a decoder wrote, as many values as are left of an output's.
+pub fn write_decoded(decoded: &[u8], left: &mut usize, sink: &mut dyn Write) -> io::Result<()> {
     for stretch in printable(decoded, PACKED_TEXT) {
-        let text = &decoded[stretch];
-        let rows = rows_of(text)?;
+        let rows = rows_of(&decoded[stretch])?;
+        let values = rows.iter().map(Vec::len).sum::<usize>();
+        if 2 * values > *left {
+            return Ok(());
+        }
         if rows.iter().flatten().filter(|value| value.is_finite()).count() >= PACKED_NUMBERS {
-            lay_out(rows, text.len(), sink)?;
+            *left -= 2 * values;
+            lay_out(rows, 2 * values, sink)?;
         }
     }
     Ok(())
@@ -44,11 +48,11 @@ fn rows_of(text: &[u8]) -> io::Result<Vec<Vec<f64>>> {
     Ok(rows)
 }
 
-/// `bytes` is the length of the text.
-fn lay_out(mut rows: Vec<Vec<f64>>, bytes: usize, sink: &mut dyn Write) -> io::Result<()> {
+/// As a table, if it has at most so many values.
+fn lay_out(mut rows: Vec<Vec<f64>>, most: usize, sink: &mut dyn Write) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     // Lines of any length would make a table of any size.
-    match columns.saturating_mul(rows.len()) <= 4 * bytes {
+    match columns.saturating_mul(rows.len()) <= most {
         true => {
             Block { rows: rows.len() as u64, columns: columns as u64, element: Element::F64 }.write(sink)?;
             rows.iter_mut().for_each(|row| row.resize(columns, f64::NAN));
