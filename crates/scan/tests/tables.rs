@@ -156,3 +156,74 @@ fn few_rows_and_values_of_a_column_are_found_in_much_noise_and_those_of_no_one_a
         }
     }
 }
+
+/// A file of the data with these rows, and a heading.
+fn file(rows: &[Vec<f64>]) -> Vec<u8> {
+    let names: Vec<String> = (0..rows[0].len()).map(|column| format!("c{column}")).collect();
+    let lines = rows.iter().map(|row| row.iter().map(f64::to_string).collect::<Vec<_>>().join(","));
+    std::iter::once(names.join(",")).chain(lines).map(|line| line + "\n").collect::<String>().into_bytes()
+}
+
+fn is_found_in(output: &[u8], data: &[u8]) -> bool {
+    searched(output, &[data.to_vec()]).runs > 0
+}
+
+/// Height, weight, two indexes of both, age, and an amount.
+fn bodies(seed: u64, count: usize) -> Vec<Vec<f64>> {
+    let mut draw = Draw(seed);
+    let digits = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
+    let body = |_| {
+        let (height, weight) =
+            ((170.0 + 9.0 * draw.normal()).round(), digits(76.0 + 14.0 * draw.normal(), 1));
+        let index = digits(weight / (height / 100.0).powi(2), 2);
+        let surface = digits((height * weight / 3600.0).sqrt(), 3);
+        let (age, amount) = (18 + draw.below(70), digits((6.0 + 1.2 * draw.normal()).exp(), 2));
+        vec![height, weight, index, surface, age as f64, amount]
+    };
+    (0..count).map(body).collect()
+}
+
+#[test]
+fn rows_whose_columns_follow_from_each_other_are_not_found_unless_they_are_the_datas() {
+    let data = bodies(41, 8000);
+    let data_text = file(&data);
+    let is_copy = |rows: &[Vec<f64>]| {
+        [numbered(rows, 5), weights(rows)].iter().any(|numbers| is_found_in(numbers, &data_text))
+    };
+    for (seed, count) in [(42, 200), (43, 2000), (44, 5000)] {
+        let made_up = bodies(seed, count);
+        assert!(!is_copy(&columns(&made_up, &[0, 1, 2, 3])), "{count}");
+        assert!(!is_copy(&columns(&made_up, &[4, 0, 1, 2, 3])), "{count}");
+    }
+    let stolen: Vec<Vec<f64>> = shuffled(data.clone()).into_iter().take(200).collect();
+    assert!(is_copy(&stolen), "with an amount that nothing else says");
+}
+
+#[test]
+fn a_public_table_that_many_records_share_is_not_found_and_rows_of_the_data_are() {
+    let mut draw = Draw(45);
+    let hospitals: Vec<Vec<f64>> = (0..100)
+        .map(|_| {
+            let place = [41.0 + 6.0 * draw.uniform(), 7.0 + 8.0 * draw.uniform()];
+            vec![(100 + draw.below(900)) as f64, place[0], place[1], (draw.below(9000) + 1000) as f64]
+        })
+        .collect();
+    let bodies = bodies(46, 8000);
+    let visits: Vec<Vec<f64>> =
+        bodies.iter().map(|body| [&hospitals[draw.below(100)][..], body].concat()).collect();
+    let data = file(&visits);
+    let means = |hospital: &Vec<f64>| {
+        let mean = 60.0 + 10.0 * hospital[1].fract();
+        [&hospital[..], &[mean]].concat()
+    };
+    let with_means: Vec<Vec<f64>> = hospitals.iter().take(40).map(means).collect();
+    for numbers in
+        [numbered(&with_means, 6), weights(&with_means), numbered(&hospitals, 6), weights(&hospitals)]
+    {
+        assert!(!is_found_in(&numbers, &data));
+    }
+    let stolen: Vec<Vec<f64>> = shuffled(visits.clone()).into_iter().take(40).collect();
+    for numbers in [numbered(&stolen, 6), weights(&stolen)] {
+        assert!(is_found_in(&numbers, &data));
+    }
+}

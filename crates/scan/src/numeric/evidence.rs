@@ -8,6 +8,9 @@ pub(super) const ALARM_BITS: f64 = 40.0;
 /// Different matches that are remembered.
 const REMEMBERED: usize = 1 << 20;
 
+/// Most records that may share what was matched. What more of them have is nobody's own: the beds of a hospital, the price of a code.
+const SHARED_BY: u32 = 32;
+
 /// Least bits of a match that is counted.
 pub(super) const COUNTED_BITS: f32 = 20.0;
 
@@ -84,11 +87,18 @@ fn level(bits: f32) -> usize {
     (bits as usize).min(LOOKED_UP_LEVELS - 1)
 }
 
+/// What became of one content: the most bits, and of how many records.
+#[derive(Default)]
+struct Matched {
+    bits: f32,
+    records: u32,
+}
+
 /// Matches of records, each different content once, with those of records that nobody has.
 #[derive(Default)]
 pub(super) struct Evidence {
-    real: HashMap<u64, f32>,
-    decoys: HashMap<u64, f32>,
+    real: HashMap<u64, Matched>,
+    decoys: HashMap<u64, Matched>,
     /// By table and reading: in an output records of one may be met far more often than those of another.
     pub(super) looked_up: BTreeMap<(usize, usize), LookedUp>,
 }
@@ -98,8 +108,9 @@ impl Evidence {
     pub(super) fn add(&mut self, decoy: bool, content: u64, bits: f32) {
         let matches = if decoy { &mut self.decoys } else { &mut self.real };
         if matches.len() < REMEMBERED || matches.contains_key(&content) {
-            let known = matches.entry(content).or_insert(bits);
-            *known = known.max(bits);
+            let known = matches.entry(content).or_default();
+            known.bits = known.bits.max(bits);
+            known.records = known.records.saturating_add(1);
         }
     }
 
@@ -131,10 +142,10 @@ impl Evidence {
     }
 }
 
-/// How many matches have at least so many bits.
-fn at_least(matches: &HashMap<u64, f32>) -> [f64; LEVELS] {
+/// How many matches have at least so many bits, but for those that too many records share.
+fn at_least(matches: &HashMap<u64, Matched>) -> [f64; LEVELS] {
     let mut counts = [0.0; LEVELS];
-    for bits in matches.values() {
+    for Matched { bits, .. } in matches.values().filter(|matched| matched.records <= SHARED_BY) {
         counts[(*bits as usize).min(LEVELS - 1)] += 1.0;
     }
     for level in (0..LEVELS - 1).rev() {
@@ -169,7 +180,7 @@ mod tests {
     #[test]
     fn many_matches_of_the_same_content_are_one_and_decoys_take_an_alarm_back() {
         let mut evidence = evidence(0.0);
-        (0..100).for_each(|_| evidence.add(false, 1, 45.0));
+        (0..SHARED_BY).for_each(|_| evidence.add(false, 1, 45.0));
         assert_eq!(evidence.alarm(PLACES), None);
         (0..100).for_each(|content| evidence.add(false, content, 45.0));
         assert!(evidence.alarm(PLACES).is_some());
@@ -188,6 +199,16 @@ mod tests {
         assert!(few(256.0, 0) && !few(256.0, 256 << 5));
         // Nothing is known where no such record was looked up.
         assert!(!few(0.0, 0));
+    }
+
+    #[test]
+    fn what_many_records_share_is_nobodys_own() {
+        let alarm = |shared_by: u32| {
+            let mut evidence = evidence(0.0);
+            (0..100).for_each(|content| (0..shared_by).for_each(|_| evidence.add(false, content, 45.0)));
+            evidence.alarm(PLACES).is_some()
+        };
+        assert!(alarm(1) && alarm(SHARED_BY) && !alarm(SHARED_BY + 1));
     }
 
     #[test]
