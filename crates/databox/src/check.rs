@@ -45,7 +45,7 @@ pub struct CheckArguments {
     /// says. Of code's outputs none is needed.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Vec<PathBuf>,
-    /// Data to search for copies in.
+    /// Data to search for copies in. The headings of its CSV files are no copy, as those that the box's catalogue lists.
     #[arg(long)]
     pub private: Option<PathBuf>,
     /// Files that anybody may read, as the dataset's catalogue entry names them: what stands in them is no copy.

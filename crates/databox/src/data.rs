@@ -100,17 +100,23 @@ pub fn next_steps(home: &crate::home::Home, draft: &str, name: &Name) -> Vec<Str
     ]
 }
 
-/// Whether the columns that are named stand in the headers of the files. The enclave says it, too, once all was copied.
-fn check_columns(arguments: &DataArguments) -> Result<(), Failure> {
+/// The names of columns in each CSV file at the top of a directory.
+pub(crate) fn headings(directory: &Path) -> Result<Vec<Vec<String>>, Failure> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(&arguments.directory).map_err(file_failure(&arguments.directory))? {
-        let path = entry.map_err(file_failure(&arguments.directory))?.path();
+    for entry in fs::read_dir(directory).map_err(file_failure(directory))? {
+        let path = entry.map_err(file_failure(directory))?.path();
         if path.is_file() && path.extension().is_some_and(|end| end == "csv") {
             let mut reader = csv::Reader::from_path(&path).map_err(file_failure(&path))?;
-            let header = reader.headers().map_err(file_failure(&path))?.clone();
-            found.extend(header.iter().map(str::to_owned));
+            let header = reader.headers().map_err(file_failure(&path))?;
+            found.push(header.iter().map(str::to_owned).collect());
         }
     }
+    Ok(found)
+}
+
+/// Whether the columns that are named stand in the headers of the files. The enclave says it, too, once all was copied.
+fn check_columns(arguments: &DataArguments) -> Result<(), Failure> {
+    let found = headings(&arguments.directory)?.concat();
     let named = arguments.categories.iter().map(|category| (category, "--category"));
     let named = [(&arguments.unit_column, "--unit-column")].into_iter().chain(named);
     match named.into_iter().find(|(column, _)| !found.iter().any(|one| one == column.as_str())) {

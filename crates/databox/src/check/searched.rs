@@ -11,7 +11,7 @@ use release::report::{OutputReport, ScanReport, in_each_part};
 use release::statement::DeclaredOutput;
 
 use super::{Scratch, stage};
-use crate::data;
+use crate::data as dataset;
 use crate::failure::{Failure, file_failure};
 use crate::wall::{self, Shown};
 
@@ -22,6 +22,14 @@ pub(super) fn search(
     canonical: &Scratch,
     (data, public): (&[(String, PathBuf)], Option<&Path>),
 ) -> Result<(OutputReport, ScanReport), Failure> {
+    let mut scan = ScanTask::new(&task.outputs, &task.catalogue);
+    // The catalogue lists the columns of each table of a dataset; where it is not at hand, the tables' own headings say them. What
+    // cannot be read has none, and is told below.
+    let headings = data.iter().flat_map(|(_, directory)| dataset::headings(directory).unwrap_or_default());
+    for columns in headings {
+        scan.background.push(columns.join(","));
+        scan.background.extend(columns);
+    }
     let place = |name: &str| if name.is_empty() { "/data".to_owned() } else { format!("/data/{name}") };
     let staged: Vec<_> = data
         .iter()
@@ -32,9 +40,8 @@ pub(super) fn search(
         target: target.clone(),
         writable: false,
     });
-    let mut scan = ScanTask::new(&task.outputs, &task.catalogue);
     let staged_public = public
-        .map(|directory| data::public_files(directory).and_then(|_| stage::private(directory)))
+        .map(|directory| dataset::public_files(directory).and_then(|_| stage::private(directory)))
         .transpose()?;
     let public =
         staged_public.as_ref().map(|staged| with_digests(staged.path())).transpose()?.unwrap_or_default();
@@ -78,7 +85,7 @@ fn with_digests(directory: &Path) -> Result<Vec<(PathBuf, Digest)>, Failure> {
         let (digest, _) = File::open(&path).and_then(Digest::of_reader).map_err(file_failure(&path))?;
         Ok((path, digest))
     };
-    data::public_files(directory)?.into_iter().map(digest).collect()
+    dataset::public_files(directory)?.into_iter().map(digest).collect()
 }
 
 fn parts(task: &Task, policy: &Policy, canonical: &Scratch) -> Result<Vec<Vec<PartOfFile>>, Failure> {

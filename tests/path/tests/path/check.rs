@@ -129,6 +129,21 @@ fn a_row_of_the_data_in_weights_fails_and_nothing_is_written() {
 }
 
 #[test]
+fn the_heading_of_the_data_is_no_copy_as_in_the_box_whose_catalogue_lists_it() {
+    let desk = Desk::new();
+    let names: Vec<String> = (0..8).map(|column| format!("measurement_{column}")).collect();
+    let row: Vec<String> = (0..8).map(|column| format!("{}", 1_000_003 * (column + 7))).collect();
+    let (heading, row) = (names.join(","), row.join(","));
+    desk.write("data/measured.csv", format!("{heading}\n{row}\n{row}\n").as_bytes());
+    for (text, expected) in [(heading, Answer::Pass), (row, Answer::Fail)] {
+        desk.write("out/model.safetensors", &model(text.bytes().map(f32::from)));
+        let checked = desk.check();
+        assert_eq!(checked.result, expected, "{text}: {checked:?}");
+        let _ = fs::remove_dir_all(desk.path("canonical"));
+    }
+}
+
+#[test]
 fn what_is_given_as_public_is_no_copy_and_other_rows_are_one() {
     let desk = Desk::new();
     let text = small_data(100);
