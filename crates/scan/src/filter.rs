@@ -88,12 +88,6 @@ impl Filter {
         held
     }
 
-    /// As [`Self::may_hold`], with the sketch asked first.
-    #[inline]
-    pub(crate) fn holds(&self, hash: u64) -> bool {
-        self.sketch[(hash >> self.sketch_shift) as usize] >> (hash & 63) & 1 != 0 && self.may_hold(hash)
-    }
-
     #[inline]
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
         let bits = bits(hash);

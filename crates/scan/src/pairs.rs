@@ -9,16 +9,131 @@ use std::ops::Range;
 
 use crate::RUN;
 use crate::data::Stream;
+use crate::hash::array_at;
 use crate::search::Measure;
-use crate::window::{DISTINCT, WEAK_DISTINCT, is_exempt};
+use crate::window::{DISTINCT, WEAK_DISTINCT, exempt_bytes};
 
 /// Pairs of bytes.
 const PAIRS: usize = 1 << 16;
 
+/// How many pairs a run has.
+const STEP: usize = RUN - 1;
+
+/// Pairs that are looked at together, one for each bit of a word.
+const TOGETHER: usize = 64;
+
+/// A bit for each pair of bytes.
+pub(crate) struct PairSet(Box<[u64; PAIRS / 64]>);
+
+impl PairSet {
+    /// The pairs that `add` puts into it.
+    pub(crate) fn of<E>(add: impl FnOnce(&mut Seen) -> Result<(), E>) -> Result<Self, E> {
+        let mut seen = Seen(vec![0; PAIRS]);
+        add(&mut seen)?;
+        let (words, _) = seen.0.as_chunks::<64>();
+        let mut there = Box::new([0; PAIRS / 64]);
+        for (word, seen) in there.iter_mut().zip(words) {
+            *word = seen.iter().rev().fold(0, |bits, bit| bits << 1 | u64::from(*bit));
+        }
+        Ok(Self(there))
+    }
+
+    #[inline]
+    pub(crate) fn holds(&self, first: u8, second: u8) -> bool {
+        self.bit(&[first, second]) != 0
+    }
+
+    /// 1 if it is there.
+    #[inline]
+    fn bit(&self, pair: &[u8; 2]) -> u64 {
+        let number = number(pair);
+        self.0[number / 64] >> (number % 64) & 1
+    }
+
+    /// Which share of all pairs are in it, in hundredths.
+    pub(crate) fn hundredths(&self) -> usize {
+        let count: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        100 * count as usize / PAIRS
+    }
+
+    /// Shows each stretch of `bytes` within `range` that is as long as a run or longer and has no other pairs.
+    ///
+    /// A run has so many pairs that one of them begins at a multiple of [`STEP`]: those are looked at first. Around those that are
+    /// there, four in a row of each quarter of a step must be there, too. So it goes, of [`TOGETHER`] of them before any is looked
+    /// at further, that the processor need not guess what comes of each.
+    pub(crate) fn stretches(&self, bytes: &[u8], range: Range<usize>, mut show: impl FnMut(Range<usize>)) {
+        let piece = &bytes[range.clone()];
+        let mut end = 0;
+        for (group, cells) in piece.chunks(STEP * TOGETHER).enumerate() {
+            let first = STEP * TOGETHER * group;
+            let mut maybe = self.firsts(cells);
+            if first > 0 && first + cells.len() + STEP <= piece.len() {
+                let looked_at = maybe;
+                maybe = 0;
+                for at in ones(looked_at) {
+                    maybe |= u64::from(self.are_around(piece, first + STEP * at)) << at;
+                }
+            }
+            for at in ones(maybe).map(|at| first + STEP * at) {
+                if at >= end {
+                    let stretch = self.stretch_around(piece, at);
+                    end = stretch.end;
+                    if stretch.len() >= RUN {
+                        show(range.start + stretch.start..range.start + stretch.end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Of which cells of [`STEP`] bytes the first pair is there, a bit for each.
+    #[inline]
+    fn firsts(&self, cells: &[u8]) -> u64 {
+        let (whole, rest) = cells.as_chunks::<STEP>();
+        let held = |cell: &[u8]| cell.first_chunk().map_or(0, |pair| self.bit(pair));
+        whole.iter().rev().fold(held(rest), |maybe, cell| maybe << 1 | held(cell))
+    }
+
+    /// Whether pairs are there that a run with the pair at `at` has, at one of its places. There are so many bytes around it.
+    #[inline]
+    fn are_around(&self, piece: &[u8], at: usize) -> bool {
+        let around: &[u8; 2 * STEP] = array_at(piece, at - STEP);
+        let held = |at: usize| self.bit(array_at(around, at));
+        let (b, c, d, e) = (held(15), held(23), held(37), held(45));
+        (held(8) & b & c | b & c & d | c & d & e | d & e & held(52)) != 0
+    }
+
+    /// The longest stretch around the pair at `at`, which is held.
+    fn stretch_around(&self, piece: &[u8], at: usize) -> Range<usize> {
+        let holds = |pair: &&[u8; 2]| self.holds(pair[0], pair[1]);
+        let before = piece[..=at].array_windows().rev().take_while(holds).count();
+        let after = piece[at + 1..].array_windows().take_while(holds).count();
+        at - before..at + 2 + after
+    }
+}
+
+/// Which bits are set.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (bits != 0).then_some(bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        bit
+    })
+}
+
+/// A byte for each pair, which is quicker to write than a bit.
+pub(crate) struct Seen(Vec<u8>);
+
+impl Seen {
+    /// Adds the pairs of neighbours in these bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        bytes.array_windows().for_each(|pair| self.0[number(pair)] = 1);
+    }
+}
+
 /// The pairs of neighbouring bytes in one reading of the data.
 pub(crate) struct Pairs {
-    /// A bit for each pair.
-    there: Vec<u64>,
+    there: PairSet,
     weak: bool,
     /// How much data there is.
     pub(crate) measure: Measure,
@@ -32,45 +147,29 @@ impl Pairs {
         read: impl FnOnce(&mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut measure = Measure::default();
-        // A byte for each, which is quicker to write than a bit.
-        let mut seen = vec![0_u8; PAIRS];
-        read(&mut |file| {
-            let mut stream = Stream::new(file, chunk_bytes);
-            while let Some((data, range)) = stream.advance()? {
-                measure.bytes += range.len() as u64;
-                if !weak {
-                    let (blocks, _) = data[range.clone()].as_chunks::<64>();
-                    measure.exempt += 64 * blocks.iter().filter(|block| is_exempt(block)).count() as u64;
+        let there = PairSet::of(|seen| {
+            read(&mut |file| {
+                let mut stream = Stream::new(file, chunk_bytes);
+                while let Some((data, range)) = stream.advance()? {
+                    measure.bytes += range.len() as u64;
+                    if !weak {
+                        measure.exempt += exempt_bytes(&data[range.clone()]);
+                    }
+                    seen.add(&data[range.start..data.len().min(range.end + 1)]);
                 }
-                let end = data.len().min(range.end + 1);
-                data[range.start..end].array_windows().for_each(|pair| seen[number(pair)] = 1);
-            }
-            Ok(())
+                Ok(())
+            })
         })?;
-        let (words, _) = seen.as_chunks::<64>();
-        let word = |word: &[u8; 64]| word.iter().rev().fold(0, |bits, bit| bits << 1 | u64::from(*bit));
-        Ok(Self { there: words.iter().map(word).collect(), weak, measure })
+        Ok(Self { there, weak, measure })
     }
 
     /// Shows each stretch of `bytes` within `range` in which a run may lie. A run within the range lies in one as a whole.
     pub(crate) fn stretches(&self, bytes: &[u8], range: Range<usize>, mut show: impl FnMut(Range<usize>)) {
-        let there: &[u64; PAIRS / 64] = self.there.first_chunk().expect("there is a bit for each pair");
-        let holds = |pair: &[u8; 2]| there[number(pair) / 64] >> (number(pair) % 64) & 1 != 0;
-        let piece = &bytes[range.clone()];
-        let mut at = 0;
-        // From the last pair that a run would need: behind the first that the data does not have, the next one begins.
-        while let Some(needed) = piece.get(at..at + RUN) {
-            if let Some(other) = needed.array_windows().rposition(|pair| !holds(pair)) {
-                at += other + 1;
-                continue;
+        self.there.stretches(bytes, range, |stretch| {
+            if self.may_tell(&bytes[stretch.clone()]) {
+                show(stretch);
             }
-            let rest = piece[at + RUN - 1..].array_windows();
-            let end = at + RUN + rest.take_while(|pair| holds(pair)).count();
-            if self.may_tell(&piece[at..end]) {
-                show(range.start + at..range.start + end);
-            }
-            at = end;
-        }
+        });
     }
 
     /// As [`Self::stretches`] of so many bytes, of which `byte` makes each when it is looked at. It ends with the first one of
@@ -81,11 +180,7 @@ impl Pairs {
         byte: impl Fn(usize) -> u8,
         mut is_near: impl FnMut(Range<usize>) -> Result<bool, E>,
     ) -> Result<bool, E> {
-        let there: &[u64; PAIRS / 64] = self.there.first_chunk().expect("there is a bit for each pair");
-        let holds = |first: u8, second: u8| {
-            let number = number(&[first, second]);
-            there[number / 64] >> (number % 64) & 1 != 0
-        };
+        let holds = |first: u8, second: u8| self.there.holds(first, second);
         let mut at = 0;
         while at + RUN <= length {
             let (mut end, mut later) = (at + RUN - 1, byte(at + RUN - 1));
@@ -146,7 +241,7 @@ impl Pairs {
 
 #[inline]
 fn number(pair: &[u8; 2]) -> usize {
-    usize::from(u16::from_be_bytes(*pair))
+    usize::from(u16::from_le_bytes(*pair))
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use crate::filter::{self, InPart};
 use crate::hash::{HashKey, Kind, array_at};
 use crate::pass::{Pass, TOGETHER};
 use crate::positions::{Positions, Then};
-use crate::view_pairs::ViewPairs;
-use crate::window::{is_all_plain, is_exempt};
+use crate::window::{exempt_bytes, is_all_plain, is_exempt};
 
 /// How much data was read, and how much of it is exempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,8 +33,8 @@ pub(crate) struct Search<'a> {
     pass: Pass,
     /// Windows of a chunk of data, by the part of a large filter that they are asked for in.
     parts: Vec<Vec<(InPart, u32)>>,
-    /// Whether windows of this chunk are asked for by their pairs first.
-    asks_pairs: bool,
+    /// What of a chunk of data may stand in the views.
+    stretches: Vec<Range<usize>>,
     /// Where runs of 31 bytes and of 127 stand. Made when first asked.
     narrow_runs: Option<Positions>,
     wide_runs: Option<Positions>,
@@ -55,7 +54,7 @@ impl<'a> Search<'a> {
             background,
             pass,
             parts,
-            asks_pairs: false,
+            stretches: Vec::new(),
             narrow_runs: None,
             wide_runs: None,
             examined,
@@ -98,10 +97,17 @@ impl<'a> Search<'a> {
     }
 
     fn search_chunk(&mut self, data: &[u8], range: Range<usize>) {
-        let pairs = self.pass.pairs.as_ref();
-        self.asks_pairs = pairs.is_some_and(|pairs| pairs.is_worth(&data[range.clone()]));
-        for start in range.clone().step_by(GROUP_BYTES) {
-            self.search_group(data, start, range.end.min(start + GROUP_BYTES));
+        if !self.pass.weak {
+            self.measure.exempt += exempt_bytes(&data[range.clone()]);
+        }
+        match self.pass.pairs.as_ref().filter(|pairs| pairs.is_worth(&data[range.clone()])) {
+            None => self.search_stretch(data, range.clone(), &range),
+            Some(pairs) => {
+                let mut stretches = std::mem::take(&mut self.stretches);
+                pairs.stretches(data, &range, |stretch| stretches.push(stretch));
+                stretches.drain(..).for_each(|stretch| self.search_stretch(data, stretch, &range));
+                self.stretches = stretches;
+            }
         }
         let mut maybe = Vec::new();
         for (part, asked) in self.parts.iter_mut().enumerate() {
@@ -111,6 +117,24 @@ impl<'a> Search<'a> {
         }
         maybe.sort_unstable();
         maybe.into_iter().for_each(|at| self.examine(Kind::Narrow, data, at as usize));
+    }
+
+    /// Searches those windows of a range of the data that lie within a stretch.
+    fn search_stretch(&mut self, data: &[u8], stretch: Range<usize>, range: &Range<usize>) {
+        let windows = within(&stretch, range, Kind::Narrow.window());
+        for start in windows.clone().step_by(GROUP_BYTES) {
+            self.search_group(data, start, windows.end.min(start + GROUP_BYTES));
+        }
+        if !self.pass.has_blocks {
+            return;
+        }
+        let blocks = within(&stretch, range, Kind::Wide.window());
+        for (index, block) in data[blocks.clone()].as_chunks::<64>().0.iter().enumerate() {
+            let may_stand = || self.pass.filter.may_hold(self.key.window(Kind::Wide, block, 0));
+            if is_all_plain(block) && !is_exempt(block) && may_stand() {
+                self.examine(Kind::Wide, data, blocks.start + 64 * index);
+            }
+        }
     }
 
     /// Searches some windows together: apart from each other, hashing and asking the filter let the processor wait for
@@ -123,25 +147,6 @@ impl<'a> Search<'a> {
             self.examine(Kind::Narrow, data, start + 16 * maybe.trailing_zeros() as usize);
             maybe &= maybe - 1;
         }
-        if self.pass.weak {
-            return;
-        }
-        let (blocks, _) = data[start..end].as_chunks::<64>();
-        for (index, block) in blocks.iter().enumerate() {
-            if is_exempt(block) {
-                self.measure.exempt += 64;
-            } else if self.pass.has_blocks
-                && is_all_plain(block)
-                && self.pass.filter.may_hold(self.key.window(Kind::Wide, block, 0))
-            {
-                self.examine(Kind::Wide, data, start + 64 * index);
-            }
-        }
-    }
-
-    #[inline]
-    fn pairs(&self) -> Option<&ViewPairs> {
-        self.pass.pairs.as_ref().filter(|_| self.asks_pairs)
     }
 
     /// Which of at most 64 windows may stand in the views, a bit for each.
@@ -149,25 +154,15 @@ impl<'a> Search<'a> {
     fn held_of(&self, windows: &[[u8; 16]]) -> u64 {
         // Where there are fewer windows than bits, the others are none.
         let there = u64::MAX.checked_shr(64 - windows.len() as u32).unwrap_or(0);
-        let Some(pairs) = self.pairs() else {
-            let mut hashes = [0; filter::TOGETHER];
-            hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
-            return self.pass.filter.held_of(&hashes) & there;
-        };
-        let (mut maybe, mut held) = (pairs.held_of(windows), 0);
-        while maybe != 0 {
-            let index = maybe.trailing_zeros();
-            held |= u64::from(self.pass.filter.holds(self.key.narrow(&windows[index as usize]))) << index;
-            maybe &= maybe - 1;
-        }
-        held
+        let mut hashes = [0; filter::TOGETHER];
+        hashes.iter_mut().zip(windows).for_each(|(hash, window)| *hash = self.key.narrow(window));
+        self.pass.filter.held_of(&hashes) & there
     }
 
     /// A large filter is far from the processor: what is asked is sorted by its parts, and asked part by part. Returns that
     /// nothing is held as yet.
     fn ask_later(&mut self, windows: &[[u8; 16]], start: usize) -> u64 {
-        let maybe = self.pairs().map_or(u64::MAX, |pairs| pairs.held_of(windows));
-        for (index, window) in windows.iter().enumerate().filter(|(index, _)| maybe >> index & 1 != 0) {
+        for (index, window) in windows.iter().enumerate() {
             let (part, asked) = self.pass.filter.part(self.key.narrow(window));
             self.parts[part].push((asked, (start + 16 * index) as u32));
         }
@@ -291,6 +286,13 @@ impl Examined {
 }
 
 const _: () = assert!(REMEMBERED == 1 << (64 - 53));
+
+/// The windows of a range of the data that lie within a stretch. They begin at multiples of their length from the range's beginning.
+fn within(stretch: &Range<usize>, range: &Range<usize>, window: usize) -> Range<usize> {
+    let start = range.start + stretch.start.saturating_sub(range.start).next_multiple_of(window);
+    let end = stretch.end.min(range.end);
+    start.min(end)..end
+}
 
 /// Where each run of the kind's length stands in the views.
 fn positions_of_runs(kind: Kind, pass: &Pass, key: &HashKey) -> Positions {

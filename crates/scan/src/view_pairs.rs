@@ -1,90 +1,87 @@
-//! Which bytes follow which in what is searched for: most windows of the data have a pair that it has not, and are asked
-//! for no further.
+//! Which bytes follow which in what is searched for: where the data has other pairs, nothing is asked.
 //!
-//! It is the reverse of [`Pairs`](crate::pairs::Pairs), for data that is too large to be read twice. A window of the data that stands in a
-//! view has no other pairs than the view, so nothing is lost.
+//! It is the reverse of [`Pairs`](crate::pairs::Pairs), for data that is too large to be read twice. A run that stands in a view has no
+//! other pairs than the view, so nothing is lost.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
-/// Pairs of bytes.
-const PAIRS: usize = 1 << 16;
+use crate::hash::Kind;
+use crate::pairs::PairSet;
 
-/// Most pairs that are worth to be asked for: with more, too few windows end here.
-const MOST: usize = PAIRS / 2;
+/// Hundredths of all pairs above which it is not worth to ask: too much of the data has them.
+const MOST: usize = 50;
 
-/// Where in a window the pairs begin that are asked for. Beginnings of both parities: values of two bytes have other pairs within
-/// than between them.
-const ASKED: [usize; 2] = [3, 10];
+/// Bytes of a stretch of data that are looked at to see whether it is worth to ask.
+const TRIED: usize = 512;
 
-/// Windows of a stretch of data that are looked at to see whether it is worth to ask.
-const TRIED: usize = 128;
+/// Hundredths of a stretch's pairs that may be in the views. With more, there are more looks than windows.
+const MOST_OF_DATA: usize = 75;
 
-/// The pairs of neighbouring bytes in stretches of views, a bit for each.
-pub(crate) struct ViewPairs {
-    there: Box<[u64; PAIRS / 64]>,
-}
+/// The pairs of neighbouring bytes in stretches of views.
+pub(crate) struct ViewPairs(PairSet);
 
 impl ViewPairs {
     /// Those of these stretches; `None` if there are so many that it is not worth to ask.
     pub(crate) fn of(bytes: &[u8], stretches: impl Iterator<Item = Range<usize>>) -> Option<Self> {
-        // A byte for each, which is quicker to write than a bit.
-        let mut seen = vec![0_u8; PAIRS];
-        for stretch in stretches {
-            bytes[stretch].array_windows().for_each(|pair| seen[number(*pair)] = 1);
-        }
-        let (words, _) = seen.as_chunks::<64>();
-        let mut there = Box::new([0; PAIRS / 64]);
-        for (word, seen) in there.iter_mut().zip(words) {
-            *word = seen.iter().rev().fold(0, |bits, bit| bits << 1 | u64::from(*bit));
-        }
-        let count: u32 = there.iter().map(|word| word.count_ones()).sum();
-        (count as usize <= MOST).then_some(Self { there })
+        let Ok(pairs) = PairSet::of(|seen| {
+            stretches.for_each(|stretch| seen.add(&bytes[stretch]));
+            Ok::<_, Infallible>(())
+        });
+        (pairs.hundredths() <= MOST).then_some(Self(pairs))
     }
 
-    /// Whether it is worth to ask for pairs in data that begins like this: whether more than half of its windows end here.
+    /// Whether it is worth to ask for pairs in data that begins like this.
     pub(crate) fn is_worth(&self, data: &[u8]) -> bool {
-        let (windows, _) = data.as_chunks::<16>();
-        let some = &windows[..windows.len().min(TRIED)];
-        let held: u32 = some.chunks(64).map(|some| self.held_of(some).count_ones()).sum();
-        2 * (held as usize) < some.len()
+        let some = &data[..data.len().min(TRIED)];
+        let held = some.array_windows().filter(|[first, second]| self.0.holds(*first, *second)).count();
+        100 * held < MOST_OF_DATA * some.len()
     }
 
-    /// Which of at most 64 windows may stand in the views, a bit for each.
-    #[inline]
-    pub(crate) fn held_of(&self, windows: &[[u8; 16]]) -> u64 {
-        let mut maybe = 0;
-        for (index, window) in windows.iter().enumerate() {
-            let holds = |at: usize| {
-                let pair = number([window[at], window[at + 1]]);
-                self.there[pair / 64] >> (pair % 64)
-            };
-            maybe |= (ASKED.iter().fold(1, |held, at| held & holds(*at))) << index;
-        }
-        maybe
+    /// Where in `range` of the data windows may stand in the views. A run that holds such a window may go on beyond the range.
+    pub(crate) fn stretches(&self, data: &[u8], range: &Range<usize>, show: impl FnMut(Range<usize>)) {
+        let around = Kind::Narrow.window() - 1;
+        let range = range.start.saturating_sub(around)..data.len().min(range.end + around);
+        self.0.stretches(data, range, show);
     }
-}
-
-#[inline]
-fn number(pair: [u8; 2]) -> usize {
-    usize::from(u16::from_be_bytes(pair))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RUN;
 
     #[test]
-    fn a_window_of_the_views_is_held_and_one_with_another_pair_is_not() {
+    fn each_run_of_the_views_is_shown_wherever_it_stands_and_next_to_nothing_else() {
         let view: Vec<u8> = (0..400_u32).map(|at| b'a' + (at * at % 23) as u8).collect();
         let pairs = ViewPairs::of(&view, std::iter::once(0..view.len())).unwrap();
-        let windows: Vec<[u8; 16]> = view.array_windows().copied().collect();
-        for some in windows.chunks(64) {
-            assert_eq!(pairs.held_of(some), u64::MAX >> (64 - some.len()));
+        let others = b"OTHER TEXT, OF OTHER BYTES. ".repeat(9);
+        for at in 0..others.len() {
+            let data = [&others[..at], &view[17..17 + RUN], &others[at..]].concat();
+            let mut shown = Vec::new();
+            pairs.stretches(&data, &(0..data.len()), |stretch| shown.push(stretch));
+            assert_eq!(shown, [at..at + RUN]);
         }
-        for at in ASKED {
-            let mut other = windows[7];
-            other[at] = b'~';
-            assert_eq!(pairs.held_of(&[windows[6], other, windows[8]]), 0b101, "{at}");
+    }
+
+    /// What is cut off at the end of a range is shown with the next one.
+    #[test]
+    fn a_run_across_the_end_of_a_range_is_shown_with_each_window_in_it() {
+        let view: Vec<u8> = (0..400_u32).map(|at| b'a' + (at * at % 23) as u8).collect();
+        let pairs = ViewPairs::of(&view, std::iter::once(0..view.len())).unwrap();
+        for at in 64..160 {
+            let data = [&vec![b'!'; at], &view[17..17 + RUN], &[b'!'; 200]].concat();
+            for range in [0..128, 128..data.len()] {
+                let mut shown = Vec::new();
+                pairs.stretches(&data, &range, |stretch| shown.push(stretch));
+                let windows = range.step_by(16).filter(|start| at <= *start && start + 16 <= at + RUN);
+                for start in windows {
+                    assert!(
+                        shown.iter().any(|shown| shown.start <= start && start + 16 <= shown.end),
+                        "{at} {start}"
+                    );
+                }
+            }
         }
     }
 

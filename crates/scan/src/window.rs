@@ -1,5 +1,7 @@
 //! Which windows are plain, and which are exempt.
 
+use crate::hash::array_at;
+
 /// Distinct bytes from which a window of 16 bytes is not plain.
 pub(crate) const DISTINCT: u32 = 5;
 
@@ -93,10 +95,15 @@ pub(crate) fn is_all_plain(window: &[u8; 64]) -> bool {
 #[inline]
 pub(crate) fn is_exempt(window: &[u8; 64]) -> bool {
     // Almost every window differs in its first bytes already.
-    let repeats = |period: usize| {
-        window[..4] == window[period..period + 4] && window[period..] == window[..64 - period]
-    };
-    repeats(4) || repeats(3)
+    let begins = |period: usize| array_at::<8>(window, period) == array_at::<8>(window, 0);
+    let repeats = |period: usize| window[period..] == window[..64 - period];
+    (begins(4) | begins(3)) && (repeats(4) || repeats(3))
+}
+
+/// How many bytes are exempt, in blocks of 64 from the first one.
+pub(crate) fn exempt_bytes(bytes: &[u8]) -> u64 {
+    let (blocks, _) = bytes.as_chunks::<64>();
+    64 * blocks.iter().filter(|block| is_exempt(block)).count() as u64
 }
 
 #[cfg(test)]
