@@ -2,6 +2,7 @@
 //! either. Only alphabets other than ASCII matter; the rest is the same in all of them.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use encoding_rs::{
     BIG5, EUC_JP, EUC_KR, Encoding, GB18030, IBM866, ISO_8859_2, ISO_8859_5, KOI8_R, SHIFT_JIS, WINDOWS_1250,
@@ -31,10 +32,12 @@ pub(super) fn decode(stream: &[u8], emit: &mut Emit<'_>) -> Result<(), DecodeErr
         said(&stream[stretch], WINDOWS_1251, OTHERS, emit)?;
     }
     for stretch in long_stretches(stream, LEAST, halves) {
-        let text = &stream[stretch];
         // From either half of the first character.
-        said(text, EUC_KR, 2 * OTHERS, emit)?;
-        said(&text[1..], EUC_KR, 2 * OTHERS, emit)?;
+        for text in [&stream[stretch.clone()], &stream[stretch.start + 1..stretch.end]] {
+            if may_say_hangul(text) {
+                said(text, EUC_KR, 2 * OTHERS, emit)?;
+            }
+        }
     }
     let others = |stretch: &Range<usize>| has_others(&stream[stretch.clone()], OTHERS);
     for chunk in utf8_stretches(stream).filter(others).flat_map(|stretch| stream[stretch].utf8_chunks()) {
@@ -117,8 +120,43 @@ fn said(bytes: &[u8], set: &'static Encoding, least: usize, emit: &mut Emit<'_>)
     Ok(())
 }
 
-/// Writes a text in the older sets of its alphabets.
+/// Whether somewhere [`OTHERS`] characters are of rows of EUC-KR that hold what [`said`] keeps, with at most ASCII between them. Bytes of noise
+/// are seldom whole characters for so long, and decoding them costs far more than this look.
+fn may_say_hangul(bytes: &[u8]) -> bool {
+    let (mut at, mut others) = (0, 0);
+    while let Some(first) = bytes.get(at) {
+        match (first, bytes.get(at + 1)) {
+            (0..=0x7f, _) => at += 1,
+            // The numero sign, Cyrillic and Hangul.
+            (0xa2 | 0xac | 0xb0..=0xc8, Some(0xa1..=0xfe)) => (at, others) = (at + 2, others + 1),
+            _ => (at, others) = (at + 1, 0),
+        }
+        if others == OTHERS {
+            return true;
+        }
+    }
+    false
+}
+
+/// Writes a text in the older sets of its alphabets: of each set the stretches of characters that it has. A run of data in the
+/// set is of no others.
 fn written(text: &str, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
+    for set in sets_for(text) {
+        let may_have = may_have(set);
+        for piece in text.split(|character| !may_have(character)) {
+            let others = piece.chars().filter(|character| !character.is_ascii()).count();
+            let ascii = piece.bytes().filter(u8::is_ascii).count();
+            let width = if set.is_single_byte() { 1 } else { 2 };
+            if others > 0 && (ascii + width * others >= SHORTEST || set == GB18030) {
+                in_pieces(&encoded(piece, set), emit)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sets that a text may have been in.
+fn sets_for(text: &str) -> Vec<&'static Encoding> {
     let has = |first: char, last: char| text.chars().any(|character| (first..=last).contains(&character));
     let mut sets: Vec<&'static Encoding> = Vec::new();
     if has('\u{100}', '\u{17f}') {
@@ -140,22 +178,72 @@ fn written(text: &str, emit: &mut Emit<'_>) -> Result<(), DecodeError> {
     if has_han {
         sets.extend([GB18030, BIG5]);
     }
-    for set in sets {
-        let mut bytes = Vec::new();
-        let (mut encoder, mut rest) = (set.new_encoder(), text);
-        // What a set does not have is left out.
-        while !rest.is_empty() {
-            let room =
-                encoder.max_buffer_length_from_utf8_without_replacement(rest.len()).unwrap_or(rest.len());
-            bytes.reserve(room.max(16));
-            let (_, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
-            // What cannot be written at all ends it, rather than going on for ever.
-            rest = if read == 0 { "" } else { &rest[read..] };
-            encoder = set.new_encoder();
+    sets
+}
+
+/// Sets that have not every character.
+static PARTIAL: [&Encoding; 11] = [
+    WINDOWS_1250,
+    WINDOWS_1251,
+    WINDOWS_1252,
+    ISO_8859_2,
+    ISO_8859_5,
+    KOI8_R,
+    IBM866,
+    EUC_KR,
+    SHIFT_JIS,
+    EUC_JP,
+    BIG5,
+];
+
+/// Which of [`PARTIAL`] have a character, a bit for each: those that one or two bytes stand for. Looking a character up here takes far less
+/// than encoding it, for which some sets are gone through from one end to the other.
+static HAVING: LazyLock<Vec<u16>> = LazyLock::new(|| {
+    let mut having = vec![0; 1 << 16];
+    for (index, set) in PARTIAL.iter().enumerate() {
+        let mut add = |bytes: &[u8]| {
+            let text = set.decode_without_bom_handling_and_without_replacement(bytes);
+            let mut characters = text.iter().flat_map(|text| text.chars());
+            if let (Some(character), None) = (characters.next(), characters.next())
+                && let Some(having) = having.get_mut(character as usize)
+            {
+                *having |= 1 << index;
+            }
+        };
+        (0x80..=0xff).for_each(|byte| add(&[byte]));
+        if !set.is_single_byte() {
+            (0x81..=0xfe).for_each(|first| (0x40..=0xfe).for_each(|second| add(&[first, second])));
         }
-        in_pieces(&bytes, emit)?;
+        if [SHIFT_JIS, EUC_JP].contains(set) {
+            // These are written as others are.
+            for character in ['\u{a5}', '\u{203e}', '\u{2212}'] {
+                having[character as usize] |= 1 << index;
+            }
+        }
     }
-    Ok(())
+    having
+});
+
+/// Whether a set has a character, as far as is known.
+fn may_have(set: &'static Encoding) -> impl Fn(char) -> bool {
+    let index = PARTIAL.iter().position(|partial| *partial == set);
+    let having = |character: char| HAVING.get(character as usize).copied().unwrap_or_default();
+    move |character| character.is_ascii() || index.is_none_or(|index| having(character) >> index & 1 != 0)
+}
+
+/// A text in a set. What the set does not have after all is left out.
+fn encoded(text: &str, set: &'static Encoding) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (mut encoder, mut rest) = (set.new_encoder(), text);
+    while !rest.is_empty() {
+        let room = encoder.max_buffer_length_from_utf8_without_replacement(rest.len()).unwrap_or(rest.len());
+        bytes.reserve(room.max(16));
+        let (_, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
+        // What cannot be written at all ends it, rather than going on for ever.
+        rest = if read == 0 { "" } else { &rest[read..] };
+        encoder = set.new_encoder();
+    }
+    bytes
 }
 
 /// Hands on what is long enough, a MiB at a time.
@@ -211,6 +299,21 @@ mod tests {
             assert!(holds(text.as_bytes(), &older), "{text} in {}", set.name());
             assert!(!is_read || holds(&older, text.as_bytes()), "{text} of {}", set.name());
         }
+    }
+
+    /// What is left out of a text before it is encoded, no set could have written.
+    #[test]
+    fn a_set_has_each_character_that_it_encodes() {
+        for set in PARTIAL {
+            let encodes = |character: &char| !set.encode(&character.to_string()).2;
+            let has = may_have(set);
+            let missing = ('\u{80}'..='\u{ffff}').filter(|one| !has(*one) && set != BIG5).find(encodes);
+            assert_eq!(missing, None, "{}", set.name());
+        }
+        // It is searched from one end to the other for what it has not.
+        let some = ('\u{4e00}'..='\u{9fff}').step_by(50).filter(|one| !may_have(BIG5)(*one));
+        assert_eq!(some.clone().find(|one| !BIG5.encode(&one.to_string()).2), None);
+        assert!(some.count() > 100);
     }
 
     #[test]
