@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 use blobs::Digest;
 use egress::{CanonicalFile, PartOfFile, Policy, ScanTask, Task, tensors_written};
@@ -54,21 +56,46 @@ pub(super) fn search(
     let beside = Beside { scan: scan.to_json(), shown: data.chain(shown).collect() };
     let parts = parts(task, policy, canonical)?;
     if parts.len() <= 1 {
-        return search_part(task, canonical, &beside);
+        return Made::of(task, canonical)?.search(canonical, &beside);
     }
-    let mut found: Option<(OutputReport, ScanReport)> = None;
-    for part in parts {
-        let laid = lay_out(task, canonical, &part)?;
-        let (made, scan) = search_part(task, &laid, &beside)?;
-        found = Some(match found {
-            Some((before, scanned)) => {
-                let rules = in_each_part(before.rules, made.rules);
-                (OutputReport { rules, ..made }, scanned.and(scan))
+    search_parts(task, canonical, &beside, parts)
+}
+
+/// Searches one part after the other. The views of a part are made while the part before it is searched: the one needs a
+/// processor, the other what is left of them.
+fn search_parts(
+    task: &Task,
+    canonical: &Scratch,
+    beside: &Beside,
+    parts: Vec<Vec<PartOfFile>>,
+) -> Result<(OutputReport, ScanReport), Failure> {
+    let (laid_out, next) = mpsc::sync_channel(0);
+    let make = move || {
+        for part in parts {
+            let made = lay_out(task, canonical, &part).and_then(|laid| Ok((Made::of(task, &laid)?, laid)));
+            let goes_on = made.is_ok();
+            // Nobody takes it where the search of a part failed.
+            if laid_out.send(made).is_err() || !goes_on {
+                return;
             }
-            None => (made, scan),
-        });
-    }
-    found.ok_or_else(|| Failure::new("CHECKER_FAILED", "there was nothing to search"))
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(make);
+        let mut found: Option<(OutputReport, ScanReport)> = None;
+        for made in next {
+            let (made, laid) = made?;
+            let (made, scan) = made.search(&laid, beside)?;
+            found = Some(match found {
+                Some((before, scanned)) => {
+                    let rules = in_each_part(before.rules, made.rules);
+                    (OutputReport { rules, ..made }, scanned.and(scan))
+                }
+                None => (made, scan),
+            });
+        }
+        found.ok_or_else(|| Failure::new("CHECKER_FAILED", "there was nothing to search"))
+    })
 }
 
 /// What each part is compared with.
@@ -147,20 +174,29 @@ fn copy(mut whole: File, part: &PartOfFile, to: &Path) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
-fn search_part(
-    task: &Task,
-    canonical: &Scratch,
-    beside: &Beside,
-) -> Result<(OutputReport, ScanReport), Failure> {
-    let views = Scratch::new("views")?;
-    let shown = [canonical.shown("/canonical", false), views.shown("/views", true)];
-    let made = wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
-    let made = OutputReport::from_bytes(&made)
-        .map_err(|_| Failure::new("CHECKER_FAILED", "the answer about views is not of the fixed form"))?;
-    let mut shown = vec![canonical.shown("/canonical", false), views.shown("/views", false)];
-    shown.extend(beside.shown.iter().cloned());
-    let report = wall::check("scan", beside.scan.clone(), &shown, ScanReport::BYTES as u64)?;
-    let scan = ScanReport::from_bytes(&report)
-        .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))?;
-    Ok((made, scan))
+/// The views of a part.
+struct Made {
+    report: OutputReport,
+    views: Scratch,
+}
+
+impl Made {
+    fn of(task: &Task, part: &Scratch) -> Result<Self, Failure> {
+        let views = Scratch::new("views")?;
+        let shown = [part.shown("/canonical", false), views.shown("/views", true)];
+        let made = wall::check("views", task.to_json(), &shown, OutputReport::BYTES as u64)?;
+        let report = OutputReport::from_bytes(&made)
+            .map_err(|_| Failure::new("CHECKER_FAILED", "the answer about views is not of the fixed form"))?;
+        Ok(Self { report, views })
+    }
+
+    /// Searches them.
+    fn search(self, part: &Scratch, beside: &Beside) -> Result<(OutputReport, ScanReport), Failure> {
+        let mut shown = vec![part.shown("/canonical", false), self.views.shown("/views", false)];
+        shown.extend(beside.shown.iter().cloned());
+        let report = wall::check("scan", beside.scan.clone(), &shown, ScanReport::BYTES as u64)?;
+        let scan = ScanReport::from_bytes(&report)
+            .map_err(|_| Failure::new("CHECKER_FAILED", "the scanner's answer is not of the fixed form"))?;
+        Ok((self.report, scan))
+    }
 }
