@@ -92,19 +92,15 @@ pub(crate) fn comparisons(view: View, bytes: u64) -> Vec<(Comparison, Lens)> {
         View::F16HighBytes | View::I16HighBytes => {
             vec![(Comparison { data: vec![Lens::Stride(2)], weak: false }, Lens::Same)]
         }
-        View::BitPlanes | View::LowBits | View::Packed => {
-            exactly([Lens::Same].into_iter().chain(bits(BitOrder::HighFirst)).collect())
-        }
-        View::BitPlanesLittle | View::LowBitsLittle => {
-            exactly([Lens::Same].into_iter().chain(bits(BitOrder::LowFirst)).collect())
-        }
+        View::BitPlanes | View::LowBits | View::Packed => of_bits(view, BitOrder::HighFirst),
+        View::BitPlanesLittle | View::LowBitsLittle => of_bits(view, BitOrder::LowFirst),
         View::BitsShifted => exactly(bits(BitOrder::HighFirst).collect()),
         View::BitsReversed => exactly(vec![Lens::BitsReversed]),
         View::NibblesSwapped => exactly(vec![Lens::NibblesSwapped]),
         View::Reversed => exactly(vec![Lens::Reversed]),
         View::BytesSwapped => {
             let groups = |width| (0..width).map(move |from| Lens::BytesSwapped { width, from });
-            exactly(groups(2).chain(groups(4)).collect())
+            exactly([2, 4, 8].into_iter().flat_map(groups).collect())
         }
         View::Strides => {
             let longest = if bytes <= LONG_STRIDES_BYTES { 256 } else { 16 };
@@ -122,4 +118,18 @@ pub(crate) fn comparisons(view: View, bytes: u64) -> Vec<(Comparison, Lens)> {
         | View::WordSubstitution => Vec::new(),
         _ => exactly(vec![Lens::Same]),
     }
+}
+
+/// What bits are compared with that stand in a view one after the other, wherever in a byte the first one stands. A bit may be a
+/// 1 or a 0, in the sign of a weight above all; and the first may be the last, which shows the data in reverse order where the
+/// view fills each byte from its other end.
+fn of_bits(view: View, order: BitOrder) -> Vec<(Comparison, Lens)> {
+    let data = match view {
+        View::BitPlanes | View::BitPlanesLittle => &[Lens::Same, Lens::Inverted, Lens::Reversed][..],
+        View::Packed => &[Lens::Same, Lens::Inverted],
+        _ => &[Lens::Same],
+    };
+    let lenses = || std::iter::once(Lens::Same).chain((1..8).map(move |bits| Lens::Shifted(bits, order)));
+    let compared = |read: &Lens| Comparison { data: vec![*read], weak: false };
+    data.iter().flat_map(|read| lenses().map(move |lens| (compared(read), lens))).collect()
 }

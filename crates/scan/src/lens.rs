@@ -38,6 +38,8 @@ pub(crate) enum Lens {
     WithoutZeros,
     /// Bytes that begin so many bits, 1 to 7, behind the beginning of a byte.
     Shifted(u8, BitOrder),
+    /// Each bit as the other one: what a 1 stands for is whoever writes it to choose.
+    Inverted,
     /// Each byte's bits in reverse order.
     BitsReversed,
     /// Each byte's halves in reverse order.
@@ -134,6 +136,10 @@ impl Lens {
                 }
                 length.saturating_sub(1)
             }
+            Self::Inverted => {
+                output.extend(input.iter().map(|byte| !byte));
+                length
+            }
             Self::BitsReversed => {
                 output.extend(input.iter().map(|byte| byte.reverse_bits()));
                 length
@@ -151,6 +157,7 @@ impl Lens {
                 match width {
                     2 => reverse_each::<2>(&mut output[shown..]),
                     4 => reverse_each::<4>(&mut output[shown..]),
+                    8 => reverse_each::<8>(&mut output[shown..]),
                     _ => output[shown..].chunks_exact_mut(width).for_each(<[u8]>::reverse),
                 }
                 if ended { length } else { skipped + whole }

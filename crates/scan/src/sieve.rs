@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::lens::Seen;
 
-    const LENSES: [Lens; 21] = [
+    const LENSES: [Lens; 23] = [
         Lens::Same,
         Lens::Shifted(1, BitOrder::HighFirst),
         Lens::Shifted(7, BitOrder::HighFirst),
@@ -177,6 +177,8 @@ mod tests {
         Lens::BytesSwapped { width: 2, from: 1 },
         Lens::BytesSwapped { width: 4, from: 0 },
         Lens::BytesSwapped { width: 4, from: 3 },
+        Lens::BytesSwapped { width: 8, from: 0 },
+        Lens::BytesSwapped { width: 8, from: 5 },
         Lens::Stride(2),
         Lens::Stride(3),
         Lens::Stride(16),

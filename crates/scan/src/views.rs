@@ -68,7 +68,8 @@ pub enum View {
     /// The bytes of the values in those orders.
     TransposedBytes,
     /// For each bit of the values, lowest first, that bit of each value, eight to a byte, the first one highest. It is
-    /// read from each bit of its first byte on. A block of values at a time; blocks overlap.
+    /// read from each bit of its first byte on; with 1 for 0, and from the last bit to the first. A block of values at a time;
+    /// blocks overlap.
     BitPlanes,
     /// The same with the first one lowest.
     BitPlanesLittle,
@@ -89,7 +90,7 @@ pub enum View {
     IntegersBig,
     /// The same with the lowest byte first.
     IntegersLittle,
-    /// Where bytes hold 1, 2 or 4 bits each, these bits, in both orders, read like `bit-planes`.
+    /// Where bytes hold 1, 2 or 4 bits each, these bits, in both orders, read like `bit-planes` but from the first to the last.
     Packed,
     /// What base64 encodes in another view, whatever its two last letters, its padding and its line breaks; and uuencode. So for
     /// all encodings: see [`decode`](crate::decode).
@@ -129,7 +130,7 @@ pub enum View {
     NibblesSwapped,
     /// The bytes in reverse order.
     Reversed,
-    /// Groups of 2 or 4 bytes in reverse order, from each beginning.
+    /// Groups of 2, 4 or 8 bytes in reverse order, from each beginning.
     BytesSwapped,
     /// Every second byte to every 16th, and in files of at most [`LONG_STRIDES_BYTES`](crate::LONG_STRIDES_BYTES) to every 256th, from each beginning.
     Strides,

@@ -35,7 +35,7 @@ fn any_substitution(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-const ENCODINGS: [Encoding; 14] = [
+const ENCODINGS: [Encoding; 15] = [
     Encoding { view: View::Raw, run: RUN, encode: |run, _| run.to_vec() },
     Encoding { view: View::Reversed, run: RUN, encode: |run, _| run.iter().rev().copied().collect() },
     Encoding {
@@ -63,6 +63,7 @@ const ENCODINGS: [Encoding; 14] = [
     },
     Encoding { view: View::BytesSwapped, run: RUN + 1, encode: |run, _| groups_reversed(run, 2) },
     Encoding { view: View::BytesSwapped, run: RUN + 3, encode: |run, _| groups_reversed(&run[..32], 4) },
+    Encoding { view: View::BytesSwapped, run: RUN + 7, encode: |run, _| groups_reversed(&run[..32], 8) },
     Encoding {
         view: View::Strides,
         run: RUN,
@@ -399,13 +400,29 @@ fn runs_in_one_bit_of_each_value_are_found_wherever_they_begin() {
             let (begin, at) = (random.below(3000), random.below(data.len() - RUN));
             let bits =
                 data[at..at + RUN].iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
-            for (index, value) in bits.enumerate() {
-                let byte = &mut values[2 * (begin + index) + bit / 8];
-                *byte = *byte & !(1 << (bit % 8)) | value << (bit % 8);
+            let written: [(View, Vec<u8>); 4] = [
+                (View::BitPlanes, bits.clone().collect()),
+                (View::BitPlanes, bits.clone().map(|bit| 1 - bit).collect()),
+                // The last one first: bytes are filled from their other end.
+                (View::BitPlanesLittle, bits.clone().rev().collect()),
+                (
+                    View::BitPlanes,
+                    data[at..at + RUN]
+                        .iter()
+                        .rev()
+                        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+                        .collect(),
+                ),
+            ];
+            for (way, (view, bits)) in written.into_iter().enumerate() {
+                for (index, value) in bits.into_iter().enumerate() {
+                    let byte = &mut values[2 * (begin + index) + bit / 8];
+                    *byte = *byte & !(1 << (bit % 8)) | value << (bit % 8);
+                }
+                let mut shown = Vec::new();
+                planes(view, Dtype::Bf16, &values, &mut shown).unwrap();
+                assert_eq!(runs(view, &shown, &data), 1, "way {way}: bit {bit} from {begin}");
             }
-            let mut shown = Vec::new();
-            planes(View::BitPlanes, Dtype::Bf16, &values, &mut shown).unwrap();
-            assert_eq!(runs(View::BitPlanes, &shown, &data), 1, "bit {bit} from {begin}");
         }
     }
 }
