@@ -227,3 +227,44 @@ fn a_public_table_that_many_records_share_is_not_found_and_rows_of_the_data_are(
         assert!(is_found_in(&numbers, &data));
     }
 }
+
+/// An identifying number, and what a ward measures: most of it is distributed alike, and some of it in coarse steps.
+fn wards(seed: u64, count: usize) -> Vec<Vec<f64>> {
+    let mut draw = Draw(seed);
+    let mut normal = |mean: f64, deviation: f64, digits: i32| {
+        let scale = 10_f64.powi(digits);
+        ((mean + deviation * draw.normal()) * scale).round() / scale
+    };
+    let measured = |_| {
+        let (height, weight) = (normal(170.0, 10.0, 1), normal(76.0, 14.0, 1));
+        let vital =
+            [normal(130.0, 18.0, 0), normal(80.0, 11.0, 0), normal(75.0, 12.0, 0), normal(36.8, 0.4, 1)];
+        let blood = [normal(13.5, 1.6, 1), normal(140.0, 3.0, 1), normal(4.2, 0.4, 2), normal(3.2, 0.8, 2)];
+        let skewed = [normal(0.0, 0.4, 3).exp(), normal(1.0, 1.2, 3).exp(), normal(7.0, 0.6, 3).exp()];
+        [&[normal(6e7, 1e7, 0), height, weight][..], &vital, &skewed[..1], &blood, &skewed[1..]].concat()
+    };
+    (0..count).map(measured).collect()
+}
+
+/// Once they are standardised, distributions alone do not tell such columns apart.
+#[test]
+fn standardised_rows_out_of_order_are_found_though_their_columns_are_alike_and_those_of_no_one_are_not() {
+    let (data, mut draw) = (wards(51, 6000), Draw(52));
+    let data_text = file(&data);
+    let all: Vec<usize> = (1..data[0].len()).collect();
+    let standardised =
+        |rows: &[Vec<f64>]| rescaled(rows, |value, mean, deviation| (value - mean) / deviation);
+    for count in [64, 200] {
+        let stolen: Vec<Vec<f64>> = shuffled(data[3000..3000 + count].to_vec());
+        let scaled = rescaled(&columns(&stolen, &all), |value, mean, deviation| {
+            ((value - mean) / deviation * 40.0 + 127.0).round()
+        });
+        assert!(is_found_in(&weights(&standardised(&columns(&stolen, &all))), &data_text), "{count}");
+        assert!(is_found_in(&weights(&scaled), &data_text), "{count} as whole numbers");
+        let no_one = |_| all.iter().map(|column| data[draw.below(6000)][*column]).collect();
+        let no_one: Vec<Vec<f64>> = (0..count).map(no_one).collect();
+        for rows in [no_one, columns(&wards(53, count), &all)] {
+            assert!(!is_found_in(&weights(&standardised(&rows)), &data_text), "{count}");
+        }
+    }
+}

@@ -307,7 +307,8 @@ pub(super) fn rows_that_are_looked_at(columns: &Columns<'_>) -> impl Iterator<It
 }
 
 /// The rows of an output as tables: with columns that are distributed as those of the data are, in the same order and any
-/// unit; and with columns in the data's own units, in any order, told by their distributions and by what rows share.
+/// unit; with columns that stand side by side as in the data, however alike they are; and with columns in the data's own
+/// units, in any order, told by their distributions and by what rows share.
 fn tables_of(
     piece: usize,
     columns: &Columns<'_>,
@@ -317,7 +318,13 @@ fn tables_of(
 ) -> Vec<Table> {
     let shapes = shapes(columns);
     let mut all: Vec<Vec<Pair>> = Vec::new();
-    for pairs in [in_order(&shapes, data), in_own_units(&shapes, data), as_joined(joined, data)] {
+    let proposed = [
+        in_order(&shapes, data),
+        side_by_side(&shapes, data),
+        in_own_units(&shapes, data),
+        as_joined(joined, data),
+    ];
+    for pairs in proposed {
         let columns_of =
             |pairs: &[Pair]| -> Vec<_> { pairs.iter().map(|pair| (pair.of_output, pair.of_data)).collect() };
         if all.iter().all(|known| columns_of(known) != columns_of(&pairs)) {
@@ -351,12 +358,41 @@ fn apart(points: &[f64; POINTS], others: &[f64; POINTS]) -> f64 {
     points.iter().zip(others).map(|(a, b)| (a - b).abs()).sum::<f64>() / POINTS as f64
 }
 
+/// How alike the distributions of a column of the output and one of the data are, from 0 to 1.
+fn likeness(own: Option<&Shape>, data: &Continuous) -> f64 {
+    own.map_or(0.0, |(_, _, points)| (1.0 - apart(points, &data.points) / MOST_APART).max(0.0))
+}
+
+/// The two columns in one scale, as far as their means and deviations tell.
+fn pair(of_output: usize, own: &Shape, data: &Continuous) -> Pair {
+    let (own_mean, own_deviation, _) = own;
+    let scale = data.deviation / own_deviation;
+    let shift = data.mean - scale * own_mean;
+    Pair { of_output, of_data: data.column, shift, scale, deviation: data.deviation }
+}
+
+/// Columns that stand beside each other as they do in the data, from the place on at which most of them are alike. Distributions
+/// alone do not tell many measurements apart once these are standardised, and some of the columns between them may have too few
+/// values to be told by.
+fn side_by_side(shapes: &[Option<Shape>], data: &[Continuous]) -> Vec<Pair> {
+    let mut from: BTreeMap<usize, f64> = BTreeMap::new();
+    let own = || shapes.iter().enumerate().filter_map(|(at, shape)| Some((at, shape.as_ref()?)));
+    for (of_output, shape) in own() {
+        for other in data.iter().filter(|other| other.column >= of_output) {
+            *from.entry(other.column - of_output).or_default() += likeness(Some(shape), other);
+        }
+    }
+    let Some((from, _)) = from.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)) else { return Vec::new() };
+    let beside = |(of_output, shape): (usize, &Shape)| {
+        let other = data.iter().find(|other| other.column == from + of_output)?;
+        (likeness(Some(shape), other) > 0.0).then(|| pair(of_output, shape, other))
+    };
+    own().filter_map(beside).collect()
+}
+
 /// The best order-preserving correspondence of columns, as in an alignment of sequences (Needleman and Wunsch, 1970).
 fn in_order(shapes: &[Option<Shape>], data: &[Continuous]) -> Vec<Pair> {
-    let likeness = |own: usize, other: usize| {
-        let Some((_, _, points)) = &shapes[own] else { return 0.0 };
-        (1.0 - apart(points, &data[other].points) / MOST_APART).max(0.0)
-    };
+    let likeness = |own: usize, other: usize| likeness(shapes[own].as_ref(), &data[other]);
     let (own, other) = (shapes.len(), data.len());
     let mut best = vec![vec![0.0_f64; other + 1]; own + 1];
     for a in 1..=own {
@@ -372,17 +408,7 @@ fn in_order(shapes: &[Option<Shape>], data: &[Continuous]) -> Vec<Pair> {
         } else if best[a][b] == best[a][b - 1] {
             b -= 1;
         } else {
-            let Continuous { column: of_data, mean, deviation, .. } = data[b - 1];
-            if let Some((own_mean, own_deviation, _)) = shapes[a - 1] {
-                let scale = deviation / own_deviation;
-                pairs.push(Pair {
-                    of_output: a - 1,
-                    of_data,
-                    shift: mean - scale * own_mean,
-                    scale,
-                    deviation,
-                });
-            }
+            pairs.extend(shapes[a - 1].as_ref().map(|own| pair(a - 1, own, &data[b - 1])));
             (a, b) = (a - 1, b - 1);
         }
     }
