@@ -83,9 +83,29 @@ pub struct Checked {
     /// Datasets whose categories were compared with nothing, since their catalogue is not known here.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub categories_not_compared: BTreeSet<Name>,
+    /// Rules of which nothing can be said here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_checked: Vec<&'static str>,
+    /// What was searched for copies; nothing if no data was given to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched: Option<Searched>,
     /// What came of each rule.
     #[serde(skip)]
     pub report: OutputReport,
+}
+
+/// What a search for copies was of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Searched {
+    /// The outputs that have a canonical form.
+    pub files: Vec<String>,
+    /// The others. Nobody looked for copies in them.
+    pub not_searched: Vec<String>,
+    /// How many files of data they were compared with.
+    pub data_files: u64,
+    /// Bytes of these.
+    pub data_bytes: Count,
 }
 
 /// Whether the outputs would reach the stewards.
@@ -217,10 +237,17 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
     checked.noise_percent = if has_weights { limits.weights.dither_percent } else { 0 };
     checked.categories_not_compared = not_compared(looked);
     if !looked.data.is_empty() {
+        let data_files = searched::data_files(&looked.data)?;
         let (views, scan) = searched::search(&task, &limits, &canonical, (&looked.data, looked.public))?;
         add_views(&mut checked, &views);
         add_scan(&mut checked, &task.outputs, &scan);
+        let names = checked.files.iter().map(|file| file.name.clone());
+        let (files, not_searched) = names.partition(|name| canonical.directory.join(name).is_file());
+        let data_bytes = Count(scan.data_bytes);
+        checked.searched = Some(Searched { files, not_searched, data_files, data_bytes });
     }
+    let not_checked = |rule: &Rule| checked.report.rules[rule.index()] == RuleResult::NotChecked;
+    checked.not_checked = Rule::ALL.into_iter().filter(not_checked).map(Rule::id).collect();
     if checked.report.rules.contains(&RuleResult::Blocked) {
         checked.result = Answer::Fail;
     }
@@ -336,6 +363,8 @@ fn judged(task: &Task, outputs: &Path, canonical: &Scratch) -> Result<Checked, F
         question: None,
         noise_percent: 0,
         categories_not_compared: BTreeSet::new(),
+        not_checked: Vec::new(),
+        searched: None,
         report,
     })
 }
@@ -442,12 +471,10 @@ pub fn words(checked: &Checked) -> String {
             text += &format!("  {mark} {}: {}\n", finding.rule, finding.detail);
         }
     }
-    let not_run =
-        Rule::ALL.into_iter().filter(|rule| checked.report.rules[rule.index()] == RuleResult::NotChecked);
-    let not_run: Vec<&str> = not_run.map(Rule::id).collect();
-    if !not_run.is_empty() {
-        text += &format!("not checked: {}\n", not_run.join(", "));
+    if !checked.not_checked.is_empty() {
+        text += &format!("not checked: {}\n", checked.not_checked.join(", "));
     }
+    text += &searched_words(checked.searched.as_ref());
     for dataset in &checked.categories_not_compared {
         text += &format!(
             "categories of {dataset} were not compared with its catalogue, as the box does; `databox data show {dataset}` \
@@ -462,4 +489,24 @@ pub fn words(checked: &Checked) -> String {
     }
     let result = if checked.result == Answer::Pass { "PASS" } else { "FAIL" };
     text + &format!("{result}  at most {} bits\n", checked.released_bits)
+}
+
+/// What was looked at for copies of what, so that nobody takes what was not looked at for clean.
+fn searched_words(searched: Option<&Searched>) -> String {
+    let Some(Searched { files, not_searched, data_files, data_bytes }) = searched else {
+        return "no copies were looked for: no data was given to compare with (`--private`, or `--data` of `databox job \
+                run --local`)\n"
+            .to_owned();
+    };
+    let mut text = match &files[..] {
+        [] => "no output was searched for copies\n".to_owned(),
+        files => format!(
+            "searched for copies of {data_files} file(s) of data, {data_bytes} bytes: {}\n",
+            files.join(", ")
+        ),
+    };
+    if !not_searched.is_empty() {
+        text += &format!("not searched, without a canonical form: {}\n", not_searched.join(", "));
+    }
+    text
 }

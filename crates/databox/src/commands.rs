@@ -254,6 +254,9 @@ async fn review_command(command: ReviewCommand, profile: Profile, json: bool) ->
         ReviewCommand::Approve { review, confirm } => {
             let (looked, words) = look(&mut desk, &review).await?;
             show::before_signing(words.trim_end(), json);
+            if let Looked::Outputs(opened) = &looked {
+                desk.may_approve(opened)?;
+            }
             show::before_signing(looked.consent(), json);
             let answer = match looked {
                 Looked::Outputs(opened) => {

@@ -220,8 +220,8 @@ impl Desk {
         self.hand_in(&approval).await
     }
 
-    /// A signed approval of an opened review.
-    pub fn approval(&self, opened: &Opened) -> Result<Envelope, Failure> {
+    /// Whether the steward may approve an opened review at all. Asked before anybody is asked to sign.
+    pub fn may_approve(&self, opened: &Opened) -> Result<(), Failure> {
         if opened.verdict.result != VerdictResult::Pass {
             return Err(
                 Failure::new("BLOCKED", "the policy blocked it; nobody can approve it")
@@ -237,6 +237,12 @@ impl Desk {
         if opened.site.has_interest(&self.profile.id, &opened.request.project) {
             return Err(has_interest(&opened.request.project));
         }
+        Ok(())
+    }
+
+    /// A signed approval of an opened review.
+    pub fn approval(&self, opened: &Opened) -> Result<Envelope, Failure> {
+        self.may_approve(opened)?;
         let issued_at = now();
         let approval = Approval {
             site: opened.verdict.site.clone(),

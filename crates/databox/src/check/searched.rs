@@ -14,7 +14,7 @@ use release::statement::DeclaredOutput;
 
 use super::{Scratch, stage};
 use crate::data as dataset;
-use crate::failure::{Failure, file_failure};
+use crate::failure::{Exit, Failure, file_failure};
 use crate::wall::{self, Shown};
 
 /// Searches the canonical files for copies of the data, of which what anybody may read is none. Returns what the making of views came to, and the search.
@@ -96,6 +96,34 @@ fn search_parts(
         }
         found.ok_or_else(|| Failure::new("CHECKER_FAILED", "there was nothing to search"))
     })
+}
+
+/// How many files there are to compare with.
+pub(super) fn data_files(data: &[(String, PathBuf)]) -> Result<u64, Failure> {
+    let mut files = 0;
+    for (_, directory) in data {
+        let inside = files_below(directory).map_err(file_failure(directory))?;
+        if inside == 0 {
+            return Err(Failure::new(
+                "NO_DATA",
+                format!("{} holds no file to compare with", directory.display()),
+            )
+            .hint("give the directory in which the data lies")
+            .exit(Exit::Usage));
+        }
+        files += inside;
+    }
+    Ok(files)
+}
+
+fn files_below(directory: &Path) -> io::Result<u64> {
+    let mut files = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        files += if kind.is_dir() { files_below(&entry.path())? } else { u64::from(kind.is_file()) };
+    }
+    Ok(files)
 }
 
 /// What each part is compared with.

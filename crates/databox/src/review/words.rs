@@ -88,6 +88,15 @@ pub fn words(opened: &Opened) -> String {
     if exactly.is_some_and(|outcome| matches!(outcome.result, RuleResult::Passed | RuleResult::Noted)) {
         let _ = writeln!(text, "searched   {}", verdict.guarantee.short_words());
     }
+    // What has no canonical form leaves in no case, and nobody looked what it is.
+    let formless = verdict.rules.iter().filter(|outcome| outcome.result == RuleResult::Blocked);
+    let formless = formless.map(|outcome| outcome.id.as_str());
+    let formless: Vec<_> =
+        formless.filter(|id| *id == Rule::OutputDeclared.id() || id.ends_with(".form")).collect();
+    if !formless.is_empty() {
+        let _ =
+            writeln!(text, "unsearched files without a canonical form, blocked by {}", formless.join(", "));
+    }
     for public in &verdict.guarantee.public {
         let _ = writeln!(
             text,

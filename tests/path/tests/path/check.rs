@@ -118,6 +118,36 @@ fn noise_that_the_policy_adds_to_weights_is_told_and_is_not_where_it_adds_none_o
 }
 
 #[test]
+fn what_was_not_searched_for_copies_is_said_and_a_place_without_data_is_refused() {
+    let desk = Desk::new();
+    let searched = words(&desk.check());
+    let of_what = "searched for copies of 1 file(s) of data, ";
+    assert!(
+        searched.contains(of_what) && searched.contains(": model.safetensors, by_plan.csv\n"),
+        "{searched}"
+    );
+    let desk = Desk::new();
+    desk.write("out/notes.csv", small_data(30).as_bytes());
+    let checked = desk.check();
+    let told = words(&checked);
+    assert!(told.contains("not searched, without a canonical form: notes.csv\n"), "{told}");
+    assert_eq!(serde_json::to_value(&checked).unwrap()["searched"]["notSearched"][0], "notes.csv");
+    let desk = Desk::new();
+    let alone = desk.check_with(CheckArguments { private: None, ..desk.arguments() });
+    assert!(words(&alone).contains("no copies were looked for"), "{}", words(&alone));
+    let shown = serde_json::to_value(&alone).unwrap();
+    let not_checked = shown["notChecked"].as_array().unwrap();
+    assert!(not_checked.iter().any(|rule| rule == "copy.exact"), "{shown}");
+    assert!(shown["searched"].is_null(), "{shown}");
+    fs::create_dir(desk.path("empty")).unwrap();
+    for (private, error) in [("empty", "NO_DATA"), ("data/hie.csv", "FILE")] {
+        let arguments = CheckArguments { private: Some(desk.path(private)), ..desk.arguments() };
+        let refused = check(&CheckArguments { canonical: None, ..arguments }, None).unwrap_err();
+        assert_eq!(refused.reason, error, "{refused}");
+    }
+}
+
+#[test]
 fn a_row_of_the_data_in_weights_fails_and_nothing_is_written() {
     let desk = Desk::new();
     let text = small_data(100);
