@@ -241,8 +241,12 @@ pub fn look(looked: &Looked<'_>) -> Result<Checked, Failure> {
         let (views, scan) = searched::search(&task, &limits, &canonical, (&looked.data, looked.public))?;
         add_views(&mut checked, &views);
         add_scan(&mut checked, &task.outputs, &scan);
+        let has_form =
+            |name: &&str| canonical.directory.join(name).symlink_metadata().is_ok_and(|form| form.is_file());
+        let declared = task.outputs.iter().map(|output| output.path().as_str());
+        let files: Vec<String> = declared.filter(has_form).map(str::to_owned).collect();
         let names = checked.files.iter().map(|file| file.name.clone());
-        let (files, not_searched) = names.partition(|name| canonical.directory.join(name).is_file());
+        let not_searched = names.filter(|name| !files.contains(name)).collect();
         let data_bytes = Count(scan.data_bytes);
         checked.searched = Some(Searched { files, not_searched, data_files, data_bytes });
     }
@@ -506,7 +510,8 @@ fn searched_words(searched: Option<&Searched>) -> String {
         ),
     };
     if !not_searched.is_empty() {
-        text += &format!("not searched, without a canonical form: {}\n", not_searched.join(", "));
+        text +=
+            &format!("not searched, not written or without a canonical form: {}\n", not_searched.join(", "));
     }
     text
 }

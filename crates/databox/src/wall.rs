@@ -12,6 +12,10 @@ use crate::programs;
 /// The user that a walled program runs as when the command runs as root. Nobody else's files belong to it.
 const WALLED_USER: u32 = 65_533;
 
+/// The user of the one that makes views: it runs beside the scanner, and programs that run at the same time have users of
+/// their own. Were they one user, what a job made of the one could send signals to the other where a wall is thin.
+const VIEWS_USER: u32 = 65_532;
+
 /// One directory shown to a checker.
 #[derive(Debug, Clone)]
 pub struct Shown {
@@ -31,11 +35,12 @@ pub fn check(
     stdout_bytes: u64,
 ) -> Result<Vec<u8>, Failure> {
     let program = programs::find("databox-check")?;
+    let user = user().map(|user| if subcommand == "views" { VIEWS_USER } else { user });
     let mut mounts = vec![mount(&program, "/databox-check", Access::ReadOnlyExecutable)?];
     for one in shown {
         let access = if one.writable { Access::Writable } else { Access::ReadOnly };
         if one.writable {
-            give_to_walled_user(&one.source)?;
+            give_to_walled_user(&one.source, user)?;
         }
         mounts.push(mount(&one.source, &one.target, access)?);
     }
@@ -49,7 +54,7 @@ pub fn check(
         limits: limits(stdout_bytes),
         calls: Calls::Reader,
         standard_error: StandardError::Nowhere,
-        host_uid: user(),
+        host_uid: user,
         devices: Vec::new(),
     };
     let launcher = Launcher::new(programs::find("databox-launch")?);
@@ -70,7 +75,7 @@ pub fn check(
 /// a key is.
 pub fn unbundle(archive: std::fs::File, into: &Path) -> Result<(), Failure> {
     let program = programs::find("databox-unbundle")?;
-    give_to_walled_user(into)?;
+    give_to_walled_user(into, user())?;
     let specification = Specification {
         mounts: vec![
             mount(&program, "/databox-unbundle", Access::ReadOnlyExecutable)?,
@@ -128,10 +133,10 @@ pub(crate) fn user() -> Option<u32> {
     rustix::process::geteuid().is_root().then_some(WALLED_USER)
 }
 
-fn give_to_walled_user(directory: &Path) -> Result<(), Failure> {
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::chown(directory, Some(WALLED_USER), Some(WALLED_USER))
-            .map_err(crate::failure::file_failure(directory))?;
+fn give_to_walled_user(directory: &Path, user: Option<u32>) -> Result<(), Failure> {
+    match user {
+        Some(user) => std::os::unix::fs::chown(directory, Some(user), Some(user))
+            .map_err(crate::failure::file_failure(directory)),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -159,7 +159,7 @@ pub fn view_name(view: u16) -> Option<&'static str> {
 pub fn view_run(name: &str) -> u64 {
     match name {
         "add-constant" | "xor-constant" => 32,
-        "bytes-swapped" => 38,
+        "bytes-swapped" => 39,
         "tensor-f16-high-bytes" | "tensor-i16-high-bytes" => 62,
         "xor-repeated" => 63,
         "upper-halves" => 64,

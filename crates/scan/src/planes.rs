@@ -29,10 +29,13 @@ pub fn planes(view: View, dtype: Dtype, values: &[u8], sink: &mut dyn Write) -> 
 type WriteBits = fn(Dtype, &[u8], BitOrder, &mut dyn Write) -> io::Result<()>;
 
 /// Writes each single bit of a block of values, lowest first: the view `bit-planes` and, the other order,
-/// `bit-planes-little`.
+/// `bit-planes-little`. Last come the signs once more, with a one for what is not negative: either is a bit, and what is
+/// packed there must stand there to be unpacked.
 fn single(dtype: Dtype, values: &[u8], order: BitOrder, sink: &mut dyn Write) -> io::Result<()> {
     let highest = 8 * dtype.width() as u32 - 1;
-    (0..=highest).try_for_each(|bit| pack(dtype, values, bit, 1, order, sink))
+    (0..=highest).try_for_each(|bit| pack(dtype, values, bit, 1, order, sink))?;
+    let inverted: Vec<u8> = values.iter().map(|byte| !byte).collect();
+    pack(dtype, &inverted, highest, 1, order, sink)
 }
 
 /// Writes the lowest 2 to 7 bits of a block of values, of wide types to 15: the view `low-bits` and, the other order,

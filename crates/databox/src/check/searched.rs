@@ -102,18 +102,16 @@ fn search_parts(
 pub(super) fn data_files(data: &[(String, PathBuf)]) -> Result<u64, Failure> {
     let mut files = 0;
     for (_, directory) in data {
-        let inside = files_below(directory).map_err(file_failure(directory))?;
-        if inside == 0 {
-            return Err(Failure::new(
-                "NO_DATA",
-                format!("{} holds no file to compare with", directory.display()),
-            )
-            .hint("give the directory in which the data lies")
-            .exit(Exit::Usage));
-        }
-        files += inside;
+        files += files_below(directory).map_err(file_failure(directory))?;
     }
-    Ok(files)
+    let place =
+        || data.iter().map(|(_, directory)| directory.display().to_string()).collect::<Vec<_>>().join(", ");
+    match files {
+        0 => Err(Failure::new("NO_DATA", format!("{} holds no file to compare with", place()))
+            .hint("give the directory in which the data lies")
+            .exit(Exit::Usage)),
+        files => Ok(files),
+    }
 }
 
 fn files_below(directory: &Path) -> io::Result<u64> {

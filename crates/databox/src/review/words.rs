@@ -94,8 +94,11 @@ pub fn words(opened: &Opened) -> String {
     let formless: Vec<_> =
         formless.filter(|id| *id == Rule::OutputDeclared.id() || id.ends_with(".form")).collect();
     if !formless.is_empty() {
-        let _ =
-            writeln!(text, "unsearched files without a canonical form, blocked by {}", formless.join(", "));
+        let _ = writeln!(
+            text,
+            "unsearched files without a canonical form, or that are missing: blocked by {}",
+            formless.join(", ")
+        );
     }
     for public in &verdict.guarantee.public {
         let _ = writeln!(

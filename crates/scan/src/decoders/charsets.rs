@@ -127,8 +127,11 @@ fn may_say_hangul(bytes: &[u8]) -> bool {
     while let Some(first) = bytes.get(at) {
         match (first, bytes.get(at + 1)) {
             (0..=0x7f, _) => at += 1,
-            // The numero sign, Cyrillic and Hangul.
-            (0xa2 | 0xac | 0xb0..=0xc8, Some(0xa1..=0xfe)) => (at, others) = (at + 2, others + 1),
+            // The numero sign, Cyrillic and Hangul, and Hangul whose second half is a letter.
+            (0xa2 | 0xac | 0xb0..=0xc8, Some(0xa1..=0xfe))
+            | (0xa1..=0xc6, Some(b'A'..=b'Z' | b'a'..=b'z')) => (at, others) = (at + 2, others + 1),
+            // Another character, whole.
+            (_, Some(0xa1..=0xfe)) => (at, others) = (at + 2, 0),
             _ => (at, others) = (at + 1, 0),
         }
         if others == OTHERS {
@@ -199,7 +202,8 @@ static PARTIAL: [&Encoding; 11] = [
 /// Which of [`PARTIAL`] have a character, a bit for each: those that one or two bytes stand for. Looking a character up here takes far less
 /// than encoding it, for which some sets are gone through from one end to the other.
 static HAVING: LazyLock<Vec<u16>> = LazyLock::new(|| {
-    let mut having = vec![0; 1 << 16];
+    // Big5 has some characters of the plane of supplementary ideographs.
+    let mut having = vec![0; 3 << 16];
     for (index, set) in PARTIAL.iter().enumerate() {
         let mut add = |bytes: &[u8]| {
             let text = set.decode_without_bom_handling_and_without_replacement(bytes);
@@ -311,9 +315,31 @@ mod tests {
             assert_eq!(missing, None, "{}", set.name());
         }
         // It is searched from one end to the other for what it has not.
-        let some = ('\u{4e00}'..='\u{9fff}').step_by(50).filter(|one| !may_have(BIG5)(*one));
+        let some = ('\u{4e00}'..='\u{9fff}')
+            .step_by(50)
+            .chain('\u{20000}'..='\u{2ffff}')
+            .filter(|one| !may_have(BIG5)(*one));
         assert_eq!(some.clone().find(|one| !BIG5.encode(&one.to_string()).2), None);
         assert!(some.count() > 100);
+    }
+
+    /// Quotation marks of the set, and syllables that it has beyond the standard's.
+    #[test]
+    fn hangul_is_read_between_other_characters_of_its_set() {
+        for text in [
+            "“환자 두통 발열 있음 1234”",
+            "힣자는 두통과 힣열을 호소 힣며 약을 처방",
+            "『환자 두통 발열 있음 1234』",
+        ] {
+            let (older, _, unmapped) = EUC_KR.encode(text);
+            assert!(!unmapped);
+            let inner = text.trim_matches(['“', '”', '『', '』']);
+            for before in [&b"\0\0"[..], b"\0", b"", b"\xff"] {
+                let found = decoded(&[before, &older, b"\0\0"].concat());
+                let holds = |found: &Vec<u8>| String::from_utf8_lossy(found).contains(inner);
+                assert!(found.iter().any(holds), "{text}: {found:?}");
+            }
+        }
     }
 
     #[test]

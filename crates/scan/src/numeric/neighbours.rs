@@ -117,7 +117,7 @@ impl Neighbours {
     /// `joined` tells which columns the rows share with those of records.
     pub(super) fn new(pieces: &[Piece], sample: &Sample, joined: &Joined) -> Self {
         let Sample { chances: [chances, _], records, firsts } = sample;
-        let mut tables: Vec<Table> = Vec::new();
+        let (mut tables, mut beside): (Vec<Table>, Vec<Table>) = (Vec::new(), Vec::new());
         let mut of_tables: BTreeMap<usize, Vec<Continuous>> = BTreeMap::new();
         for (column, sorted, bits) in chances.continuous() {
             let Some((mean, deviation, points)) = shape(sorted) else { continue };
@@ -127,13 +127,16 @@ impl Neighbours {
         for (piece, turned, columns) in columns_that_fit(pieces) {
             let joined = joined.columns(piece, turned);
             for data in of_tables.values().filter(|data| data.len() >= FEWEST_COLUMNS) {
-                let room = MOST_TABLES.saturating_sub(tables.len());
-                if room == 0 {
-                    return Self { tables, record: Vec::new() };
-                }
-                tables.extend(tables_of(piece, &columns, data, *records, &joined).into_iter().take(room));
+                let (told, by_place) = tables_of(piece, &columns, data, *records, &joined);
+                tables.extend(told.into_iter().take(MOST_TABLES - tables.len()));
+                // With room of their own: they take none of what is told better.
+                beside.extend(by_place.filter(|_| beside.len() < MOST_TABLES));
+            }
+            if tables.len() == MOST_TABLES {
+                break;
             }
         }
+        tables.append(&mut beside);
         Self { tables, record: Vec::new() }
     }
 
@@ -233,7 +236,7 @@ impl Table {
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
         records.dedup();
-        rarity(records.len() as f64, chance * self.rows.len() as f64) - (MOST_TABLES as f64).log2()
+        rarity(records.len() as f64, chance * self.rows.len() as f64) - (2.0 * MOST_TABLES as f64).log2()
     }
 
     /// The chance that a row of no one is a record: how often a record of the data is another one, and two deviations more.
@@ -307,31 +310,28 @@ pub(super) fn rows_that_are_looked_at(columns: &Columns<'_>) -> impl Iterator<It
 }
 
 /// The rows of an output as tables: with columns that are distributed as those of the data are, in the same order and any
-/// unit; with columns that stand side by side as in the data, however alike they are; and with columns in the data's own
-/// units, in any order, told by their distributions and by what rows share.
+/// unit; and with columns in the data's own units, in any order, told by their distributions and by what rows share. And with
+/// columns that stand side by side as in the data, however alike they are, in any unit.
 fn tables_of(
     piece: usize,
     columns: &Columns<'_>,
     data: &[Continuous],
     records: u64,
     joined: &[(usize, usize)],
-) -> Vec<Table> {
+) -> (Vec<Table>, Option<Table>) {
     let shapes = shapes(columns);
+    let columns_of =
+        |pairs: &[Pair]| -> Vec<_> { pairs.iter().map(|pair| (pair.of_output, pair.of_data)).collect() };
     let mut all: Vec<Vec<Pair>> = Vec::new();
-    let proposed = [
-        in_order(&shapes, data),
-        side_by_side(&shapes, data),
-        in_own_units(&shapes, data),
-        as_joined(joined, data),
-    ];
-    for pairs in proposed {
-        let columns_of =
-            |pairs: &[Pair]| -> Vec<_> { pairs.iter().map(|pair| (pair.of_output, pair.of_data)).collect() };
+    for pairs in [in_order(&shapes, data), in_own_units(&shapes, data), as_joined(joined, data)] {
         if all.iter().all(|known| columns_of(known) != columns_of(&pairs)) {
             all.push(pairs);
         }
     }
-    all.into_iter().filter_map(|pairs| table(piece, columns, pairs, data, records)).collect()
+    let beside = Some(side_by_side(&shapes, data));
+    let beside = beside.filter(|pairs| columns_of(&all[0]) != columns_of(pairs));
+    let table = |pairs| table(piece, columns, pairs, data, records);
+    (all.into_iter().filter_map(table).collect(), beside.and_then(table))
 }
 
 /// Mean, deviation and points of the distribution of each column that has many values.
