@@ -60,7 +60,7 @@ mod tests {
             let data = [&others[..at], &view[17..17 + RUN], &others[at..]].concat();
             let mut shown = Vec::new();
             pairs.stretches(&data, &(0..data.len()), |stretch| shown.push(stretch));
-            assert_eq!(shown, [at..at + RUN]);
+            assert_eq!((shown.len(), &shown[0]), (1, &(at..at + RUN)));
         }
     }
 
