@@ -58,9 +58,9 @@ fn mean(rows: &[Row], column: usize) -> f64 {
 fn rows_of_the_data_in_a_chart_are_found_as_text_and_as_numbers() {
     let rows = &measurements(1, 2000)[700..740];
     assert_eq!(copies(rows), [RuleResult::Blocked; 2]);
-    // Backwards no 31 bytes stand together: what tells them are the numbers.
-    let turned: Vec<Row> = rows.iter().map(|[a, b, c, d, e, f]| [*f, *e, *d, *c, *b, *a]).collect();
-    assert_eq!(copies(&turned), [RuleResult::Passed, RuleResult::Blocked]);
+    // With the columns in another order no 31 bytes stand together: what tells them are the numbers.
+    let shuffled: Vec<Row> = rows.iter().map(|[a, b, c, d, e, f]| [*c, *f, *a, *e, *b, *d]).collect();
+    assert_eq!(copies(&shuffled), [RuleResult::Passed, RuleResult::Blocked]);
 }
 
 #[test]
