@@ -2,8 +2,12 @@
 //! lets pass, each with the reason; whoever mends one takes it off the list.
 
 use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
 
 use serde_json::Value;
+
+/// Held by whoever runs a part: what has seconds to be refused in is not measured beside other checks.
+static RUNNING: RwLock<()> = RwLock::new(());
 
 /// Runs a part of the benchmark at small sizes.
 fn results(part: &str) -> Vec<Value> {
@@ -12,6 +16,9 @@ fn results(part: &str) -> Vec<Value> {
 
 /// The same with further arguments.
 fn results_with(part: &str, more: &[&str]) -> Vec<Value> {
+    let is_timed = part == "bombs";
+    let _alone = is_timed.then(|| RUNNING.write().unwrap_or_else(PoisonError::into_inner));
+    let _beside = (!is_timed).then(|| RUNNING.read().unwrap_or_else(PoisonError::into_inner));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("results.json");
     let mut arguments =
