@@ -12,8 +12,8 @@ use crate::programs;
 /// The user that a walled program runs as when the command runs as root. Nobody else's files belong to it.
 const WALLED_USER: u32 = 65_533;
 
-/// The user of the one that makes views: it runs beside the scanner, and programs that run at the same time have users of
-/// their own. Were they one user, what a job made of the one could send signals to the other where a wall is thin.
+/// The user of the program that makes views. It runs beside the scanner, which has the data, and reads what a job shaped: as the same
+/// user it could, where a wall is thin, send the scanner signals or use up its processes.
 const VIEWS_USER: u32 = 65_532;
 
 /// One directory shown to a checker.
